@@ -1,0 +1,31 @@
+"""What all rooms' tests share: no test writes to the user's folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Artifacts and keys go to a temporary home; downloads stay in the user's cache."""
+    os.environ["AYLLU_HOME"] = str(tmp_path_factory.mktemp("home"))
+    os.environ.setdefault("AYLLU_CACHE", str(Path.home() / ".cache" / "ayllu"))
+
+
+@pytest.fixture(scope="session")
+def english_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of real English, a paragraph a file: the Python reference that comes with the interpreter."""
+    from pydoc_data.topics import topics
+
+    folder = tmp_path_factory.mktemp("texts")
+    for name, text in topics.items():
+        for number, paragraph in enumerate(text.split("\n\n")):
+            if len(paragraph) > 300:
+                (folder / f"{name}-{number}.txt".replace("/", "_")).write_text(paragraph, encoding="utf-8")
+    return folder
