@@ -1,0 +1,1 @@
+"""How a result comes to be: stages, their keys, the store that keeps their artifacts, and the records of every run."""

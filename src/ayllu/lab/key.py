@@ -1,0 +1,80 @@
+"""Names for results: the same work on the same content has the same key, and nothing else has it."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import inspect
+import json
+import math
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+CHUNK = 1 << 20
+
+
+def stable(value: Any, where: str = "argument") -> Any:
+    """`value` as JSON that is the same in every process.
+
+    None, bool, int, finite float, str, lists, tuples, dictionaries with string keys and frozen dataclasses of these
+    have one; anything else raises TypeError naming `where`: guessing (`str(value)`) is how stale results are served.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise TypeError(f"{where} is {value}, which no key can hold")
+        return value
+    if isinstance(value, list | tuple):
+        return [stable(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        if not all(isinstance(name, str) for name in value):
+            raise TypeError(f"{where} has keys that are no strings")
+        return {name: stable(value[name], f"{where}[{name!r}]") for name in sorted(value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and value.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        fields = {f.name: stable(getattr(value, f.name), f"{where}.{f.name}") for f in dataclasses.fields(value)}
+        return {"dataclass": type(value).__qualname__, **fields}
+    raise TypeError(
+        f"{where} is a {type(value).__name__}, which has no stable form; pass plain values or frozen dataclasses"
+    )
+
+
+def canonical(value: Any) -> bytes:
+    """JSON without spaces, keys sorted."""
+    return json.dumps(stable(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def key_of(stage: str, rev: int, arguments: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """sha256 of a stage's name, its author's revision, its arguments and the content digests of its inputs."""
+    return hashlib.sha256(
+        canonical({"stage": stage, "rev": rev, "arguments": dict(arguments), "inputs": dict(inputs)})
+    ).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def content_digest(files: Mapping[str, str]) -> str:
+    """One digest for a folder, from the digests of its files by relative path."""
+    return hashlib.sha256(canonical(dict(files))).hexdigest()
+
+
+def source_digest(function: Callable[..., Any]) -> str:
+    """sha256 of a function's syntax tree: comments, layout and docstrings do not count."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, SyntaxError):
+        return "unknown"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()

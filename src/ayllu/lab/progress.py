@@ -1,0 +1,108 @@
+"""Progress of long work on stderr: what is done, at which rate, and how long it still takes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+LINE_SECONDS = 10.0
+"""Where stderr is no terminal, a line is written this often."""
+
+
+class Bar:
+    """One piece of work under way: a live line on a terminal, a line every ten seconds elsewhere.
+
+    Work shorter than `delay` seconds shows nothing where stderr is no terminal.
+    """
+
+    def __init__(self, title: str, *, total: float | None, unit: str, delay: float = 2.0) -> None:
+        self.title, self.total, self.unit = title, total, unit
+        self.done = 0.0
+        self._note = ""
+        self._start = self._drawn = time.monotonic()
+        self._first = 0.0
+        self._delay = delay
+        self._terminal = sys.stderr.isatty()
+        self._shown = False
+
+    def begin_at(self, done: float) -> None:
+        """Say that `done` units were there before this process started: they do not count in the rate."""
+        self.done = self._first = done
+
+    def advance(self, amount: float = 1, note: str | None = None) -> None:
+        """Count `amount` more units as done; `note` replaces the words at the end of the line."""
+        self.done += amount
+        if note is not None:
+            self._note = note
+        now = time.monotonic()
+        if now - self._drawn >= (0.1 if self._terminal else LINE_SECONDS):
+            self._drawn = now
+            self._draw()
+
+    def line(self) -> str:
+        """The state in words, such as `pretrain 42 % · 1,300/3,100 steps · 5.1 steps/s · 05:53 left`."""
+        elapsed = max(time.monotonic() - self._start, 1e-9)
+        rate = (self.done - self._first) / elapsed
+        parts = [self.title]
+        if self.total:
+            parts[0] += f" {100 * self.done / self.total:.0f} %"
+            parts.append(f"{self.done:,.0f}/{self.total:,.0f} {self.unit}")
+        else:
+            parts.append(f"{self.done:,.0f} {self.unit}")
+        parts.append(f"{rate:,.1f} {self.unit}/s" if rate < 100 else f"{rate:,.0f} {self.unit}/s")
+        if self.total and rate > 0 and self.done < self.total:
+            parts.append(f"{clock((self.total - self.done) / rate)} left")
+        if self._note:
+            parts.append(self._note)
+        return " · ".join(parts)
+
+    def _draw(self) -> None:
+        self._shown = True
+        if self._terminal:
+            sys.stderr.write("\r\x1b[K" + self.line())
+        else:
+            sys.stderr.write(self.line() + "\n")
+        sys.stderr.flush()
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        elapsed = time.monotonic() - self._start
+        if self._shown or self._terminal or elapsed > self._delay:
+            self._draw()
+            sys.stderr.write(f" · {clock(elapsed)}\n" if self._terminal else "")
+            sys.stderr.flush()
+
+
+def bar(title: str, *, total: float | None = None, unit: str = "items") -> Bar:
+    """A progress bar to be used in a `with` block and moved by `advance`."""
+    return Bar(title, total=total, unit=unit)
+
+
+def track(items: Iterable[Item], title: str, *, total: float | None = None, unit: str = "items") -> Iterator[Item]:
+    """Yield `items` while a bar counts them."""
+    with bar(title, total=total, unit=unit) as progress:
+        for item in items:
+            yield item
+            progress.advance()
+
+
+def say(text: str) -> None:
+    """One line of narration on stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def clock(seconds: float) -> str:
+    """Seconds as `mm:ss`, or `h:mm:ss` from an hour on."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute:02d}:{second:02d}"
