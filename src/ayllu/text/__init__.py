@@ -1,0 +1,1 @@
+"""Characters to ids and back: the tokenizer and the chat format."""
