@@ -1,0 +1,1 @@
+"""Weights on disk: Hugging Face folders, GGUF files and Meta's own layout."""

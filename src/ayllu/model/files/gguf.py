@@ -1,0 +1,291 @@
+"""GGUF, the single file of llama.cpp: weights, configuration, tokenizer and chat template.
+
+Rows of wq and wk are reordered, since llama.cpp rotates neighbouring features of Llama models; Llama 3.1's scaling of
+rotary positions becomes the tensor `rope_freqs.weight`; a tied output projection is left out. Source for all three:
+`conversion/llama.py` in llama.cpp.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ayllu.model.config import ModelConfig, RopeScaling
+from ayllu.model.files.vocabulary import END_OF_MESSAGE, END_OF_TURN, Vocabulary, read_vocabulary
+from ayllu.model.files.weights import assemble, renamed, replacing, rotary_heads, stored, to_halves, to_neighbours
+from ayllu.model.rope import inverse_frequencies
+from ayllu.model.transformer import Transformer
+
+if TYPE_CHECKING:
+    from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
+
+Type = Literal["F32", "F16", "BF16", "Q8_0"]
+"""Types of matrix that can be written; norms are always F32."""
+OUTER = {
+    "embedding.weight": "token_embd.weight",
+    "norm.weight": "output_norm.weight",
+    "output.weight": "output.weight",
+}
+INNER = {
+    "attention_norm": "attn_norm",
+    "attention.wq": "attn_q",
+    "attention.wk": "attn_k",
+    "attention.wv": "attn_v",
+    "attention.wo": "attn_output",
+    "feed_forward_norm": "ffn_norm",
+    "feed_forward.w1": "ffn_gate",
+    "feed_forward.w2": "ffn_down",
+    "feed_forward.w3": "ffn_up",
+}
+ROPE_FACTORS = "rope_freqs.weight"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a GGUF file holds."""
+
+    model: Transformer
+    vocabulary: Vocabulary
+    name: str
+    licence: str | None
+
+
+def write(
+    path: Path, model: Transformer, tokenizer: Path, *, dtype: Type = "F16", name: str, licence: str | None = None
+) -> None:
+    """Write `model` and the tokenizer of the Hugging Face folder `tokenizer` to `path`; it appears whole or not at all.
+
+    Tensors are converted one at a time. Raises ValueError when llama.cpp has no such tokenizer, or a value is beyond
+    the range of `dtype`.
+    """
+    from gguf import GGUFWriter, quants
+
+    vocabulary = read_vocabulary(tokenizer, model.config.vocabulary)
+    names = renamed(model.config, OUTER, INNER, "blk.{}")
+    with replacing(path) as temporary:
+        writer = GGUFWriter(temporary, "llama")
+        try:
+            _describe(writer, model.config, dtype, name, licence)
+            _add_vocabulary(writer, vocabulary)
+            factors = rope_factors(model.config)
+            if factors is not None:
+                writer.add_tensor_info(ROPE_FACTORS, factors.shape, factors.dtype, factors.nbytes)
+            for ours, tensor in stored(model):
+                kind = _type(tensor, dtype)
+                shape = quants.quant_shape_to_byte_shape(tuple(tensor.shape), kind)
+                # The writer takes the shape in bytes of types that NumPy does not have.
+                numpy: np.dtype[Any] = np.dtype({"F32": np.float32, "F16": np.float16}.get(kind.name, np.uint8))
+                writer.add_tensor_info(
+                    names[ours],
+                    shape if numpy == np.uint8 else tuple(tensor.shape),
+                    numpy,
+                    math.prod(shape),
+                    raw_dtype=kind,
+                )
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_ti_data_to_file()
+            if factors is not None:
+                writer.write_tensor_data(factors)
+            for ours, tensor in stored(model):
+                heads = rotary_heads(model.config, ours)
+                values = tensor.detach().to(device="cpu", dtype=torch.float32)
+                values = to_neighbours(values, heads) if heads else values
+                writer.write_tensor_data(_converted(values, _type(tensor, dtype), ours))
+        finally:
+            writer.close()
+
+
+def _type(tensor: torch.Tensor, dtype: Type) -> GGMLQuantizationType:
+    from gguf import GGMLQuantizationType
+
+    if tensor.dim() == 1:
+        return GGMLQuantizationType.F32
+    # Q8_0 works on blocks of 32 along a row; a matrix that has none is kept at half precision, as llama.cpp does.
+    return GGMLQuantizationType["F16" if dtype == "Q8_0" and tensor.shape[-1] % 32 else dtype]
+
+
+def _converted(values: torch.Tensor, kind: GGMLQuantizationType, name: str) -> NDArray[Any]:
+    from gguf import quants
+
+    with np.errstate(over="ignore"):
+        array = quants.quantize(values.contiguous().numpy(), kind)
+    if array.dtype == np.float16 and not np.isfinite(array).all():
+        raise ValueError(f"{name} has values beyond the range of F16 (65,504), or none at all; write F32 or BF16")
+    return np.ascontiguousarray(array)
+
+
+def _describe(writer: GGUFWriter, config: ModelConfig, dtype: Type, name: str, licence: str | None) -> None:
+    from gguf import GGML_QUANT_VERSION, LlamaFileType
+
+    file_type = {"F32": "ALL_F32", "F16": "MOSTLY_F16", "BF16": "MOSTLY_BF16", "Q8_0": "MOSTLY_Q8_0"}[dtype]
+    writer.add_type("model")
+    writer.add_name(name)
+    if licence:
+        writer.add_license(licence)
+    writer.add_file_type(LlamaFileType[file_type])
+    writer.add_quantization_version(GGML_QUANT_VERSION)
+    writer.add_block_count(config.layers)
+    writer.add_context_length(config.context)
+    writer.add_embedding_length(config.width)
+    writer.add_feed_forward_length(config.feed_forward)
+    writer.add_head_count(config.heads)
+    writer.add_head_count_kv(config.kv_heads)
+    writer.add_key_length(config.head_width)
+    writer.add_value_length(config.head_width)
+    writer.add_rope_dimension_count(config.head_width)
+    writer.add_rope_freq_base(config.rope_theta)
+    writer.add_layer_norm_rms_eps(config.norm_epsilon)
+    writer.add_vocab_size(config.vocabulary)
+
+
+def _add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(vocabulary.pre)
+    writer.add_token_list(list(vocabulary.tokens))
+    writer.add_token_types(list(vocabulary.kinds))
+    writer.add_token_merges([" ".join(merge) for merge in vocabulary.merges])
+    if vocabulary.bos is not None:
+        writer.add_bos_token_id(vocabulary.bos)
+    writer.add_eos_token_id(vocabulary.eos)
+    turn, message = vocabulary.find(END_OF_TURN), vocabulary.find(END_OF_MESSAGE)
+    if turn is not None:
+        writer.add_eot_token_id(turn)
+    if message is not None:
+        writer.add_eom_token_id(message)
+    writer.add_add_bos_token(vocabulary.adds_bos)
+    if vocabulary.chat_template:
+        writer.add_chat_template(vocabulary.chat_template)
+
+
+def rope_factors(config: ModelConfig) -> NDArray[np.float32] | None:
+    """What llama.cpp divides each rotary frequency by, (h/2,); None without scaling."""
+    if config.rope_scaling is None:
+        return None
+    plain = np.array(inverse_frequencies(replace(config, rope_scaling=None)))
+    return (plain / np.array(inverse_frequencies(config))).astype(np.float32)
+
+
+def scaling_of(config: ModelConfig, factors: NDArray[np.float32]) -> RopeScaling:
+    """The settings that give `factors`: the file does not say them. Raises ValueError when Llama 3.1's rule cannot.
+
+    All released models have the frequency factors 1 and 4, so that the largest factor and the original context, a
+    power of two, are what must be found.
+    """
+    for power in range(4, 21):
+        scaling = RopeScaling(factor=round(float(factors.max()), 4), original_context=2**power)
+        expected = rope_factors(replace(config, rope_scaling=scaling))
+        if expected is not None and np.allclose(expected, factors, rtol=1e-5):
+            return scaling
+    raise ValueError(f"{ROPE_FACTORS} scales rotary positions in a way that is not Llama 3.1's")
+
+
+def read(path: Path, *, dtype: torch.dtype = torch.float32) -> Contents:
+    """The model and tokenizer in `path`, with matrices of every type that the gguf package can dequantize.
+
+    Raises ValueError with one sentence when the file is damaged or not a Llama.
+    """
+    from gguf import GGUFReader, quants
+
+    try:
+        reader = GGUFReader(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist; give a GGUF file") from None
+    except Exception as error:  # whatever the reader meets in bytes that are not GGUF
+        raise ValueError(f"{path} cannot be read as GGUF ({error}); copy or download it again") from None
+    config, vocabulary = _config(reader, path), _vocabulary(reader, path)
+    ours = {theirs: name for name, theirs in renamed(config, OUTER, INNER, "blk.{}").items()}
+    state: dict[str, torch.Tensor] = {}
+    for tensor in reader.tensors:
+        if tensor.name == ROPE_FACTORS:
+            continue
+        name = ours.get(tensor.name, tensor.name)
+        try:
+            values = torch.from_numpy(np.array(quants.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32))
+        except (NotImplementedError, ValueError) as error:
+            raise ValueError(f"{path}: {tensor.name} cannot be dequantized ({error})") from None
+        heads = rotary_heads(config, name)
+        if heads and values.shape[0] % (2 * heads) == 0:
+            values = to_halves(values, heads)
+        state[name] = values.to(dtype).contiguous()
+    return Contents(
+        model=assemble(config, state, str(path)),
+        vocabulary=vocabulary,
+        name=str(_field(reader, path, "general.name", path.stem)),
+        licence=_field(reader, path, "general.license", None),
+    )
+
+
+_REQUIRED = object()
+
+
+def _field(reader: GGUFReader, path: Path, key: str, default: Any = _REQUIRED) -> Any:
+    field = reader.get_field(key)
+    if field is not None:
+        return field.contents()
+    if default is _REQUIRED:
+        raise ValueError(f"{path} lacks the field {key}; it does not hold a complete Llama model")
+    return default
+
+
+def _config(reader: GGUFReader, path: Path) -> ModelConfig:
+    architecture = _field(reader, path, "general.architecture")
+    if architecture != "llama":
+        raise ValueError(f"{path} holds a {architecture!r} model; only 'llama' can be read")
+    if _field(reader, path, "llama.expert_count", 0):
+        raise ValueError(f"{path} holds a mixture of experts, which this architecture does not have")
+    if _field(reader, path, "llama.rope.scaling.type", "none") != "none":
+        raise ValueError(f"{path} scales rotary positions by a method that is not Llama 3.1's")
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    width, heads = (
+        int(_field(reader, path, "llama.embedding_length")),
+        int(_field(reader, path, "llama.attention.head_count")),
+    )
+    embedding = tensors.get(OUTER["embedding.weight"])
+    if embedding is None:
+        raise ValueError(f"{path} lacks {OUTER['embedding.weight']}; the file is incomplete")
+    config = ModelConfig(
+        vocabulary=int(embedding.shape[1]),
+        layers=int(_field(reader, path, "llama.block_count")),
+        width=width,
+        heads=heads,
+        kv_heads=int(_field(reader, path, "llama.attention.head_count_kv", heads)),
+        feed_forward=int(_field(reader, path, "llama.feed_forward_length")),
+        head_width=int(_field(reader, path, "llama.attention.key_length", width // heads)),
+        context=int(_field(reader, path, "llama.context_length")),
+        rope_theta=_short(_field(reader, path, "llama.rope.freq_base", 10_000.0)),
+        norm_epsilon=_short(_field(reader, path, "llama.attention.layer_norm_rms_epsilon")),
+        tied=OUTER["output.weight"] not in tensors,
+    )
+    if ROPE_FACTORS not in tensors:
+        return config
+    return replace(config, rope_scaling=scaling_of(config, np.array(tensors[ROPE_FACTORS].data, dtype=np.float32)))
+
+
+def _short(value: float) -> float:
+    """The shortest decimal that is the same float32: 1e-05, not 9.999999747378752e-06."""
+    return float(str(np.float32(value)))
+
+
+def _vocabulary(reader: GGUFReader, path: Path) -> Vocabulary:
+    if _field(reader, path, "tokenizer.ggml.model") != "gpt2":
+        raise ValueError(f"{path} holds a tokenizer that is not byte-level BPE, which Llama 3 models have")
+    bos = _field(reader, path, "tokenizer.ggml.bos_token_id", None)
+    tokens = _field(reader, path, "tokenizer.ggml.tokens")
+    pre = str(_field(reader, path, "tokenizer.ggml.pre", "gpt-2"))
+    return Vocabulary(
+        tokens=tokens,
+        kinds=_field(reader, path, "tokenizer.ggml.token_type", [1] * len(tokens)),
+        merges=[tuple(merge.split(" ", 1)) for merge in _field(reader, path, "tokenizer.ggml.merges")],
+        pre=pre,
+        bos=bos,
+        eos=int(_field(reader, path, "tokenizer.ggml.eos_token_id")),
+        adds_bos=bool(_field(reader, path, "tokenizer.ggml.add_bos_token", pre == "llama-bpe")),
+        chat_template=_field(reader, path, "tokenizer.chat_template", None),
+    )

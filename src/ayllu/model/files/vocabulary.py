@@ -1,0 +1,219 @@
+"""The tokenizer as GGUF files hold it: lists of tokens, kinds and merges, from the Hugging Face files and back.
+
+llama.cpp reads no regular expression from the file, only the name of one that it knows (`tokenizer.ggml.pre`), so a
+tokenizer that cuts text in another way cannot be written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+LLAMA_3_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""Where Llama 3 cuts text before merging (`pat_str` in meta-llama/llama-models, llama3/tokenizer.py)."""
+END_OF_TURN = "<|eot_id|>"
+END_OF_MESSAGE = "<|eom_id|>"
+
+
+class Kind(IntEnum):
+    """What a token is (`llama_token_type` in llama.cpp)."""
+
+    NORMAL = 1
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """A byte-level BPE tokenizer."""
+
+    tokens: Sequence[str]
+    """By id, in GPT-2's printable notation of bytes."""
+    kinds: Sequence[int]
+    """One of `Kind` for each token."""
+    merges: Sequence[tuple[str, str]]
+    """Best first."""
+    pre: str
+    """llama.cpp's name of the way in which text is cut."""
+    bos: int | None
+    eos: int
+    """What ends a reply: <|eot_id|> in a chat model. Engines that know only one stop use this one."""
+    adds_bos: bool
+    """Whether BOS comes before a text that is encoded."""
+    chat_template: str | None = None
+
+    def find(self, token: str) -> int | None:
+        """The id of `token`, or None."""
+        return self.tokens.index(token) if token in self.tokens else None
+
+
+def read_vocabulary(folder: Path, size: int) -> Vocabulary:
+    """The tokenizer in a Hugging Face folder, filled up with unused tokens to the `size` of the embedding.
+
+    Raises ValueError when a file is missing or damaged, when llama.cpp could not encode in the same way, and when the
+    tokenizer has more tokens than the model.
+    """
+    from tokenizers import Tokenizer as Engine
+
+    path = folder / "tokenizer.json"
+    fields = _object(path)
+    settings = _object(folder / "tokenizer_config.json")
+    model = fields.get("model") or {}
+    if model.get("type", "BPE") != "BPE" or "vocab" not in model or model.get("byte_fallback"):
+        raise ValueError(f"{path} is not a byte-level BPE tokenizer; only those can be written as GGUF")
+    pre = pre_tokenizer_name(fields.get("pre_tokenizer") or {}, bool(model.get("ignore_merges")), str(path))
+    known = {**model["vocab"], **{token["content"]: token["id"] for token in fields.get("added_tokens", [])}}
+    if max(known.values()) >= size:
+        raise ValueError(f"{path} has the id {max(known.values())}, but the model's vocabulary ends at {size - 1}")
+    tokens = [f"[unused{i}]" for i in range(size)]
+    kinds = [int(Kind.UNUSED)] * size
+    for token, i in model["vocab"].items():
+        tokens[i], kinds[i] = token, int(Kind.NORMAL)
+    for added in fields.get("added_tokens", []):
+        tokens[added["id"]] = added["content"]
+        kinds[added["id"]] = int(Kind.CONTROL if added.get("special") else Kind.USER_DEFINED)
+    template = _chat_template(folder, settings)
+    bos = known.get(_name(settings.get("bos_token")))
+    stop = END_OF_TURN if template and END_OF_TURN in known else _name(settings.get("eos_token"))
+    if stop not in known:
+        raise ValueError(f"{folder / 'tokenizer_config.json'} names no eos_token of the vocabulary; add one")
+    first = Engine.from_file(str(path)).encode("a").ids[:1]
+    return Vocabulary(
+        tokens=tokens,
+        kinds=kinds,
+        merges=[_pair(merge) for merge in model["merges"]],
+        pre=pre,
+        bos=bos,
+        eos=known[stop],
+        adds_bos=bos is not None and first == [bos],
+        chat_template=template,
+    )
+
+
+def pre_tokenizer_name(fields: dict[str, Any], ignore_merges: bool, where: str) -> str:
+    """llama.cpp's name for a `pre_tokenizer` of `tokenizer.json` (`llm_load_vocab` in llama-vocab.cpp).
+
+    Raises ValueError for one that llama.cpp does not have, since the text would be cut elsewhere than in training.
+    """
+    steps = fields.get("pretokenizers", [fields])
+    kinds = [step.get("type") for step in steps]
+    patterns = [(step.get("pattern") or {}).get("Regex") for step in steps]
+    if any(step.get("add_prefix_space") for step in steps):
+        raise ValueError(f"{where} puts a space before every text, which llama.cpp does not do for BPE")
+    if kinds == ["Split", "ByteLevel"] and patterns[0] == LLAMA_3_PATTERN and ignore_merges:
+        return "llama-bpe"
+    if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits") and not ignore_merges:
+        return "smollm"
+    if kinds == ["ByteLevel"] and steps[0].get("use_regex", True) and not ignore_merges:
+        return "gpt-2"
+    raise ValueError(f"{where} cuts text in a way that llama.cpp has no name for; no GGUF file can be written")
+
+
+def write_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
+    """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` from what a GGUF file held.
+
+    Raises ValueError for a way of cutting text whose Hugging Face form is not known here.
+    """
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    behaviour = {"behavior": "Isolated", "invert": False}
+    steps = {
+        "llama-bpe": [
+            {"type": "Split", "pattern": {"Regex": LLAMA_3_PATTERN}, **behaviour},
+            byte_level | {"use_regex": False},
+        ],
+        "smollm": [{"type": "Digits", "individual_digits": True}, byte_level],
+        "gpt-2": [byte_level],
+    }.get(vocabulary.pre)
+    if steps is None:
+        raise ValueError(f"the GGUF file's tokenizer cuts text by {vocabulary.pre!r}, which has no known counterpart")
+    pairs = list(enumerate(zip(vocabulary.tokens, vocabulary.kinds, strict=True)))
+    added = [
+        {"id": i, "content": token, "special": kind == Kind.CONTROL}
+        | dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+        for i, (token, kind) in pairs
+        if kind in (Kind.CONTROL, Kind.USER_DEFINED)
+    ]
+    # The tokenizers library numbers added tokens on from the vocabulary, whatever `id` says, unless they are in it.
+    last_added = max((i for i, (_, kind) in pairs if kind in (Kind.CONTROL, Kind.USER_DEFINED)), default=-1)
+    inside = max(i for i, (_, kind) in pairs if kind == Kind.NORMAL or (kind == Kind.UNUSED and i < last_added))
+    bos = None if vocabulary.bos is None else vocabulary.tokens[vocabulary.bos]
+    fields = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps},
+        "post_processor": _bos_first(bos, vocabulary.bos) if vocabulary.adds_bos else None,
+        "decoder": byte_level,
+        "model": {
+            "type": "BPE",
+            "vocab": {token: i for i, (token, _) in pairs if i <= inside},
+            "merges": [list(merge) for merge in vocabulary.merges],
+            "ignore_merges": vocabulary.pre == "llama-bpe",
+            **dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"), None),
+            **dict.fromkeys(("fuse_unk", "byte_fallback"), False),
+        },
+    }
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": bos,
+        "eos_token": vocabulary.tokens[vocabulary.eos],
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],
+        "chat_template": vocabulary.chat_template,
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(fields, ensure_ascii=False), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    if vocabulary.chat_template:
+        (folder / "chat_template.jinja").write_text(vocabulary.chat_template, encoding="utf-8")
+
+
+def _bos_first(token: str | None, number: int | None) -> dict[str, Any]:
+    begin = {"SpecialToken": {"id": token, "type_id": 0}}
+    second = {"SpecialToken": {"id": token, "type_id": 1}}
+    return {
+        "type": "TemplateProcessing",
+        "single": [begin, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [begin, {"Sequence": {"id": "A", "type_id": 0}}, second, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {str(token): {"id": str(token), "ids": [number], "tokens": [token]}},
+    }
+
+
+def _chat_template(folder: Path, settings: dict[str, Any]) -> str | None:
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    template = settings.get("chat_template")
+    return template if isinstance(template, str) else None
+
+
+def _pair(merge: str | list[str]) -> tuple[str, str]:
+    """A merge of tokenizer.json, which older versions of `tokenizers` wrote as one string."""
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    return left, right
+
+
+def _name(token: Any) -> str:
+    """A token of tokenizer_config.json, which is a string or an object with `content`."""
+    return str(token.get("content")) if isinstance(token, dict) else str(token)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist; a GGUF file needs the tokenizer's Hugging Face files") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as JSON ({error})") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path} holds no JSON object")
+    return fields

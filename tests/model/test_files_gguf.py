@@ -1,0 +1,326 @@
+"""GGUF files: llama.cpp reads what we write, and we read what llama.cpp's own tools write."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gguf import GGMLQuantizationType, GGUFReader, quants
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from small_models import SHAPES, TEXT, random_model, same_bits
+from tokenizers import Tokenizer as Engine
+from tokenizers import decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer
+
+from ayllu.model.config import RopeScaling
+from ayllu.model.files import gguf, hf
+from ayllu.model.files.vocabulary import pre_tokenizer_name, read_vocabulary, write_vocabulary
+from ayllu.model.files.weights import to_halves, to_neighbours
+from ayllu.model.generate import generate
+from ayllu.model.presets import PRESETS
+from ayllu.text.chat import Message, render
+from ayllu.text.tokenizer import Tokenizer
+
+TURNS = [
+    {"role": "system", "content": "You are a llama."},
+    {"role": "user", "content": "Who'd carry 1781 bags over   the hills?\n\nÑusta! 🦙 日本"},
+]
+
+
+SERVE = """
+import os, sys, xllamacpp
+settings = xllamacpp.CommonParams()
+settings.model.path = sys.argv[1]
+settings.n_ctx, settings.n_parallel, settings.n_gpu_layers = 256, 1, 0
+settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
+settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+settings.warmup = settings.fit_params = False
+server = xllamacpp.Server(settings)
+print(server.listening_address, flush=True)
+sys.stdin.read()
+os._exit(0)
+"""
+
+
+class LlamaCpp:
+    """llama.cpp's server on one thread, with float32 keys and values.
+
+    A process of its own, since the destructor of xllamacpp's server now and then waits for ever.
+    """
+
+    def __init__(self, path: Path) -> None:
+        command = [sys.executable, "-c", SERVE, str(path)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert self.process.stdout
+        self.address = self.process.stdout.readline().strip()
+        assert self.address, "llama.cpp cannot load the file"
+
+    def post(self, route: str, **body: Any) -> Any:
+        request = urllib.request.Request(
+            self.address + route, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return json.load(answer)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def open_gguf() -> Iterator[Callable[[Path], LlamaCpp]]:
+    servers: list[LlamaCpp] = []
+
+    def open_one(path: Path) -> LlamaCpp:
+        servers.append(LlamaCpp(path))
+        return servers[-1]
+
+    yield open_one
+    for server in servers:
+        server.close()
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F16"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_llama_cpp_continues_a_text_as_we_do(weights, open_gguf, tokenizer, shape, dtype):
+    folder, model = weights(shape)
+    # Logits of zero keep a random model from stopping before the 64 tokens are full.
+    for row in tokenizer.stops:
+        model.output.weight.data[row] = 0
+    file = folder / "model.gguf"
+    gguf.write(file, model, folder, dtype=dtype, name="test")
+    if dtype == "F16":
+        model = gguf.read(file).model
+    prompt = list(range(20, 60))
+    answer = open_gguf(file).post("/completion", prompt=prompt, n_predict=64, temperature=0, return_tokens=True)
+    assert len(answer["tokens"]) == 64
+    assert answer["tokens"] == list(generate(model, prompt, tokens=64))
+
+
+def test_three_tokenizers_agree_on_template_and_text_with_one_bos(weights, open_gguf, tokenizer):
+    folder, model = weights()
+    gguf.write(folder / "model.gguf", model, folder, dtype="F32", name="test")
+    llama = open_gguf(folder / "model.gguf")
+    ours = render([Message(**turn) for turn in TURNS], tokenizer)
+    theirs = AutoTokenizer.from_pretrained(folder).apply_chat_template(TURNS, add_generation_prompt=True)["input_ids"]
+    text = llama.post("/apply-template", messages=TURNS)["prompt"]
+    third = llama.post("/tokenize", content=text, add_special=True, parse_special=True)["tokens"]
+    assert ours == theirs == third
+    assert third.count(tokenizer.bos) == 1
+    chat = llama.post("/v1/chat/completions", messages=TURNS, max_tokens=1)
+    assert chat["usage"]["prompt_tokens"] == len(ours)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60))
+def test_llama_cpp_cuts_any_text_as_we_do(served, text):
+    llama, tokenizer = served
+    assert llama.post("/tokenize", content=text, parse_special=False)["tokens"] == tokenizer.encode(text)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, tokenizer) -> Iterator[tuple[LlamaCpp, Tokenizer]]:
+    folder = tmp_path_factory.mktemp("served")
+    tokenizer.save(folder)
+    model = random_model(replace(SHAPES["tied"], vocabulary=tokenizer.size))
+    gguf.write(folder / "model.gguf", model, folder, dtype="F32", name="test")
+    llama = LlamaCpp(folder / "model.gguf")
+    yield llama, tokenizer
+    llama.close()
+
+
+def test_llama_cpp_stops_at_either_stop(served):
+    llama, tokenizer = served
+    for stop in (tokenizer.eos, tokenizer.eot):
+        answer = llama.post("/completion", prompt=[5, 6], n_predict=8, temperature=0, logit_bias=[[stop, 1000.0]])
+        assert answer["stop_type"] == "eos"
+        assert answer["content"] == ""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_hugging_face_to_gguf_to_hugging_face_keeps_every_bit(weights, shape, tmp_path, tokenizer):
+    folder, model = weights(shape)
+    gguf.write(tmp_path / "one.gguf", hf.load(folder), folder, dtype="F32", name="test", licence="apache-2.0")
+    contents = gguf.read(tmp_path / "one.gguf")
+    assert same_bits(contents.model, model)
+    assert (contents.name, contents.licence) == ("test", "apache-2.0")
+    hf.save(tmp_path / "back", contents.model)
+    write_vocabulary(tmp_path / "back", contents.vocabulary)
+    weights_files = [path / "model.safetensors" for path in (folder, tmp_path / "back")]
+    assert weights_files[0].read_bytes() == weights_files[1].read_bytes()
+    assert read_vocabulary(tmp_path / "back", tokenizer.size) == contents.vocabulary
+    again = Tokenizer.load(tmp_path / "back")
+    for text in ("Who'd carry 1781 bags?\n\n Ñusta!", "🦙 日本語   \t"):
+        assert again.encode(text) == tokenizer.encode(text)
+    assert again.special == tokenizer.special
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("BF16", 2**-8), ("F16", 2**-11), ("Q8_0", 2**-6)])
+def test_smaller_types_come_back_within_their_precision(weights, dtype, error, tmp_path):
+    folder, model = weights("untied")
+    gguf.write(tmp_path / "small.gguf", model, folder, dtype=dtype, name="test")
+    back = gguf.read(tmp_path / "small.gguf").model.state_dict()
+    for name, values in model.state_dict().items():
+        assert (back[name] - values).abs().max() <= error * values.abs().max()
+    assert torch.equal(back["norm.weight"], model.norm.weight)
+
+
+@pytest.mark.parametrize(
+    "kind", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL"]
+)
+def test_quantized_matrices_are_dequantized_and_their_rows_put_back(weights, kind, tmp_path, monkeypatch):
+    """Python cannot make K-quants, so the bytes are arbitrary; they must come back as the gguf package reads them."""
+    folder, _ = weights()
+    model = random_model(replace(SHAPES["untied"], width=256, head_width=64, feed_forward=256))
+    kind = GGMLQuantizationType[kind]
+    random = np.random.default_rng(0)
+    written = {}
+
+    def quantized(values: torch.Tensor, given_kind: GGMLQuantizationType, name: str) -> np.ndarray:
+        if given_kind is GGMLQuantizationType.F32:
+            return values.numpy()
+        # Bytes below 0x40 keep every float16 inside a block finite.
+        raw = random.integers(0, 0x40, quants.quant_shape_to_byte_shape(tuple(values.shape), kind), dtype=np.uint8)
+        written[name] = torch.from_numpy(quants.dequantize(raw, kind))
+        return raw
+
+    monkeypatch.setattr(gguf, "_type", lambda tensor, dtype: kind if tensor.dim() == 2 else GGMLQuantizationType.F32)
+    monkeypatch.setattr(gguf, "_converted", quantized)
+    gguf.write(tmp_path / "quantized.gguf", model, folder, name="test")
+    back = gguf.read(tmp_path / "quantized.gguf").model.state_dict()
+    for name, values in written.items():
+        heads = 4 if name.endswith("wq.weight") else 2 if name.endswith("wk.weight") else None
+        assert torch.equal(back[name], to_halves(values, heads) if heads else values)
+
+
+@given(heads=st.integers(1, 8), half=st.integers(1, 16), columns=st.integers(1, 5))
+def test_the_two_orders_of_rotary_features_are_inverse(heads, half, columns):
+    weight = torch.arange(heads * half * 2 * columns).reshape(-1, columns)
+    neighbours = to_neighbours(weight, heads)
+    assert torch.equal(to_halves(neighbours, heads), weight)
+    assert torch.equal(neighbours[1], weight[half])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_scaling_is_recognised_from_its_frequencies(name):
+    config = PRESETS[name]
+    factors = gguf.rope_factors(config)
+    assert factors is not None
+    assert factors[0] == 1 and factors[-1] == config.rope_scaling.factor
+    assert gguf.scaling_of(config, factors) == config.rope_scaling
+
+
+def test_a_tokenizer_of_another_family_keeps_its_ids(tmp_path, open_gguf):
+    """SmolLM2's: special tokens come first, digits stand alone, and no BOS is added."""
+    engine = Engine(models.BPE())
+    digits, letters = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
+    engine.pre_tokenizer = pre_tokenizers.Sequence([digits, letters])
+    engine.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet)
+    engine.train_from_iterator([TEXT], trainer)
+    engine.save(str(tmp_path / "tokenizer.json"))
+    names = {
+        "bos_token": special[1],
+        "eos_token": {"content": special[2]},
+        "chat_template": "{{ messages[0].content }}",
+    }
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(names))
+    model = random_model(replace(SHAPES["tied"], vocabulary=engine.get_vocab_size()))
+    gguf.write(tmp_path / "smol.gguf", model, tmp_path, dtype="F32", name="smol")
+    vocabulary = gguf.read(tmp_path / "smol.gguf").vocabulary
+    assert (vocabulary.pre, vocabulary.bos, vocabulary.eos, vocabulary.adds_bos) == ("smollm", 1, 2, False)
+    (tmp_path / "back").mkdir()
+    write_vocabulary(tmp_path / "back", vocabulary)
+    again = Engine.from_file(str(tmp_path / "back" / "tokenizer.json"))
+    llama = open_gguf(tmp_path / "smol.gguf")
+    for text in ("<|im_start|>The llama's 1781 bags<|im_end|>", "Ñusta 🦙\n\n  x"):
+        ids = engine.encode(text).ids
+        assert again.encode(text).ids == ids
+        assert llama.post("/tokenize", content=text, add_special=True, parse_special=True)["tokens"] == ids
+
+
+def test_other_scalings_are_refused():
+    config = replace(SHAPES["scaled"], rope_scaling=RopeScaling(high_frequency_factor=2.0, original_context=48))
+    with pytest.raises(ValueError, match=r"not Llama 3\.1's"):
+        gguf.scaling_of(config, gguf.rope_factors(config))
+
+
+def test_the_end_of_the_turn_is_the_stop_of_a_chat_model(weights, tokenizer):
+    folder, _ = weights()
+    assert read_vocabulary(folder, tokenizer.size).eos == tokenizer.eot
+    for file in ("chat_template.jinja", "tokenizer_config.json"):
+        (folder / file).unlink()
+    (folder / "tokenizer_config.json").write_text('{"bos_token": "<|begin_of_text|>", "eos_token": "<|end_of_text|>"}')
+    assert read_vocabulary(folder, tokenizer.size).eos == tokenizer.eos
+
+
+def test_a_larger_embedding_is_filled_with_unused_tokens(weights, tokenizer):
+    folder, _ = weights()
+    vocabulary = read_vocabulary(folder, tokenizer.size + 40)
+    assert len(set(vocabulary.tokens)) == tokenizer.size + 40
+    assert list(vocabulary.kinds[tokenizer.size :]) == [5] * 40
+    with pytest.raises(ValueError, match=f"ends at {tokenizer.size - 2}"):
+        read_vocabulary(folder, tokenizer.size - 1)
+
+
+def test_a_tokenizer_that_llama_cpp_would_cut_differently_is_refused(weights, tmp_path):
+    folder, model = weights()
+    fields = json.loads((folder / "tokenizer.json").read_text())
+    fields["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = r"\s+"
+    (folder / "tokenizer.json").write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match="no name for"):
+        gguf.write(tmp_path / "x.gguf", model, folder, name="test")
+    assert not list(tmp_path.glob("*.gguf"))
+
+
+def test_known_ways_of_cutting_have_their_names():
+    smollm = [{"type": "Digits", "individual_digits": True}, {"type": "ByteLevel", "add_prefix_space": False}]
+    assert pre_tokenizer_name({"type": "Sequence", "pretokenizers": smollm}, False, "x") == "smollm"
+    assert pre_tokenizer_name({"type": "ByteLevel", "use_regex": True}, False, "x") == "gpt-2"
+    with pytest.raises(ValueError, match="puts a space"):
+        pre_tokenizer_name({"type": "ByteLevel", "add_prefix_space": True}, False, "x")
+
+
+def test_values_beyond_half_precision_stop_the_writing(weights, tmp_path):
+    folder, model = weights()
+    model.blocks[0].feed_forward.w1.weight.data[0, 0] = 1e6
+    with pytest.raises(ValueError, match=r"w1.weight has values beyond the range of F16"):
+        gguf.write(tmp_path / "out" / "x.gguf", model, folder, dtype="F16", name="test")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_damaged_files_are_named(weights, tmp_path):
+    folder, model = weights()
+    file = tmp_path / "x.gguf"
+    with pytest.raises(ValueError, match="does not exist"):
+        gguf.read(file)
+    gguf.write(file, model, folder, dtype="F32", name="test")
+    whole = file.read_bytes()
+    for damaged in (b"", b"GGUF", whole[:5000], whole[: len(whole) // 2], b"\0" * 4096):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"x\.gguf") as problem:
+            gguf.read(file)
+        assert "\n" not in str(problem.value)
+
+
+def test_the_file_says_what_it_is(weights, tmp_path):
+    folder, model = weights("scaled")
+    gguf.write(tmp_path / "x.gguf", model, folder, dtype="Q8_0", name="Cria 1", licence="apache-2.0")
+    reader = GGUFReader(tmp_path / "x.gguf")
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in reader.tensors}
+    assert kinds["blk.0.attn_q.weight"] == "Q8_0" and kinds["output_norm.weight"] == "F32"
+    assert "rope_freqs.weight" in kinds and reader.get_field("general.name").contents() == "Cria 1"
