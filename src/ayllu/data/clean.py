@@ -1,0 +1,314 @@
+"""From sources to a corpus: read, repair, judge, remove duplicates, mask, split, and say what was done.
+
+The order is fixed: bytes to text, Unicode repair, spaces, language, Gopher quality, Gopher repetition, FineWeb,
+exact duplicates, near duplicates, personal data, held-out split.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ayllu.data import dedup, pii
+from ayllu.data.corpus import Corpus, DocumentWriter, read_rows
+from ayllu.data.document import Document, Source
+from ayllu.data.quality import CleanRules, broken_rule, language_judge
+from ayllu.data.report import Tally, as_markdown
+from ayllu.data.source import open_source
+from ayllu.lab import progress
+from ayllu.lab.error import UserError
+
+__all__ = ["CleanRules", "Corpus", "CorpusSummary", "build_corpus", "tidy"]
+
+HELDOUT_MIN = 16
+"""Documents held out of a source where the percentage gives fewer, though never more than a tenth of the source."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufff9-\ufffb]")
+_STRAIGHT = str.maketrans("‘’“”", "''\"\"")
+_HARMLESS = frozenset(map(chr, range(32, 127))) | frozenset("\n\t‘’“”–—…")
+_SPACES = re.compile(r"[^\S\n]+")
+_EDGES = re.compile(r" ?\n ?")
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSummary:
+    """What `build_corpus` made."""
+
+    documents: int
+    bytes: int
+    """UTF-8 bytes of all documents."""
+    heldout_documents: int
+    heldout_bytes: int
+    sources: list[dict[str, Any]]
+    """As in sources.json."""
+    dropped: dict[str, int]
+    """Documents by the rule that dropped them, over all sources."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Time by stage of the cleaning. Not in the corpus's files, which are the same for the same input."""
+
+
+def build_corpus(
+    sources: Sequence[str],
+    folder: Path,
+    cache: Path,
+    *,
+    rules: CleanRules | None = None,
+    heldout_percent: float = 1.0,
+    limit: int | None = None,
+    licence: str | None = None,
+) -> CorpusSummary:
+    """Read `sources`, clean them, and write a corpus into `folder`, which exists and is empty.
+
+    `heldout_percent` of each source's documents, chosen by hash, are marked `heldout`. `limit` is the number of
+    documents taken from each source, `licence` that of folders and hub data sets (see `open_source`). Writes
+    documents.parquet, sources.json, report.json and report.md. Raises UserError where a source is unknown or cannot be
+    read, nothing is left, or the folder cannot be written.
+    """
+    if not sources:
+        raise UserError("no source was named: name at least one, such as everyday-english")
+    if len(set(sources)) != len(sources):
+        raise UserError(f"a source is named twice ({', '.join(sources)}): name each once")
+    if not 0 < heldout_percent < 100:
+        raise UserError(f"heldout_percent is {heldout_percent}: it must lie between 0 and 100")
+    opened = [open_source(name, cache, licence=licence) for name in sources]
+    if len({source.name for source in opened}) != len(opened):
+        raise UserError(f"two sources have one name ({', '.join(source.name for source in opened)}): rename a folder")
+    try:
+        return _Build(folder, cache, rules or CleanRules(), heldout_percent, limit).run(opened)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the corpus into {folder} ({error.strerror or error}): free or choose another disk"
+        ) from error
+
+
+def tidy(text: str) -> str:
+    """Unicode repaired (ftfy: mojibake, ligatures, odd spaces), control characters gone, spaces and line breaks even.
+
+    Quotation marks become straight.
+    """
+    if not text.isascii():
+        # Most texts hold nothing that could be part of a broken character; ftfy would only make their quotes straight.
+        if _HARMLESS.issuperset(text):
+            text = text.translate(_STRAIGHT)
+        else:
+            import ftfy
+
+            text = ftfy.fix_text(text)
+    text = _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return _BLANK_LINES.sub("\n\n", _EDGES.sub("\n", _SPACES.sub(" ", text))).strip()
+
+
+class _Build:
+    """One run of the cleaning: the first pass judges documents one by one, the second removes duplicates and splits."""
+
+    def __init__(self, folder: Path, cache: Path, rules: CleanRules, heldout_percent: float, limit: int | None) -> None:
+        self.folder, self.cache, self.rules = folder, cache, rules
+        self.heldout_percent, self.limit = heldout_percent, limit
+        self.draft = folder / "cleaned.parquet.draft"
+        self.tallies: dict[str, Tally] = {}
+        self.records: list[dict[str, Any]] = []
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._digests: set[bytes] = set()
+        self._signatures: list[np.ndarray] = []
+        self._keys: list[int] = []
+        self._names: list[str] = []
+
+    def run(self, sources: list[Source]) -> CorpusSummary:
+        try:
+            with DocumentWriter(self.draft, last_column="group") as writer:
+                for source in sources:
+                    self._take(source, writer)
+            if not self._keys:
+                raise UserError(self._why_empty())
+            with self._timed("near duplicates"):
+                keep, heldout = self._decide()
+            self._write(keep, heldout)
+        finally:
+            self.draft.unlink(missing_ok=True)
+        return self._finish()
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+    def _take(self, source: Source, writer: DocumentWriter) -> None:
+        """Judge every document of one source; those that pass go to the draft."""
+        record = _record(source)
+        self.records.append(record)
+        tally = Tally()
+        judge = language_judge(self.rules)
+        documents = islice(source.read(self.cache), self.limit)
+        with progress.bar(f"clean {source.name}", unit="documents") as meter:
+            while True:
+                try:
+                    with self._timed("read"):
+                        document = next(documents, None)
+                except UserError as error:
+                    if source.required or tally.read:
+                        raise
+                    progress.say(f"leaving out {source.name}: {error}")
+                    record["skipped"] = str(error)
+                    return
+                if document is None:
+                    break
+                tally.read += 1
+                tally.read_bytes += len(document.text.encode("utf-8", "replace"))
+                self._judge(document, judge, tally, writer)
+                meter.advance()
+        self.tallies[source.name] = tally
+        record["notes"] = list(source.notes)
+
+    def _judge(self, document: Document, judge: Any, tally: Tally, writer: DocumentWriter) -> None:
+        with self._timed("repair"):
+            text = tidy(document.text)
+        if "\ufffd" in text:
+            if text.count("\ufffd") > self.rules.replaced_max * len(text):
+                return tally.drop("undecodable", text)
+            tally.change("undecodable characters taken out", text, len(text.encode()))
+            text = text.replace("\ufffd", "")
+        if not text:
+            return tally.drop("empty", document.text)
+        with self._timed("language"):
+            broken = judge(text)
+        if broken is None:
+            with self._timed("quality"):
+                broken = broken_rule(text, self.rules)
+        if broken is not None:
+            return tally.drop(broken, text)
+        with self._timed("signatures"):
+            digest = dedup.digest(text)
+            if digest in self._digests:
+                return tally.drop("exact duplicate", text)
+            self._digests.add(digest)
+            self._signatures.append(dedup.signature(text))
+            self._keys.append(dedup.split_key(document.source, document.group, text))
+            self._names.append(document.source)
+        writer.add(text, document.source, document.id, document.group)
+        return None
+
+    def _decide(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each document of the draft, whether it stays and whether it is held out."""
+        same, alike = dedup.near_duplicates(np.stack(self._signatures), self.rules.near_duplicate_jaccard)
+        count = len(self._keys)
+        first_of_group: dict[int, int] = {}
+        for index, key in enumerate(self._keys):
+            alike.join(index, first_of_group.setdefault(key, index))
+        keep = np.array([same.root(index) == index for index in range(count)])
+        keys = np.array([self._keys[alike.root(index)] for index in range(count)], dtype=np.uint64)
+        names = np.array(self._names)
+        heldout = np.zeros(count, dtype=bool)
+        for name in self.tallies:
+            own = keep & (names == name)
+            bound = _bound(np.sort(keys[own]), self.heldout_percent)
+            heldout |= own & (keys <= bound) if bound is not None else False
+        return keep, heldout
+
+    def _write(self, keep: np.ndarray, heldout: np.ndarray) -> None:
+        """Copy what stays from the draft, masked, into documents.parquet."""
+        target = self.folder / "documents.parquet"
+        draft = target.with_name(target.name + ".draft")
+        with (
+            DocumentWriter(draft, last_column="split") as writer,
+            progress.bar("write the corpus", total=len(keep), unit="documents") as meter,
+        ):
+            for index, (text, source, id_, _) in enumerate(read_rows(self.draft)):
+                meter.advance()
+                tally = self.tallies[source]
+                if not keep[index]:
+                    tally.drop("near duplicate", text)
+                    continue
+                if self.rules.mask_personal_data:
+                    with self._timed("personal data"):
+                        text = self._mask(text, tally)
+                split = "heldout" if heldout[index] else "train"
+                tally.keep(split, len(text.encode()))
+                writer.add(text, source, id_, split)
+        draft.replace(target)
+
+    def _mask(self, text: str, tally: Tally) -> str:
+        masked, found = pii.mask(text)
+        for mark in {mark for mark, _ in found}:
+            # The report shows the place, not the person.
+            start = max(0, masked.index(mark) - 80)
+            tally.change(
+                f"masked {mark}", masked[start : start + 160], sum(len(hit.encode()) for m, hit in found if m == mark)
+            )
+        return masked
+
+    def _finish(self) -> CorpusSummary:
+        for record in self.records:
+            kept = self.tallies[record["name"]].kept if record["name"] in self.tallies else {}
+            record["documents"] = sum(count for count, _ in kept.values())
+            record["bytes"] = sum(size for _, size in kept.values())
+        report = {
+            "rules": asdict(self.rules),
+            "heldout_percent": self.heldout_percent,
+            "limit": self.limit,
+            "sources": {name: tally.as_dict() for name, tally in self.tallies.items()},
+        }
+        _write_json(self.folder / "report.json", report)
+        _write_json(self.folder / "sources.json", self.records)
+        (self.folder / "report.md").write_text(as_markdown(self.tallies, self.records), encoding="utf-8")
+        heldout = [tally.kept["heldout"] for tally in self.tallies.values()]
+        return CorpusSummary(
+            documents=sum(r["documents"] for r in self.records),
+            bytes=sum(r["bytes"] for r in self.records),
+            heldout_documents=sum(count for count, _ in heldout),
+            heldout_bytes=sum(size for _, size in heldout),
+            sources=self.records,
+            dropped=dict(self._dropped()),
+            seconds={stage: round(seconds, 2) for stage, seconds in self.seconds.items()},
+        )
+
+    def _dropped(self) -> Counter[str]:
+        dropped: Counter[str] = Counter()
+        for tally in self.tallies.values():
+            dropped.update({rule: effect.documents for rule, effect in tally.dropped.items()})
+        return dropped
+
+    def _why_empty(self) -> str:
+        names = ", ".join(record["name"] for record in self.records)
+        read = sum(tally.read for tally in self.tallies.values())
+        if not read:
+            return f"the corpus is empty: {names} gave no document; check that the sources hold text"
+        rule, count = self._dropped().most_common(1)[0]
+        return (
+            f"the corpus is empty: of {read:,} documents in {names} the rule “{rule}” dropped most ({count:,}); "
+            "loosen that rule or choose other sources"
+        )
+
+
+def _bound(keys: np.ndarray, percent: float) -> int | None:
+    """The largest key that is held out of a source with these sorted keys; None where there are too few to spare."""
+    share = int(np.searchsorted(keys, np.uint64(int(percent / 100 * 2**64)), side="left"))
+    count = max(share, min(HELDOUT_MIN, len(keys) // 10))
+    return keys[count - 1] if count else None
+
+
+def _record(source: Source) -> dict[str, Any]:
+    return {
+        "name": source.name,
+        "title": source.title,
+        "licence": source.licence,
+        "description": source.description,
+        "archives": [asdict(archive) for archive in source.archives],
+    }
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

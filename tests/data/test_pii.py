@@ -1,0 +1,115 @@
+"""Masks: what carries a valid check is masked, wherever it stands; years, scores, prices and versions are not."""
+
+import ipaddress
+import re
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from ayllu.data.pii import MARKS, iban_valid, luhn, mask
+
+digits = st.text("0123456789", min_size=1, max_size=1)
+before = st.sampled_from(["", "Call ", "Her number: ", "(", "write to "])
+after = st.sampled_from(["", ".", ", please.", ")", " today"])
+
+
+def number(size: int) -> st.SearchStrategy[str]:
+    return st.text("0123456789", min_size=size, max_size=size)
+
+
+users = st.from_regex(r"[a-z]{1,9}([._+-][a-z0-9]{1,5})?", fullmatch=True)
+
+
+@given(before, after, users, st.sampled_from(["ex.org", "a-b.co.uk"]))
+def test_mail_addresses(start: str, end: str, user: str, domain: str) -> None:
+    masked, found = mask(f"{start}{user}@{domain}{end}")
+    assert masked == f"{start}<email>{end}"
+    assert found == [("<email>", f"{user}@{domain}")]
+
+
+@given(before, after, st.sampled_from("3456"), number(14), st.sampled_from(["", " ", "-"]))
+def test_cards_are_masked_exactly_when_their_check_digit_fits(
+    start: str, end: str, first: str, middle: str, gap: str
+) -> None:
+    body = first + middle
+    for last in "0123456789":
+        card = body + last
+        assume(len(set(card)) > 2)
+        shown = gap.join(card[i : i + 4] for i in range(0, 16, 4))
+        text = f"{start}{shown}{end}"
+        assert ("<card>" in mask(text)[0]) is luhn(card)
+
+
+@pytest.mark.parametrize(
+    "iban", ["DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432", "FR1420041010050500013M02606"]
+)
+def test_ibans(iban: str) -> None:
+    assert mask(f"Pay to {iban} now.")[0] == "Pay to <iban> now."
+    wrong = iban[:-1] + ("1" if iban[-1] != "1" else "2")
+    assert not iban_valid(wrong)
+    assert "<iban>" not in mask(f"Pay to {wrong} now.")[0]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_public_addresses_only(value: int) -> None:
+    address = ipaddress.IPv4Address(value)
+    masked, _ = mask(f"The server at {address} answers.")
+    assert ("<ip>" in masked) is address.is_global
+
+
+@given(st.integers(0x2001 << 112, (0x2002 << 112) - 1))
+def test_public_addresses_of_version_six(value: int) -> None:
+    address = ipaddress.IPv6Address(value)
+    assume(address.is_global)
+    assert mask(f"ping {address} twice")[0] == "ping <ip> twice"
+    assert mask(f"ping {address.exploded} twice")[0] == "ping <ip> twice"
+
+
+@given(before, after, st.from_regex(r"[2-9][0-9]{2}", fullmatch=True), number(4))
+def test_american_telephone_numbers(start: str, end: str, area: str, line: str) -> None:
+    for shown in (f"{area}-555-{line}", f"({area}) 555-{line}", f"1-{area}-555-{line}", f"+1 {area} 555 {line}"):
+        assert mask(f"{start}{shown}{end}")[0] == f"{start}<phone>{end}"
+
+
+@pytest.mark.parametrize("shown", ["+44 20 7946 0958", "+49 30 901820", "+33 1 23 45 67 89", "+91-98765-43210"])
+def test_international_telephone_numbers(shown: str) -> None:
+    assert mask(f"Ring {shown}, please.")[0] == "Ring <phone>, please."
+
+
+def test_social_security_numbers() -> None:
+    assert mask("His number is 123-45-6789.")[0] == "His number is <ssn>."
+    assert mask("No such area: 000-45-6789, 666-45-6789, 912-45-6789.")[1] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It was built in 1861-1865 and again in 1914, 1918 and 1945.",
+        "They won 21-14, 28-3 and 3-2; the final score was 110-108.",
+        "The house costs $1,250,000 or 1 250 000 euros.",
+        "Use version 9.10.2.0 or Snapchat v10.1.2.3 (EC 2.7.3.2).",
+        "Open 192.168.0.1 in your browser to set up the router at 10.0.0.138.",
+        "At 12:30:45 on 2021-10-12 she drew 5 10 15 20 25 lines.",
+        "Preheat the oven to 350-400 degrees and add 1/2-3/4 cup.",
+        "Order number 1234 5678 9012 3456 and ISBN 978-3-16-148410-0.",
+        "Psalms 119:105-112 and John 3:16; see pages 200-210.",
+        "Follow @ayllu, or meet me @ 8.",
+        "Pi is 3.14159265358979, e is 2.718281828459045.",
+    ],
+)
+def test_other_numbers_stay(text: str) -> None:
+    assert mask(text) == (text, [])
+
+
+@given(st.text(max_size=200))
+def test_masking_twice_changes_nothing_more(text: str) -> None:
+    once, found = mask(text)
+    assert mask(once) == (once, [])
+    assert len(found) == sum(once.count(mark) - text.count(mark) for mark in MARKS)
+
+
+@given(st.text(st.characters(exclude_categories=("Nd", "No", "Nl"), exclude_characters="@"), max_size=200))
+def test_text_without_digits_and_at_signs_is_untouched(text: str) -> None:
+    assert not re.search(r"\d", text)
+    assert mask(text) == (text, [])
