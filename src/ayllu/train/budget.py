@@ -1,0 +1,190 @@
+"""From minutes to a model: the rule that turns the one dial into a shape, a number of steps and a prediction.
+
+1. The speed of this machine in training is estimated from a matrix product of a second.
+2. The model is the largest rung of the ladder that this speed lets see `TOKENS_PER_PARAMETER` tokens per parameter
+   within the budget; the smallest rung where none does.
+3. A few real steps of that model are timed, and the number of steps follows: budget over time per step.
+4. Time and bits per byte are predicted from steps, parameters and tokens, before the run.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ayllu.data.loader import Loader
+from ayllu.data.pack import TokensHeader
+from ayllu.lab.progress import bar
+from ayllu.model.config import ModelConfig, RopeScaling
+from ayllu.model.transformer import Transformer
+from ayllu.train.flops import training_flops
+from ayllu.train.loop import TrainConfig, compiler_available, loss_function, train_step
+from ayllu.train.optimizer import Optimizer, OptimizerConfig
+
+TOKENS_PER_PARAMETER = 4.0
+"""What a rung must be able to see to be chosen; measured on everyday English, see docs/log.md."""
+
+LADDER = (
+    # layers, width, heads, kv_heads, feed_forward
+    (2, 128, 2, 1, 384),
+    (3, 128, 2, 1, 384),
+    (3, 192, 3, 1, 512),
+    (4, 192, 3, 1, 512),
+    (4, 256, 4, 2, 704),
+    (6, 320, 5, 1, 896),
+    (8, 384, 6, 2, 1024),
+    (10, 512, 8, 2, 1408),
+    (12, 768, 12, 4, 2048),
+    (16, 1024, 16, 4, 2816),
+    (24, 1536, 24, 8, 4096),
+    (32, 2048, 32, 8, 5632),
+)
+"""Shapes by size. The widths of a rung keep heads of 64 and the feed-forward near Llama's 8/3 of the width."""
+
+BATCH = 16
+"""Sequences per step: 4,096 tokens of rows of 256."""
+COMPILE_MINUTES = 1.5
+"""From this budget on the minute that compiling takes on two cores pays."""
+FINETUNE_RATE = 0.3
+"""Peak learning rates of finetuning, as a share of those of pretraining."""
+EFFICIENCY = {True: 0.5, False: 0.25}
+"""Share of the matrix product's speed that a step of a small model reaches, compiled or not; only chooses the rung."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetPlan:
+    """What a budget buys on this machine."""
+
+    model: ModelConfig
+    train: TrainConfig
+    tokens_per_second: float
+    """Ids that go in per second, measured on this model."""
+    seconds: float
+    """Predicted time of all steps."""
+    bits_per_byte: float | None
+    """Predicted held-out bits per byte of the largest source, where the tokens say how many bytes they stand for."""
+
+    def finetune(self, share: float, *, rows: int) -> TrainConfig:
+        """A run on other rows that takes `share` of the time, at most three passes, at a third of the rates."""
+        steps = max(min(round(self.train.steps * share), 3 * rows // self.train.batch), 10)
+        rates = replace(
+            self.train.optimizer,
+            muon_lr=self.train.optimizer.muon_lr * FINETUNE_RATE,
+            adam_lr=self.train.optimizer.adam_lr * FINETUNE_RATE,
+        )
+        return replace(self.train, steps=steps, warmup=max(steps // 10, 1), optimizer=rates)
+
+    def write(self, path: Path) -> None:
+        """Keep the plan as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> BudgetPlan:
+        """What `write` kept."""
+        fields = json.loads(path.read_text())
+        model, train = fields.pop("model"), fields.pop("train")
+        rates = train.pop("optimizer")
+        rates["adam_betas"] = tuple(rates["adam_betas"])
+        scaling = model.pop("rope_scaling")
+        return cls(
+            model=ModelConfig(rope_scaling=RopeScaling(**scaling) if scaling else None, **model),
+            train=TrainConfig(optimizer=OptimizerConfig(**rates), **train),
+            **fields,
+        )
+
+
+def plan_budget(
+    loader: Loader, header: TokensHeader, *, minutes: float, seed: int, speed: float | None = None
+) -> BudgetPlan:
+    """Choose and measure. `speed` (tokens per second of the chosen model) takes the place of measuring."""
+    compiled = minutes >= COMPILE_MINUTES and compiler_available()
+    precision = "bf16" if bf16_pays() else "float32"
+    rate = matrix_rate(precision) * EFFICIENCY[compiled]
+    model = choose_shape(rate=rate, seconds=60 * minutes, vocabulary=header.vocabulary, length=loader.length)
+    trial = TrainConfig(steps=1000, batch=BATCH, warmup=10, precision=precision, compiled=compiled)
+    measured = speed or measure(model, loader, trial, seed=seed)
+    steps = max(round(60 * minutes * measured / (BATCH * loader.length)), 20)
+    tokens = steps * BATCH * loader.length
+    rows = max(header.sources.values(), key=lambda source: source.rows)
+    bytes_seen = tokens * rows.bytes / (rows.rows * loader.length)
+    return BudgetPlan(
+        model=model,
+        train=TrainConfig(
+            steps=steps,
+            batch=BATCH,
+            warmup=max(min(steps // 10, 100), 1),
+            precision=precision,
+            compiled=compiled,
+            optimizer=OptimizerConfig(),
+        ),
+        tokens_per_second=measured,
+        seconds=tokens / measured,
+        bits_per_byte=round(predict_bits_per_byte(model.matrix_parameters, bytes_seen), 3) if bytes_seen else None,
+    )
+
+
+def choose_shape(*, rate: float, seconds: float, vocabulary: int, length: int) -> ModelConfig:
+    """The largest rung that sees TOKENS_PER_PARAMETER tokens per parameter in `seconds` at `rate` FLOP/s."""
+    chosen = None
+    for layers, width, heads, kv_heads, feed_forward in LADDER:
+        config = ModelConfig(
+            vocabulary=vocabulary,
+            layers=layers,
+            width=width,
+            heads=heads,
+            kv_heads=kv_heads,
+            feed_forward=feed_forward,
+            context=max(1024, length),
+            tied=True,
+        )
+        tokens = rate * seconds / training_flops(config, length)
+        if chosen is None or tokens >= TOKENS_PER_PARAMETER * config.matrix_parameters:
+            chosen = config
+    assert chosen is not None
+    return chosen
+
+
+def measure(model_config: ModelConfig, loader: Loader, config: TrainConfig, *, seed: int, steps: int = 9) -> float:
+    """Tokens per second of real steps: the median of `steps`, after compiling and warming up."""
+    model = Transformer(model_config)
+    model.initialise(seed)
+    optimizer, loss = Optimizer(model, config.optimizer), loss_function(model, config)
+    times = []
+    with bar("measuring this machine", total=steps + 2, unit="steps") as progress:
+        for step in range(steps + 2):
+            began = time.perf_counter()
+            train_step(loss, optimizer, loader.batch(step * config.batch, config.batch), 0.01)
+            times.append(time.perf_counter() - began)
+            progress.advance()
+    return config.batch * loader.length / statistics.median(times[2:])
+
+
+def matrix_rate(precision: str, *, size: int = 1024, seconds: float = 0.5) -> float:
+    """FLOP/s of square matrix products of `size`, the median of what fits into `seconds`."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+    times: list[float] = []
+    a @ b
+    while sum(times) < seconds or len(times) < 3:
+        began = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - began)
+    return 2 * size**3 / statistics.median(times)
+
+
+def bf16_pays() -> bool:
+    """Whether bf16 products are faster than float32 ones here, as they are on processors with instructions for them."""
+    return matrix_rate("bf16", seconds=0.1) > 1.2 * matrix_rate("float32", seconds=0.1)
+
+
+def predict_bits_per_byte(parameters: int, bytes_seen: float) -> float:
+    """Held-out bits per byte of everyday English after one run of the recipe: E + A/N^a + B/D^b.
+
+    N matrix parameters, D bytes of text seen. The constants are fitted on the runs listed in docs/log.md.
+    """
+    return 0.95 + 12.0 / parameters**0.30 + 416.0 / bytes_seen**0.45
