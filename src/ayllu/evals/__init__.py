@@ -1,0 +1,1 @@
+"""Measurements of a model, each with its interval and its chance level."""

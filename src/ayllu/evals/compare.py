@@ -1,0 +1,97 @@
+"""Two models on the same questions: the difference, paired, with what chance alone could make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ayllu.evals.score import DocumentBits, Outcome, Scores, headline
+from ayllu.evals.statistics import (
+    detectable_difference,
+    holm,
+    mcnemar,
+    mean_interval,
+    paired_bootstrap,
+    ratio_interval,
+)
+from ayllu.lab.error import UserError
+
+
+def compare(first: Scores, second: Scores, *, seed: int = 0) -> dict[str, Any]:
+    """How much the second model differs from the first, with 95 % intervals of the difference.
+
+    Returns {"sets": {name: {"items", "headline", "accuracy": {"value", "low", "high", "p", "p_holm", "only_first",
+    "only_second", "detectable"}, "gold_bits_per_byte": {"value", "low", "high"}}}, "bits_per_byte": {source: {"value",
+    "low", "high", "documents"}}}. Accuracy is each set's headline accuracy: its interval is a bootstrap over items, `p`
+    the exact McNemar test, `p_holm` the same adjusted for the number of sets, `detectable` the smallest difference that
+    as many discordant items would show four times in five (None: none). Above 0 the second is better in accuracy,
+    below 0 in bits per byte. Raises UserError where the two were asked different items or read different documents.
+    """
+    _same_items(first, second)
+    _same_documents(first, second)
+    theirs = second.by_set()
+    sets = {name: _set(name, outcomes, theirs[name], seed) for name, outcomes in first.by_set().items()}
+    adjusted = holm([entry["accuracy"]["p"] for entry in sets.values()])
+    for entry, p in zip(sets.values(), adjusted, strict=True):
+        entry["accuracy"]["p_holm"] = p
+    other = second.by_source()
+    sources = {source: _source(documents, other[source]) for source, documents in first.by_source().items()}
+    return {"sets": sets, "bits_per_byte": sources}
+
+
+def _set(name: str, first: Sequence[Outcome], second: Sequence[Outcome], seed: int) -> dict[str, Any]:
+    partners = {outcome.id: outcome for outcome in second}
+    pairs = [(outcome, partners[outcome.id]) for outcome in first]
+    verdict = "correct_norm" if headline(name) == "accuracy_norm" else "correct"
+    right = [(getattr(a, verdict), getattr(b, verdict)) for a, b in pairs]
+    only_first, only_second = right.count((True, False)), right.count((False, True))
+    interval = paired_bootstrap([a for a, _ in right], [b for _, b in right], seed=seed)
+    differences = [b.gold_bits_per_byte - a.gold_bits_per_byte for a, b in pairs if a.answered and b.answered]
+    return {
+        "items": len(pairs),
+        "headline": headline(name),
+        "accuracy": {
+            **interval.as_json(),
+            "p": mcnemar(only_first, only_second),
+            "p_holm": None,
+            "only_first": only_first,
+            "only_second": only_second,
+            "detectable": detectable_difference(len(pairs), (only_first + only_second) / len(pairs)),
+        },
+        "gold_bits_per_byte": mean_interval(differences).as_json() if differences else None,
+    }
+
+
+def _source(first: Sequence[DocumentBits], second: Sequence[DocumentBits]) -> dict[str, Any]:
+    def ordered(documents: Sequence[DocumentBits]) -> list[DocumentBits]:
+        return sorted(documents, key=lambda document: document.digest)
+
+    pairs = list(zip(ordered(first), ordered(second), strict=True))
+    interval = ratio_interval([b.bits - a.bits for a, b in pairs], [a.bytes for a, _ in pairs])
+    return {**interval.as_json(), "documents": len(pairs)}
+
+
+def _same_items(first: Scores, second: Scores) -> None:
+    if first.digest == second.digest:
+        return
+    mine, theirs = first.by_set(), second.by_set()
+    for name in sorted(mine.keys() | theirs.keys()):
+        a = {(outcome.id, outcome.digest) for outcome in mine.get(name, ())}
+        b = {(outcome.id, outcome.digest) for outcome in theirs.get(name, ())}
+        if a != b:
+            raise UserError(
+                f"the two cannot be compared: of {name} they were asked {len(a):,} and {len(b):,} items, "
+                f"{len(a & b):,} of them the same; evaluate both on the same suite"
+            )
+
+
+def _same_documents(first: Scores, second: Scores) -> None:
+    mine, theirs = first.by_source(), second.by_source()
+    for source in sorted(mine.keys() | theirs.keys()):
+        a = sorted(document.digest for document in mine.get(source, ()))
+        b = sorted(document.digest for document in theirs.get(source, ()))
+        if a != b:
+            raise UserError(
+                f"the two cannot be compared: of {source} they read {len(a):,} and {len(b):,} held-out documents, not "
+                "the same ones; evaluate both on the same texts"
+            )

@@ -1,0 +1,136 @@
+"""Measure a model on a suite: how likely it finds each choice of each item."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ayllu.evals.item import Item
+from ayllu.evals.journal import Journal, weights_digest
+from ayllu.evals.score import PARTIAL, Outcome, Scores
+from ayllu.evals.suite import Suite
+from ayllu.lab import progress
+
+if TYPE_CHECKING:
+    import torch
+
+    from ayllu.evals.contamination import Overlap
+    from ayllu.evals.likelihood import Question
+    from ayllu.model.transformer import Transformer
+
+
+class Encoder(Protocol):
+    """What is asked of a tokenizer: `ayllu.text.tokenizer.Tokenizer` is one."""
+
+    bos: int
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
+
+
+def evaluate(
+    model: Transformer,
+    tokenizer: Encoder,
+    suite: Suite,
+    *,
+    dtype: torch.dtype | None = None,
+    trains_on: Mapping[str, Collection[str]] | None = None,
+    overlap: Overlap | None = None,
+    about: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+) -> Scores:
+    """The model's log-likelihood of every choice, as `Scores`.
+
+    `dtype` is what the model computes in (None: float32; likelihoods are added up in float64 either way). `trains_on`
+    says for each source in training which benchmarks' training parts it holds, by set name: such a set is labelled.
+    `overlap` marks the items whose words stand in the training documents. `about` is kept in the scores. With a
+    `folder`, answers are kept there as they come, a killed evaluation goes on from them, and `Scores.save` to the same
+    folder clears them away.
+    """
+    import torch
+
+    dtype = dtype or torch.float32
+    measured = {"suite": suite.name, "dtype": str(dtype).removeprefix("torch."), "context": model.config.context}
+    journal = _journal(model, tokenizer, suite, measured, folder)
+    known = dict(journal.outcomes) if journal else {}
+    with progress.bar(f"evaluate {suite.name}", total=len(suite.items), unit="items") as bar:
+        bar.begin_at(len(known))
+        for outcome in _answers(model, tokenizer, [item for item in suite.items if item.id not in known], dtype):
+            known[outcome.id] = outcome
+            if journal:
+                journal.add(outcome)
+            bar.advance()
+    marked = (known[item.id] for item in suite.items)
+    return Scores(
+        outcomes=tuple(replace(o, overlap=overlap.of(o.id)) if overlap is not None else o for o in marked),
+        trained_on=contaminated_by(suite.sets, trains_on or {}),
+        about={**measured, **(about or {})},
+    )
+
+
+def _journal(
+    model: Transformer, tokenizer: Encoder, suite: Suite, measured: Mapping[str, Any], folder: Path | None
+) -> Journal | None:
+    if folder is None:
+        return None
+    sample = tokenizer.encode_batch([item.plain for item in suite.items[:100]])
+    tokens = hashlib.sha256(json.dumps(sample).encode()).hexdigest()[:16]
+    owner = {**measured, "items": suite.digest, "weights": weights_digest(model), "tokens": tokens}
+    return Journal(folder / PARTIAL, owner)
+
+
+def _answers(model: Transformer, tokenizer: Encoder, items: Sequence[Item], dtype: torch.dtype) -> Iterator[Outcome]:
+    from ayllu.evals.likelihood import shared_log_likelihoods
+
+    questions = tokenize(tokenizer, items)
+    for number, answer in shared_log_likelihoods(model, questions, dtype=dtype):
+        item = items[number]
+        yield Outcome(
+            id=item.id,
+            set=item.set,
+            digest=item.digest,
+            gold=item.gold,
+            log_likelihoods=tuple(answer),
+            bytes=tuple(len(choice.encode()) for choice in item.choices),
+            tokens=tuple(questions[number].scored),
+        )
+
+
+def contaminated_by(sets: Iterable[str], trains_on: Mapping[str, Collection[str]]) -> dict[str, tuple[str, ...]]:
+    """For each set the sources that hold its benchmark's training part, where there are any."""
+    labels = {name: tuple(sorted(source for source, held in trains_on.items() if name in held)) for name in sets}
+    return {name: sources for name, sources in labels.items() if sources}
+
+
+def tokenize(tokenizer: Encoder, items: Sequence[Item]) -> list[Question]:
+    """Each item's ids: BOS and context to begin with, then a continuation for each choice.
+
+    Given and scored text are parted where the tokens of the whole text allow it, which they do for every prompt here
+    under Llama 3's split pattern. Where a token would span the boundary, the two are tokenized apart, so that every
+    byte of the choice is scored and none of what was given.
+    """
+    from ayllu.evals.likelihood import Question
+
+    pairs = [pair for item in items for pair in item.texts()]
+    begun = tokenizer.encode_batch([item.context for item in items])
+    given = tokenizer.encode_batch([before for before, _ in pairs])
+    whole = tokenizer.encode_batch([before + after for before, after in pairs])
+    apart = [i for i, ids in enumerate(given) if whole[i][: len(ids)] != ids]
+    for i, ids in zip(apart, tokenizer.encode_batch([pairs[i][1] for i in apart]), strict=True):
+        whole[i] = given[i] + ids
+    questions, row = [], 0
+    for item, context in zip(items, begun, strict=True):
+        rows = range(row, row := row + len(item.choices))
+        # A lead may merge with the context's last token: then only BOS is shared, and the rest is given.
+        shared = context if all(given[i][: len(context)] == context for i in rows) else []
+        questions.append(
+            Question(
+                beginning=[tokenizer.bos, *shared],
+                continuations=[whole[i][len(shared) :] for i in rows],
+                given=[len(given[i]) - len(shared) for i in rows],
+            )
+        )
+    return questions

@@ -1,0 +1,363 @@
+"""What was measured, item by item and document by document, and the scores that follow from it.
+
+A `Scores` holds the raw outcomes, and every figure is computed from them on reading. `save` writes three files,
+
+    scores.json      the figures
+    items.jsonl      one line an item: id, set, digest, gold, log_likelihoods, bytes, tokens, overlap, correct,
+                     correct_norm
+    documents.jsonl  one line a held-out document: source, digest, bits, bytes, tokens
+
+so that anybody can compute each figure again; `recompute` and `discrepancies` do. The schema of scores.json:
+
+    {
+      "about":  {...},                                     what the caller recorded: suite, digest, dtype, ...
+      "sets": {
+        "hellaswag": {
+          "title": "HellaSwag", "part": "validation", "licence": "MIT",
+          "items": 1000, "missing": 0,                     planned, and of these without an answer (not finite)
+          "headline": "accuracy_norm",                     the accuracy that is usually quoted for this set
+          "accuracy":      {"value", "low", "high", "chance", "uniform"},   the likeliest choice is right
+          "accuracy_norm": {"value", "low", "high", "chance", "uniform"},   ... by log-likelihood per byte of the choice
+          "gold_bits_per_byte": {"value", "low", "high"},  of the right choice: mean over items
+          "trained_on": ["everyday-english"],              sources in training that hold this benchmark's training part
+          "overlap": null | {                              items whose words stand in the training documents
+            "checked", "overlapping", "share",
+            "clean": null | {"items", "accuracy": {...}, "accuracy_norm": {...}}
+          }
+        }
+      },
+      "bits_per_byte": {
+        "everyday-english": {"value", "low", "high", "documents", "bytes"}
+      }
+    }
+
+`low` and `high` bound the value with 95 % confidence: Wilson's interval for accuracies (with bounds for items that have
+no answer), Student's t for the mean over items, the delta method over documents for bits per byte; null where one
+observation allows no interval. `chance` is the accuracy of guessing, `uniform` that of a model which finds all tokens
+equally likely: it knows nothing, yet the lengths of the choices lift or lower it (HellaSwag by length: 27 %), so that a
+score means something only above both. Bytes are those of the choice in UTF-8 without the space before it, as
+lm-evaluation-harness counts (its `acc_norm` counts characters: the same for ASCII) and as OLMo's `bpb_v2` does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ayllu.evals.item import Headline
+from ayllu.evals.sets import SETS
+from ayllu.evals.statistics import Interval, attrition_interval, mean_interval, ratio_interval
+from ayllu.evals.suite import items_digest
+from ayllu.lab.error import UserError
+
+SCORES, ITEMS, DOCUMENTS = "scores.json", "items.jsonl", "documents.jsonl"
+PARTIAL = "items.partial.jsonl"
+"""Answers of an evaluation under way (`ayllu.evals.journal`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a model answered one item."""
+
+    id: str
+    set: str
+    digest: str
+    """`Item.digest`: what was asked."""
+    gold: int
+    log_likelihoods: tuple[float, ...]
+    """Natural log, one a choice."""
+    bytes: tuple[int, ...]
+    """UTF-8 bytes of each choice without the space before it."""
+    tokens: tuple[int, ...]
+    """Tokens that were scored of each choice."""
+    overlap: bool | None = None
+    """Whether its words stand in the training documents; None where that was not, or could not be, checked."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is a finite likelihood for every choice."""
+        return all(map(math.isfinite, self.log_likelihoods))
+
+    @property
+    def correct(self) -> bool:
+        """Whether the right choice is the likeliest."""
+        return self.answered and _likeliest(self.log_likelihoods) == self.gold
+
+    @property
+    def correct_norm(self) -> bool:
+        """Whether the right choice is the likeliest per byte."""
+        return self.answered and _likeliest(self.log_likelihoods, self.bytes) == self.gold
+
+    @property
+    def uniform(self) -> bool:
+        """`correct` for a model that finds all tokens equally likely."""
+        return _likeliest([-count for count in self.tokens]) == self.gold
+
+    @property
+    def uniform_norm(self) -> bool:
+        """`correct_norm` for such a model."""
+        return _likeliest([-count for count in self.tokens], self.bytes) == self.gold
+
+    @property
+    def gold_bits_per_byte(self) -> float:
+        """Bits per byte of the right choice."""
+        return -self.log_likelihoods[self.gold] / math.log(2) / max(1, self.bytes[self.gold])
+
+    def as_json(self) -> dict[str, Any]:
+        """A line of items.jsonl; a likelihood that is not finite becomes null."""
+        likelihoods = [value if math.isfinite(value) else None for value in self.log_likelihoods]
+        verdicts = {"correct": self.correct, "correct_norm": self.correct_norm}
+        return {**asdict(self), "log_likelihoods": likelihoods, **verdicts}
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> Outcome:
+        """Read a line of items.jsonl. Raises KeyError, TypeError or ValueError where it is not one."""
+        outcome = cls(
+            id=line["id"],
+            set=line["set"],
+            digest=line["digest"],
+            gold=line["gold"],
+            log_likelihoods=tuple(math.nan if value is None else float(value) for value in line["log_likelihoods"]),
+            bytes=tuple(line["bytes"]),
+            tokens=tuple(line["tokens"]),
+            overlap=line["overlap"],
+        )
+        if not 0 <= outcome.gold < len(outcome.log_likelihoods) == len(outcome.bytes) == len(outcome.tokens):
+            raise ValueError(f"{outcome.id} has no likelihood for its right choice")
+        return outcome
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DocumentBits:
+    """How many bits a model needs for one held-out document."""
+
+    source: str
+    digest: str
+    """First 16 hexadecimal digits of the sha256 of the text."""
+    bits: float
+    bytes: int
+    tokens: int
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> DocumentBits:
+        """Read a line of documents.jsonl. Raises KeyError, TypeError or ValueError where it is not one."""
+        return cls(
+            source=line["source"],
+            digest=line["digest"],
+            bits=float(line["bits"]),
+            bytes=int(line["bytes"]),
+            tokens=int(line["tokens"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Everything that was measured of one model."""
+
+    outcomes: tuple[Outcome, ...] = ()
+    documents: tuple[DocumentBits, ...] = ()
+    trained_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Set to the sources in training that hold this benchmark's training part."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values that say how it was measured."""
+
+    def by_set(self) -> dict[str, list[Outcome]]:
+        """Outcomes of each set."""
+        sets: dict[str, list[Outcome]] = {}
+        for outcome in self.outcomes:
+            sets.setdefault(outcome.set, []).append(outcome)
+        return sets
+
+    def by_source(self) -> dict[str, list[DocumentBits]]:
+        """Documents of each source."""
+        sources: dict[str, list[DocumentBits]] = {}
+        for document in self.documents:
+            sources.setdefault(document.source, []).append(document)
+        return sources
+
+    @property
+    def digest(self) -> str:
+        """`Suite.digest` of what was asked."""
+        return items_digest((outcome.id, outcome.digest) for outcome in self.outcomes)
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of scores.json (see the module's docstring)."""
+        return {
+            "about": {**self.about, **({"items_digest": self.digest} if self.outcomes else {})},
+            "sets": {
+                name: summary(name, outcomes, self.trained_on.get(name, ())) for name, outcomes in self.by_set().items()
+            },
+            "bits_per_byte": {source: source_score(documents) for source, documents in self.by_source().items()},
+        }
+
+    def with_documents(self, documents: Iterable[DocumentBits]) -> Scores:
+        """These scores and those of held-out documents."""
+        return replace(self, documents=(*self.documents, *documents))
+
+    def save(self, folder: Path) -> None:
+        """Write scores.json, items.jsonl and documents.jsonl into `folder`, each complete or not at all.
+
+        Clears away the answers that an evaluation under way had kept there. Raises UserError where it cannot write.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / ITEMS, (json.dumps(outcome.as_json()) for outcome in self.outcomes))
+        _write(folder / DOCUMENTS, (json.dumps(asdict(document)) for document in self.documents))
+        _write(folder / SCORES, [json.dumps(self.as_json(), indent=2, ensure_ascii=False)])
+        (folder / PARTIAL).unlink(missing_ok=True)
+
+
+def headline(name: str) -> Headline:
+    """The accuracy that is usually quoted for a set."""
+    return SETS[name].headline if name in SETS else "accuracy_norm"
+
+
+def summary(name: str, outcomes: list[Outcome], trained_on: Iterable[str]) -> dict[str, Any]:
+    """The figures of one set."""
+    known = SETS.get(name)
+    answered = [outcome for outcome in outcomes if outcome.answered]
+    gold = mean_interval([outcome.gold_bits_per_byte for outcome in answered]) if answered else None
+    return {
+        "title": known.title if known else name,
+        "part": known.part if known else "",
+        "licence": known.licence if known else "",
+        "items": len(outcomes),
+        "missing": len(outcomes) - len(answered),
+        "headline": headline(name),
+        **_accuracies(outcomes),
+        "gold_bits_per_byte": gold.as_json() if gold else {"value": None, "low": None, "high": None},
+        "trained_on": sorted(trained_on),
+        "overlap": _overlap(outcomes),
+    }
+
+
+def source_score(documents: list[DocumentBits]) -> dict[str, Any]:
+    """Bits per byte of one source with the delta method's interval over its documents."""
+    interval = ratio_interval([document.bits for document in documents], [document.bytes for document in documents])
+    return {**interval.as_json(), "documents": len(documents), "bytes": sum(document.bytes for document in documents)}
+
+
+def recompute(folder: Path) -> Scores:
+    """The scores that the per-item and per-document files in `folder` give.
+
+    Only `about` and `trained_on`, which no outcome tells, are taken from scores.json. Raises UserError where a file is
+    missing or damaged.
+    """
+    stated = _stated(folder)
+    trained_on = {name: tuple(entry["trained_on"]) for name, entry in stated["sets"].items()}
+    about = {key: value for key, value in stated["about"].items() if key != "items_digest"}
+    return Scores(
+        outcomes=tuple(_read(folder / ITEMS, Outcome.from_json)),
+        documents=tuple(_read(folder / DOCUMENTS, DocumentBits.from_json)),
+        trained_on=trained_on,
+        about=about,
+    )
+
+
+def discrepancies(folder: Path, *, tolerance: float = 1e-9) -> list[str]:
+    """Where scores.json, or a verdict in items.jsonl, differs from what the raw outcomes give: a line each, if any.
+
+    Numbers may differ by `tolerance`, relative to their size. Raises UserError where a file is missing or damaged.
+    """
+    scores = recompute(folder)
+    found = list(_differences("", _stated(folder), scores.as_json(), tolerance))
+    for line, outcome in zip(_read(folder / ITEMS, dict), scores.outcomes, strict=True):
+        for verdict in ("correct", "correct_norm"):
+            if line.get(verdict) is not getattr(outcome, verdict):
+                found.append(f"{ITEMS}: {outcome.id} says {verdict} {line.get(verdict)}, its likelihoods the opposite")
+    return found
+
+
+def _accuracies(outcomes: list[Outcome]) -> dict[str, Any]:
+    answered = sum(outcome.answered for outcome in outcomes)
+    chance = sum(1 / len(outcome.bytes) for outcome in outcomes) / len(outcomes)
+
+    def entry(right: int, uniform: int) -> dict[str, Any]:
+        interval: Interval = attrition_interval(right, answered, len(outcomes))
+        return {**interval.as_json(), "chance": chance, "uniform": uniform / len(outcomes)}
+
+    return {
+        "accuracy": entry(sum(o.correct for o in outcomes), sum(o.uniform for o in outcomes)),
+        "accuracy_norm": entry(sum(o.correct_norm for o in outcomes), sum(o.uniform_norm for o in outcomes)),
+    }
+
+
+def _overlap(outcomes: list[Outcome]) -> dict[str, Any] | None:
+    checked = [outcome for outcome in outcomes if outcome.overlap is not None]
+    if not checked:
+        return None
+    clean = [outcome for outcome in outcomes if not outcome.overlap]
+    overlapping = len(outcomes) - len(clean)
+    return {
+        "checked": len(checked),
+        "overlapping": overlapping,
+        "share": overlapping / len(checked),
+        "clean": {"items": len(clean), **_accuracies(clean)} if clean else None,
+    }
+
+
+def _likeliest(log_likelihoods: Sequence[float], sizes: Sequence[int] | None = None) -> int:
+    """The index of the highest value, per byte where sizes are given; the first of equals."""
+    if sizes is not None:
+        log_likelihoods = [value / max(1, size) for value, size in zip(log_likelihoods, sizes, strict=True)]
+    return max(range(len(log_likelihoods)), key=log_likelihoods.__getitem__)
+
+
+def _stated(folder: Path) -> dict[str, Any]:
+    path = folder / SCORES
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+        if all(isinstance(stated[key], dict) for key in ("about", "sets", "bits_per_byte")):
+            return stated
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: give the folder that an evaluation wrote") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise UserError(f"{path} is not a file of scores: evaluate again")
+
+
+def _read(path: Path, parse: Any) -> list[Any]:
+    entries = []
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    entries.append(parse(json.loads(line)))
+                except (ValueError, KeyError, TypeError) as error:
+                    raise UserError(f"{path} line {number} is damaged ({error}): evaluate again") from error
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: give the folder that an evaluation wrote") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: evaluate again") from error
+    return entries
+
+
+def _differences(place: str, stated: Any, found: Any, tolerance: float) -> Iterable[str]:
+    if isinstance(stated, dict) and isinstance(found, dict):
+        for key in sorted(stated.keys() | found.keys()):
+            if key not in stated or key not in found:
+                yield f"{SCORES}: {place}/{key} is only {'stated' if key in stated else 'found'}"
+            else:
+                yield from _differences(f"{place}/{key}", stated[key], found[key], tolerance)
+    elif isinstance(stated, float) and isinstance(found, float):
+        if not math.isclose(stated, found, rel_tol=tolerance, abs_tol=tolerance):
+            yield f"{SCORES}: {place} says {stated}, the raw outcomes give {found}"
+    elif stated != found:
+        yield f"{SCORES}: {place} says {stated}, the raw outcomes give {found}"
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.writelines(line + "\n" for line in lines)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise UserError(
+            f"cannot write {path} ({error.strerror or error}): free the disk or choose another folder"
+        ) from error

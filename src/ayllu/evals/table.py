@@ -1,0 +1,172 @@
+"""Scores as text: for the terminal, and in Markdown for a card. Both read the object of scores.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ayllu.evals.sets import SETS
+from ayllu.evals.statistics import detectable_above
+from ayllu.evals.suite import Suite
+
+SET_HEAD = ("set", "items", "accuracy", "by length", "chance", "uniform", "gold bits per byte")
+SOURCE_HEAD = ("held-out text", "documents", "bytes", "bits per byte")
+NOTE = (
+    "In brackets: 95 % confidence. Accuracy: the likeliest choice is right; by length: per byte of the choice. "
+    "The * marks the one that is usually quoted for the set; chance and uniform are what guessing and a model that "
+    "finds all tokens equally likely reach by it."
+)
+
+
+def render(scores: Mapping[str, Any]) -> str:
+    """A table for the terminal, from the object of scores.json."""
+    blocks = []
+    if scores["sets"]:
+        blocks += [_aligned(SET_HEAD, _set_rows(scores)), "\n".join((*_remarks(scores), NOTE))]
+    if scores["bits_per_byte"]:
+        blocks.append(_aligned(SOURCE_HEAD, _source_rows(scores)))
+    return "\n\n".join(blocks) + "\n" if blocks else "Nothing was measured.\n"
+
+
+def markdown(scores: Mapping[str, Any]) -> str:
+    """The same as Markdown tables, for a card."""
+    blocks = []
+    if scores["sets"]:
+        remarks = [f"- {remark}" for remark in (*_remarks(scores), NOTE)]
+        blocks += [_piped(SET_HEAD, _set_rows(scores)), "\n".join(remarks).replace("*", r"\*")]
+    if scores["bits_per_byte"]:
+        blocks.append(_piped(SOURCE_HEAD, _source_rows(scores)))
+    return "\n\n".join(blocks) + "\n" if blocks else "Nothing was measured.\n"
+
+
+def render_comparison(differences: Mapping[str, Any]) -> str:
+    """The object of `compare` as a table for the terminal."""
+    rows = []
+    for name, entry in differences["sets"].items():
+        accuracy, gold = entry["accuracy"], entry["gold_bits_per_byte"]
+        rows.append(
+            (
+                _title(name),
+                f"{entry['items']:,}",
+                _points(accuracy),
+                f"{accuracy['p_holm']:.3g}",
+                _signed(gold) if gold else "-",
+            )
+        )
+    blocks = [_aligned(("set", "items", "accuracy", "p (Holm)", "gold bits per byte"), rows)] if rows else []
+    sources = [
+        (source, f"{entry['documents']:,}", _signed(entry)) for source, entry in differences["bits_per_byte"].items()
+    ]
+    if sources:
+        blocks.append(_aligned(("held-out text", "documents", "bits per byte"), sources))
+    if not blocks:
+        return "Nothing to compare.\n"
+    blocks.append("Second minus first, in brackets 95 % confidence. Better: more accuracy, fewer bits.")
+    return "\n\n".join(blocks) + "\n"
+
+
+def foresee(suite: Suite) -> str:
+    """What the suite's size can show at all, to be said before it runs: one line a set."""
+    lines = []
+    for name in suite.sets:
+        chances = [item.chance for item in suite.items if item.set == name]
+        chance = sum(chances) / len(chances)
+        least = detectable_above(len(chances), chance)
+        shown = (
+            "cannot show any accuracy above chance"
+            if least is None
+            else f"show an accuracy from {_share(chance + least)} on"
+        )
+        lines.append(f"{_title(name)}: {len(chances):,} items {shown} (chance {_share(chance)}; four times in five)")
+    return "\n".join(lines)
+
+
+def _set_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for entry in scores["sets"].values():
+        quoted = entry["headline"]
+        rows.append(
+            (
+                f"{entry['title']} {entry['part']}".strip(),
+                f"{entry['items']:,}",
+                _accuracy(entry["accuracy"], quoted == "accuracy"),
+                _accuracy(entry["accuracy_norm"], quoted == "accuracy_norm"),
+                _share(entry[quoted]["chance"]),
+                _share(entry[quoted]["uniform"]),
+                _bracketed(entry["gold_bits_per_byte"], "{:.3f}"),
+            )
+        )
+    return rows
+
+
+def _remarks(scores: Mapping[str, Any]) -> list[str]:
+    """What must be known to read a row, set by set."""
+    remarks = ((entry["title"], "; ".join(_caveats(entry))) for entry in scores["sets"].values())
+    return [f"{title}: {caveats}." for title, caveats in remarks if caveats]
+
+
+def _caveats(entry: Mapping[str, Any]) -> Iterable[str]:
+    quoted = entry[entry["headline"]]
+    if quoted["low"] <= max(quoted["chance"], quoted["uniform"]):
+        yield "not shown to be better than knowing nothing"
+    if entry["missing"]:
+        yield f"{entry['missing']:,} without an answer, counted as wrong"
+    if entry["trained_on"]:
+        yield f"its training part is in {', '.join(entry['trained_on'])}"
+    if overlap := entry["overlap"]:
+        clean = overlap["clean"]
+        rest = f", the {clean['items']:,} others give {_accuracy(clean[entry['headline']], False)}" if clean else ""
+        yield f"{_share(overlap['share'])} of {overlap['checked']:,} checked items stand in the training text{rest}"
+
+
+def _source_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (source, f"{entry['documents']:,}", f"{entry['bytes']:,}", _bracketed(entry, "{:.3f}"))
+        for source, entry in scores["bits_per_byte"].items()
+    ]
+
+
+def _title(name: str) -> str:
+    return SETS[name].title if name in SETS else name
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _accuracy(entry: Mapping[str, float], quoted: bool) -> str:
+    low, high = 100 * entry["low"], 100 * entry["high"]
+    return f"{_share(entry['value'])} ({low:.1f}–{high:.1f}){' *' if quoted else ''}"
+
+
+def _bracketed(entry: Mapping[str, float | None], form: str) -> str:
+    if entry["value"] is None:
+        return "-"
+    value = form.format(entry["value"])
+    if entry["low"] is None:
+        return value
+    return f"{value} ({form.format(entry['low'])} to {form.format(entry['high'])})"
+
+
+def _points(entry: Mapping[str, float]) -> str:
+    scaled = {key: 100 * entry[key] for key in ("value", "low", "high")}
+    return _bracketed(scaled, "{:+.1f}") + " points"
+
+
+def _signed(entry: Mapping[str, float | None]) -> str:
+    return _bracketed(entry, "{:+.3f}")
+
+
+def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
+    ]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def _piped(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", r"\|").replace("*", r"\*") for cell in cells) + " |"
+
+    return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])

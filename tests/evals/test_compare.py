@@ -1,0 +1,86 @@
+"""Paired comparison, and its refusal to compare what is not the same."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from ayllu.evals.compare import compare
+from ayllu.evals.score import DocumentBits, Outcome, Scores
+from ayllu.evals.statistics import mcnemar
+from ayllu.evals.table import render_comparison
+from ayllu.lab.error import UserError
+
+
+def made(name: str, rights: list[bool], bits: float = 1.0) -> tuple[Outcome, ...]:
+    return tuple(
+        Outcome(
+            id=f"{name}/{i}",
+            set=name,
+            digest=f"{i:016x}",
+            gold=0,
+            log_likelihoods=(-10.0 * bits, -20.0 if right else -5.0),
+            bytes=(10, 10),
+            tokens=(3, 3),
+        )
+        for i, right in enumerate(rights)
+    )
+
+
+def documents(factor: float) -> tuple[DocumentBits, ...]:
+    generator = random.Random(0)
+    sizes = [generator.randint(50, 500) for _ in range(100)]
+    return tuple(
+        DocumentBits(
+            source="books", digest=f"{i}", bits=factor * size * generator.uniform(0.5, 1.5), bytes=size, tokens=9
+        )
+        for i, size in enumerate(sizes)
+    )
+
+
+BASE = [i % 2 == 0 for i in range(400)]
+BETTER = [right or i % 20 == 1 for i, right in enumerate(BASE)]  # 20 more right
+
+
+def test_a_small_paired_gain_shows():
+    result = compare(Scores(outcomes=made("piqa", BASE)), Scores(outcomes=made("piqa", BETTER, bits=0.9)))
+    accuracy = result["sets"]["piqa"]["accuracy"]
+    assert accuracy["value"] == pytest.approx(0.05)
+    assert 0 < accuracy["low"] < 0.05 < accuracy["high"]
+    assert (accuracy["only_first"], accuracy["only_second"]) == (0, 20)
+    assert accuracy["p"] == accuracy["p_holm"] == mcnemar(0, 20) < 1e-5
+    assert accuracy["detectable"] == pytest.approx(0.031, abs=0.001)
+    assert result["sets"]["piqa"]["gold_bits_per_byte"]["value"] == pytest.approx(-0.1 / 0.6931, rel=1e-3)
+
+
+def test_a_model_does_not_differ_from_itself_and_several_sets_are_adjusted():
+    both = Scores(outcomes=made("piqa", BASE) + made("arc-easy", BASE), documents=documents(1.0))
+    other = Scores(outcomes=made("piqa", BETTER) + made("arc-easy", BASE), documents=documents(1.0))
+    result = compare(both, other)
+    assert result["sets"]["arc-easy"]["accuracy"]["p"] == 1.0
+    assert result["sets"]["piqa"]["accuracy"]["p_holm"] == 2 * result["sets"]["piqa"]["accuracy"]["p"]
+    assert result["bits_per_byte"]["books"] == {"value": 0.0, "low": 0.0, "high": 0.0, "documents": 100}
+
+
+def test_bits_per_byte_pair_by_document_in_any_order():
+    first, second = Scores(documents=documents(1.0)), Scores(documents=documents(0.98)[::-1])
+    books = compare(first, second)["bits_per_byte"]["books"]
+    assert books["high"] < 0
+    assert books["value"] == pytest.approx(-0.02, abs=0.005)
+    assert "books" in render_comparison(compare(first, second))
+
+
+def test_other_items_prompts_or_texts_are_refused():
+    scores = Scores(outcomes=made("piqa", BASE), documents=documents(1.0))
+    fewer = replace(scores, outcomes=scores.outcomes[:-1])
+    with pytest.raises(UserError, match="of piqa they were asked 400 and 399 items, 399 of them the same"):
+        compare(scores, fewer)
+    reworded = replace(scores, outcomes=(replace(scores.outcomes[0], digest="f" * 16), *scores.outcomes[1:]))
+    with pytest.raises(UserError, match="399 of them the same"):
+        compare(scores, reworded)
+    with pytest.raises(UserError, match="of arc-easy they were asked 0 and 400 items"):
+        compare(scores, replace(scores, outcomes=scores.outcomes + made("arc-easy", BASE)))
+    with pytest.raises(UserError, match="of books they read 100 and 99 held-out documents"):
+        compare(scores, replace(scores, documents=scores.documents[1:]))

@@ -1,0 +1,157 @@
+"""The way from items to likelihoods: what is tokenized, what is given, what is scored."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ayllu.evals import evaluate as evaluate_module
+from ayllu.evals.evaluate import contaminated_by, evaluate, tokenize
+from ayllu.evals.item import Item
+from ayllu.evals.journal import Journal
+from ayllu.evals.suite import Suite, load_suite
+from ayllu.text.tokenizer import Tokenizer
+
+from .tiny import ENGLISH, random_model
+
+ROOF = Item(
+    id="hellaswag/0",
+    set="hellaswag",
+    context="A man is sitting on a roof. He",
+    choices=("starts pulling up roofing.", "is wet.", "waits until it boils, then puts the noodles in the water."),
+    gold=0,
+    plain="A man is sitting on a roof. He starts pulling up roofing.",
+)
+SURGEON = Item(
+    id="winogrande/0",
+    set="winogrande",
+    context="She was better than her sister so",
+    leads=(" she", " her sister"),
+    choices=("got the harder cases.", "got the harder cases."),
+    gold=1,
+    plain="She was better than her sister so her sister got the harder cases.",
+)
+NAMELESS = Item(
+    id="winogrande/1", set="winogrande", context="", leads=("Ann", "Bea"), choices=("went home.",) * 2, gold=0, plain=""
+)
+ITEMS = (ROOF, SURGEON, NAMELESS)
+
+
+def one_by_one(model, tokenizer: Tokenizer, before: str, after: str) -> float:
+    """The reference: a single sequence, the log-probability of each token of `after`."""
+    given = [tokenizer.bos, *tokenizer.encode(before)]
+    ids = given + tokenizer.encode(after)
+    with torch.inference_mode():
+        log_TV = model(torch.tensor([ids[:-1]]))[0].log_softmax(-1)
+    return sum(float(log_TV[t - 1, ids[t]]) for t in range(len(given), len(ids)))
+
+
+def test_every_choice_gets_the_likelihood_that_it_has_alone(tokenizer, model):
+    scores = evaluate(model, tokenizer, Suite(name="mine", items=ITEMS))
+    for item, outcome in zip(ITEMS, scores.outcomes, strict=True):
+        expected = [one_by_one(model, tokenizer, before, after) for before, after in item.texts()]
+        assert outcome.log_likelihoods == pytest.approx(expected, abs=1e-3)
+        assert outcome.bytes == tuple(len(choice.encode()) for choice in item.choices)
+        assert outcome.tokens == tuple(len(tokenizer.encode(after)) for _, after in item.texts())
+    assert scores.about == {"suite": "mine", "dtype": "float32", "context": 96}
+
+
+def test_no_token_is_lost_and_only_the_choice_is_scored(archive):
+    tokenizer = Tokenizer.learn(ENGLISH * 20, 600)
+    items = load_suite("full", items_per_set=150).items
+    for item, question in zip(items, tokenize(tokenizer, items), strict=True):
+        assert question.beginning[0] == tokenizer.bos
+        for (before, after), continuation, given in zip(
+            item.texts(), question.continuations, question.given, strict=True
+        ):
+            assert tokenizer.decode([*question.beginning, *continuation[:given]]) == before
+            assert tokenizer.decode(continuation[given:]) == after
+            # What the model sees is what it would see in running text.
+            assert [*question.beginning[1:], *continuation] == tokenizer.encode(before + after)
+
+
+class Greedy:
+    """A tokenizer that merges "e " and " w", across whatever boundary we have in mind."""
+
+    bos = 0
+
+    def encode_batch(self, texts):
+        return [[ord(c) for c in text.replace("e ", "E").replace(" w", "W")] for text in texts]
+
+
+def test_a_token_across_the_boundary_is_taken_apart():
+    [question] = tokenize(Greedy(), [Item(id="a", set="s", context="he", choices=("was", "is"), gold=0, plain="")])
+    assert question.beginning == [0, ord("h"), ord("e")]
+    assert question.continuations == [[ord("W"), ord("a"), ord("s")], [ord(" "), ord("i"), ord("s")]]
+    assert question.given == [0, 0]
+
+
+def test_a_lead_that_merges_with_the_context_is_given_whole():
+    item = Item(id="a", set="s", context="he", leads=(" is", " was"), choices=("ok",) * 2, gold=0, plain="")
+    [question] = tokenize(Greedy(), [item])
+    assert question.beginning == [0]
+    assert [chr(i) for i in question.continuations[0]] == ["h", "E", "i", "s", " ", "o", "k"]
+    assert question.given == [4, 4 + 1]
+
+
+def test_a_model_that_answers_nothing_is_reported_as_such(tokenizer):
+    broken = random_model(tokenizer.size)
+    with torch.no_grad():
+        broken.norm.weight.fill_(math.nan)
+    entry = evaluate(broken, tokenizer, Suite(name="mine", items=(ROOF,))).as_json()["sets"]["hellaswag"]
+    assert entry["missing"] == 1
+    assert entry["accuracy"] == {"value": 0.0, "low": 0.0, "high": 1.0, "chance": pytest.approx(1 / 3), "uniform": 0.0}
+    assert entry["gold_bits_per_byte"]["value"] is None
+
+
+def test_a_killed_evaluation_goes_on_where_it_was(tokenizer, model, tmp_path, monkeypatch):
+    items = [replace(ROOF, id=f"hellaswag/{i}", context=f"{ROOF.context}{' and he' * i}") for i in range(12)]
+    suite = Suite(name="mine", items=tuple(items))
+    whole = evaluate(model, tokenizer, suite)
+    asked: list[str] = []
+    tokenized = evaluate_module.tokenize
+
+    def watched(encoder, items):
+        asked.append(" ".join(item.id for item in items))
+        return tokenized(encoder, items)
+
+    monkeypatch.setattr(evaluate_module, "tokenize", watched)
+    add, kept = Journal.add, []
+
+    def killed(journal, outcome):
+        if len(kept) == 5:
+            raise KeyboardInterrupt
+        add(journal, outcome)
+        kept.append(outcome.id)
+
+    monkeypatch.setattr(Journal, "add", killed)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(model, tokenizer, suite, folder=tmp_path)
+    with (tmp_path / "items.partial.jsonl").open("a") as file:
+        file.write('{"id": "hellaswag/11", "set": "hella')  # cut off in the middle of a line
+    monkeypatch.setattr(Journal, "add", add)
+    again = evaluate(model, tokenizer, suite, folder=tmp_path)
+    assert asked[1].split() == [item.id for item in items if item.id not in kept]
+    assert [o.id for o in again.outcomes] == [o.id for o in whole.outcomes]
+    for mine, theirs in zip(again.outcomes, whole.outcomes, strict=True):
+        assert mine.log_likelihoods == pytest.approx(theirs.log_likelihoods, abs=1e-4)
+    again.save(tmp_path)
+    assert not (tmp_path / "items.partial.jsonl").exists()
+
+
+def test_the_answers_of_another_model_are_not_reused(tokenizer, model, tmp_path):
+    suite = Suite(name="mine", items=ITEMS)
+    evaluate(model, tokenizer, suite, folder=tmp_path)
+    other = random_model(tokenizer.size, seed=1)
+    assert evaluate(other, tokenizer, suite, folder=tmp_path) == evaluate(other, tokenizer, suite)
+
+
+def test_sets_whose_training_part_is_in_the_corpus_are_labelled(tokenizer, model):
+    facts = {"everyday-english": ("hellaswag",), "everyday-chat": ("piqa", "hellaswag"), "books": ()}
+    assert contaminated_by(["hellaswag", "winogrande"], facts) == {"hellaswag": ("everyday-chat", "everyday-english")}
+    scores = evaluate(model, tokenizer, Suite(name="mine", items=ITEMS), trains_on=facts).as_json()
+    assert scores["sets"]["hellaswag"]["trained_on"] == ["everyday-chat", "everyday-english"]
+    assert scores["sets"]["winogrande"]["trained_on"] == []
