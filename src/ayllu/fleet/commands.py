@@ -1,0 +1,257 @@
+"""The commands that know and plan: `ayllu fleet show`, `calibrate`, `plan` and `validate`."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import cyclopts
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from ayllu.fleet.catalogue import Fleet
+    from ayllu.fleet.plan import Job
+
+app = cyclopts.App(
+    name="fleet", help="Know the machines, plan a run on them, and check the predictions against published runs."
+)
+
+Json = Annotated[bool, Parameter(negative="")]
+
+
+@app.command
+def show(
+    name: str | None = None,
+    /,
+    *,
+    rest: str = "a100-80gb",
+    rest_count: int | None = None,
+    price: list[str] | None = None,
+    workload: str = "llama-3.1-8b",
+    json: Json = False,
+) -> None:
+    """Show the catalogue, one accelerator, or a fleet in H100 equivalents under each convention.
+
+    Parameters
+    ----------
+    name
+        An accelerator, a fleet, or a fleet written as 64xh100+128xa100-80gb; without it everything is listed.
+    rest
+        For meta-2024: what the accelerators beside the 350,000 H100 are.
+    rest_count
+        How many of them; without it as many as make the announced 600,000 H100 equivalents at the bf16 peak.
+    price
+        What one accelerator costs, as h100=33600; may be given several times.
+    workload
+        The model of the workload convention: tokens/s of its training, each part with its own best layout.
+    json
+        Print one JSON object.
+    """
+    from ayllu.fleet import shown
+
+    value = shown.shown(
+        name, rest=rest, rest_count=rest_count, prices=shown.parse_prices(price or ()), workload=workload
+    )
+    if json:
+        _print_json(value)
+    else:
+        _print_lines(shown.as_lines(value))
+
+
+@app.command
+def calibrate(*, training: bool = True, power: float | None = None, json: Json = False) -> None:
+    """Measure this machine and add it to the catalogue as `this-machine`.
+
+    Parameters
+    ----------
+    training
+        Also time training steps of two small models: predictions for this machine are then scaled by them.
+    power
+        Watts that the machine draws at work, where you know them, for energy and carbon.
+    json
+        Print one JSON object.
+    """
+    from dataclasses import asdict
+
+    from ayllu.fleet.calibrate import calibrate as measure
+
+    found = asdict(measure(training=training, power_w=power))
+    if json:
+        _print_json(found)
+    else:
+        _print_lines(f"{name.replace('_', ' '):26} {value}" for name, value in found.items() if value is not None)
+
+
+@app.command
+def plan(
+    recipe: str,
+    /,
+    *,
+    fleet: str,
+    tokens: float | None = None,
+    deadline: float | None = None,
+    sequence: int | None = None,
+    batch: int | None = None,
+    precision: Literal["bf16", "float8", "float32"] | None = None,
+    price_hour: float | None = None,
+    price_kwh: float | None = None,
+    carbon: float | None = None,
+    top: int = 5,
+    picture: Path | None = None,
+    json: Json = False,
+) -> None:
+    """Find the best layouts of a training run: time, memory, days, energy, carbon and cost, and why.
+
+    Parameters
+    ----------
+    recipe
+        A model by name (llama-3.1-8b, ladder-256, …) or a folder with a config.json. Several, with commas between, get
+        a part of the fleet each, so that the last one ends soonest.
+    fleet
+        A fleet by name, or written as 64xh100 or 64xh100+128xa100-80gb.
+    tokens
+        Tokens of the whole run; without it twenty per parameter.
+    deadline
+        Days within which it must end: the smallest share of the fleet that does it is told.
+    sequence
+        Tokens per sequence; without it 8,192 or the model's context.
+    batch
+        Tokens per optimizer step; without it 1M, 4M or 16M by the size of the model.
+    precision
+        Type of the matrix products; bf16, or float32 on a machine whose bf16 products are slower.
+    price_hour
+        What one accelerator costs per hour.
+    price_kwh
+        What one kWh costs.
+    carbon
+        Grams of CO2 equivalent per kWh of your grid.
+    top
+        How many layouts to print.
+    picture
+        Draw time against memory, where the time goes and what a shorter run costs, to this name as PNG and as SVG.
+    json
+        Print one JSON object.
+    """
+    from ayllu.fleet import plan as planner
+    from ayllu.fleet.catalogue import find_fleet
+    from ayllu.fleet.printed import plan_lines, plan_value
+    from ayllu.lab.error import UserError
+
+    found = find_fleet(fleet)
+    if deadline is not None and deadline <= 0:
+        raise UserError(f"--deadline is {deadline:g} days; it must be above 0")
+    main = found.pool()
+    job, *others = (
+        _job(name, main, tokens=tokens, sequence=sequence, batch=batch, precision=precision)
+        for name in recipe.split(",")
+    )
+    if others:
+        _print_assigned([job, *others], found, json)
+        return
+    prices = planner.Prices(per_hour=price_hour, per_kwh=price_kwh, grid_g_per_kwh=carbon)
+    plans, refused = [], {}
+    for pool in found.pools:
+        try:
+            plans.append(planner.plan(job, pool, prices=prices, top=top))
+        except UserError as error:
+            refused[pool.accelerator.id] = str(error)
+    if not plans:
+        raise UserError(next(iter(refused.values())))
+    plans.sort(key=lambda each: each.best.days)
+    value = plan_value(job, plans, refused)
+    if len(plans) > 1:
+        from ayllu.fleet.together import across
+
+        value["together"] = across(job, found).as_json()
+    if deadline is not None:
+        within = planner.fewest_within(job, plans[0].pool, deadline, prices=prices)
+        value["deadline"] = {"days": deadline, "met_with": within.best.as_json() if within else None}
+    if picture is not None:
+        from ayllu.fleet.picture import draw_plan
+
+        scaling = planner.by_count(job, plans[0].pool, prices=prices)
+        value["pictures"] = [str(path) for path in draw_plan(plans[0], scaling, picture)]
+    if json:
+        _print_json(value)
+    else:
+        _print_lines(plan_lines(job, plans, value))
+
+
+@app.command
+def validate(*, truth: Path | None = None, quick: bool = False, refit: Path | None = None, json: Json = False) -> None:
+    """Score the predictions on published runs that they were not fitted on.
+
+    On the packaged table each source is predicted by constants fitted on the other sources only; any other table is
+    predicted by the shipped constants, and rows that cannot be used are counted with the reason.
+
+    Parameters
+    ----------
+    truth
+        A CSV of runs; without it the packaged table.
+    quick
+        Leave out the second protocol, which holds out whole software families.
+    refit
+        Write constants fitted on the whole packaged table to this file.
+    json
+        Print one JSON object.
+    """
+    from ayllu.fleet.printed import report_lines
+    from ayllu.fleet.truth import read_truth
+    from ayllu.fleet.validate import validate as score
+    from ayllu.fleet.validate import write_constants
+
+    report = score(truth, by_family=not quick)
+    if refit is not None:
+        write_constants(refit, read_truth(truth), report)
+    if json:
+        _print_json(report.as_json())
+    else:
+        _print_lines(report_lines(report))
+
+
+def _job(
+    recipe: str, pool: Any, *, tokens: float | None, sequence: int | None, batch: int | None, precision: str | None
+) -> Job:
+    from ayllu.fleet import plan as planner
+    from ayllu.lab.error import UserError
+
+    model = planner.find_model(recipe)
+    length = sequence or min(8192, model.context)
+    if batch is not None and batch < length:
+        raise UserError(f"--batch is {batch} tokens, less than one sequence of {length}")
+    chosen = precision or pool.accelerator.training_precision
+    return planner.Job(
+        name=recipe,
+        model=model,
+        sequence=length,
+        global_batch=batch // length if batch else planner.default_batch(model, length),
+        tokens=tokens if tokens is not None else 20.0 * model.parameters,
+        precision=chosen,  # type: ignore[arg-type]
+    )
+
+
+def _print_assigned(jobs: list[Job], fleet: Fleet, json: bool) -> None:
+    """Which job on which part."""
+    from ayllu.fleet.printed import plan_value
+    from ayllu.fleet.together import assign
+
+    assigned = [plan_value(each.job, [each], {}) for each in assign(jobs, fleet)]
+    if json:
+        _print_json({"jobs": assigned})
+    else:
+        _print_lines(
+            f"{each['model']} on {pool['count']:,} {pool['accelerator']}: {pool['choices'][0]['days']:,.4g} days"
+            for each in assigned
+            for pool in each["pools"]
+        )
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json_module.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)

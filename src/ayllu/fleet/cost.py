@@ -1,0 +1,318 @@
+"""Seconds of one optimizer step, from first principles and a few fitted constants, for thousands of layouts at once.
+
+The shapes of the terms follow Narayanan et al. (arXiv:2104.04473: pipeline bubble, tensor-parallel traffic),
+Korthikanti et al. (arXiv:2205.05198: sequence parallel, what recomputation repeats), Rajbhandari et al.
+(arXiv:1910.02054: traffic of sharded states) and the roofline: a product takes its FLOPs over the achievable rate plus
+the part of its operand traffic that the FLOPs do not hide. The roll-off at small dimensions is that traffic.
+
+Letters: T time, D width, H query heads, K key/value heads, h head width, F feed-forward, V vocabulary, L layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ayllu.fleet.cases import ATTENTION, KERNELS, SHARDING, Cases, Column
+from ayllu.fleet.catalogue import PRECISIONS
+from ayllu.fleet.constants import Constants
+
+FUSED_WIDTH_PASSES = 14
+"""Reads and writes of the residual stream in one block forward: two norms, two residual sums, attention's in and
+out."""
+FUSED_FEED_FORWARD_PASSES = 3
+"""Reads and writes of the feed-forward's inside in one block forward, per matrix that leads into it."""
+ATTENTION_BACKWARD = 2.5
+"""Backward over forward FLOPs of fused attention: five products against two (FlashAttention-2, arXiv:2307.08691)."""
+SELECTIVE_SHARE = 0.5
+"""Share of a block's forward products that selective recomputation repeats where attention is fused (torchtitan's
+policy)."""
+NAIVE_TRAFFIC = 1.65
+"""Elementwise traffic in eager mode with biases and dropout over that without (62 D against 38 D, counted at F =
+4D)."""
+FUSED_SOFTMAX_SHARE = 0.6
+"""Passes over the scores with one kernel for scale, mask and softmax, over those with a kernel each (12 of 20,
+counted)."""
+FUSED_LAUNCH_SHARE = 0.4
+"""Kernels of a block where the elementwise work is fused, over those in eager mode (about 60 of 150, counted)."""
+OVERLAP_NORM = 4.0
+"""Two overlapped streams take the p-norm of their times: the longer one, and a little more when they are alike."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breakdown:
+    """Seconds of one step by cause; `total` is their sum."""
+
+    products: Column
+    attention: Column
+    elementwise: Column
+    recompute: Column
+    overhead: Column
+    tensor_parallel: Column
+    context_parallel: Column
+    pipeline_transfer: Column
+    bubble: Column
+    imbalance: Column
+    data_parallel: Column
+    optimizer: Column
+    straggling: Column
+
+    @property
+    def total(self) -> Column:
+        return sum((getattr(self, name) for name in self.__dataclass_fields__), np.zeros(()))
+
+
+def step_time(cases: Cases, constants: Constants) -> Breakdown:
+    """Seconds of one optimizer step of each case, by cause."""
+    block = _block(cases, constants)
+    head = _head(cases, constants)
+    micro = np.maximum(cases.micro_batches, 1.0)
+
+    layers_here = cases.layers / cases.pp
+    busy = sum(block.values(), np.zeros(()))
+    launch = constants["launch"] * np.where(_fused(cases), FUSED_LAUNCH_SHARE, 1.0)
+    per_layer = _overlapped(busy, launch)
+    block["overhead"] = block["overhead"] + per_layer - busy
+    stage = layers_here * per_layer
+    slowest = _slowest_stage(cases, per_layer, head)
+    imbalance = slowest - stage - head / cases.pp
+    transfer = _pipeline_transfer(cases, constants)
+    sharded = _fsdp(cases, constants, slowest)
+    work = slowest + transfer + constants["micro_batch_overhead"]
+    bubble = work * (cases.pp - 1) / cases.virtual
+    exchange = _gradient_exchange(cases, constants)
+
+    state = cases.parameters / (cases.tp * cases.pp) / np.where(cases.sharding > 0, cases.dp_shard * cases.cp, 1.0)
+    optimizer = state * constants["optimizer_bytes"] / cases.memory_bandwidth + constants["step_overhead"]
+    step = micro * (work + sharded) + bubble + exchange + optimizer
+    lag = constants["straggling"] * np.log2(np.maximum(cases.devices / 8, 1.0))
+
+    def summed(name: str) -> Column:
+        return micro * layers_here * block[name]
+
+    return Breakdown(
+        products=summed("products") + micro * head / cases.pp,
+        attention=summed("attention"),
+        elementwise=summed("elementwise"),
+        recompute=summed("recompute"),
+        overhead=summed("overhead") + micro * constants["micro_batch_overhead"],
+        tensor_parallel=summed("tensor_parallel"),
+        context_parallel=summed("context_parallel"),
+        pipeline_transfer=micro * transfer,
+        bubble=bubble,
+        imbalance=micro * imbalance,
+        data_parallel=micro * sharded + exchange,
+        optimizer=optimizer,
+        straggling=step * lag,
+    )
+
+
+def mfu(cases: Cases, seconds: Column, peak: Column | float) -> Column:
+    """Model FLOPs utilisation: `Cases.model_flops` over what all devices could do at `peak` FLOP/s in that time."""
+    return cases.model_flops / (seconds * cases.devices * peak)
+
+
+def product_time(
+    m: Column, n: Column, k: Column, *, rate: Column, element: Column, bandwidth: Column, shown: float | Column
+) -> Column:
+    """Seconds of an (m, k) by (k, n) product: FLOPs over `rate`, and the `shown` share of its operand traffic."""
+    return 2 * m * n * k / rate + shown * element * (m * k + k * n + m * n) / bandwidth
+
+
+def _block(cases: Cases, constants: Constants) -> dict[str, Column]:
+    """Seconds of one block for one micro-batch, forward and backward, by cause."""
+    tokens = cases.micro_batch * cases.sequence / cases.cp
+    narrow = cases.precision >= PRECISIONS.index("float8")
+    share = np.where(
+        cases.precision == PRECISIONS.index("float4"),
+        constants["product_4"],
+        np.where(narrow, constants["product_8"], constants["product_16"]),
+    )
+
+    def product(n: Column, k: Column) -> Column:
+        return product_time(
+            tokens,
+            n,
+            k,
+            rate=cases.narrow_rate * share,
+            element=cases.element,
+            bandwidth=cases.memory_bandwidth,
+            shown=constants["product_bytes"],
+        )
+
+    inner, q_k_v = cases.heads * cases.head_width, (cases.heads + 2 * cases.kv_heads) * cases.head_width
+    forward = (
+        product(q_k_v / cases.tp, cases.width)
+        + product(cases.width, inner / cases.tp)
+        + product(cases.gates * cases.feed_forward / cases.tp, cases.width)
+        + product(cases.width, cases.feed_forward / cases.tp)
+    )
+    attention_forward, attention_backward = _attention(cases, constants)
+
+    d_passes = FUSED_WIDTH_PASSES * cases.width / cases.tp
+    f_passes = FUSED_FEED_FORWARD_PASSES * cases.gates * cases.feed_forward / cases.tp
+    traffic = cases.element * tokens * (d_passes + f_passes) * constants["elementwise"]
+    eager = constants["unfused"] * np.where(cases.kernels >= KERNELS["eager"], 1.0, NAIVE_TRAFFIC)
+    traffic = traffic * np.where(_fused(cases), 1.0, eager)
+    casts = constants["cast"] * 3 * tokens * (2 * cases.width + (cases.gates + 1) * cases.feed_forward) / cases.tp
+    elementwise = (traffic + np.where(narrow, casts, 0.0)) / cases.memory_bandwidth
+
+    full, selective = cases.recompute >= 2, (cases.recompute >= 1) & (cases.recompute < 2)
+    again_selective = np.where(cases.attention > 0, SELECTIVE_SHARE * (forward + elementwise), attention_forward)
+    again = np.where(full, forward + attention_forward + elementwise, np.where(selective, again_selective, 0.0))
+
+    collectives = 4 + np.where(full, 2.0, 0.0)
+    message = cases.element * tokens * cases.width
+    tensor_parallel = np.where(cases.tp > 1, collectives * _all_reduce(cases, constants, message, cases.tp), 0.0)
+    keys_values = cases.element * cases.micro_batch * cases.sequence * 2 * cases.kv_heads * cases.head_width / cases.tp
+    reach = np.where(
+        cases.tp * cases.cp <= cases.link_domain, cases.link * constants["link_share"], _network(cases, constants)
+    )
+    context_parallel = np.where(cases.cp > 1, 3 * keys_values * (cases.cp - 1) / cases.cp / reach, 0.0)
+    # Each micro-batch adds its weight gradients to a float32 sum: one read and one write of 4 bytes.
+    accumulate = 8 * cases.block_matrices / cases.tp / cases.memory_bandwidth * constants["product_bytes"]
+    return {
+        "products": 3 * forward + accumulate,
+        "attention": attention_forward + attention_backward,
+        "elementwise": 3 * elementwise,
+        "recompute": again,
+        "overhead": constants["layer_overhead"] * (1 + np.where(full, 1 / 3, 0.0)) * np.where(_fused(cases), 1.0, 2.0),
+        "tensor_parallel": tensor_parallel
+        * np.where(cases.overlap > 0, constants["tp_overlapped"], constants["tp_exposed"]),
+        "context_parallel": context_parallel * constants["cp_exposed"],
+    }
+
+
+def _attention(cases: Cases, constants: Constants) -> tuple[Column, Column]:
+    """Seconds of one block's attention core, forward and backward: fused and causal, or scores through memory and
+    full."""
+    heads_here = cases.heads / cases.tp
+    scores = cases.micro_batch * heads_here * cases.sequence**2 / cases.cp
+    flops = 4 * scores * cases.head_width
+    narrow_heads = np.minimum(cases.head_width / 128, 1.0) ** 0.3
+    triton = cases.attention < ATTENTION["portable"]
+    portable = np.where(triton, constants["attention_triton"], constants["attention_portable"])
+    portable = portable * np.where(cases.later > 0, constants["attention_later"], 1.0)
+    share = np.where(cases.attention >= ATTENTION["tuned"], constants["attention_tuned"], portable)
+    fused = flops / 2 / (cases.wide_rate * share * narrow_heads)
+    softmax = np.where(_fused(cases), FUSED_SOFTMAX_SHARE, 1.0)
+    passes = constants["score_passes"] * softmax * cases.element * scores / cases.memory_bandwidth
+    unfused = flops / (cases.wide_rate * constants["product_16"])
+    flash = cases.attention > 0
+    forward = np.where(flash, fused, unfused + 0.4 * passes)
+    backward = np.where(flash, ATTENTION_BACKWARD * fused, 2 * unfused + 0.6 * passes)
+    return forward, backward
+
+
+def _head(cases: Cases, constants: Constants) -> Column:
+    """Seconds of the output projection and the loss for one micro-batch, forward and backward."""
+    tokens = cases.micro_batch * cases.sequence / cases.cp
+    product = product_time(
+        tokens,
+        cases.vocabulary / cases.tp,
+        cases.width,
+        rate=cases.wide_rate * constants["product_16"],
+        element=cases.element,
+        bandwidth=cases.memory_bandwidth,
+        shown=constants["product_bytes"],
+    )
+    loss_bytes = tokens * cases.vocabulary / cases.tp * (2 * cases.element + 12) * constants["elementwise"]
+    return 3 * product + loss_bytes / cases.memory_bandwidth
+
+
+def _slowest_stage(cases: Cases, per_layer: Column, head: Column) -> Column:
+    """Seconds of one micro-batch on the slowest pipeline stage.
+
+    Where the layers divide evenly the last stage also carries the head. Where they do not, frameworks count the
+    embedding and the head as a layer each (Megatron's `account_for_embedding_in_pipeline_split`).
+    """
+    chunks = cases.pp * cases.virtual
+    even = np.mod(cases.layers, chunks) == 0
+    share = cases.layers / cases.pp
+    padded = np.minimum(np.ceil((cases.layers + 2) / chunks) * cases.virtual, np.ceil((cases.layers + 2) / cases.pp))
+    uneven = np.maximum(padded * per_layer, (padded - 1) * per_layer + head)
+    return np.where(cases.pp > 1, np.where(even, share * per_layer + head, uneven), share * per_layer + head)
+
+
+def _network(cases: Cases, constants: Constants) -> Column:
+    return cases.network * constants["network_share"]
+
+
+def _all_reduce(cases: Cases, constants: Constants, message: Column, ranks: Column) -> Column:
+    """Seconds to sum `message` bytes over neighbouring `ranks`: a ring over the link, over the network beyond the
+    domain."""
+    inside = 2 * (ranks - 1) / ranks * message / (cases.link * constants["link_share"])
+    outside = (
+        2 * message / np.minimum(cases.link_domain * _network(cases, constants), cases.link * constants["link_share"])
+    )
+    over = ranks > cases.link_domain
+    return np.where(over, inside + outside, inside) + constants["hop"] * np.log2(np.maximum(ranks, 2))
+
+
+def _data_bandwidth(cases: Cases, constants: Constants, ranks: Column) -> Column:
+    """Bytes/s at which each of the data-parallel `ranks` moves a ring's traffic.
+
+    Ranks of one group that share a node share its ports, so their traffic enters the node once; beyond the pod the
+    traffic that crosses is slowed by the oversubscription (a ring crosses once per pod).
+    """
+    inner = cases.tp * cases.cp
+    beside = np.clip(cases.link_domain / inner, 1.0, ranks)
+    network = beside * _network(cases, constants)
+    pods = np.maximum(cases.devices / cases.pod_size, 1.0)
+    network = network / np.where(pods > 1, np.sqrt(cases.oversubscription), 1.0)
+    link = cases.link * constants["link_share"]
+    return np.where(ranks * inner <= cases.link_domain, link, np.minimum(network, link))
+
+
+def _pipeline_transfer(cases: Cases, constants: Constants) -> Column:
+    """Seconds in which a stage waits for its neighbours' activations and gradients, per micro-batch.
+
+    Each tensor-parallel rank sends its part (Megatron's sequence parallel, DeepSpeed's partitioned activations).
+    """
+    message = cases.element * cases.micro_batch * cases.sequence / cases.cp * cases.width / cases.tp
+    whole_job_in_domain = cases.devices <= cases.link_domain
+    reach = np.where(whole_job_in_domain, cases.link * constants["link_share"], _network(cases, constants))
+    moved = 2 * cases.virtual * message / reach
+    return np.where(cases.pp > 1, constants["pp_exposed"] * moved, 0.0)
+
+
+def _fused(cases: Cases) -> Column:
+    return cases.kernels >= KERNELS["fused"]
+
+
+def _overlapped(one: Column, other: Column) -> Column:
+    """Seconds of two streams of work that run beside each other."""
+    return (one**OVERLAP_NORM + other**OVERLAP_NORM) ** (1 / OVERLAP_NORM)
+
+
+def _gathers_each_time(cases: Cases) -> Column:
+    """Whether parameters are gathered, and gradients scattered, for every micro-batch: where they are sharded fully."""
+    return (cases.sharding >= SHARDING["full"]) & (cases.dp_shard > 1)
+
+
+def _fsdp(cases: Cases, constants: Constants, compute: Column) -> Column:
+    """Seconds that gathering parameters and scattering gradients adds to a micro-batch, states sharded fully.
+
+    Two gathers and one scatter of an element per parameter hide behind `compute` but for contention.
+    """
+    ranks = cases.dp_shard
+    moved = 3 * cases.element * cases.parameters / (cases.tp * cases.pp) * (ranks - 1) / ranks
+    seconds = moved / _data_bandwidth(cases, constants, ranks)
+    seconds = seconds + 3 * cases.layers / cases.pp * constants["hop"] * np.log2(np.maximum(ranks, 2))
+    added = _overlapped(compute, seconds) - compute + constants["fsdp_contention"] * np.minimum(seconds, compute)
+    return np.where(_gathers_each_time(cases), added, 0.0)
+
+
+def _gradient_exchange(cases: Cases, constants: Constants) -> Column:
+    """Seconds per step in which the exchange of gradients (and of sharded optimizers' parameters) is not hidden.
+
+    Bytes per parameter: 4 to sum 16-bit gradients, 6 to scatter float32 gradients and gather 16-bit parameters.
+    """
+    each_time = _gathers_each_time(cases)
+    ranks = np.where(each_time, cases.dp_replicate, cases.dp * cases.cp)
+    per_rank = cases.parameters / (cases.tp * cases.pp) / np.where(each_time, cases.dp_shard, 1.0)
+    width = np.where(cases.sharding > 0, 6.0, 2 * cases.element)
+    seconds = width * per_rank * (ranks - 1) / ranks / _data_bandwidth(cases, constants, ranks)
+    shown = np.where(cases.overlap > 0, constants["dp_overlapped"], constants["dp_exposed"])
+    return np.where(ranks > 1, shown * seconds, 0.0)

@@ -1,0 +1,94 @@
+"""Fit the cost model's constants to measured runs: maximum a posteriori, robust, in a few Gauss-Newton steps.
+
+Beliefs keep a constant that the data say nothing of where it was, and shrink the factors of families and generations
+towards 1. Runs of one source err together, so a source's weight grows with the root of its rows, not with their
+number. A run far off its prediction is weighted down (Student's t with four degrees of freedom): published tables hold
+mistakes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ayllu.fleet.catalogue import PRECISIONS
+from ayllu.fleet.constants import CONSTANTS, EFFECT_SPREAD, Constants
+from ayllu.fleet.cost import step_time
+from ayllu.fleet.runs import Run
+from ayllu.fleet.truth import Truth
+
+NOISE = 0.06
+"""Log standard deviation of a run around the model: one configuration under successive NVIDIA releases differs by
+1.059."""
+FREEDOM = 4.0
+STEPS = 15
+SHIFT = 1e-4
+"""Step of the numerical slopes, in log units."""
+LARGEST_MOVE = 1.5
+"""Constants move at most this far in one step, in log units."""
+
+
+def effect_names(run: Run) -> tuple[str, ...]:
+    """The factors that apply to a run: its software's family and its generation of accelerators at its precision."""
+    machine = (
+        f"generation:{run.generation}:{PRECISIONS[run.precision]}",
+        *(f"accelerator:{kind}" for kind in run.kinds[:1]),
+    )
+    if not run.family:
+        return machine
+    return (f"family:{run.family}", f"stack:{run.stack}:{run.generation}", *machine)
+
+
+def effect(run: Run, constants: Constants) -> float:
+    """Log factor of the run's family and generation, 0 where unknown."""
+    return sum(constants.effects.get(name, 0.0) for name in effect_names(run))
+
+
+def predict(truth: Truth, constants: Constants) -> np.ndarray:
+    """Seconds of a step of each run."""
+    factors = np.exp([effect(run, constants) for run in truth.runs])
+    return step_time(truth.cases, constants).total * factors
+
+
+def fit(truth: Truth) -> Constants:
+    """Constants fitted to all runs of `truth`, starting from the beliefs."""
+    names = list(CONSTANTS)
+    effects = sorted({name for run in truth.runs for name in effect_names(run)})
+    applies = np.array([[name in effect_names(run) for name in effects] for run in truth.runs], dtype=float)
+    believed = np.log([constant.believed for constant in CONSTANTS.values()])
+    spread = np.array(
+        [constant.spread for constant in CONSTANTS.values()] + [EFFECT_SPREAD[name.split(":")[0]] for name in effects]
+    )
+    prior = np.concatenate([believed, np.zeros(len(effects))])
+    weight = _source_weights(truth)
+    measured = np.log(truth.seconds)
+
+    # The point itself and one shifted copy for each constant, evaluated in one pass: a row per copy, a column per run.
+    shifts = np.vstack([np.zeros(len(names)), SHIFT * np.eye(len(names))])
+
+    def predicted(point: np.ndarray) -> np.ndarray:
+        values = np.exp(point[: len(names)] + shifts)
+        constants = Constants(values={name: values[:, [column]] for column, name in enumerate(names)})
+        return np.log(step_time(truth.cases, constants).total) + applies @ point[len(names) :]
+
+    point = prior.copy()
+    for _ in range(STEPS):
+        here, *shifted = predicted(point)
+        residual = measured - here
+        slopes = (np.array(shifted) - here).T / SHIFT
+        jacobian = np.hstack([slopes, applies])
+        robust = weight * (FREEDOM + 1) / (FREEDOM + (residual / NOISE) ** 2)
+        left = (jacobian.T * robust) @ jacobian / NOISE**2 + np.diag(spread**-2.0)
+        right = (jacobian.T * robust) @ residual / NOISE**2 - (point - prior) / spread**2
+        move = np.linalg.solve(left, right)
+        point = point + np.clip(move, -LARGEST_MOVE, LARGEST_MOVE)
+        if np.abs(move).max() < 1e-3:
+            break
+    values = dict(zip(names, np.exp(point[: len(names)]).tolist(), strict=True))
+    found = dict(zip(effects, point[len(names) :].tolist(), strict=True))
+    return Constants(values=values, effects=found, sources=tuple(dict.fromkeys(run.source for run in truth.runs)))
+
+
+def _source_weights(truth: Truth) -> np.ndarray:
+    """Weight of each run: the root of its source's rows, shared among them."""
+    sources = [run.source for run in truth.runs]
+    counts = {source: sources.count(source) for source in set(sources)}
+    return np.array([counts[source] ** -0.5 for source in sources])

@@ -1,0 +1,48 @@
+"""From a plan (`ayllu fleet plan … --json`) to the machines of a job."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from ayllu.lab.error import UserError
+from ayllu.train.layout import Layout
+
+LAYOUT_VARIABLE = "AYLLU_LAYOUT"
+"""The environment variable in which a launched process finds its layout, as JSON. How a run is spread belongs to where
+it runs and not to what it is, so it is no option of the recipe."""
+
+
+def read_layout(path: Path, choice: int = 1) -> Layout:
+    """The layout of the `choice`-th best line of a plan, from 1. Raises UserError on anything that is not a plan."""
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        choices = plan["pools"][0]["choices"]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; write one with `ayllu fleet plan … --json > {path}`") from None
+    except (OSError, ValueError, LookupError, TypeError):
+        raise UserError(f"{path}: not a plan; write one with `ayllu fleet plan … --json`") from None
+    if not 1 <= choice <= len(choices):
+        raise UserError(f"{path}: has {len(choices)} choices, there is no number {choice}")
+    try:
+        return Layout(**choices[choice - 1]["layout"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: choice {choice} has no layout that can be ({error})") from None
+
+
+def nodes_of(layout: Layout, per_node: int) -> int:
+    """Nodes of `per_node` accelerators that the layout takes. Raises UserError when they would not all be used."""
+    if layout.devices < per_node:
+        return 1
+    if layout.devices % per_node:
+        raise UserError(
+            f"the plan's layout takes {layout.devices} accelerators, which are no whole nodes of {per_node}; "
+            "give --accelerators-per-node"
+        )
+    return layout.devices // per_node
+
+
+def layout_words(layout: Layout) -> str:
+    """The layout as the value of LAYOUT_VARIABLE."""
+    return json.dumps(asdict(layout), separators=(",", ":"))

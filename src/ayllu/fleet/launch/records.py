@@ -1,0 +1,101 @@
+"""Launch a job and remember it, so that status, logs and cancel find it by its name."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ayllu.fleet.launch.job import NAME, Engine, Job, Status
+from ayllu.fleet.launch.kubernetes import Kubernetes
+from ayllu.fleet.launch.local import Local
+from ayllu.fleet.launch.ray import Ray
+from ayllu.fleet.launch.skypilot import SkyPilot
+from ayllu.fleet.launch.slurm import Slurm
+from ayllu.lab.error import UserError
+
+ENGINES: dict[str, Engine] = {engine.name: engine for engine in (Local(), Slurm(), Kubernetes(), Ray(), SkyPilot())}
+
+RECORD = "record.json"
+OPEN = ("queued", "running")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A job that was launched."""
+
+    name: str
+    recipe: str
+    engine: str
+    identity: str
+    folder: Path
+    launched: float
+    """Seconds since 1970."""
+
+    def status(self) -> Status:
+        """Ask the engine."""
+        return ENGINES[self.engine].status(self.identity, self.folder)
+
+    def logs(self) -> str:
+        """What the job has written."""
+        return ENGINES[self.engine].logs(self.identity, self.folder)
+
+    def cancel(self) -> None:
+        """End the job for good."""
+        ENGINES[self.engine].cancel(self.identity, self.folder)
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def prepare(engine: str, job: Job) -> dict[str, str]:
+    """The files that would be handed to the engine; nothing is written. Raises UserError for an unknown engine."""
+    if engine not in ENGINES:
+        raise UserError(f"no engine '{engine}'; choose one of {', '.join(ENGINES)}")
+    return ENGINES[engine].files(job)
+
+
+def launch(engine: str, job: Job) -> Record:
+    """Write the job's files and hand it in. Raises UserError when a job of that name still waits or runs."""
+    files = prepare(engine, job)
+    folder = job.launch_folder
+    if (folder / RECORD).exists():
+        before = find(job.folder, job.name)
+        state = before.status().state
+        if state in OPEN:
+            raise UserError(f"job '{job.name}' is {state} on {before.engine}; cancel it first, or give another --name")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        _write(folder / name, text)
+    identity = ENGINES[engine].submit(job)
+    record = Record(
+        name=job.name, recipe=job.recipe, engine=engine, identity=identity, folder=folder, launched=time.time()
+    )
+    kept = {"name": job.name, "recipe": job.recipe, "engine": engine, "identity": identity, "launched": record.launched}
+    _write(folder / RECORD, json.dumps(kept, indent=2) + "\n")
+    return record
+
+
+def find(folder: Path, name: str) -> Record:
+    """The job of that name that was launched from `folder`. Raises UserError when there is none."""
+    path = folder / ".ayllu" / "launch" / name / RECORD
+    if not NAME.fullmatch(name) or not path.exists():
+        known = sorted(record.parent.name for record in (folder / ".ayllu" / "launch").glob(f"*/{RECORD}"))
+        listed = f"known here: {', '.join(known)}" if known else "none was launched from this folder"
+        raise UserError(f"no job '{name}'; {listed}")
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return Record(
+            name=kept["name"],
+            recipe=kept["recipe"],
+            engine=kept["engine"],
+            identity=kept["identity"],
+            launched=kept["launched"],
+            folder=path.parent,
+        )
+    except (ValueError, KeyError):
+        raise UserError(f"{path}: not a record of a launch; delete its folder and launch again") from None

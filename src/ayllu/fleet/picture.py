@@ -1,0 +1,194 @@
+"""Pictures of a plan: time against memory with the Pareto frontier, where the time goes, and what a shorter run
+costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ayllu.fleet.plan import Choice, Plan
+from ayllu.lab.error import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, SOFT, GRID, FAINT = "#1f2933", "#616e7c", "#e4e7eb", "#cbd2d9"
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": SOFT,
+    "text.color": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "svg.hashsalt": "ayllu",
+}
+STATES = {"replicated": "replicated", "optimizer": "sharded by step", "full": "sharded by micro-batch"}
+"""How often a layout gathers its parameters, in words."""
+SHOWN_SLOWER = 2.5
+"""Layouts slower than the best by more than this are not drawn."""
+COLOURS = ("#1d6fa5", "#2f855a", "#b7791f", "#c53030", "#6b46c1", "#0d9488", "#9f580a", "#718096")
+PARTS = {
+    "matrix products": ("products",),
+    "attention": ("attention",),
+    "elementwise": ("elementwise",),
+    "recomputed": ("recompute",),
+    "tensor and context parallel": ("tensor_parallel", "context_parallel"),
+    "pipeline": ("pipeline_transfer", "bubble", "imbalance"),
+    "data parallel": ("data_parallel",),
+    "everything else": ("overhead", "optimizer", "straggling"),
+}
+"""What the bars show, from the parts of a `Breakdown`."""
+
+
+def draw_plan(found: Plan, scaling: Sequence[Plan], path: Path) -> tuple[Path, Path]:
+    """Draw `found` and the plans on smaller shares of the pool; write PNG and SVG beside each other, and return both.
+
+    `path` may end in .png or .svg. Raises UserError when its folder cannot be written.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with pyplot.rc_context(STYLE):
+        figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(15, 5.6), width_ratios=(1.1, 1.1, 1))
+        _draw_frontier(left, found)
+        _draw_breakdown(middle, found)
+        _draw_scaling(right, scaling)
+        job, pool = found.job, found.pool
+        figure.suptitle(
+            f"{job.name} · {pool.count:,} {pool.accelerator.id} · "
+            f"{job.global_batch:,} sequences of {job.sequence:,} tokens a step",
+            x=0.01,
+            ha="left",
+            fontsize=12,
+            fontweight="bold",
+        )
+        figure.tight_layout(rect=(0, 0, 1, 0.95))
+        targets = path.with_suffix(".png"), path.with_suffix(".svg")
+        try:
+            for target in targets:
+                temporary = target.with_name(f".{target.name}")
+                figure.savefig(
+                    temporary,
+                    format=target.suffix[1:],
+                    dpi=140,
+                    metadata={"Date": None} if target.suffix == ".svg" else None,
+                )
+                temporary.replace(target)
+        except OSError as error:
+            raise UserError(f"{path}: the picture cannot be written there ({error.strerror})") from error
+        finally:
+            pyplot.close(figure)
+    return targets
+
+
+def label(choice: Choice) -> str:
+    """The degrees of a layout that differ from 1, in a line."""
+    layout = choice.layout
+    degrees = {"tp": layout.tp, "cp": layout.cp, "pp": layout.pp, "v": layout.virtual, "dp": layout.data_parallel}
+    text = " ".join(f"{name}{value}" for name, value in degrees.items() if value > 1)
+    extra = f" mb{layout.micro_batch}" + ("" if layout.recompute == "none" else f" {layout.recompute} recompute")
+    return (text or "one device") + extra
+
+
+def _draw_frontier(axes: Axes, found: Plan) -> None:
+    seconds, share = found.cloud
+    near = seconds < SHOWN_SLOWER * found.best.step_s
+    axes.scatter(
+        100 * share[near],
+        seconds[near],
+        s=5,
+        color=FAINT,
+        linewidths=0,
+        rasterized=True,
+        label=f"{found.fitting:,} layouts that fit",
+    )
+    frontier = [choice for choice in found.frontier if choice.step_s < SHOWN_SLOWER * found.best.step_s]
+    x, y = [100 * c.memory_share for c in frontier], [c.step_s for c in frontier]
+    axes.plot(x, y, "o-", color=COLOURS[0], markersize=4, linewidth=1.2, label="no other is faster and smaller")
+    best = found.best
+    axes.plot(
+        100 * best.memory_share,
+        best.step_s,
+        "o",
+        color=COLOURS[3],
+        markersize=6,
+        label=f"{label(best)}: {best.step_s:.3g} s, MFU {100 * best.mfu:.0f} %",
+    )
+    axes.set(xlabel="memory of one accelerator, %", ylabel="seconds per step", xlim=(0, 100))
+    axes.set_title("Time against memory", pad=44)
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.legend(
+        frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), fontsize=8, borderaxespad=0.2, labelspacing=0.25
+    )
+
+
+def _draw_breakdown(axes: Axes, found: Plan) -> None:
+    choices = found.choices[::-1]
+    start = np.zeros(len(choices))
+    for (name, parts), colour in zip(PARTS.items(), COLOURS, strict=True):
+        width = np.array([sum(choice.breakdown_s[part] for part in parts) for choice in choices])
+        axes.barh(range(len(choices)), width, left=start, color=colour, height=0.55, label=name)
+        start += width
+    for row, choice in enumerate(choices):
+        low, high = choice.interval_s
+        axes.plot([low, high], [row - 0.36] * 2, color=INK, linewidth=1.2, solid_capstyle="butt")
+        axes.text(0, row + 0.33, f"{label(choice)}, states {STATES[choice.sharding]}", fontsize=8, va="bottom")
+    axes.set(xlabel="seconds per step (line: interval)", yticks=[], ylim=(-0.6, len(choices) - 0.3))
+    axes.set_title("Where the time goes", pad=44)
+    axes.legend(
+        frameon=False,
+        ncols=3,
+        fontsize=8,
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        borderaxespad=0.2,
+        labelspacing=0.25,
+    )
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+
+
+def _draw_scaling(axes: Axes, scaling: Sequence[Plan]) -> None:
+    counts = [each.best.devices for each in scaling]
+    days = [each.best.days for each in scaling]
+    least = min(count * took for count, took in zip(counts, days, strict=True))
+    axes.plot(
+        counts,
+        [least / count for count in counts],
+        "--",
+        color=SOFT,
+        linewidth=1,
+        label="as efficient as the best of these",
+    )
+    axes.plot(counts, days, "o-", color=COLOURS[0], markersize=4, label="fastest layout")
+    for each, count, took in zip(scaling, counts, days, strict=True):
+        energy = each.best.energy_mwh
+        note = _days(took) + (f" · {_energy(energy)}" if energy is not None else "")
+        axes.annotate(note, (count, took), xytext=(6, 2), textcoords="offset points", fontsize=7.5, color=SOFT)
+    axes.set(xscale="log", yscale="log", xlabel="accelerators", ylabel="days of the whole run")
+    axes.set_title("What a shorter run costs", pad=44)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.yaxis.set_minor_formatter(lambda value, _: "")
+    axes.xaxis.set_minor_formatter(lambda value, _: "")
+    axes.set_xlim(min(counts) / 1.6, max(counts) * (max(counts) / min(counts)) ** 0.45 * 1.6)
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.legend(
+        frameon=False, loc="lower left", bbox_to_anchor=(-0.02, 1.0), fontsize=8, borderaxespad=0.2, labelspacing=0.25
+    )
+
+
+def _days(value: float) -> str:
+    return f"{value:,.0f} d" if value >= 10 else f"{value:.2g} d" if value >= 0.1 else f"{value * 24:.2g} h"
+
+
+def _energy(mwh: float) -> str:
+    return f"{mwh / 1000:.3g} GWh" if mwh >= 1000 else f"{mwh:.3g} MWh" if mwh >= 0.1 else f"{mwh * 1000:.2g} kWh"

@@ -1,0 +1,342 @@
+"""One published training run, read from a row of a table into the question that the cost model answers.
+
+The table is what people published, so columns are missing and conventions differ. Every rule that fills a gap is here:
+the software's habits come from `data/software.csv`, public shapes from `data/models.csv`, and a time that is given only
+as FLOP/s is turned back by the convention that the row states.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from ayllu.fleet.cases import ATTENTION, KERNELS, RECOMPUTE, SHARDING, rate_columns, stack
+from ayllu.fleet.catalogue import PRECISIONS, Accelerator, Precision, accelerators, read_table
+
+OTHER_MODELS = re.compile(
+    r"deepseek|mixtral|moe\b|gpt.?oss|kimi|_?a\d+b\b|nemotron.?[3h]|grok|dbrx|jamba|mamba|llama-?4|glm-4\.5|switch|bert|t5|sd3|flux|vit",
+    re.I,
+)
+"""Names of models that are no dense decoder: experts, state spaces, encoders, pictures."""
+
+
+class Unusable(ValueError):
+    """A row that cannot be scored, with the reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One published run as the model sees it."""
+
+    source: str
+    label: str
+    family: str
+    stack: str
+    generation: str
+    columns: Mapping[str, float]
+    """One row of `Cases`."""
+    seconds: float
+    """Measured time of a step."""
+    measured_memory: float | None
+    """Measured peak, bytes per accelerator."""
+    recompute_given: bool
+    """Whether the row says what it recomputes: without that a peak of memory is nobody's error."""
+    kinds: tuple[str, ...]
+    """Accelerators that the job spans."""
+
+    @property
+    def precision(self) -> int:
+        return int(self.columns["precision"])
+
+    @property
+    def question(self) -> tuple:
+        """What a planner is given: all but the layout."""
+        columns = self.columns
+        shape = tuple(
+            columns[name] for name in ("layers", "width", "feed_forward", "vocabulary", "sequence", "global_batch")
+        )
+        devices = columns["tp"] * columns["cp"] * columns["pp"] * columns["dp_shard"] * columns["dp_replicate"]
+        return (self.source, self.kinds, self.precision, devices, *shape)
+
+    @property
+    def layout(self) -> tuple:
+        """What a planner chooses."""
+        names = ("tp", "cp", "pp", "virtual", "dp_shard", "dp_replicate", "micro_batch", "recompute", "sharding")
+        return tuple(self.columns[name] for name in names)
+
+
+def read_run(row: Mapping[str, str]) -> Run:
+    """One row as a run. Raises Unusable with the reason when it cannot be scored."""
+    if OTHER_MODELS.search(row["model"]) or (_number(row, "ep") or 1) > 1:
+        raise Unusable("not a dense decoder")
+    software = _software(row)
+    kinds = _kinds(row["gpu_type"])
+    model = _shape(row, software)
+    layout = _layout(row, software, model["layers"])
+    precision = _precision(row, software)
+    rates = [rate_columns(kind, precision) for kind in kinds]
+    # A synchronous step over several kinds waits for the slowest of them in each respect.
+    slowest = {name: min(rate[name] for rate in rates) for name in rates[0]}
+    slowest["network"] = _network(row, kinds[0]) or slowest["network"]
+    notes = row.get("notes", "")
+    columns = {
+        **model,
+        **layout,
+        **slowest,
+        "pod_size": 3072 if "oversubscription" in row.get("interconnect", "") else 1e9,
+        "oversubscription": 7 if "oversubscription" in row.get("interconnect", "") else 1,
+        "attention": ATTENTION[_attention(row, software)],
+        "sequence_parallel": float(software["sequence_parallel"] == "yes" or "SP" in row.get("recompute", "")),
+        "overlap": float(software["overlap"] == "yes" or bool(re.search(r"async ?TP", notes, re.I))),
+        "kernels": KERNELS["eager" if re.search(r"\beager\b", notes) else software["kernels"]],
+    }
+    return Run(
+        source=row["source"],
+        label=f"{row['model']} on {row['gpus']} {row['gpu_type']}",
+        family=software["family"],
+        stack=software["stack"],
+        generation=min(kinds, key=lambda kind: kind.achieved("bf16")).generation,
+        columns=columns,
+        seconds=_checked(_seconds(row, columns, kinds[0]), columns, min(kind.peak(precision) for kind in kinds)),
+        measured_memory=_memory(notes),
+        recompute_given=bool(row.get("recompute") or software["recompute"]),
+        kinds=tuple(kind.id for kind in kinds),
+    )
+
+
+def _number(row: Mapping[str, str], name: str) -> float | None:
+    text = row.get(name, "")
+    if not text:
+        return None
+    try:
+        value = float(text.replace(",", ""))
+    except ValueError as error:
+        raise Unusable(f"{name} is no number") from error
+    if not np.isfinite(value) or value <= 0:
+        raise Unusable(f"{name} is not above 0")
+    return value
+
+
+@cache
+def _habits() -> list[dict[str, str]]:
+    return read_table("software.csv")
+
+
+def _software(row: Mapping[str, str]) -> dict[str, str]:
+    """Habits of the software that ran it, by what the row says of its source; unknown software gets today's habits."""
+    for text in (row["source"], row.get("where", ""), row["model"]):
+        for habit in _habits()[:-1]:
+            if re.search(habit["pattern"], text):
+                return habit
+    return _habits()[-1] | ({"sharding": "full"} if row.get("fsdp") else {})
+
+
+@cache
+def _labels() -> list[tuple[str, Accelerator]]:
+    plain = [
+        (re.sub(r"[^a-z0-9]", "", label.lower()), part)
+        for part in accelerators().values()
+        for label in (part.id, part.name, *part.aliases)
+    ]
+    return sorted(plain, key=lambda pair: -len(pair[0]))
+
+
+def _kinds(text: str) -> tuple[Accelerator, ...]:
+    """The accelerators that a `gpu_type` names; `A+B` names two."""
+    found = []
+    for part in text.split("+"):
+        plain = re.sub(r"[^a-z0-9]", "", part.lower())
+        match = next((kind for label, kind in _labels() if label == plain), None)
+        match = match or next((kind for label, kind in _labels() if len(label) > 2 and plain.startswith(label)), None)
+        match = match or next((kind for label, kind in _labels() if len(label) > 3 and label in plain), None)
+        if match is None:
+            raise Unusable("accelerator not in the catalogue")
+        found.append(match)
+    return tuple(sorted(found, key=lambda kind: kind.id))
+
+
+@cache
+def _public_shapes() -> list[tuple[str, dict[str, str]]]:
+    rows = [(re.sub(r"[^a-z0-9.]", "", row["name"].lower()), row) for row in read_table("models.csv")]
+    return sorted(rows, key=lambda pair: -len(pair[0]))
+
+
+def _shape(row: Mapping[str, str], software: Mapping[str, str]) -> dict[str, float]:
+    """The model's columns: the row's own, else the public shape of that name, else what the parameter count implies."""
+    plain = re.sub(r"[^a-z0-9.]", "", row["model"].lower()).replace("llama3.1405b", "llama3.1405b")
+    public = next((shape for name, shape in _public_shapes() if name in plain), {})
+
+    def known(column: str, ours: str) -> float | None:
+        return _number(row, column) or (float(public[ours]) if public else None)
+
+    layers, width = known("layers", "layers"), known("hidden", "width")
+    if layers is None or width is None:
+        raise Unusable("no architecture")
+    heads = known("heads", "heads") or max(1.0, round(width / 128))
+    kv_heads = known("kv_heads", "kv_heads") or heads
+    vocabulary = known("vocab", "vocabulary") or 50304.0
+    sequence = _number(row, "seq_len") or float(software["sequence"] or 0)
+    if not sequence:
+        raise Unusable("no sequence length")
+    shape = {
+        "layers": layers,
+        "width": width,
+        "heads": heads,
+        "kv_heads": kv_heads,
+        "head_width": width / heads,
+        "vocabulary": vocabulary,
+        "sequence": sequence,
+    }
+    feed_forward = known("ffn", "feed_forward")
+    gated = bool(re.search(r"llama|qwen|mistral|gemma|olmo|smol", row["model"], re.I))
+    if public and feed_forward == float(public["feed_forward"]):
+        return shape | {"feed_forward": feed_forward, "gates": float(public["gates"]), "tied": float(public["tied"])}
+    parameters = (_number(row, "params_b") or 0) * 1e9
+    if not parameters:
+        return shape | {
+            "feed_forward": feed_forward or 4 * width,
+            "gates": 2.0 if gated and feed_forward else 1.0,
+            "tied": 0.0,
+        }
+    return shape | _nearest_blocks(shape, feed_forward or 4 * width, parameters)
+
+
+def _nearest_blocks(shape: Mapping[str, float], feed_forward: float, parameters: float) -> dict[str, float]:
+    """Gated or not, tied or not: whichever comes nearest to the published parameter count."""
+
+    def off(choice: tuple[int, int]) -> float:
+        gates, tied = choice
+        attention = shape["width"] * shape["head_width"] * 2 * (shape["heads"] + shape["kv_heads"])
+        blocks = shape["layers"] * (attention + (gates + 1) * shape["width"] * feed_forward)
+        return abs(blocks + shape["vocabulary"] * shape["width"] * (2 - tied) - parameters)
+
+    gates, tied = min(((g, t) for g in (1, 2) for t in (0, 1)), key=off)
+    if off((gates, tied)) > 0.35 * parameters:
+        raise Unusable("architecture and parameter count disagree")
+    return {"feed_forward": feed_forward, "gates": float(gates), "tied": float(tied)}
+
+
+def _layout(row: Mapping[str, str], software: Mapping[str, str], layers: float) -> dict[str, float]:
+    """Degrees of parallelism, batch and recomputation. A row with FSDP and no degrees is data parallel only."""
+    devices = _number(row, "gpus")
+    if devices is None:
+        raise Unusable("no device count")
+    degrees = {name: _number(row, name) for name in ("tp", "cp", "pp", "dp")}
+    if degrees["tp"] is None and degrees["pp"] is None and not row.get("fsdp"):
+        raise Unusable("no layout")
+    tp, cp, pp = (degrees[name] or 1.0 for name in ("tp", "cp", "pp"))
+    dp = degrees["dp"] or devices / (tp * cp * pp)
+    if tp * cp * pp * dp == 2 * devices and tp % 2 == 0:
+        tp /= 2  # Trainium and MI250X rows count cores, two to a device.
+    if tp * cp * pp * dp != devices:
+        raise Unusable("degrees do not multiply to the device count")
+    notes = row.get("notes", "")
+    local = re.search(r"local batch (\d+)", notes)
+    batch = _number(row, "global_batch_seqs") or (dp * float(local[1]) if local else None)
+    if batch is None and (tokens := _number(row, "global_batch_tokens")) and (length := _number(row, "seq_len")):
+        batch = tokens / length
+    if batch is None:
+        raise Unusable("no global batch")
+    micro = _number(row, "micro_batch") or (float(local[1]) if local and pp == 1 else None)
+    per_replica = batch / dp
+    if micro is None:
+        micro = 1.0 if pp > 1 or tp > 1 or per_replica > 16 else per_replica
+    virtual = _number(row, "vpp") or (2.0 if re.search(r"interleaved", notes, re.I) else 1.0)
+    if pp > 1 and not row.get("vpp") and software["schedule"] == "interleaved":
+        # Software that interleaves, tuned by its authors: a layer to a chunk, embedding and head counted where they
+        # even it out.
+        virtual = max(1.0, (layers if layers % pp == 0 else layers + 2) // pp)
+    sharding = software["sharding"]
+    if re.match(r"FSDP|FULL|ZeRO-3", row.get("fsdp", "")):
+        sharding = "full"
+    text = row.get("recompute", "") or software["recompute"] or "none"
+    recompute = (
+        "full" if re.match(r"full|yes", text) else "selective" if re.search(r"^selective|^per-op", text) else "none"
+    )
+    return {
+        "tp": tp,
+        "cp": cp,
+        "pp": pp,
+        "virtual": virtual,
+        "dp_shard": dp,
+        "dp_replicate": 1.0,
+        "micro_batch": max(1.0, min(micro, per_replica)),
+        "global_batch": batch,
+        "recompute": RECOMPUTE[recompute],
+        "sharding": SHARDING[sharding],
+    }
+
+
+def _precision(row: Mapping[str, str], software: Mapping[str, str]) -> Precision:
+    text = row.get("dtype", "").lower()
+    if "fp4" in text:
+        return "float4"
+    if "fp8" in text or "float8" in text:
+        # PyTorch's row-wise scaling is no faster than bf16 (nanochat's log: 564k tokens/s, against 740k tensor-wise
+        # and 630k bf16).
+        return "bf16" if "row" in text else "float8"
+    if text in ("fp32", "tf32", "float32") or (not text and software["precision"] == "float32"):
+        return "float32"
+    return "bf16"
+
+
+def _attention(row: Mapping[str, str], software: Mapping[str, str]) -> str:
+    """By the software's habit; float16 without a known habit means a run from before fused attention."""
+    if not software["family"] and row.get("dtype", "").lower() == "fp16":
+        return "scores"
+    return software["attention"]
+
+
+def _network(row: Mapping[str, str], kind: Accelerator) -> float | None:
+    """Network per accelerator, bytes/s, where the row states it per node or per accelerator in Gb/s."""
+    text = row.get("interconnect", "")
+    per_device = re.search(r"(\d+)\s*G(?:b/s|bps)[^,;]*per GPU", text)
+    per_node = re.search(r"(\d+)\s*G(?:b/s|bps)\s*(?:node-node|RoCE|inter-node)|inter-node (\d+) Gb/s", text)
+    several = re.search(r"(\d+)x(\d+)\s*Gb/s", text)
+    if per_device:
+        return float(per_device[1]) / 8 * 1e9
+    if several:
+        return float(several[1]) * float(several[2]) / 8 / kind.node_size * 1e9
+    if per_node:
+        return float(per_node[1] or per_node[2]) / 8 / max(kind.node_size, 1) * 1e9
+    return None
+
+
+def _checked(seconds: float, columns: Mapping[str, float], peak: float) -> float:
+    """`seconds`, unless no machine of that peak (TFLOP/s per device) can be so fast: a mistaken unit."""
+    case = stack([dict(columns)])
+    if float((case.needed_flops / case.devices)[0]) > 1.05 * peak * 1e12 * seconds:
+        raise Unusable("faster than the peak of its accelerators: a unit is mistaken")
+    return seconds
+
+
+def _seconds(row: Mapping[str, str], columns: Mapping[str, float], kind: Accelerator) -> float:
+    """Measured time of a step: as printed, else from tokens/s, else from FLOP/s or MFU by the convention that the row
+    states."""
+    tokens = columns["global_batch"] * columns["sequence"]
+    if (step := _number(row, "step_time_s")) is not None:
+        return step
+    if (rate := _number(row, "tokens_per_s")) is not None:
+        return tokens / rate
+    rate = _number(row, "tflops_per_gpu")
+    if rate is None and (share := _number(row, "mfu_pct")) and columns["precision"] == PRECISIONS.index("bf16"):
+        rate = share / 100 * kind.peak("bf16")
+    if rate is None:
+        raise Unusable("no time")
+    case = stack([dict(columns)])
+    # Published FLOP/s count full attention; those of 2021 also count what full recomputation repeats
+    # (arXiv:2104.04473, eq. 3).
+    repeated = 4 / 3 if "counts recompute" in row.get("notes", "") else 1.0
+    return float(case.model_flops[0]) * repeated / (rate * 1e12 * float(row["gpus"]))
+
+
+def _memory(notes: str) -> float | None:
+    gib = re.search(r"peak (?:memory|alloc|mem)[^=0-9]*=?\s*([\d.]+)\s*|GiB=([\d.]+)", notes)
+    if gib and (gib[1] or gib[2]):
+        return float(gib[1] or gib[2]) * 2**30
+    raw = re.search(r"max_mem=(\d+)", notes)
+    return float(raw[1]) if raw else None

@@ -1,0 +1,324 @@
+"""One training job over days or weeks: it computes, saves, breaks, is found broken, and starts again.
+
+The job is synchronous: when one node fails, all stop, unless replicas recover alone. What is simulated is the wall
+clock, from one event to the next; a failure that strikes during a restart makes the restart begin again.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ayllu.fleet.simulate.failures import DAY, Cause, Failure, FailureStream, Hazard
+from ayllu.lab.error import UserError
+
+HOUR, MINUTE = 3600.0, 60.0
+
+RESTART_TABLE = ((16_384, 200.0), (22_528, 300.0), (65_536, 600.0), (98_304, 900.0))
+"""Accelerators and seconds of a cold recovery (FT-HSDP, arXiv:2602.00277): processes, collectives, checkpoint load."""
+
+
+def restart_seconds(accelerators: int) -> float:
+    """Seconds of a cold recovery: interpolated in RESTART_TABLE, and as the square root of the size below it.
+
+    The square root is our assumption: load and start-up have a part that does not shrink with the job.
+    """
+    first, seconds = RESTART_TABLE[0]
+    if accelerators < first:
+        return seconds * (accelerators / first) ** 0.5
+    last, most = RESTART_TABLE[-1]
+    if accelerators > last:
+        return most * accelerators / last
+    sizes, times = zip(*RESTART_TABLE, strict=True)
+    return float(np.interp(accelerators, sizes, times))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpointing:
+    """When the state is saved and what that costs. Asynchronous by default; synchronous when `stall` equals `save`."""
+
+    interval: float = 5 * MINUTE
+    """Seconds of training between two saves (Kokolis et al. arXiv:2410.21680 recommend 5 minutes at this scale)."""
+    stall: float = 0.59
+    """Seconds that training stands still for a save (ByteCheckpoint: 0.34 to 0.59 s)."""
+    save: float = 51.0
+    """Seconds until a save is safe (ByteCheckpoint: 20 to 51 s at up to 8,960 GPUs)."""
+    memory_interval: float | None = None
+    """Seconds between copies in the memory of other nodes; they serve every failure but silent corruption."""
+
+    def __post_init__(self) -> None:
+        if self.interval <= 0 or self.stall < 0 or self.save < self.stall:
+            raise UserError(
+                f"checkpointing: interval {self.interval} s must be positive and save {self.save} s at least "
+                f"the stall of {self.stall} s"
+            )
+
+    def lost(self, since_start: float, silent: bool, rng: np.random.Generator) -> float:
+        """Seconds of training that are lost when a failure comes `since_start` seconds after the last (re)start.
+
+        A save begins every `interval`, and counts once it is safe; until the first one, all since the start is lost.
+        """
+        if self.memory_interval is not None and not silent:
+            return min(since_start, self.memory_interval * rng.random())
+        period = self.interval + self.stall
+        done = int(max(since_start - (self.save - self.stall), 0.0) // period)
+        return since_start - done * period
+
+    def useful(self, running: float) -> float:
+        """Seconds of training in `running` seconds, without the stalls."""
+        return running * self.interval / (self.interval + self.stall)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """How a broken job comes back."""
+
+    detect: tuple[float, float] = (2.0, 60.0)
+    """Seconds until a crash is seen, uniform (ByteRobust, arXiv:2509.16293)."""
+    hang_timeout: float = 10 * MINUTE
+    """Seconds until a hang is seen: the timeout of the collectives (ByteRobust)."""
+    diagnose_at_most: float = 10 * MINUTE
+    """Seconds to see a crash and find its node, uniform from 0 (MegaScale, NSDI 2024: less than 10 minutes).
+    A bound that is published as "less than x" enters this model as uniform between 0 and x, here and below."""
+    manual_share_at_most: float = 0.10
+    """Failures that need a person, drawn once a run uniformly from 0 (MegaScale: more than 90 % recovered alone)."""
+    manual: float = 68 * MINUTE
+    """Seconds with a person (Unicron: restart without automation)."""
+    silent_latency: float = 10 * MINUTE
+    """Mean seconds until wrong numbers are noticed; so long is computed again. Gemini replayed 0.25 % of its steps."""
+    restart: float | None = None
+    """Seconds of the restart itself; None: by size, see `restart_seconds`."""
+    stall: float | None = None
+    """Seconds from failure to training again, where a source gives nothing finer; replaces all of the above."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A training job and the machines under it. Raises UserError on figures that cannot be."""
+
+    accelerators: int
+    days: float
+    hazard: Hazard
+    accelerators_per_node: int = 8
+    checkpointing: Checkpointing = field(default_factory=Checkpointing)
+    recovery: Recovery = field(default_factory=Recovery)
+    spares: int | None = None
+    """Nodes that wait to take a broken one's place; None: 1 for 32 (assumption)."""
+    repair_days: float = 3.0
+    """Median time of a repair, log-normal with a factor of 2.7 (assumption)."""
+    elastic: bool = False
+    """Without a spare: go on smaller, instead of waiting for a repair."""
+    replicas: int = 1
+    """Data-parallel replicas that can fail alone; 1: the whole job stops."""
+    planned_per_day: float = 1.0
+    """Planned stops: maintenance, new code, another data mix (assumption)."""
+    lemon_after: int | None = None
+    """A node leaves for good after so many failures; None: lemons stay."""
+    straggler_loss: float = 0.0
+    """Part of the speed lost to slow nodes (MegaScale: 0.007 until they were excluded)."""
+    degraded_per_1000_node_days: float = 0.44
+    """Link faults that slow the job without stopping it (Fire-Flyer: about 200 a year on 1,250 nodes)."""
+    degraded_loss: float = 0.10
+    """Part of the speed lost meanwhile (assumption)."""
+    degraded_hours: float = 1.0
+    """Mean length of such a time (assumption)."""
+    diurnal_swing: float = 0.0
+    """Half of the difference between the fastest and the slowest hour of a day, as part of the mean speed."""
+
+    def __post_init__(self) -> None:
+        if self.accelerators < 1 or self.accelerators_per_node < 1:
+            raise UserError(
+                f"run: {self.accelerators} accelerators, {self.accelerators_per_node} in a node; give at least 1"
+            )
+        if not 0 < self.days <= 3660:
+            raise UserError(f"run: days is {self.days}; it must lie between 0 and ten years")
+        if self.replicas < 1 or (self.spares or 0) < 0 or self.planned_per_day < 0:
+            raise UserError("run: replicas must be at least 1, spares and planned_per_day at least 0")
+
+    @property
+    def nodes(self) -> int:
+        """Nodes that the job computes on."""
+        return -(-self.accelerators // self.accelerators_per_node)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOutcome:
+    """What one run went through. Times in seconds; `hours` says where the wall clock went."""
+
+    unexpected_interruptions: int
+    planned_interruptions: int
+    effective_training_time: float
+    """Part of the wall clock that trained and was kept."""
+    goodput: float
+    """The same, weighted by speed: stragglers, degraded links, missing replicas and the day's swing."""
+    mean_time_to_failure: float
+    """Wall clock over unexpected interruptions, seconds."""
+    by_cause: dict[str, int]
+    hours: dict[str, float]
+    """training, checkpoint, lost, detection and diagnosis, restart, waiting for a node, planned."""
+    interruptions_at: list[float]
+    """When the unexpected interruptions came, in days."""
+
+
+class _Life:
+    """The state of one run while it is simulated."""
+
+    def __init__(self, run: Run, seed: int) -> None:
+        self.run = run
+        # Failures have a source of chance of their own, so that two policies with one seed meet the same failures.
+        self.rng = np.random.default_rng([seed, 1])
+        self.horizon = run.days * DAY
+        self.stream = FailureStream(run.hazard, run.nodes, self.horizon, np.random.default_rng([seed, 0]))
+        self.spares = max(1, run.nodes // 32) if run.spares is None else run.spares
+        self.repairs: list[float] = []
+        self.missing = 0
+        self.missing_seconds = 0.0
+        self.manual_share = self.rng.uniform(0, run.recovery.manual_share_at_most)
+        restart = run.recovery.restart
+        self.restart = restart_seconds(run.accelerators) if restart is None else restart
+        stops = self.rng.poisson(run.planned_per_day * run.days)
+        self.planned = sorted(self.rng.uniform(0, self.horizon, stops).tolist(), reverse=True)
+        self.spent: defaultdict[str, float] = defaultdict(float)
+        self.by_cause: Counter[str] = Counter()
+        self.at: list[float] = []
+
+    def live(self) -> RunOutcome:
+        """Go through the whole time, event by event."""
+        now, planned = 0.0, 0
+        while now < self.horizon:
+            due = max(self.planned[-1], now) if self.planned else self.horizon
+            until = min(self.stream.peek(), due, self.horizon)
+            self._train(until - now)
+            if until >= self.horizon:
+                break
+            if self.stream.peek() <= until:
+                failure = self._take()
+                self._lose(failure.cause, until - now)
+                now = self._recover(until, self._phases(failure))
+            else:
+                self.planned.pop()
+                planned += 1
+                # A planned stop saves first, so nothing is lost.
+                now = self._recover(until, [("planned", self.run.checkpointing.save + self.restart)])
+        return self._outcome(planned)
+
+    def _train(self, running: float) -> None:
+        useful = self.run.checkpointing.useful(running)
+        self.spent["training"] += useful
+        self.spent["checkpoint"] += running - useful
+        self.missing_seconds += running * self.missing
+
+    def _take(self) -> Failure:
+        failure = self.stream.pop()
+        self.by_cause[failure.cause.name] += 1
+        self.at.append(failure.time / DAY)
+        return failure
+
+    def _recover(self, now: float, phases: list[tuple[str, float]]) -> float:
+        """Go through the phases from `now` on; a failure that strikes meanwhile makes them begin again."""
+        while True:
+            end = now + sum(seconds for _, seconds in phases)
+            struck = self.stream.peek()
+            stop = min(struck, end, self.horizon)
+            for name, seconds in phases:
+                booked = min(seconds, stop - now)
+                self.spent[name] += booked
+                now += booked
+            if stop < struck:
+                return stop
+            phases = self._phases(self._take())
+
+    def _lose(self, cause: Cause, trained: float) -> None:
+        """Training since the last good checkpoint is lost, unless other replicas hold it."""
+        silent = cause.signal == "silent"
+        if self.run.replicas > 1 and not silent:
+            return
+        lost = self.run.checkpointing.lost(trained, silent, self.rng)
+        if silent:
+            lost += float(self.rng.exponential(self.run.recovery.silent_latency))
+        useful = self.run.checkpointing.useful(lost)
+        self.spent["training"] -= useful
+        self.spent["lost"] += useful
+
+    def _phases(self, failure: Failure) -> list[tuple[str, float]]:
+        """What stands between a failure and training, in order; puts another node in the place when it must."""
+        run, recovery = self.run, self.run.recovery
+        waiting = self._swap(failure)
+        if run.replicas > 1:
+            # The replica comes back after a cold recovery of its own size, while the others already train.
+            alone = restart_seconds(run.accelerators // run.replicas) + self._finding(failure.cause)
+            self.missing_seconds += alone * run.nodes / run.replicas
+        if recovery.stall is not None:
+            return [("restart", recovery.stall)]
+        return [
+            ("detection and diagnosis", self._finding(failure.cause)),
+            ("waiting for a node", waiting),
+            ("restart", self.restart),
+        ]
+
+    def _finding(self, cause: Cause) -> float:
+        recovery, rng = self.run.recovery, self.rng
+        if rng.random() < self.manual_share:
+            return recovery.manual
+        diagnosed = float(rng.uniform(0, recovery.diagnose_at_most))
+        if cause.signal == "hang":
+            return recovery.hang_timeout + diagnosed
+        return max(float(rng.uniform(*recovery.detect)), diagnosed)
+
+    def _swap(self, failure: Failure) -> float:
+        """Seconds until a healthy node stands in the place."""
+        now, slot, cause = failure.time, failure.slot, failure.cause
+        while self.repairs and self.repairs[0] <= now:
+            heapq.heappop(self.repairs)
+            if self.missing:
+                self.missing -= 1
+            else:
+                self.spares += 1
+        run = self.run
+        lemon = run.lemon_after is not None and self.stream.count[slot] >= run.lemon_after
+        if not (cause.drains or lemon):
+            return 0.0
+        was_lemon = bool(self.stream.lemon[slot]) and not lemon
+        back = now + run.repair_days * DAY * float(self.rng.lognormal(0, 1))
+        heapq.heappush(self.repairs, back)
+        waiting = 0.0
+        if self.spares:
+            self.spares -= 1
+        elif run.elastic or run.replicas > 1:
+            self.missing += 1
+        else:
+            waiting = max(heapq.heappop(self.repairs) - now, 0.0)
+        # Lemons pass repair without a finding (that is what makes them lemons), so their share stays as it was.
+        stays = was_lemon and run.lemon_after is None
+        self.stream.replace(slot, now, lemon=stays)
+        return waiting
+
+    def _outcome(self, planned: int) -> RunOutcome:
+        run, wall = self.run, self.horizon
+        kept = max(self.spent["training"], 0.0) / wall
+        events = self.rng.poisson(run.degraded_per_1000_node_days * run.nodes * run.days / 1000)
+        slow = float(self.rng.exponential(run.degraded_hours * HOUR, events).sum()) / wall
+        present = 1 - self.missing_seconds / (wall * run.nodes)
+        speed = present * (1 - run.straggler_loss) * (1 - run.degraded_loss * min(slow, 1.0))
+        if run.diurnal_swing:
+            hours = np.arange(0, wall / HOUR)
+            speed *= float(np.mean(1 + run.diurnal_swing * np.sin(2 * np.pi * hours / 24)))
+        failures = sum(self.by_cause.values())
+        return RunOutcome(
+            unexpected_interruptions=failures,
+            planned_interruptions=planned,
+            effective_training_time=kept,
+            goodput=kept * speed,
+            mean_time_to_failure=wall / failures if failures else wall,
+            by_cause=dict(self.by_cause.most_common()),
+            hours={name: round(seconds / HOUR, 2) for name, seconds in self.spent.items()},
+            interruptions_at=self.at,
+        )
+
+
+def simulate_run(run: Run, seed: int) -> RunOutcome:
+    """Live through `run` once. The same seed gives the same outcome."""
+    return _Life(run, seed).live()

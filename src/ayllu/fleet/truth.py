@@ -1,0 +1,104 @@
+"""Tables of published training runs: what of them can be scored, and the reasons for the rest."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ayllu.fleet.cases import Cases, stack
+from ayllu.fleet.catalogue import read_table
+from ayllu.fleet.runs import Run, Unusable, read_run
+from ayllu.lab.error import UserError
+
+REQUIRED = (
+    "source",
+    "model",
+    "gpus",
+    "gpu_type",
+    "dtype",
+    "tp",
+    "pp",
+    "dp",
+    "global_batch_seqs",
+    "seq_len",
+    "step_time_s",
+    "tokens_per_s",
+)
+"""Columns without which a table is no table of runs."""
+
+OUT_OF_MEMORY = re.compile(r"\bOOM\b|out of memory|did not fit", re.I)
+TIMES = ("step_time_s", "tokens_per_s", "tflops_per_gpu", "mfu_pct")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """The usable runs of a table, and how many were left out for which reason."""
+
+    runs: tuple[Run, ...]
+    cases: Cases
+    seconds: np.ndarray
+    left_out: Mapping[str, int]
+    out_of_memory: Cases | None = None
+    """Runs that were tried and did not fit."""
+
+    def take(self, rows: np.ndarray) -> Truth:
+        """The runs that a mask selects."""
+        chosen = tuple(run for run, keep in zip(self.runs, rows, strict=True) if keep)
+        return Truth(runs=chosen, cases=self.cases.take(rows), seconds=self.seconds[rows], left_out={})
+
+
+def read_truth(path: Path | None = None) -> Truth:
+    """The runs of the CSV at `path`, or of the packaged table. Raises UserError when the file is no such table."""
+    if path is None:
+        rows = read_table("training_runs.csv")
+    else:
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                rows = list(csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{path}: it cannot be read as a CSV of runs ({error})") from error
+    missing = [name for name in REQUIRED if not rows or name not in rows[0]]
+    if missing:
+        where = path or "the packaged table"
+        raise UserError(
+            f"{where}: no rows, or no columns {', '.join(missing)}; "
+            f"a table of runs has at least the columns {', '.join(REQUIRED)}"
+        )
+    return gather(rows)
+
+
+def gather(rows: list[dict[str, str]]) -> Truth:
+    """The usable rows as runs. Raises UserError when none is usable."""
+    runs: list[Run] = []
+    failed: list[dict[str, float]] = []
+    left_out = Counter[str]()
+    for raw in rows:
+        row = {
+            name: (value or "").strip()
+            for name, value in raw.items()
+            if isinstance(name, str) and not isinstance(value, list)
+        }
+        try:
+            if OUT_OF_MEMORY.search(row.get("notes", "")) and not any(row.get(name) for name in TIMES):
+                failed.append(dict(read_run(row | {"step_time_s": "1"}).columns))
+                left_out["ran out of memory (scored as such)"] += 1
+            else:
+                runs.append(read_run(row))
+        except Unusable as reason:
+            left_out[str(reason)] += 1
+    if not runs:
+        reasons = "; ".join(f"{count} × {reason}" for reason, count in left_out.most_common(3))
+        raise UserError(f"none of the {len(rows)} rows can be scored: {reasons}")
+    return Truth(
+        runs=tuple(runs),
+        cases=stack([dict(run.columns) for run in runs]),
+        seconds=np.array([run.seconds for run in runs]),
+        left_out=dict(left_out.most_common()),
+        out_of_memory=stack(failed) if failed else None,
+    )

@@ -1,0 +1,340 @@
+"""Score the cost and memory models on published runs, and say how far off they are where they have not looked.
+
+On the packaged table every source is predicted by constants fitted on the other sources only. On any other table the
+shipped constants predict, and what cannot be scored is counted with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ayllu.fleet.catalogue import PRECISIONS, find_accelerator
+from ayllu.fleet.constants import Constants, shipped
+from ayllu.fleet.fit import fit, predict
+from ayllu.fleet.memory import fits, footprint
+from ayllu.fleet.runs import Run
+from ayllu.fleet.truth import Truth, read_truth
+from ayllu.lab.progress import track
+
+MIN_LAYOUTS = 3
+"""Groups with fewer measured layouts say nothing of a planner's choice."""
+CALCULON = {"mean_abs_error_pct": 3.65, "max_abs_error_pct": 8.87}
+"""Calculon's error on the eight rows of Korthikanti et al. (its `llm-validation`, run by us; its constants were set on
+such rows)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Measured layouts of one question, and what following the model costs."""
+
+    source: str
+    label: str
+    layouts: int
+    regret_pct: float
+    """Time of the model's pick over the best measured, less 1."""
+    worst_pct: float
+    """The same for the worst layout of the group."""
+    pick: dict[str, float]
+    best: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Miss:
+    """A run far off its prediction."""
+
+    source: str
+    label: str
+    layout: dict[str, float]
+    measured_s: float
+    predicted_s: float
+    error_pct: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What `ayllu fleet validate` prints. Errors are (predicted / measured - 1) in percent."""
+
+    truth: str
+    protocol: Literal["leave-one-source-out", "shipped-constants"]
+    rows: int
+    median_abs_error_pct: float
+    mean_abs_error_pct: float
+    p90_abs_error_pct: float
+    bias_pct: float
+    """Median signed error."""
+    plan_regret_pct: float | None
+    """Mean over the groups; None without any."""
+    memory: dict[str, float | int | None]
+    interval: tuple[float, float]
+    """Measured over predicted time in the middle 80 of 100 of these rows."""
+    interval_unseen: tuple[float, float]
+    """The same in the middle 90 of 100 with whole families held out, where that was done."""
+    by_source: dict[str, dict[str, Any]]
+    groups: tuple[Group, ...]
+    worst: tuple[Miss, ...]
+    left_out: dict[str, int]
+    baseline: dict[str, float]
+    """A constant MFU, fitted on the same other sources."""
+    other_protocols: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain values; the memory figures also stand at the top with `memory_` before their names."""
+        plain = asdict(self)
+        memory = plain.pop("memory")
+        return plain | {f"memory_{name}": value for name, value in memory.items()}
+
+
+def validate(path: Path | None = None, *, constants: Constants | None = None, by_family: bool = True) -> Report:
+    """The report on the CSV at `path`, or on the packaged table. Raises UserError when the file cannot be scored.
+
+    `by_family` adds the harder protocol that leaves a whole software family out at a time.
+    """
+    packaged = read_truth()
+    truth = packaged if path is None else read_truth(path)
+    known = {_identity(run) for run in packaged.runs}
+    seen = sum(_identity(run) in known for run in truth.runs)
+    if constants is None and seen == len(truth.runs):
+        sources = [run.source for run in truth.runs]
+        predicted = leave_one_out(truth, sources, title="leave one source out")
+        others = {"in-sample": summary(predict(truth, fit(truth)), truth.seconds)}
+        report = _report(
+            truth, predicted, _constant_mfu(truth, truth), str(path or "packaged"), "leave-one-source-out", others
+        )
+        if not by_family:
+            return report
+        blind = leave_one_out(truth, [run.family or run.source for run in truth.runs], title="leave one family out")
+        others = others | {"leave-one-family-out": summary(blind, truth.seconds)}
+        return replace(report, other_protocols=others, interval_unseen=_quantiles(truth.seconds / blind, 0.05, 0.95))
+    predicted = predict(truth, constants or shipped())
+    others = {}
+    fresh = np.array([_identity(run) not in known for run in truth.runs])
+    if seen:
+        others["rows not in the packaged table"] = summary(predicted[fresh], truth.seconds[fresh])
+    return _report(
+        truth, predicted, _constant_mfu(truth, packaged), str(path or "packaged"), "shipped-constants", others
+    )
+
+
+def leave_one_out(truth: Truth, labels: Sequence[str], *, title: str) -> np.ndarray:
+    """Predicted seconds of each run by constants fitted on the runs of other labels only."""
+    predicted = np.zeros(len(truth.runs))
+    named = np.array(labels)
+    for label in track(list(dict.fromkeys(labels)), title, total=len(set(labels)), unit="fits"):
+        held = named == label
+        if held.all():
+            predicted[held] = predict(truth, shipped())
+        else:
+            predicted[held] = predict(truth.take(held), fit(truth.take(~held)))
+    return predicted
+
+
+def summary(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float]:
+    """Rows, median, mean and p90 of the absolute error and the median signed error, in percent."""
+    error = 100 * (predicted / measured - 1)
+    return {
+        "rows": len(error),
+        "median_abs_error_pct": _rounded(np.median(np.abs(error))),
+        "mean_abs_error_pct": _rounded(np.mean(np.abs(error))),
+        "p90_abs_error_pct": _rounded(np.quantile(np.abs(error), 0.9)),
+        "bias_pct": _rounded(np.median(error)),
+    }
+
+
+def plan_groups(truth: Truth, predicted: np.ndarray) -> tuple[Group, ...]:
+    """The questions of `truth` with enough measured layouts, each with the regret of the model's pick.
+
+    A layout that was measured more than once counts by its median.
+    """
+    questions: dict[tuple, dict[tuple, list[int]]] = {}
+    for index, run in enumerate(truth.runs):
+        questions.setdefault(run.question, {}).setdefault(run.layout, []).append(index)
+    groups = []
+    for layouts in questions.values():
+        if len(layouts) < MIN_LAYOUTS:
+            continue
+        rows = list(layouts.values())
+        measured = np.array([np.median(truth.seconds[row]) for row in rows])
+        expected = np.array([np.median(predicted[row]) for row in rows])
+        pick, best = int(np.argmin(expected)), int(np.argmin(measured))
+        groups.append(
+            Group(
+                source=truth.runs[rows[0][0]].source,
+                label=truth.runs[rows[0][0]].label,
+                layouts=len(rows),
+                regret_pct=_rounded(100 * (measured[pick] / measured[best] - 1)),
+                worst_pct=_rounded(100 * (measured.max() / measured[best] - 1)),
+                pick=_degrees(truth.runs[rows[pick][0]]),
+                best=_degrees(truth.runs[rows[best][0]]),
+            )
+        )
+    return tuple(groups)
+
+
+def write_constants(path: Path, truth: Truth, report: Report) -> Constants:
+    """Fit on all of `truth` and write the constants, with the interval of the held-out `report`, for
+    `constants.shipped`."""
+    fitted = fit(truth)
+    content = {
+        "fitted_on": f"{report.rows} runs of {len(report.by_source)} sources",
+        "interval": report.interval,
+        "interval_unseen": report.interval_unseen,
+        "values": {name: float(f"{value:.5g}") for name, value in fitted.values.items()},
+        "effects": {name: round(value, 5) for name, value in fitted.effects.items()},
+        "sources": list(fitted.sources),
+    }
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return fitted
+
+
+def _report(
+    truth: Truth,
+    predicted: np.ndarray,
+    baseline: np.ndarray,
+    name: str,
+    protocol: Literal["leave-one-source-out", "shipped-constants"],
+    others: Mapping[str, dict[str, float]],
+) -> Report:
+    groups = plan_groups(truth, predicted)
+    overall = summary(predicted, truth.seconds)
+    interval = _quantiles(truth.seconds / predicted, 0.1, 0.9)
+    return Report(
+        truth=name,
+        protocol=protocol,
+        rows=int(overall["rows"]),
+        median_abs_error_pct=overall["median_abs_error_pct"],
+        mean_abs_error_pct=overall["mean_abs_error_pct"],
+        p90_abs_error_pct=overall["p90_abs_error_pct"],
+        bias_pct=overall["bias_pct"],
+        plan_regret_pct=_mean_regret(groups),
+        memory=_memory_figures(truth),
+        interval=interval,
+        interval_unseen=interval,
+        by_source=_by_source(truth, predicted, groups),
+        groups=groups,
+        worst=_worst(truth, predicted),
+        left_out=dict(truth.left_out),
+        baseline=summary(baseline, truth.seconds),
+        other_protocols=dict(others),
+    )
+
+
+def _by_source(truth: Truth, predicted: np.ndarray, groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+    """Per source: the summary, the rank correlations, memory and plan regret; Calculon beside its eight rows."""
+    sources = np.array([run.source for run in truth.runs])
+    found: dict[str, dict[str, Any]] = {}
+    for source in dict.fromkeys(sources.tolist()):
+        rows = sources == source
+        part = truth.take(rows)
+        rate = part.cases.model_flops / part.cases.devices
+        own = [group for group in groups if group.source == source]
+        found[source] = summary(predicted[rows], part.seconds) | {
+            "rank_correlation": _spearman(predicted[rows], part.seconds),
+            "rank_correlation_of_flop_rate": _spearman(rate / predicted[rows], rate / part.seconds),
+            "plan_regret_pct": _mean_regret(own),
+            **{f"memory_{name}": value for name, value in _memory_figures(part).items()},
+        }
+        if source.startswith("Korthikanti"):
+            found[source]["calculon"] = CALCULON
+    return found
+
+
+def _memory_figures(truth: Truth) -> dict[str, float | int | None]:
+    """Error of the predicted peak where one was measured, and how the answer "fits" agrees with what ran and what did
+    not."""
+    predicted = footprint(truth.cases).total
+    measured = np.array([run.measured_memory or np.nan for run in truth.runs])
+    rows = ~np.isnan(measured)
+    error = np.abs(100 * (predicted[rows] / measured[rows] - 1))
+    stated = np.array([run.recompute_given for run in truth.runs])
+    refused = ~fits(truth.cases)
+    failed = truth.out_of_memory
+    return {
+        "rows": int(rows.sum()),
+        "median_abs_error_pct": _rounded(np.median(error)) if rows.any() else None,
+        "mean_abs_error_pct": _rounded(np.mean(error)) if rows.any() else None,
+        "p90_abs_error_pct": _rounded(np.quantile(error, 0.9)) if rows.any() else None,
+        "ran_but_refused": int((refused & stated).sum()),
+        "ran": int(stated.sum()),
+        "false_fits": int(fits(failed).sum()) if failed is not None else 0,
+        "out_of_memory": len(failed.tp) if failed is not None else 0,
+    }
+
+
+def _constant_mfu(truth: Truth, reference: Truth) -> np.ndarray:
+    """Seconds by one MFU, the median of the other sources in `reference`."""
+    sources = np.array([run.source for run in reference.runs])
+    mfu = reference.cases.model_flops / (reference.seconds * reference.cases.devices * _peaks(reference))
+    at_full = truth.cases.model_flops / (truth.cases.devices * _peaks(truth))
+    return np.array(
+        [seconds / np.median(mfu[sources != run.source]) for seconds, run in zip(at_full, truth.runs, strict=True)]
+    )
+
+
+def _peaks(truth: Truth) -> np.ndarray:
+    return (
+        np.array(
+            [min(find_accelerator(kind).peak(PRECISIONS[run.precision]) for kind in run.kinds) for run in truth.runs]
+        )
+        * 1e12
+    )
+
+
+def _worst(truth: Truth, predicted: np.ndarray, count: int = 12) -> tuple[Miss, ...]:
+    error = 100 * (predicted / truth.seconds - 1)
+    order = np.argsort(-np.abs(np.log(predicted / truth.seconds)))[:count]
+    return tuple(
+        Miss(
+            source=truth.runs[index].source,
+            label=truth.runs[index].label,
+            layout=_degrees(truth.runs[index]),
+            measured_s=float(f"{truth.seconds[index]:.4g}"),
+            predicted_s=float(f"{predicted[index]:.4g}"),
+            error_pct=_rounded(error[index]),
+        )
+        for index in order
+    )
+
+
+def _degrees(run: Run) -> dict[str, float]:
+    names = {"tp": "tp", "cp": "cp", "pp": "pp", "virtual": "virtual", "dp": "dp_shard", "micro_batch": "micro_batch"}
+    return {short: run.columns[name] for short, name in names.items()}
+
+
+def _identity(run: Run) -> tuple:
+    return (run.source, run.question, run.layout, round(float(np.log(run.seconds)), 6))
+
+
+def _mean_regret(groups: Sequence[Group]) -> float | None:
+    return _rounded(np.mean([group.regret_pct for group in groups])) if groups else None
+
+
+def _spearman(one: np.ndarray, other: np.ndarray) -> float | None:
+    """Spearman's rank correlation with ties at their mean rank; None below three rows or without any spread."""
+    if len(one) < 3:
+        return None
+    first, second = _ranks(one), _ranks(other)
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    return _rounded(np.corrcoef(first, second)[0, 1], 3)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return (ends - (counts - 1) / 2)[inverse]
+
+
+def _quantiles(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    return _rounded(np.quantile(values, low), 4), _rounded(np.quantile(values, high), 4)
+
+
+def _rounded(value: float | np.floating, digits: int = 2) -> float:
+    return round(float(value), digits)

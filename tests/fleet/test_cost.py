@@ -1,0 +1,201 @@
+"""The cost and memory models: bounds that no machine breaks, and how they move."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ayllu.fleet.cases import ATTENTION, KERNELS, RECOMPUTE, SHARDING, Cases, cases, model_columns, rate_columns
+from ayllu.fleet.catalogue import find_accelerator
+from ayllu.fleet.constants import believed, shipped
+from ayllu.fleet.cost import mfu, step_time
+from ayllu.fleet.memory import FIXED_BYTES, fits, footprint
+from ayllu.model.presets import PRESETS
+from ayllu.train.flops import training_flops
+
+POWERS = st.sampled_from([1, 2, 4, 8])
+
+
+def question(model: str = "llama-3.1-8b", accelerator: str = "h100", **changes: Any) -> Cases:
+    """One layout of `model` on eight accelerators, with changes."""
+    columns = {
+        "tp": 1,
+        "cp": 1,
+        "pp": 1,
+        "virtual": 1,
+        "dp_shard": 8,
+        "dp_replicate": 1,
+        "micro_batch": 1,
+        "global_batch": 128,
+        "recompute": 0,
+        "sharding": SHARDING["optimizer"],
+        "attention": ATTENTION["tuned"],
+        "kernels": KERNELS["fused"],
+        "overlap": 1,
+        "sequence_parallel": 1,
+        "pod_size": 1e9,
+        "oversubscription": 1,
+        **model_columns(PRESETS[model], 8192),
+        **rate_columns(find_accelerator(accelerator), changes.pop("precision", "bf16")),
+    }
+    return cases(**(columns | changes))
+
+
+def seconds(**changes: Any) -> float:
+    return float(step_time(question(**changes), shipped()).total[0])
+
+
+def test_parameters_and_flops_are_the_models() -> None:
+    for name, model in PRESETS.items():
+        case = question(name)
+        assert case.parameters[0] == model.parameters
+        assert case.model_flops[0] == pytest.approx(training_flops(model, 8192) * 128 * 8192)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    tp=POWERS,
+    cp=POWERS,
+    pp=POWERS,
+    virtual=st.sampled_from([1, 2, 4]),
+    dp=st.sampled_from([1, 2, 8, 64]),
+    micro=st.sampled_from([1, 2, 4]),
+    recompute=st.sampled_from(list(RECOMPUTE.values())),
+    sharding=st.sampled_from(list(SHARDING.values())),
+    precision=st.sampled_from(["bf16", "float8", "float32"]),
+    part=st.sampled_from(["a100-80gb", "h100", "gb200", "mi300x", "tpu-v5p", "rtx-4090", "laptop-cpu"]),
+)
+def test_no_layout_is_faster_than_its_flops(**layout: Any) -> None:
+    precision, part = layout.pop("precision"), layout.pop("part")
+    dp, micro, virtual = layout.pop("dp"), layout.pop("micro"), layout.pop("virtual")
+    if part in ("tpu-v5p", "laptop-cpu") and precision == "float32":
+        precision = "bf16"
+    case = question(
+        accelerator=part,
+        precision=precision,
+        dp_shard=dp,
+        micro_batch=micro,
+        virtual=virtual,
+        global_batch=dp * micro * 4,
+        **layout,
+    )
+    parts = step_time(case, shipped())
+    named = [float(np.broadcast_to(getattr(parts, name), (1,))[0]) for name in parts.__dataclass_fields__]
+    assert all(np.isfinite(named))
+    assert min(named) >= -1e-12
+    assert sum(named) == pytest.approx(float(parts.total[0]))
+    least = case.needed_flops[0] / (case.devices[0] * find_accelerator(part).peak(precision) * 1e12)
+    assert parts.total[0] > least
+    assert footprint(case).total[0] > FIXED_BYTES
+
+
+def test_a_faster_part_is_faster() -> None:
+    times = [seconds(accelerator=part) for part in ("v100-32gb", "a100-80gb", "h100", "b200")]
+    assert times == sorted(times, reverse=True)
+
+
+def test_more_of_what_costs_costs_more() -> None:
+    base = seconds()
+    assert seconds(global_batch=256) == pytest.approx(2 * base, rel=0.03)
+    assert seconds(recompute=RECOMPUTE["full"]) / base == pytest.approx(4 / 3, abs=0.06)
+    assert base < seconds(recompute=RECOMPUTE["selective"]) < seconds(recompute=RECOMPUTE["full"])
+    assert seconds(kernels=KERNELS["eager"]) > base
+    assert seconds(attention=ATTENTION["portable"]) > base
+    assert seconds(precision="float8") < base < seconds(precision="float32")
+
+
+def test_the_bubble_shrinks_with_micro_batches_and_chunks() -> None:
+    def bubble(**changes: Any) -> float:
+        case = question(pp=8, dp_shard=1, **changes)
+        parts = step_time(case, shipped())
+        return float(parts.bubble[0] / parts.total[0])
+
+    plain, many, chunked = bubble(global_batch=16), bubble(global_batch=128), bubble(global_batch=16, virtual=4)
+    assert plain == pytest.approx(7 / 23, abs=0.03)  # (p - 1) / (m + p - 1), arXiv:2104.04473
+    assert many == pytest.approx(7 / 135, abs=0.01)
+    assert chunked == pytest.approx(7 / 4 / (16 + 7 / 4), abs=0.03)
+
+
+def test_tensor_parallel_beyond_the_link_is_slow() -> None:
+    inside, outside = (
+        float(step_time(question("llama-3.1-70b", tp=tp, dp_shard=1, link_domain=8), shipped()).tensor_parallel[0])
+        for tp in (8, 16)
+    )
+    assert outside > 2 * inside
+
+
+def test_slow_networks_show_in_sharded_training() -> None:
+    fast, slow = (seconds(dp_shard=64, global_batch=64, network=network) for network in (50e9, 1e9))
+    assert slow > 1.5 * fast
+    pods = [seconds(dp_shard=1024, global_batch=1024, pod_size=256, oversubscription=over) for over in (1, 7)]
+    assert pods[1] > pods[0]
+
+
+def test_states_take_18_bytes_or_their_share() -> None:
+    model = PRESETS["llama-3.1-8b"]
+
+    def states(**changes: Any) -> float:
+        found = footprint(question(**changes))
+        return float((found.weights + found.gradients + found.optimizer)[0]) / model.parameters
+
+    assert states(sharding=SHARDING["replicated"]) == pytest.approx(2 + 2 + 12)
+    assert states(sharding=SHARDING["optimizer"]) == pytest.approx(2 + 4 + 12 / 8)
+    assert states(sharding=SHARDING["full"], dp_shard=512) < 0.6
+
+
+def test_recomputing_and_splitting_save_memory() -> None:
+    def activations(**changes: Any) -> float:
+        return float(footprint(question(**changes)).activations[0])
+
+    base = activations()
+    assert activations(recompute=RECOMPUTE["full"]) < 0.2 * base
+    assert activations(tp=4) == pytest.approx(base / 4)
+    assert activations(cp=2) == pytest.approx(base / 2)
+    assert activations(attention=ATTENTION["scores"]) > 2 * base
+
+
+def test_what_cannot_fit_does_not() -> None:
+    assert not fits(question("llama-3.1-405b"))[0]
+    assert not fits(question("llama-3.1-8b"))[0]
+    assert fits(question("llama-3.1-8b", sharding=SHARDING["full"]))[0]
+
+
+def test_mfu_counts_the_stated_flops() -> None:
+    case = question()
+    at_peak = case.model_flops / (case.devices * 989e12)
+    assert mfu(case, 2 * at_peak, 989e12)[0] == pytest.approx(0.5)
+
+
+def test_many_layouts_are_one_pass_and_agree_with_one_by_one() -> None:
+    tps = np.tile([1, 2, 4, 8], 5000)
+    table = question(tp=tps)
+    began = time.perf_counter()
+    together = step_time(table, shipped()).total
+    took = time.perf_counter() - began
+    assert len(tps) / took > 10_000
+    assert together[:4] == pytest.approx([seconds(tp=tp) for tp in (1, 2, 4, 8)])
+
+
+def test_every_constant_matters() -> None:
+    """Each constant moves the time of some layout: none is dead weight."""
+    layouts = [
+        question(
+            "llama-3.1-70b", tp=16, pp=2, cp=2, dp_shard=4, recompute=2, sharding=3, overlap=overlap, attention=kind
+        )
+        for overlap in (0, 1)
+        for kind in ATTENTION.values()
+    ]
+    layouts += [question(kernels=0, precision=kind) for kind in ("bf16", "float8", "float4")]
+    layouts += [question(overlap=overlap, dp_shard=64) for overlap in (0, 1)]
+    base = believed()
+    for name, value in base.values.items():
+        moved = replace(base, values=base.values | {name: 1.5 * value})
+        assert any(
+            abs(step_time(case, moved).total[0] / step_time(case, base).total[0] - 1) > 1e-7 for case in layouts
+        ), name

@@ -1,0 +1,247 @@
+"""Launching: what engines are told, and a job on this machine that is killed and goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cyclopts
+import pytest
+import yaml as pyyaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ayllu.fleet.launch import records, schema, yaml
+from ayllu.fleet.launch.job import Job
+from ayllu.fleet.launch.kubernetes import manifest
+from ayllu.fleet.run_commands import add_commands
+from ayllu.lab.error import UserError
+from ayllu.train.layout import Layout
+
+GOLDEN = Path(__file__).with_name("golden")
+
+
+def job(folder: Path = Path("/srv/jobs"), **fields) -> Job:
+    return Job(**{"recipe": "smol", "name": "smol", "folder": folder, "options": ("--budget", "10 hours"), **fields})
+
+
+EIGHT = {"nodes": 4, "accelerators_per_node": 8, "processes_per_node": 8, "cpus_per_node": 96, "memory_gib": 1000}
+GOLDEN_JOBS = {
+    "local": job(processes_per_node=2, environment={"NAME": "it's"}),
+    "slurm": job(**EIGHT, hours=24, queue="gpu", environment={"NAME": "it's"}),
+    "kubernetes": job(**EIGHT, hours=24, queue="research", image="ghcr.io/lab/ayllu:0.1", environment={"NAME": "it's"}),
+    "ray": job(**{**EIGHT, "memory_gib": None}, environment={"NAME": "it's"}),
+    "skypilot": job(**EIGHT, accelerator="H100", environment={"NAME": "it's"}),
+}
+
+
+@pytest.mark.parametrize("engine", records.ENGINES)
+def test_files_are_as_they_were(engine: str) -> None:
+    """To renew them after a change that is meant: AYLLU_RENEW=1 pytest tests/fleet/test_launch.py."""
+    ((name, text),) = records.prepare(engine, GOLDEN_JOBS[engine]).items()
+    golden = GOLDEN / f"{engine}-{name}"
+    if os.environ.get("AYLLU_RENEW"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("name", ["local-run.sh", "slurm-job.sbatch", "ray-entry.sh"])
+def test_scripts_are_shell(name: str) -> None:
+    assert subprocess.run(["bash", "-n", str(GOLDEN / name)], capture_output=True).returncode == 0
+
+
+def test_the_manifest_fits_the_published_schema_and_a_wrong_one_does_not() -> None:
+    made = manifest(GOLDEN_JOBS["kubernetes"])
+    assert schema.faults(made, schema.jobset_schema()) == []
+    assert pyyaml.safe_load((GOLDEN / "kubernetes-jobset.yaml").read_text()) == made
+    made["spec"]["replicatedJobs"][0]["replicas"] = "one"
+    made["spec"]["failurePolicy"]["maxRestart"] = 3
+    del made["spec"]["replicatedJobs"][0]["name"]
+    assert schema.faults(made, schema.jobset_schema()) == [
+        "spec.failurePolicy.maxRestart: unknown field",
+        "spec.replicatedJobs[0].name: required",
+        "spec.replicatedJobs[0].replicas: must be integer, not str",
+    ]
+
+
+def test_the_manifest_fits_the_whole_custom_resource_definition() -> None:
+    path = os.environ.get("AYLLU_JOBSET_CRD")
+    if not path:
+        pytest.skip("AYLLU_JOBSET_CRD does not name the CRD file of kubernetes-sigs/jobset")
+    whole = pyyaml.safe_load(Path(path).read_text())
+    version = next(entry for entry in whole["spec"]["versions"] if entry["name"] == "v1alpha2")
+    assert schema.faults(manifest(GOLDEN_JOBS["kubernetes"]), version["schema"]["openAPIV3Schema"]) == []
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(min_size=1), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.text(min_size=1), values, min_size=1))
+def test_yaml_is_read_back_as_it_was(value: dict) -> None:
+    assert pyyaml.safe_load(yaml.dump(value)) == value
+
+
+@pytest.fixture
+def fleet() -> cyclopts.App:
+    app = cyclopts.App(name="fleet", result_action="return_value")
+    add_commands(app)
+    return app
+
+
+def put_ayllu(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """An `ayllu` of one's own in front of the path: a shell script."""
+    tool = folder / "bin" / "ayllu"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\n{body}")
+    tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+
+
+def wait_for(
+    fleet: cyclopts.App, capsys: pytest.CaptureFixture, folder: Path, *states: str, name: str = "smol"
+) -> dict:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        fleet(["launch", "status", name, "--folder", str(folder), "--json"])
+        found = json.loads(capsys.readouterr().out)
+        if found["state"] in states:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"still {found} after 30 s")
+
+
+def test_a_local_job_that_is_killed_starts_again_and_finishes(
+    fleet: cyclopts.App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    put_ayllu(
+        tmp_path,
+        monkeypatch,
+        'echo "start $(cat checkpoint 2>/dev/null || echo 0): $*"\n'
+        "if [ ! -e checkpoint ]; then echo 7 > checkpoint; echo $$ > pid; exec sleep 60; fi\necho done\n",
+    )
+    fleet(["launch", "smol", "--folder", str(tmp_path), "--json", "--", "--budget", "10"])
+    assert json.loads(capsys.readouterr().out)["on"] == "local"
+    end = time.monotonic() + 20
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    with pytest.raises(UserError, match="is running"):
+        fleet(["launch", "smol", "--folder", str(tmp_path)])
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    assert wait_for(fleet, capsys, tmp_path, "finished", "failed")["state"] == "finished"
+    fleet(["launch", "logs", "smol", "--folder", str(tmp_path)])
+    log = capsys.readouterr().out
+    assert "start 0: run smol --budget 10" in log
+    assert "start 7: run smol --budget 10" in log
+    assert log.rstrip().endswith("done")
+
+
+def test_a_local_job_that_fails_by_itself_is_not_tried_again_and_one_can_be_cancelled(
+    fleet: cyclopts.App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    put_ayllu(tmp_path, monkeypatch, 'echo once >> times\nif [ "$2" = wrong ]; then exit 2; fi\nsleep 60\n')
+    fleet(["launch", "wrong", "--folder", str(tmp_path), "--json"])
+    capsys.readouterr()
+    assert wait_for(fleet, capsys, tmp_path, "failed", name="wrong")["detail"] == "exit 2"
+    assert (tmp_path / "times").read_text() == "once\n"
+    fleet(["launch", "smol", "--folder", str(tmp_path), "--json"])
+    capsys.readouterr()
+    fleet(["launch", "cancel", "smol", "--folder", str(tmp_path), "--json"])
+    capsys.readouterr()
+    assert wait_for(fleet, capsys, tmp_path, "cancelled")["state"] == "cancelled"
+
+
+def test_a_dry_run_writes_nothing(fleet: cyclopts.App, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    fleet(["launch", "smol", "--on", "slurm", "--nodes", "2", "--folder", str(tmp_path), "--dry-run", "--json"])
+    assert "#SBATCH --nodes=2" in json.loads(capsys.readouterr().out)["files"]["job.sbatch"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def write_plan(folder: Path, **layout: int) -> Path:
+    path = folder / "plan.json"
+    path.write_text(json.dumps({"pools": [{"choices": [{"layout": {"tp": 8, **layout}}]}]}))
+    return path
+
+
+def test_a_plan_becomes_nodes_processes_and_a_layout(
+    fleet: cyclopts.App, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = write_plan(tmp_path, dp_shard=4, micro_batch=2)
+    fleet(["launch", "smol", "--on", "slurm", "--plan", str(path), "--folder", str(tmp_path), "--dry-run", "--json"])
+    script = json.loads(capsys.readouterr().out)["files"]["job.sbatch"]
+    assert "#SBATCH --nodes=4\n" in script
+    assert "#SBATCH --gpus-per-node=8\n" in script
+    assert "--nnodes=4 --nproc-per-node=8" in script
+    exported = next(line for line in script.splitlines() if line.startswith("export AYLLU_LAYOUT="))
+    said = subprocess.run(["sh", "-c", f'{exported}; echo "$AYLLU_LAYOUT"'], capture_output=True, text=True).stdout
+    assert Layout(**json.loads(said)) == Layout(tp=8, dp_shard=4, micro_batch=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{}", "not a plan"),
+        ('{"pools": [{"choices": []}]}', "has 0 choices"),
+        ('{"pools": [{"choices": [{"layout": {"tp": 0}}]}]}', "tp is 0"),
+        ('{"pools": [{"choices": [{"layout": {"warp": 9}}]}]}', "warp"),
+        ('{"pools": [{"choices": [{"layout": {"dp_shard": 12}}]}]}', "no whole nodes"),
+    ],
+)
+def test_a_plan_that_is_none_is_refused_in_one_sentence(
+    fleet: cyclopts.App, tmp_path: Path, text: str, words: str
+) -> None:
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(UserError, match=words):
+        fleet(["launch", "smol", "--on", "slurm", "--plan", str(tmp_path / "plan.json"), "--dry-run"])
+
+
+def test_no_client_is_imported_before_it_is_needed() -> None:
+    code = (
+        "import sys, ayllu.fleet.launch.records, ayllu.fleet.launch.ray_nodes, ayllu.fleet.run_commands; "
+        "print([m for m in ('ray', 'sky', 'kubernetes', 'torch', 'matplotlib', 'numpy') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["smol", "--on", "moon"], "no engine 'moon'"),
+        (["smol", "--nodes", "0"], "nodes is 0"),
+        (["smol", "--nodes", "2"], "this machine is one node"),
+        (["smol", "--name", "Not_Good"], "small letters"),
+        (["smol; rm -rf", "--on", "slurm"], "name"),
+        (["smol", "--on", "kubernetes"], "--image"),
+        (["smol", "--on", "skypilot", "--accelerators-per-node", "8"], "--accelerator"),
+        (["smol", "--on", "ray", "--queue", "x"], "no use for --queue"),
+        (["smol", "--env", "A"], "NAME=VALUE"),
+        (["status", "nothing"], "no job 'nothing'"),
+        (["cancel", "../up"], "no job"),
+    ],
+)
+def test_what_cannot_be_launched_is_refused_in_one_sentence(
+    fleet: cyclopts.App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=said):
+        fleet(["launch", *words])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_that_is_not_installed_is_named(
+    fleet: cyclopts.App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="'kubectl' is not installed here"):
+        fleet(["launch", "smol", "--on", "kubernetes", "--image", "x", "--folder", str(tmp_path)])

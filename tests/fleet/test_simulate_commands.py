@@ -1,0 +1,68 @@
+"""`ayllu fleet simulate` as its users call it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cyclopts
+import pytest
+
+from ayllu.fleet.run_commands import add_commands
+from ayllu.lab.error import UserError
+
+
+@pytest.fixture
+def fleet() -> cyclopts.App:
+    app = cyclopts.App(name="fleet", result_action="return_value")
+    add_commands(app)
+    return app
+
+
+def test_simulate_prints_one_object_with_means_and_intervals(
+    fleet: cyclopts.App, capsys: pytest.CaptureFixture
+) -> None:
+    fleet(["simulate", "llama3-54-days", "--seeds", "10", "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    for name in ("unexpected_interruptions", "effective_training_time"):
+        low, high = printed[name]["interval"]
+        assert low <= printed[name]["mean"] <= high
+    assert printed["effective_training_time"]["mean"] > 0.9
+    assert all(row["expected"] and row["simulated"] for row in printed["reproduction"])
+    assert not any("2407.21783" in item["source"] for item in printed["inputs"])
+
+
+def test_a_run_of_ones_own_comes_from_a_file(
+    fleet: cyclopts.App, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "eight.json"
+    path.write_text(json.dumps({"accelerators": 8, "days": 30, "checkpointing": {"interval": 1800}}))
+    fleet(["simulate", str(path), "--seeds", "20", "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["scenario"] == "eight"
+    assert printed["effective_training_time"]["mean"] > 0.98
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not a JSON file"),
+        ("[]", "one object"),
+        ('{"accelerators": 8}', "days"),
+        ('{"accelerators": 8, "days": 3, "gpus": 1}', "unknown field 'gpus'"),
+        ('{"accelerators": 8, "days": "three"}', "must be a number"),
+        ('{"accelerators": 8, "days": 3, "hazard": {"per_1000_node_days": -2}}', "per_1000_node_days"),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused_in_one_sentence(
+    fleet: cyclopts.App, tmp_path: Path, text: str, words: str
+) -> None:
+    path = tmp_path / "wrong.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=words):
+        fleet(["simulate", str(path), "--json"])
+
+
+def test_an_unknown_scenario_names_those_that_there_are(fleet: cyclopts.App) -> None:
+    with pytest.raises(UserError, match="llama3-54-days"):
+        fleet(["simulate", "llama9"])

@@ -1,0 +1,144 @@
+"""Failures and a single run: against arithmetic, against published formulas, and against what was published."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import pytest
+
+from ayllu.fleet.simulate.failures import DAY, FailureStream, Hazard, causes, fleet_rates, pooled_rate
+from ayllu.fleet.simulate.interval import Interval
+from ayllu.fleet.simulate.published_runs import SCENARIOS, ft_hsdp_run, llama3_run
+from ayllu.fleet.simulate.run import Checkpointing, Recovery, Run, restart_seconds, simulate_run
+from ayllu.lab.error import UserError
+
+
+def failures_of(hazard: Hazard, nodes: int, days: float, seed: int) -> int:
+    stream = FailureStream(hazard, nodes, days * DAY, np.random.default_rng(seed))
+    count = 0
+    while stream.peek() < days * DAY:
+        stream.pop()
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize(
+    "hazard",
+    [
+        Hazard(per_1000_node_days=5),
+        Hazard(per_1000_node_days=5, shape=1.0),
+        Hazard(per_1000_node_days=5, lemon_share=0.05, lemon_factor=20),
+    ],
+)
+def test_the_fleet_fails_at_the_rate_that_was_given(hazard: Hazard) -> None:
+    counts = [failures_of(hazard, 2000, 100, seed) for seed in range(20)]
+    assert np.mean(counts) == pytest.approx(1000, rel=0.05)
+
+
+def test_new_nodes_fail_more_often_in_the_first_days() -> None:
+    new = sum(failures_of(Hazard(per_1000_node_days=5, settled=False), 2000, 10, seed) for seed in range(20))
+    settled = sum(failures_of(Hazard(per_1000_node_days=5), 2000, 10, seed) for seed in range(20))
+    assert new > 1.3 * settled
+
+
+def test_the_target_is_never_among_the_pooled_rates() -> None:
+    rates = {rate.fleet: rate.per_1000_node_days for rate in fleet_rates()}
+    others = [rate for fleet, rate in rates.items() if fleet != "Llama 3"]
+    assert pooled_rate(without="Llama 3").per_1000_node_days == pytest.approx(math.prod(others) ** (1 / len(others)))
+    assert sum(cause.share for cause in causes()) == pytest.approx(1)
+
+
+def test_the_wall_clock_is_accounted_for_to_the_second() -> None:
+    for seed in range(5):
+        outcome = simulate_run(llama3_run(), seed)
+        assert sum(outcome.hours.values()) == pytest.approx(54 * 24, abs=0.1)
+        assert min(outcome.hours.values()) >= 0
+        assert sum(outcome.by_cause.values()) == outcome.unexpected_interruptions == len(outcome.interruptions_at)
+    again = simulate_run(llama3_run(), 4)
+    assert again == outcome
+
+
+def test_effective_time_follows_the_published_formula() -> None:
+    """Kokolis et al. arXiv:2410.21680: ETTR = (1 - N r (u + dt/2)) / (1 + w/dt), in the regime of rare failures."""
+    rate, restart, interval, stall = 6.5e-3, 600.0, 3600.0, 60.0
+    run = Run(
+        accelerators=2048,
+        days=60,
+        hazard=Hazard(per_1000_node_days=1000 * rate, shape=1.0),
+        checkpointing=Checkpointing(interval=interval, stall=stall, save=stall),
+        recovery=Recovery(stall=restart, silent_latency=0),
+        planned_per_day=0,
+        spares=10_000,
+    )
+    formula = (1 - 256 * rate / DAY * (restart + interval / 2)) / (1 + stall / interval)
+    simulated = np.mean([simulate_run(run, seed).effective_training_time for seed in range(40)])
+    assert simulated == pytest.approx(formula, abs=0.004)
+
+
+def test_llama3_is_reproduced_from_the_figures_of_others() -> None:
+    outcomes = [simulate_run(llama3_run(), seed) for seed in range(30)]
+    interruptions = Interval.of([outcome.unexpected_interruptions for outcome in outcomes])
+    effective = Interval.of([outcome.effective_training_time for outcome in outcomes])
+    assert interruptions.low <= 419 <= interruptions.high
+    assert abs(interruptions.mean - 419) < 20.5
+    assert effective.mean > 0.90
+
+
+def test_one_run_of_54_days_takes_less_than_two_seconds() -> None:
+    begin = time.process_time()
+    simulate_run(llama3_run(), 0)
+    assert time.process_time() - begin < 2
+
+
+def test_replicas_that_recover_alone_raise_the_effective_time() -> None:
+    whole = np.mean([simulate_run(ft_hsdp_run(replicas=1), seed).effective_training_time for seed in range(5)])
+    alone = np.mean([simulate_run(ft_hsdp_run(replicas=24), seed).effective_training_time for seed in range(5)])
+    assert whole == pytest.approx(0.44, abs=0.04)
+    assert alone == pytest.approx(0.80, abs=0.04)
+
+
+@pytest.mark.parametrize("name", ["rsc-mttf", "rsc-lemons"])
+def test_research_clusters_are_reproduced(name: str) -> None:
+    scenario = next(scenario for scenario in SCENARIOS if scenario.name == name)
+    for row in scenario.run(6).rows:
+        assert row.simulated.mean == pytest.approx(row.published, rel=0.3), row.figure
+
+
+def test_a_run_without_spares_waits_and_an_elastic_one_goes_on() -> None:
+    run = {"accelerators": 4096, "days": 30, "hazard": Hazard(per_1000_node_days=10), "spares": 0}
+    waits = [simulate_run(Run(**run), seed) for seed in range(5)]
+    elastic = [simulate_run(Run(**run, elastic=True), seed) for seed in range(5)]
+    assert all(outcome.hours["waiting for a node"] > 100 for outcome in waits)
+    assert all(e.goodput > w.goodput + 0.2 for e, w in zip(elastic, waits, strict=True))
+    assert all(e.goodput < e.effective_training_time for e in elastic)
+
+
+def test_copies_in_memory_lose_less_than_copies_on_disk() -> None:
+    run = {"accelerators": 16_384, "days": 20, "hazard": Hazard(per_1000_node_days=6)}
+    disk = simulate_run(Run(**run, checkpointing=Checkpointing(interval=1800)), 1)
+    memory = simulate_run(Run(**run, checkpointing=Checkpointing(interval=1800, memory_interval=30)), 1)
+    assert memory.hours["lost"] < 0.5 * disk.hours["lost"]
+
+
+def test_restarts_grow_with_the_size() -> None:
+    times = [restart_seconds(size) for size in (8, 1024, 16_384, 22_528, 98_304, 200_000)]
+    assert times == sorted(times)
+    assert restart_seconds(16_384) == 200
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Hazard(per_1000_node_days=-1), "per_1000_node_days"),
+        (lambda: Hazard(per_1000_node_days=1, shape=0), "shape"),
+        (lambda: Checkpointing(interval=0), "interval"),
+        (lambda: Run(accelerators=0, days=1, hazard=Hazard(per_1000_node_days=1)), "at least 1"),
+        (lambda: Run(accelerators=8, days=-3, hazard=Hazard(per_1000_node_days=1)), "days"),
+    ],
+)
+def test_figures_that_cannot_be_are_refused_in_one_sentence(make, words: str) -> None:
+    with pytest.raises(UserError, match=words) as refusal:
+        make()
+    assert "\n" not in str(refusal.value)
