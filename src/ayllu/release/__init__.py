@@ -1,0 +1,1 @@
+"""A model made public with proof: card, licences, digests, signature, verification."""

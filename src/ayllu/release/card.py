@@ -1,0 +1,263 @@
+"""The pages of a release: the model card and the list of licences. Every number is a reference to the records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from ayllu.release.content import RECORDS, SCORES, SOURCES
+from ayllu.release.policy import Policy
+from ayllu.release.reference import Pages, Records
+
+LIST_LIMIT = 8
+"""Longer lists in the records are not for reading."""
+SHAPE = {
+    "parameters": "parameters",
+    "layers": "layers",
+    "width": "width",
+    "heads": "query heads",
+    "kv_heads": "key/value heads",
+    "feed_forward": "feed-forward width",
+    "vocabulary": "vocabulary",
+    "context": "context (tokens)",
+    "dtype": "type of the weights",
+}
+USE = """\
+## Use
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(".")
+model = AutoModelForCausalLM.from_pretrained(".")
+ids = tokenizer.apply_chat_template(
+    [{{"role": "user", "content": "Hello!"}}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+)
+print(tokenizer.decode(model.generate(**ids, max_new_tokens=100)[0]))
+```
+
+`{gguf}` holds the same model for llama.cpp and the programs built on it:
+
+```
+llama-cli -m {gguf} -cnv
+```
+"""
+LIMITS = """\
+## Limits
+
+The model writes what is likely after what it read. It makes statements that are false, and repeats what its sources
+say, their prejudices too. The scores below are all that was measured: nothing here says that it is fit for a task, or
+safe in front of people who did not ask for it. Do not let it decide about anybody.
+"""
+VERIFY = """\
+## Verify
+
+```
+ayllu release verify . --key PUBLISHERS_KEY.pub
+```
+
+checks offline that no file was changed, added or removed since the holder of the key signed, computes the scores again
+from the raw outcomes, and looks up every number on this page in `records.json`, `scores.json` and `sources.json`. The
+independent `model_signing verify key` command accepts the signature too.
+"""
+
+
+def model_card(records: Records, policy: Policy, *, gguf: str, figures: Iterable[str] = ()) -> str:
+    """README.md with the front matter of Hugging Face; `figures` are paths inside the release."""
+    pages = Pages(records)
+    name = pages.show(RECORDS, "release", "name")
+    version = pages.show(RECORDS, "release", "version")
+    described = pages.get(RECORDS, "training", "description")
+    parts = [
+        "\n".join(_front_matter(pages, policy)),
+        f"# {name}\n",
+        *([pages.show(RECORDS, "training", "description") + "\n"] if described else []),
+        f"Version {version}: a language model of the Llama-3 architecture, made with Ayllu. Its weights are given "
+        f"under {policy.weights_licence}; [LICENSES.md](LICENSES.md) names the licence of every source.\n",
+        USE.format(gguf=gguf),
+        LIMITS,
+        *_sections(pages),
+        *(f"![{PurePosixPath(figure).stem.replace('_', ' ')}]({figure})\n" for figure in figures),
+        VERIFY,
+    ]
+    return "\n".join(parts)
+
+
+def licences_page(records: Records, policy: Policy) -> str:
+    """LICENSES.md: the licence of the weights and of every source, with the archive that it was read from."""
+    pages = Pages(records)
+    lines = [
+        "# Licences",
+        "",
+        f"The weights are given under {policy.weights_licence} (see LICENSE). They were learnt from:",
+    ]
+    for kind, title in (("corpus", "Texts"), ("dialogues", "Dialogues")):
+        for i, source in enumerate(pages.get(SOURCES, kind) or []):
+            lines += ["", f"## {title}: {_named(pages, kind, i)}", ""]
+            lines += [f"- licence: {pages.show(SOURCES, kind, i, 'licence')}"]
+            if source.get("description"):
+                lines += [f"- content: {pages.show(SOURCES, kind, i, 'description')}"]
+            for j in range(len(source.get("archives") or [])):
+                shown = [
+                    pages.show(SOURCES, kind, i, "archives", j, field) for field in ("name", "version", "registry")
+                ]
+                digest = pages.show(SOURCES, kind, i, "archives", j, "sha256")
+                lines += [f"- archive: {shown[0]} {shown[1]} ({shown[2]}), sha256 {digest}"]
+    return "\n".join(lines) + "\n"
+
+
+def _front_matter(pages: Pages, policy: Policy) -> Iterator[str]:
+    yield "---"
+    yield f"license: {policy.weights_licence.lower()}"
+    yield "language: en"
+    yield "library_name: transformers"
+    yield "pipeline_tag: text-generation"
+    yield "tags: [ayllu, llama, conversational]"
+    sets = pages.get(SCORES, "sets") or {}
+    if sets:
+        yield "model-index:"
+        yield f"- name: {pages.yaml(RECORDS, 'release', 'name')}"
+        yield "  results:"
+    for key, entry in sets.items():
+        yield "  - task: {type: text-generation}"
+        yield "    dataset:"
+        yield f"      name: {pages.yaml(SCORES, 'sets', key, 'title')}"
+        yield f"      type: {key}"
+        yield "    metrics:"
+        yield f"    - type: {entry['headline']}"
+        yield f"      value: {pages.yaml(SCORES, 'sets', key, entry['headline'], 'value')}"
+    yield "---\n"
+
+
+def _sections(pages: Pages) -> Iterator[str]:
+    shape = [(label, (RECORDS, "model", key)) for key, label in SHAPE.items()]
+    yield "## Model\n\n" + _table(("", ""), ([label, pages.show(*path)] for label, path in shape))
+    training = list(_training(pages))
+    if training:
+        yield "## Training\n\n" + "\n".join(training)
+    yield "## Scores\n\n" + "\n".join(_scores(pages))
+    yield "## Data\n\n" + _data(pages)
+
+
+def _training(pages: Pages) -> Iterator[str]:
+    records = pages.get(RECORDS, "training") or {}
+    compared = [column for column in ("predicted", "measured") if isinstance(records.get(column), dict)]
+    if compared:
+        rows = dict.fromkeys(path for column in compared for path, _ in _leaves(records[column]))
+        yield _table(
+            ("", *compared),
+            ([_label(path), *(pages.show(RECORDS, "training", column, *path) for column in compared)] for path in rows),
+        )
+    facts = {key: value for key, value in records.items() if key not in (*compared, "description")}
+    rows_of_facts = [[_label(path), _listed(pages, path, value)] for path, value in _leaves(facts)]
+    if rows_of_facts:
+        yield _table(("", ""), rows_of_facts)
+
+
+def _scores(pages: Pages) -> Iterator[str]:
+    sets = pages.get(SCORES, "sets") or {}
+    if sets:
+        head = (
+            "set",
+            "part",
+            "items",
+            "measure",
+            "score",
+            "interval",
+            "chance",
+            "bits per byte of the answer",
+            "trained on",
+        )
+        yield _table(head, (_set_row(pages, key, entry) for key, entry in sets.items()))
+        yield (
+            "`accuracy` counts the items whose right answer the model finds likeliest, `accuracy_norm` likeliest for "
+            "its length. The interval holds with ninety-five per cent confidence. Chance is what guessing reaches, "
+            "uniform what a model reaches that finds all tokens equally likely. “Trained on” names the sources that "
+            "contain the training part of the same benchmark.\n"
+        )
+    sources = pages.get(SCORES, "bits_per_byte") or {}
+    if sources:
+        yield _table(
+            ("held-out text", "bits per byte", "interval", "documents", "bytes"),
+            (
+                [
+                    f"`{key}`",
+                    pages.show(SCORES, "bits_per_byte", key, "value"),
+                    _interval(pages, "bits_per_byte", key),
+                    pages.show(SCORES, "bits_per_byte", key, "documents"),
+                    pages.show(SCORES, "bits_per_byte", key, "bytes"),
+                ]
+                for key in sources
+            ),
+        )
+
+
+def _set_row(pages: Pages, key: str, entry: dict[str, Any]) -> list[str]:
+    headline = ("sets", key, entry["headline"])
+    seen = [pages.show(SCORES, "sets", key, "trained_on", i) for i in range(len(entry["trained_on"]))]
+    return [
+        pages.show(SCORES, "sets", key, "title"),
+        pages.show(SCORES, "sets", key, "part"),
+        pages.show(SCORES, "sets", key, "items"),
+        pages.show(SCORES, "sets", key, "headline"),
+        pages.show(SCORES, *headline, "value", percent=True),
+        _interval(pages, *headline, percent=True),
+        pages.show(SCORES, *headline, "chance", percent=True),
+        pages.show(SCORES, *headline, "uniform", percent=True),
+        pages.show(SCORES, "sets", key, "gold_bits_per_byte", "value"),
+        ", ".join(seen) or "no",
+    ]
+
+
+def _interval(pages: Pages, *path: str, percent: bool = False) -> str:
+    low, high = (pages.show(SCORES, *path, bound, percent=percent) for bound in ("low", "high"))
+    return f"{low} to {high}"
+
+
+def _data(pages: Pages) -> str:
+    rows = [
+        [
+            _named(pages, kind, i),
+            pages.show(SOURCES, kind, i, "licence"),
+            pages.show(SOURCES, kind, i, "documents"),
+            pages.show(SOURCES, kind, i, "bytes"),
+        ]
+        for kind in ("corpus", "dialogues")
+        for i in range(len(pages.get(SOURCES, kind) or []))
+    ]
+    return _table(("source", "licence", "documents", "bytes"), rows)
+
+
+def _named(pages: Pages, kind: str, i: int) -> str:
+    field = "title" if pages.get(SOURCES, kind, i, "title") else "name"
+    return pages.show(SOURCES, kind, i, field)
+
+
+def _leaves(value: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Path and value of everything in nested objects that a table can show."""
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _leaves(inner, (*path, key))
+        elif not isinstance(inner, list) or _short(inner):
+            yield (*path, key), inner
+
+
+def _short(values: list[Any]) -> bool:
+    return len(values) <= LIST_LIMIT and all(isinstance(value, str | int | float) for value in values)
+
+
+def _listed(pages: Pages, path: tuple[str, ...], value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(pages.show(RECORDS, "training", *path, i) for i in range(len(value)))
+    return pages.show(RECORDS, "training", *path)
+
+
+def _label(path: tuple[str, ...]) -> str:
+    return ", ".join(step.replace("_", " ") for step in path)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

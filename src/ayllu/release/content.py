@@ -1,0 +1,157 @@
+"""The gates: what a release says is checked against what it holds, when it is built and whenever it is verified."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ayllu.evals.score import discrepancies
+from ayllu.lab.error import UserError
+from ayllu.model.config import ModelConfig
+from ayllu.release import conformance, reference
+from ayllu.release.digest import weights_of
+from ayllu.release.licences import licence_text, read_licence
+from ayllu.release.policy import Policy
+from ayllu.release.reference import json_object
+
+RECORDS, SCORES, SOURCES = "records.json", "scores.json", "sources.json"
+PAGES = ("README.md", "LICENSES.md")
+SHAPE = {
+    "vocabulary": "vocab_size",
+    "layers": "num_hidden_layers",
+    "width": "hidden_size",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "feed_forward": "intermediate_size",
+    "head_width": "head_dim",
+    "context": "max_position_embeddings",
+    "rope_theta": "rope_theta",
+    "norm_epsilon": "rms_norm_eps",
+    "tied": "tie_word_embeddings",
+}
+"""Fields of `ModelConfig`, as records.json has them, and their names in config.json."""
+GATES = ("weights", "scores", "licences", "template", "card")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Why a release does not hold."""
+
+    file: str
+    """Path inside the release."""
+    reason: str
+    """What is wrong with it; reads on from the file's name."""
+    gate: str = "integrity"
+
+    def __str__(self) -> str:
+        return f"{self.file} {self.reason}"
+
+
+def problems(folder: Path, policy: Policy) -> Iterator[Problem]:
+    """Run every gate over the content of `folder`."""
+    try:
+        records = {
+            file: json_object((folder / file).read_text(encoding="utf-8"), file) for file in (RECORDS, SCORES, SOURCES)
+        }
+    except (OSError, ValueError) as error:
+        yield Problem(file=RECORDS, reason=f"or a file beside it cannot be read ({error})", gate="card")
+        return
+    checks = {
+        "weights": (RECORDS, _weights(folder, records[RECORDS])),
+        "scores": (SCORES, _scores(folder, records[SCORES])),
+        "licences": (SOURCES, _licences(folder, records[SOURCES], policy)),
+        "template": ("tokenizer.json", conformance.problems(folder)),
+        "card": (PAGES[0], _pages(folder, records)),
+    }
+    for gate in GATES:
+        main, found = checks[gate]
+        try:
+            for file, reason in found:
+                yield Problem(file=file, reason=_one_line(reason), gate=gate)
+        except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+            # A release comes from strangers: any field may hold anything.
+            reason = f"or a file that it is checked with holds something unexpected ({type(error).__name__}: {error})"
+            yield Problem(file=main, reason=_one_line(reason), gate=gate)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def licence_problems(sources: dict[str, Any], policy: Policy) -> Iterator[tuple[str, str]]:
+    """A file and what is wrong with it, for each source whose licence or origin stops a release."""
+    entries = [*sources.get("corpus", []), *sources.get("dialogues", [])]
+    if not entries:
+        yield SOURCES, "names no source; a release says what the model learnt from"
+    for entry in entries:
+        name = entry.get("name") or "a source without a name"
+        licence = read_licence(str(entry.get("licence") or "unknown"), policy.permitted_licences)
+        if licence.objection:
+            yield SOURCES, f"names {name}, whose licence ({entry.get('licence')}) {licence.objection}"
+        for archive in entry.get("archives") or []:
+            if not archive.get("version") or len(str(archive.get("sha256"))) != 64:
+                yield SOURCES, f"names an archive of {name} without its version or sha256"
+
+
+def score_problems(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """A file and what is wrong with it, for each score that stands without its interval."""
+    sets, sources = scores.get("sets") or {}, scores.get("bits_per_byte") or {}
+    if not sets and not sources:
+        yield SCORES, "holds no score; a release is measured"
+    stated = {f"{name} {entry['headline']}": entry[entry["headline"]] for name, entry in sets.items()}
+    stated |= {f"bits per byte of {name}": entry for name, entry in sources.items()}
+    for name, entry in stated.items():
+        bounds = (entry.get("low"), entry.get("value"), entry.get("high"))
+        if not all(isinstance(bound, int | float) and math.isfinite(bound) for bound in bounds):
+            yield SCORES, f"gives {name} without an interval; measure more items"
+        elif not bounds[0] <= bounds[1] <= bounds[2]:
+            yield SCORES, f"gives {name} outside its own interval"
+
+
+def _weights(folder: Path, records: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    try:
+        found = weights_of(folder)
+    except (OSError, ValueError) as error:
+        yield "model.safetensors", f"cannot be read ({error})"
+        return
+    stated = records.get("model") or {}
+    for field in ("parameters", "dtype", "digest"):
+        if stated.get(field) != getattr(found, field):
+            yield RECORDS, f"says {field} {stated.get(field)}, but the weights have {getattr(found, field)}"
+    config = json_object((folder / "config.json").read_text(encoding="utf-8"), "config.json")
+    for ours, theirs in SHAPE.items():
+        if config.get(theirs) != stated.get(ours):
+            yield "config.json", f"says {theirs} {config.get(theirs)}, but {RECORDS} {stated.get(ours)}"
+    if ModelConfig(**{field: stated[field] for field in SHAPE}).parameters != found.parameters:
+        yield RECORDS, f"describes another shape than that of the {found.parameters:,} parameters in the weights"
+
+
+def _scores(folder: Path, scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    try:
+        yield from score_problems(scores)
+        for line in discrepancies(folder):
+            file, _, reason = line.partition(": ")
+            yield file, f"contradicts the raw outcomes: {reason}"
+    except UserError as error:
+        yield SCORES, f"cannot be computed again: {error}"
+
+
+def _licences(folder: Path, sources: dict[str, Any], policy: Policy) -> Iterator[tuple[str, str]]:
+    yield from licence_problems(sources, policy)
+    text = (folder / "LICENSE").read_text(encoding="utf-8") if (folder / "LICENSE").is_file() else ""
+    if text != licence_text(policy.weights_licence):
+        yield "LICENSE", f"is not the text of {policy.weights_licence}"
+
+
+def _pages(folder: Path, records: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        try:
+            text = (folder / page).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            yield page, f"cannot be read ({error})"
+            continue
+        for line, problem in reference.problems(text, records):
+            yield page, f"line {line}: {problem}"

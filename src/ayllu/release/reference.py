@@ -1,0 +1,156 @@
+"""Numbers that say where they come from: written with a reference to the records beside them, and checked against it.
+
+A page shows `5,512<!-- records.json#/model/parameters -->`: readers see the number; the comment names the file beside
+the page and the JSON pointer (RFC 6901) of the value. Front matter says the same behind ` # `. `problems` reports every
+number that its reference does not give, and every number without one. Code (between backticks), addresses, and numbers
+that are part of a name, as in Apache-2.0, are no claims.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Records = Mapping[str, Any]
+"""File name to its JSON value."""
+
+_REFERENCE = re.compile(r"<!-- ([\w.-]+\.json)#(/\S*) -->| # ([\w.-]+\.json)#(/\S*)$")
+_NUMBER = re.compile(r"(-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?)( %)?$")
+_NO_CLAIM = re.compile(r"`[^`]*`|\]\([^)]*\)|<https?://[^>]*>|^\s*(?:#+|-|\d+\.) ")
+_BARE_NUMBER = re.compile(r"(?<![\w.\-])[-+]?\d[\d.,]*(?: %)?")
+_UNSAFE = {ord(character): f"\\u{ord(character):04x}" for character in "<\x7f\x85\u2028\u2029"}
+NOTHING = "–"
+"""Shown where a value was not measured."""
+
+
+class Pages:
+    """Writes values of the records into pages, each with its reference."""
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+
+    def get(self, file: str, *path: str | int) -> Any:
+        """The value at `path`, or None where there is none."""
+        try:
+            return resolve(self.records, file, pointer(*path))
+        except LookupError:
+            return None
+
+    def show(self, file: str, *path: str | int, percent: bool = False) -> str:
+        """The value at `path` for a table or a sentence, with its reference; a dash where there is none."""
+        value = self.get(file, *path)
+        text = plain(value, percent=percent)
+        return text if text == NOTHING else f"{text}<!-- {file}#{pointer(*path)} -->"
+
+    def yaml(self, file: str, *path: str | int) -> str:
+        """The value at `path` as YAML, with its reference in a comment."""
+        return f"{_quoted(self.get(file, *path))} # {file}#{pointer(*path)}"
+
+
+def pointer(*path: str | int) -> str:
+    """The JSON pointer of `path` (RFC 6901); a space is written %20, since a reference ends at one."""
+    steps = (str(step).replace("~", "~0").replace("/", "~1").replace("%", "%25").replace(" ", "%20") for step in path)
+    return "".join(f"/{step}" for step in steps)
+
+
+def resolve(records: Records, file: str, where: str) -> Any:
+    """The value that `where` points to. Raises LookupError when there is none."""
+    value = records[file]
+    for step in where.split("/")[1:]:
+        key = step.replace("%20", " ").replace("%25", "%").replace("~1", "/").replace("~0", "~")
+        if isinstance(value, list):
+            if not key.isdigit():
+                raise KeyError(key)
+            value = value[int(key)]
+        elif isinstance(value, dict):
+            value = value[key]
+        else:
+            raise KeyError(key)
+    return value
+
+
+def plain(value: Any, *, percent: bool = False) -> str:
+    """A value as a table shows it: thousands separated, at least four significant digits, text on one line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return " ".join(value.replace("|", "/").replace("<", "‹").replace(">", "›").replace("`", "'").split())
+    if isinstance(value, int) and not percent:
+        return f"{value:,}"
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return NOTHING
+    if percent:
+        return f"{100 * value:.1f} %"
+    # Four significant digits, without an exponent and without zeros that say nothing.
+    before = math.floor(math.log10(abs(value))) + 1 if value else 0
+    text = f"{value:,.{min(max(4 - before, 1 if before < 4 else 0), 15)}f}"
+    return text.rstrip("0") + "0" * text.rstrip("0").endswith(".") if "." in text else text
+
+
+def json_object(text: str, name: str) -> dict[str, Any]:
+    """The JSON object in `text`, the content of the file `name`. Raises ValueError for anything else."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"{name} is nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} holds no JSON object")
+    return value
+
+
+def _quoted(value: Any) -> str:
+    """A value as YAML and JSON both read it, on one line, without what could be taken for a reference."""
+    return json.dumps(value, ensure_ascii=False).translate(_UNSAFE)
+
+
+def problems(text: str, records: Records) -> Iterator[tuple[int, str]]:
+    """The line and what is wrong with it, for each number of a page's `text` that does not come from `records`."""
+    fenced = False
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        elif not fenced:
+            yield from ((number, problem) for problem in _line_problems(line, records))
+
+
+def _line_problems(line: str, records: Records) -> Iterator[str]:
+    rest, end = [], 0
+    for match in _REFERENCE.finditer(line):
+        file, where = match[1] or match[3], match[2] or match[4]
+        before, end = line[end : match.start()], match.end()
+        try:
+            value = resolve(records, file, where)
+        except LookupError:
+            yield f"{file}#{where} does not exist"
+            continue
+        shown = _shown(before, value)
+        if shown is None:
+            yield f"“{before.strip(' |')[-40:]}” is not what {file}#{where} says ({plain(value)})"
+        else:
+            rest.append(before[: len(before) - shown])
+    rest.append(line[end:])
+    for part in rest:
+        for bare in _BARE_NUMBER.finditer(_NO_CLAIM.sub(" ", part)):
+            yield f"the number {bare[0].rstrip('.,')} has no reference to the records"
+
+
+def _shown(before: str, value: Any) -> int | None:
+    """How many characters at the end of `before` show `value`, or None when they show something else."""
+    if isinstance(value, str | bool):
+        for form in (plain(value), _quoted(value)):
+            if before.endswith(form):
+                return len(form)
+        return None
+    match = _NUMBER.search(before)
+    if not match or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    scale = 100 if match[3] else 1
+    decimals = len(match[2] or "")
+    exact = isinstance(value, int) and scale == 1 and decimals == 0
+    same = (str(value) if exact else f"{value * scale:.{decimals}f}") == match[1].replace(",", "")
+    # Rounding may leave out digits, as 1.447 does for 1.44683, but a small number needs some.
+    enough = decimals > 0 or exact or abs(value) >= 1000 or value * scale == int(value * scale)
+    return len(match[0]) if same and enough else None

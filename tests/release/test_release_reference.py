@@ -1,0 +1,104 @@
+"""Numbers on a page: each is what its reference says, and none stands without one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ayllu.release.reference import Pages, plain, pointer, problems, resolve
+
+RECORDS = {
+    "records.json": {
+        "a": {"loss": 1.44683, "tokens": 1_234_567, "share": 0.3127, "big": 123_456.7},
+        "b/c ~d": [1, "x 7"],
+    },
+    "scores.json": {"title": "ARC 2", "none": None},
+}
+
+
+def lint(text: str) -> list[str]:
+    return [problem for _, problem in problems(text, RECORDS)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "| 1.447<!-- records.json#/a/loss --> | 1.4<!-- records.json#/a/loss --> |",
+        "1,234,567<!-- records.json#/a/tokens --> and 1234567<!-- records.json#/a/tokens --> tokens",
+        "31.3 %<!-- records.json#/a/share --> of 123,457<!-- records.json#/a/big -->",
+        "x 7<!-- records.json#/b~1c%20~0d/1 --> and 1<!-- records.json#/b~1c%20~0d/0 -->",
+        'name: "ARC 2" # scores.json#/title',
+        "value: 0.3127 # records.json#/a/share",
+        "under Apache-2.0, in Llama-3's format, `x = 3`, [page](https://x.org/2024/7) <http://x.org/1>",
+        "```\nprint(3)\n```",
+    ],
+)
+def test_what_the_records_say_passes(line):
+    assert lint(line) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("| 1.448<!-- records.json#/a/loss --> |", "not what records.json#/a/loss says (1.447)"),
+        ("| 1<!-- records.json#/a/loss --> |", "not what records.json#/a/loss says"),
+        ("| 1,234,568<!-- records.json#/a/tokens --> |", "not what"),
+        ("31.3<!-- records.json#/a/share -->", "not what"),
+        ("31.4 %<!-- records.json#/a/share -->", "not what"),
+        ("ARC 3<!-- scores.json#/title -->", "not what"),
+        ("0<!-- scores.json#/none -->", "not what"),
+        ("7<!-- records.json#/a/nothing -->", "records.json#/a/nothing does not exist"),
+        ("7<!-- other.json#/a -->", "other.json#/a does not exist"),
+        ("7<!-- records.json#/b~1c%20~0d/9 -->", "does not exist"),
+        ("| loss | 1.447 |", "the number 1.447 has no reference"),
+        ("It reached 31 % in 2024.", "the number 31 % has no reference"),
+        ("| 9 1.447<!-- records.json#/a/loss --> |", "the number 9 has no reference"),
+        ("value: 0.3127", "the number 0.3127 has no reference"),
+        ("-5 degrees", "the number -5 has no reference"),
+    ],
+)
+def test_what_they_do_not_say_is_reported(line, problem):
+    assert any(problem in found for found in lint(line))
+
+
+@given(st.one_of(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e15, max_value=1e15), st.integers()))
+@example(9_007_199_254_740_993)
+def test_every_number_that_we_write_passes_and_its_neighbour_does_not(value):
+    records = {"records.json": {"x": value}}
+    shown = Pages(records).show("records.json", "x")
+    assert list(problems(f"| {shown} |", records)) == []
+    assert len(list(problems(f"| 1{shown.lstrip('-')} |", records))) == 1
+
+
+@given(st.floats(0, 1))
+def test_every_share_that_we_write_passes(value):
+    records = {"records.json": {"x": value}}
+    assert list(problems(Pages(records).show("records.json", "x", percent=True), records)) == []
+
+
+@given(st.text())
+@example("0\x85")
+@example("2\u2028\n3 <!-- x.json#/9 --> ```")
+@example("x # x.json#/y")
+def test_every_text_that_we_write_passes(text):
+    records = {"records.json": {"x": text}}
+    pages = Pages(records)
+    assert list(problems(f"| {pages.show('records.json', 'x')} |", records)) == []
+    assert list(problems(f"name: {pages.yaml('records.json', 'x')}", records)) == []
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\t\x0b\x0c\x1c\x1d\x1e\x85\xa0")))
+)
+def test_a_pointer_finds_its_value(path):
+    value: object = "found"
+    for step in reversed(path):
+        value = {step: value}
+    assert resolve({"x.json": value}, "x.json", pointer(*path)) == "found"
+
+
+def test_four_digits_are_enough():
+    values = (0.000312345, 0.9, 1.44683, 612.345, 12_345.6, 600.0, 0.0)
+    assert [plain(value) for value in values] == ["0.0003123", "0.9", "1.447", "612.3", "12,346", "600.0", "0.0"]
+    assert plain(float("nan")) == plain(None) == "–"
