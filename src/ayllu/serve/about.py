@@ -1,0 +1,80 @@
+"""What a folder of weights or a release says about itself, for the API and the page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ayllu.model.generate import Sampling
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class About:
+    """The model that is served. What the folder does not say is None."""
+
+    name: str
+    created: int
+    """Seconds since 1970."""
+    context: int
+    parameters: int
+    version: str | None = None
+    licence: str | None = None
+    digest: str | None = None
+    """sha256 of the weights, as the release's manifest says."""
+    bits_per_byte: float | None = None
+    """On held-out text, as the release's manifest says."""
+    card: str | None = None
+    """The model card: Markdown."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How tokens are drawn when a request does not say."""
+
+
+def describe(folder: Path, *, context: int, parameters: int, name: str | None = None) -> About:
+    """Read what `folder` says about its model; the name is the manifest's, or else the folder's own."""
+    manifest = _object(folder / "manifest.json")
+    card = folder / "README.md"
+    bits = manifest.get("bits_per_byte")
+    return About(
+        name=name or _text(manifest.get("name")) or folder.resolve().name,
+        created=_created(folder, manifest),
+        context=context,
+        parameters=parameters,
+        version=_text(manifest.get("version")),
+        licence=_text(manifest.get("licence")),
+        digest=_text(manifest.get("model_digest")),
+        bits_per_byte=float(bits) if isinstance(bits, int | float) and not isinstance(bits, bool) else None,
+        card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None,
+        sampling=_sampling(_object(folder / "generation_config.json")),
+    )
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none that can be read, since a model is served without it too."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _created(folder: Path, manifest: dict[str, Any]) -> int:
+    try:
+        return int(datetime.fromisoformat(str(manifest.get("created"))).timestamp())
+    except ValueError:
+        return int((folder / "config.json").stat().st_mtime)
+
+
+def _sampling(settings: dict[str, Any]) -> Sampling:
+    """What the release recommends, in the words of Hugging Face's `generation_config.json`."""
+    names = ("temperature", "top_p", "top_k", "repetition_penalty")
+    try:
+        return Sampling(**{name: settings[name] for name in names if settings.get(name) is not None})
+    except (TypeError, ValueError):
+        return Sampling()
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,38 @@
+"""Which engine serves a folder."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Literal
+
+from ayllu.lab.error import UserError
+from ayllu.lab.progress import say
+from ayllu.serve.engine import Engine, TorchEngine
+
+EngineName = Literal["auto", "torch", "llama.cpp"]
+
+
+def open_engine(folder: Path, name: EngineName = "auto") -> Engine:
+    """Load the model in `folder` into the engine `name`.
+
+    `auto` is llama.cpp, the faster one on a CPU, where the package xllamacpp is installed and the folder has one GGUF
+    file that it can read; else torch. Raises UserError when the engine or the model cannot be had.
+    """
+    files = sorted(folder.glob("*.gguf"))
+    installed = importlib.util.find_spec("xllamacpp") is not None
+    if name == "torch" or (name == "auto" and (not installed or len(files) != 1)):
+        return TorchEngine(folder)
+    if not installed:
+        raise UserError("the engine llama.cpp needs the package xllamacpp; install it, or choose the engine torch")
+    if len(files) != 1:
+        raise UserError(f"{folder} has {len(files)} GGUF files and llama.cpp needs one; choose the engine torch")
+    from ayllu.serve.llama_cpp import LlamaCppEngine
+
+    try:
+        return LlamaCppEngine(folder, files[0])
+    except UserError as error:
+        if name != "auto":
+            raise
+        say(f"{error}: that is done now")
+        return TorchEngine(folder)

@@ -1,0 +1,81 @@
+"""Ids to text while they come: no half characters, and nothing of what lies behind a stop string."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ayllu.text.tokenizer import Tokenizer
+
+REPLACEMENT = "\ufffd"
+
+
+class Utf8Decoder:
+    """Turns ids into text one at a time.
+
+    A byte-level token can end inside a character. Its text is held back until the ids that complete it have come, so
+    that the pieces put together are exactly what `Tokenizer.decode` gives for all ids at once.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._pending: list[int] = []
+        self._given = 0
+
+    def push(self, token: int) -> str:
+        """The text that is certain now that `token` has come; often empty."""
+        if not (alone := self._tokenizer.decode([token])):
+            return ""
+        before = self._tokenizer.decode(self._pending)
+        self._pending.append(token)
+        text = self._tokenizer.decode(self._pending)
+        if not text.endswith(REPLACEMENT):
+            fresh = text[self._given :]
+            self._pending, self._given = [], 0
+            return fresh
+        # The last mark may stand for a character that is still to be completed: up to three bytes, always one mark.
+        fresh = text[self._given : -1]
+        self._given = len(text) - 1
+        if before + alone == text:
+            # The token does not go on with what was pending, so that was no character and need not be kept.
+            self._pending, self._given = [token], len(alone) - 1
+        return fresh
+
+    def flush(self) -> str:
+        """What is left when no more ids come: a mark for an unfinished character, or nothing."""
+        text = self._tokenizer.decode(self._pending)[self._given :]
+        self._pending, self._given = [], 0
+        return text
+
+
+class StopScanner:
+    """Lets text through up to the first of the stop strings.
+
+    The end of the text so far is held back as long as it could be the beginning of one of them.
+    """
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stop for stop in stops if stop)
+        self._held = ""
+
+    def push(self, text: str) -> tuple[str, bool]:
+        """The text that can be shown, and whether a stop string was found behind it."""
+        if not self._stops:
+            return text, False
+        text = self._held + text
+        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        if found:
+            self._held = ""
+            return text[: min(found)], True
+        keep = max(_overlap(text, stop) for stop in self._stops)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep], False
+
+    def flush(self) -> str:
+        """What was held back, when no more text comes."""
+        text, self._held = self._held, ""
+        return text
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of `text` that `stop` begins with."""
+    return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)

@@ -1,0 +1,76 @@
+"""Problems as OpenAI's API words them: a status and `{"error": {"message", "type", "param", "code"}}`."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+TYPES = {400: "invalid_request_error", 403: "permission_error", 503: "overloaded_error"}
+
+BUSY = "the engine was busy for too long; try again soon"
+FAILED = "the server failed; its log says where"
+
+
+class ApiError(Exception):
+    """A request that gets an error for an answer; `message` is one clear sentence."""
+
+    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.code = status, message, param, code
+
+    @property
+    def body(self) -> dict[str, dict[str, str | None]]:
+        """The error as JSON."""
+        kind = TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+    def response(self) -> JSONResponse:
+        """The error as an answer to send."""
+        headers = {"Retry-After": "5"} if self.status == 503 else None
+        return JSONResponse(self.body, self.status, headers)
+
+
+def of_validation(error: RequestValidationError) -> ApiError:
+    """The first thing that is wrong with a body, in a sentence that names the field."""
+    first = error.errors()[0]
+    kind, place = first["type"], [str(part) for part in first["loc"] if part != "body"]
+    if kind == "json_invalid":
+        return ApiError(400, f"the body is not JSON: {first['ctx']['error']}", code="invalid_json")
+    if kind == "string_unicode":
+        return ApiError(400, "the body has text that is not Unicode: half a surrogate pair", code="invalid_value")
+    if not place:
+        return ApiError(400, "the body must be a JSON object with the header Content-Type: application/json")
+    param = ".".join(place)[:200]
+    if kind == "missing":
+        return ApiError(400, f"{param} is missing", param=param, code="missing_required_parameter")
+    if kind == "extra_forbidden":
+        return ApiError(
+            400, f"{param} is not a parameter that this server knows", param=param, code="unknown_parameter"
+        )
+    message = first["msg"].removeprefix("Value error, ")
+    return ApiError(400, f"{param}: {message[:1].lower()}{message[1:]}", param=param, code="invalid_value")
+
+
+def install(app: FastAPI) -> None:
+    """Make every problem that `app` meets come out in OpenAI's form."""
+
+    @app.exception_handler(ApiError)
+    async def api(_: Request, error: ApiError) -> JSONResponse:
+        return error.response()
+
+    @app.exception_handler(RequestValidationError)
+    async def validation(_: Request, error: RequestValidationError) -> JSONResponse:
+        return of_validation(error).response()
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        where = f"{request.method} {request.url.path}"
+        words = {404: f"there is nothing at {where}", 405: f"{where} is not possible; use another method"}
+        return ApiError(error.status_code, words.get(error.status_code, str(error.detail))).response()
+
+    @app.exception_handler(Exception)
+    async def anything(_: Request, __: Exception) -> JSONResponse:
+        return ApiError(500, FAILED).response()

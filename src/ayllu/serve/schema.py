@@ -1,0 +1,183 @@
+"""The bodies of OpenAI's chat and text completions, as far as they are understood here.
+
+What would change the answer and cannot be done is refused; what cannot change it is taken and ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ayllu.model.generate import Sampling
+from ayllu.text.chat import Message
+
+COLDEST = 1e-3
+"""A temperature below this is 0: dividing by it would overflow."""
+
+MOST_PROMPTS = 32
+"""Prompts in one text completion."""
+
+StopString = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+def _nothing(value: Any) -> None:
+    if value:
+        raise ValueError("this server cannot do that; leave it out")
+
+
+def _one(value: Any) -> None:
+    if value not in (None, 1):
+        raise ValueError("this server gives one answer at a time; leave it out")
+
+
+Unsupported = Annotated[Any, AfterValidator(_nothing)]
+"""A parameter that may be there as long as it asks for nothing."""
+One = Annotated[Any, AfterValidator(_one)]
+
+
+class TextPart(BaseModel):
+    """A part of a message's content."""
+
+    model_config = ConfigDict(extra="ignore")
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(BaseModel):
+    """A message of a conversation; its `name`, and what else an earlier answer carried, is ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+    role: Literal["system", "developer", "user", "assistant"]
+    content: list[TextPart]
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _parts(cls, value: Any) -> Any:
+        return [{"type": "text", "text": value}] if isinstance(value, str) else value
+
+    def message(self) -> Message:
+        """The message in our words; OpenAI's newer `developer` is Llama's `system`."""
+        content = "".join(part.text for part in self.content)
+        return Message(role="system" if self.role == "developer" else self.role, content=content)
+
+
+class StreamOptions(BaseModel):
+    """What a stream has beside the text."""
+
+    model_config = ConfigDict(extra="ignore")
+    include_usage: bool = False
+
+
+class Body(BaseModel):
+    """What chat and text completions have in common."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    model: str | None = None
+    """None takes the model that is served."""
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=0, le=1_000_000)
+    """Not in OpenAI's API, but in every open server's; so is the next."""
+    repetition_penalty: float | None = Field(None, ge=0.1, le=10)
+    max_tokens: int | None = Field(None, ge=1)
+    stop: list[StopString] = Field([], max_length=4)
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    user: str | None = None
+    """Whose turn it is when many wait; never stored."""
+
+    n: One = None
+    presence_penalty: Unsupported = None
+    frequency_penalty: Unsupported = None
+    logit_bias: Unsupported = None
+    logprobs: Unsupported = None
+    metadata: Any = None
+    store: Any = None
+    service_tier: Any = None
+    safety_identifier: Any = None
+    prompt_cache_key: Any = None
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value or []
+
+    def sampling(self, default: Sampling) -> Sampling:
+        """How tokens are drawn: what the body says, and for the rest the `default`."""
+
+        def chosen(name: str) -> Any:
+            value = getattr(self, name)
+            return getattr(default, name) if value is None else value
+
+        if self.temperature is not None and self.temperature < COLDEST:
+            self.temperature = 0
+        names = ("temperature", "top_p", "top_k", "repetition_penalty", "seed")
+        return Sampling(**{name: chosen(name) for name in names})
+
+    def with_usage(self) -> bool:
+        """Whether a stream ends with the counts of tokens."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+
+class ChatBody(Body):
+    """`POST /v1/chat/completions`."""
+
+    messages: list[ChatMessage] = Field(min_length=1, max_length=10_000)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    truncation: Literal["auto", "disabled"] = "auto"
+    """Whether the oldest turns are left out when the conversation does not fit, as in OpenAI's Responses API."""
+    response_format: dict[str, Any] | None = None
+    tools: Unsupported = None
+    functions: Unsupported = None
+    top_logprobs: Unsupported = None
+    audio: Unsupported = None
+    web_search_options: Unsupported = None
+    modalities: list[Literal["text"]] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: Any = None
+    reasoning_effort: Any = None
+    verbosity: Any = None
+
+    @field_validator("response_format")
+    @classmethod
+    def _text_only(cls, value: Any) -> Any:
+        if value and value.get("type") != "text":
+            raise ValueError('this server answers in plain text only; leave it out or give {"type": "text"}')
+        return value
+
+    @field_validator("messages")
+    @classmethod
+    def _to_answer(cls, messages: list[ChatMessage]) -> list[ChatMessage]:
+        if not any(message.role == "user" for message in messages):
+            raise ValueError("there is no message of the user to answer")
+        return messages
+
+    def tokens(self) -> int | None:
+        """Most ids of the answer; None for as many as fit."""
+        return self.max_completion_tokens or self.max_tokens
+
+
+class TextBody(Body):
+    """`POST /v1/completions`."""
+
+    prompt: list[str] | list[list[int]]
+    """Several texts or lists of ids; a single one may stand without the list around it."""
+    echo: Unsupported = None
+    suffix: Unsupported = None
+    best_of: One = None
+
+    @field_validator("prompt", mode="wrap")
+    @classmethod
+    def _prompts(cls, value: Any, check: Callable[[Any], Any]) -> Any:
+        single = isinstance(value, str) or (isinstance(value, list) and value and isinstance(value[0], int))
+        try:
+            prompts = check([value] if single else value)
+        except ValidationError:
+            raise ValueError("give a text, a list of ids, or a list of either") from None
+        if not 1 <= len(prompts) <= MOST_PROMPTS:
+            raise ValueError(f"there are {len(prompts)} prompts; give 1 to {MOST_PROMPTS}")
+        return prompts

@@ -1,0 +1,62 @@
+"""What several tests of this room need: a real server on a free port, and an engine that can be watched."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from pathlib import Path
+
+import uvicorn
+
+from ayllu.serve.about import describe
+from ayllu.serve.engine import Engine, Piece, Request, TorchEngine
+from ayllu.serve.gateway import Limits, build
+from ayllu.serve.queue import EngineQueue
+from ayllu.serve.server import listen
+
+
+class Watched(TorchEngine):
+    """The real engine at a speed that can be watched, counting what it computes; only the context ends its answers."""
+
+    def __init__(self, engine: TorchEngine, *, seconds: float = 0.002) -> None:
+        self.__dict__.update(engine.__dict__)
+        self.tokenizer = copy(engine.tokenizer)
+        self.tokenizer.stops = frozenset()
+        self.seconds = seconds
+        self.computed = 0
+        self.running = 0
+        self.most = 0
+
+    def pieces(self, request: Request, cancelled: threading.Event) -> Iterator[Piece]:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            for piece in super().pieces(request, cancelled):
+                self.computed += 1
+                time.sleep(self.seconds)
+                yield piece
+        finally:
+            self.running -= 1
+
+    def close(self) -> None:
+        """The engine it stands for goes on."""
+
+
+@contextmanager
+def serving(folder: Path, engine: Engine, *, limits: Limits | None = None, longest: int = 64) -> Iterator[str]:
+    """A real server on a free port; gives its address."""
+    queue = EngineQueue(engine, longest=longest)
+    about = describe(folder, context=engine.context, parameters=engine.parameters)
+    config = uvicorn.Config(build(queue, about, limits=limits), log_level="warning")
+    server = uvicorn.Server(config)
+    with listen("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(timeout=10)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ayllu.model.generate import Sampling
+from ayllu.serve.about import describe
+
+MANIFEST = {
+    "name": "cria",
+    "version": "1.0.0",
+    "licence": "Apache-2.0",
+    "created": "2026-11-23T12:00:00+00:00",
+    "model_digest": "ab12",
+    "bits_per_byte": 1.43,
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "config.json").write_text("{}")
+    return tmp_path
+
+
+def write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value))
+
+
+def test_a_release_says_what_it_is(place: Path) -> None:
+    write(place / "manifest.json", MANIFEST)
+    write(place / "generation_config.json", {"temperature": 0.6, "top_p": 0.9, "do_sample": True, "eos_token_id": [1]})
+    (place / "README.md").write_text("# cria")
+    about = describe(place, context=512, parameters=1000)
+    assert (about.name, about.version, about.licence, about.digest) == ("cria", "1.0.0", "Apache-2.0", "ab12")
+    assert (about.created, about.bits_per_byte, about.card) == (1_795_435_200, 1.43, "# cria")
+    assert about.sampling == Sampling(temperature=0.6, top_p=0.9)
+    assert describe(place, context=512, parameters=1000, name="other").name == "other"
+
+
+@pytest.mark.parametrize("manifest", ["", "[]", "{broken", '{"name": 5, "bits_per_byte": true, "created": "soon"}'])
+def test_a_folder_that_says_nothing_is_served_by_its_own_name(place: Path, manifest: str) -> None:
+    (place / "manifest.json").write_text(manifest)
+    write(place / "generation_config.json", {"temperature": -1})
+    about = describe(place, context=512, parameters=1000)
+    assert about.name == place.name
+    assert (about.version, about.bits_per_byte, about.card) == (None, None, None)
+    assert about.created == int((place / "config.json").stat().st_mtime)
+    assert about.sampling == Sampling()

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ayllu.lab.error import UserError
+from ayllu.model.generate import Sampling
+from ayllu.serve.chat import Conversation, _write, chat_terminal
+from ayllu.serve.engine import TorchEngine
+from ayllu.text.chat import Message, render
+
+from .support import Watched
+
+PROGRAM = """
+import signal, sys, time, torch
+from pathlib import Path
+from ayllu.serve import engine
+from ayllu.serve.chat import chat_terminal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has its children ignore it
+torch.set_num_threads(1)
+plain = engine.generate
+def slow(*args, **options):
+    for token in plain(*args, **options | {"stop": frozenset()}):
+        time.sleep(0.03)
+        yield token
+engine.generate = slow
+chat_terminal(Path(sys.argv[1]), tokens=40)
+"""
+
+
+class Piped(io.StringIO):
+    def isatty(self) -> bool:
+        return False
+
+
+def converse(engine: TorchEngine, **options: object) -> Conversation:
+    given = {"system": None, "sampling": Sampling(seed=1), "tokens": 10} | options
+    return Conversation(engine, **given)  # type: ignore[arg-type]
+
+
+def test_one_answer_for_a_script(folder: Path, engine: TorchEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    result = chat_terminal(folder, message="Hello", system="Be kind.", sampling=Sampling(seed=1), tokens=12)
+    shown = capsys.readouterr().out
+    assert shown == result["answer"] + "\n"
+    prompt = render(
+        [Message(role="system", content="Be kind."), Message(role="user", content="Hello")], engine.tokenizer
+    )
+    assert result["usage"]["prompt_tokens"] == len(prompt)
+    assert 0 < result["usage"]["completion_tokens"] <= 12
+    assert result["finish_reason"] in ("stop", "length")
+    assert result["model"] == "tiny"
+
+
+def test_with_json_stdout_is_left_to_the_caller(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert chat_terminal(folder, message="Hello", tokens=5, json=True)["answer"]
+    assert capsys.readouterr().out == ""
+
+
+def test_piped_text_is_one_message(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", Piped("two\nlines\n"))
+    assert chat_terminal(folder, tokens=5)["message"] == "two\nlines\n"
+    monkeypatch.setattr("sys.stdin", Piped("not read"))
+    assert chat_terminal(folder, message="given", tokens=5)["message"] == "given"
+
+
+@pytest.mark.parametrize(
+    ("message", "piped", "words"),
+    [(" \n", "", "message is empty"), (None, "", "message is empty"), ("word " * 500, "", "shorten it")],
+)
+def test_a_message_that_cannot_be_answered_is_one_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, message: str | None, piped: str, words: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", Piped(piped))
+    with pytest.raises(UserError, match=words):
+        chat_terminal(folder, message=message)
+
+
+def test_a_long_conversation_forgets_its_oldest_turns_and_keeps_the_system_message(engine: TorchEngine) -> None:
+    conversation = converse(engine, system="Be kind.")
+    dropped = 0
+    for i in range(15):
+        assert all(isinstance(text, str) for text in conversation.ask(f"This is the message with number {i}."))
+        dropped += conversation.dropped
+        assert conversation.usage["prompt_tokens"] + conversation.usage["completion_tokens"] <= engine.context
+    assert dropped == 30 - len(conversation.messages) > 0
+    assert conversation.messages[0].role == "user"
+    assert conversation.system == "Be kind."
+
+
+def test_a_model_cannot_command_the_terminal() -> None:
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen, file = Screen(), io.StringIO()
+    for out in (screen, file):
+        _write(out, "\x1b[2Jred\tand\ngreen\x9b31m")
+    assert screen.getvalue() == "\ufffd[2Jred\tand\ngreen\ufffd31m"
+    assert file.getvalue() == "\x1b[2Jred\tand\ngreen\x9b31m"
+
+
+def test_a_message_that_does_not_fit_leaves_the_conversation_as_it_was(engine: TorchEngine) -> None:
+    conversation = converse(engine)
+    list(conversation.ask("Hello"))
+    before = list(conversation.messages)
+    with pytest.raises(ValueError, match="shorten it"):
+        list(conversation.ask("word " * 500))
+    assert conversation.messages == before
+
+
+def test_what_was_heard_of_a_stopped_answer_stays(engine: TorchEngine) -> None:
+    conversation = converse(Watched(engine), tokens=100)
+    answer = conversation.ask("Hello")
+    heard = next(answer)
+    answer.close()
+    assert conversation.messages[-1] == Message(role="assistant", content=heard)
+    assert conversation.usage["completion_tokens"] < 20
+
+
+class Terminal:
+    """A real process on a pseudo-terminal."""
+
+    def __init__(self, folder: Path) -> None:
+        self.terminal, theirs = pty.openpty()
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "TERM": "dumb", "PYTHONUTF8": "1"}
+        command = [sys.executable, "-c", PROGRAM, str(folder)]
+        self.process = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
+            preexec_fn=_control_terminal,
+        )  # fmt: skip
+        os.close(theirs)
+        self.received = b""
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self.terminal, 4096)
+            except OSError:
+                return
+            self.received += data
+
+    @property
+    def screen(self) -> str:
+        """What came since the last typing."""
+        return self.received.decode(errors="replace")
+
+    def type(self, text: str) -> None:
+        self.received = b""
+        os.write(self.terminal, text.encode())
+
+    def wait(self, pattern: str) -> str:
+        deadline = time.monotonic() + 30
+        while not re.search(pattern, self.screen):
+            assert time.monotonic() < deadline, f"waited for {pattern!r}, saw {self.screen!r}"
+            time.sleep(0.02)
+        return self.screen
+
+
+def _control_terminal() -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+@pytest.fixture
+def terminal(folder: Path) -> Iterator[Terminal]:
+    terminal = Terminal(folder)
+    yield terminal
+    terminal.process.kill()
+    terminal.process.wait()
+    os.close(terminal.terminal)
+
+
+def test_a_conversation_in_a_terminal(terminal: Terminal) -> None:
+    assert "tiny" in terminal.wait("› $")
+    terminal.type("Hello\n")
+    terminal.wait(r"Hello\r\n[\s\S]+\(cut: [\s\S]*› $")
+    terminal.type("Hello\n")
+    terminal.wait(r"Hello\r\n[^›]")
+    terminal.type("\x03")
+    terminal.wait(r"stopped[\s\S]*› $")
+    for typed, reply in [
+        ("/system Be kind.", "told that"),
+        ("/system", "is gone"),
+        ("/reset", "anew"),
+        ("/nonsense", "is no command"),
+        ("/help", "Ctrl-D leaves"),
+        ("", ""),
+        ("word " * 500, "shorten it"),
+    ]:
+        terminal.type(typed + "\n")
+        terminal.wait(rf"{reply}[\s\S]*› $")
+    terminal.type("a line that goes on\\\n")
+    terminal.wait("… $")
+    terminal.type("\x03")
+    terminal.wait("› $")
+    terminal.type("\x04")
+    assert terminal.process.wait(10) == 0
+    assert "Traceback" not in terminal.screen

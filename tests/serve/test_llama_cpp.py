@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from ayllu.lab.error import UserError
+from ayllu.model.files import gguf, hf
+from ayllu.model.generate import GREEDY, Sampling
+from ayllu.serve.choose import open_engine
+from ayllu.serve.engine import Engine, Piece, Request, TorchEngine
+from ayllu.serve.llama_cpp import LlamaCppEngine
+
+from .support import serving
+
+pytest.importorskip("xllamacpp", reason="xllamacpp has no wheel for this platform")
+
+
+@pytest.fixture(scope="module")
+def release(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with its GGUF file beside it."""
+    place = tmp_path_factory.mktemp("release") / "tiny"
+    shutil.copytree(folder, place)
+    gguf.write(place / "tiny.gguf", hf.load(place), place, dtype="F32", name="tiny")
+    return place
+
+
+@pytest.fixture(scope="module")
+def llama(release: Path) -> Iterator[Engine]:
+    engine = open_engine(release)
+    assert isinstance(engine, LlamaCppEngine)
+    yield engine
+    engine.close()
+
+
+def answer(engine: Engine, request: Request) -> list[Piece]:
+    return list(engine.pieces(request, threading.Event()))
+
+
+def text(pieces: list[Piece]) -> str:
+    return "".join(piece.text for piece in pieces)
+
+
+def count(pieces: list[Piece]) -> int:
+    return sum(piece.tokens for piece in pieces)
+
+
+@pytest.mark.parametrize("beginning", ["They cook rice", "a boy", "Grüße"])
+def test_both_engines_give_the_same_answer(llama: Engine, engine: TorchEngine, beginning: str) -> None:
+    prompt = [engine.tokenizer.bos, *engine.tokenizer.encode(beginning)]
+    request = Request(prompt=prompt, tokens=12, sampling=GREEDY)
+    theirs, ours = answer(llama, request), answer(engine, request)
+    assert text(theirs).rstrip("\ufffd") == text(ours).rstrip("\ufffd")
+    assert theirs[-1].finish == ours[-1].finish
+    assert [piece.finish for piece in theirs[:-1]] == [None] * (len(theirs) - 1)
+
+
+def test_seeds_and_stops_and_the_context_mean_what_they_mean_elsewhere(llama: Engine) -> None:
+    def ask(**options: object) -> list[Piece]:
+        given = {"prompt": [65, 66], "tokens": 40, "sampling": Sampling(seed=7, temperature=1.0)} | options
+        return answer(llama, Request(**given))  # type: ignore[arg-type]
+
+    whole = text(ask())
+    assert whole == text(ask())
+    assert whole != text(ask(sampling=Sampling(seed=8, temperature=1.0)))
+    stopped = ask(stop=[whole[9:12]])
+    assert text(stopped) == whole[: whole.find(whole[9:12])]
+    assert stopped[-1].finish == "stop"
+    long = ask(prompt=[65] * (llama.context - 3), sampling=Sampling(seed=1))
+    assert count(long) <= 3
+    with pytest.raises(ValueError, match="context"):
+        ask(prompt=[65] * (llama.context + 1))
+
+
+def test_cancelling_ends_the_answer(llama: Engine) -> None:
+    cancelled = threading.Event()
+    pieces = llama.pieces(Request(prompt=[65], tokens=200, sampling=Sampling(seed=2)), cancelled)
+    next(pieces)
+    cancelled.set()
+    assert list(pieces) == []
+
+
+def test_nobody_else_can_use_its_port(llama: Engine) -> None:
+    assert isinstance(llama, LlamaCppEngine)
+    place = llama._client.base_url
+    assert httpx.post(place.join("/completion"), json={"prompt": "x"}).status_code == 401
+    assert place.host == "127.0.0.1"
+
+
+def test_it_answers_through_the_gateway(release: Path, llama: Engine) -> None:
+    with serving(release, llama) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="-") as client:
+        made = client.chat.completions.create(
+            model="tiny", messages=[{"role": "user", "content": "Hello"}], max_tokens=10, seed=3
+        )
+        stream = client.chat.completions.create(
+            model="tiny", messages=[{"role": "user", "content": "Hello"}], max_tokens=10, seed=3, stream=True
+        )
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == made.choices[0].message.content
+    assert made.usage is not None
+    assert 0 < made.usage.completion_tokens <= 10
+
+
+def test_the_engine_is_chosen_by_what_is_there(
+    release: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert isinstance(open_engine(folder), TorchEngine)
+    assert isinstance(open_engine(release, "torch"), TorchEngine)
+    with pytest.raises(UserError, match="0 GGUF files"):
+        open_engine(folder, "llama.cpp")
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    (broken / "model.gguf").write_bytes(b"GGUF" + b"\0" * 100)
+    with pytest.raises(UserError, match="cannot read"):
+        open_engine(broken, "llama.cpp")
+    assert isinstance(open_engine(broken), TorchEngine)
+    assert "cannot read" in capsys.readouterr().err

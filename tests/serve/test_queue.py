@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import aclosing
+
+import pytest
+
+from ayllu.model.generate import Sampling
+from ayllu.serve.engine import Piece, Request, TorchEngine
+from ayllu.serve.queue import EngineQueue, QueueFull, Turns
+
+from .support import Watched
+
+LONG = Request(prompt=[65], tokens=200, sampling=Sampling(seed=1))
+
+
+async def consume(queue: EngineQueue, request: Request, client: str = "") -> list[Piece]:
+    async with aclosing(queue.stream(request, client=client)) as pieces:
+        return [piece async for piece in pieces]
+
+
+def test_clients_take_turns_however_much_one_asks() -> None:
+    async def scenario() -> list[str]:
+        turns, order = Turns(1, longest=10), []
+
+        async def work(client: str) -> None:
+            await turns.take(client)
+            order.append(client)
+            await asyncio.sleep(0)
+            turns.give()
+
+        await asyncio.gather(*(work(client) for client in "aaaabbc"))
+        return order
+
+    assert "".join(asyncio.run(scenario())) == "aabcaba"
+
+
+def test_whoever_leaves_the_line_is_skipped() -> None:
+    async def scenario() -> None:
+        turns = Turns(1, longest=10)
+        await turns.take("a")
+        waiting = [asyncio.ensure_future(turns.take(client)) for client in "ab"]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        turns.give()
+        await waiting[1]
+        turns.give()
+        await asyncio.wait_for(turns.take("c"), 1)
+
+    asyncio.run(scenario())
+
+
+def test_a_turn_given_to_one_who_just_left_is_passed_on() -> None:
+    async def scenario() -> None:
+        turns = Turns(1, longest=10)
+        await turns.take("a")
+        waiting = asyncio.ensure_future(turns.take("b"))
+        await asyncio.sleep(0)
+        turns.give()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await asyncio.wait_for(turns.take("c"), 1)
+
+    asyncio.run(scenario())
+
+
+def test_one_answer_is_computed_at_a_time_and_all_are_right(engine: TorchEngine) -> None:
+    watched = Watched(engine)
+    requests = [Request(prompt=[65 + i], tokens=8, sampling=Sampling(seed=i)) for i in range(4)]
+
+    async def scenario() -> list[list[Piece]]:
+        queue = EngineQueue(watched)
+        return await asyncio.gather(*(consume(queue, request) for request in requests))
+
+    got = asyncio.run(scenario())
+    assert got == [list(watched.pieces(request, threading.Event())) for request in requests]
+    assert watched.most == 1
+
+
+def test_leaving_stops_the_computing(engine: TorchEngine) -> None:
+    watched = Watched(engine)
+
+    async def scenario() -> None:
+        queue = EngineQueue(watched)
+        async with aclosing(queue.stream(LONG)) as pieces:
+            async for _ in pieces:
+                break
+        await consume(queue, Request(prompt=[65], tokens=1))
+
+    asyncio.run(scenario())
+    assert watched.computed < 20
+
+
+def test_an_answer_that_takes_too_long_is_cut(engine: TorchEngine) -> None:
+    watched = Watched(engine)
+
+    async def scenario() -> list[Piece]:
+        return [piece async for piece in EngineQueue(watched).stream(LONG, seconds=0.05)]
+
+    pieces = asyncio.run(scenario())
+    assert pieces[-1].finish == "length"
+    assert 1 < len(pieces) < 100
+
+
+def test_too_many_are_turned_away(engine: TorchEngine) -> None:
+    async def scenario() -> None:
+        queue = EngineQueue(Watched(engine), longest=1)
+        tasks = [asyncio.ensure_future(consume(queue, LONG)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        assert queue.full
+        with pytest.raises(QueueFull):
+            await consume(queue, LONG)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        queue.close()
+
+    asyncio.run(scenario())
+
+
+def test_waiting_ends_after_a_time(engine: TorchEngine) -> None:
+    async def scenario() -> None:
+        queue = EngineQueue(Watched(engine))
+        first = asyncio.ensure_future(consume(queue, LONG))
+        await asyncio.sleep(0.01)
+        with pytest.raises(QueueFull):
+            await anext(queue.stream(LONG, seconds=0.02))
+        assert queue.turns.waiting == 0
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_a_failure_of_the_engine_reaches_the_caller_and_frees_the_turn(engine: TorchEngine) -> None:
+    too_long = Request(prompt=[65] * (engine.context + 1), tokens=1)
+
+    async def scenario() -> None:
+        queue = EngineQueue(engine)
+        with pytest.raises(ValueError, match="context"):
+            await consume(queue, too_long)
+        assert len(await consume(queue, Request(prompt=[65], tokens=3))) > 1
+
+    asyncio.run(scenario())

@@ -1,0 +1,120 @@
+"""`serve` as a process: its port, its signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ayllu.lab.error import UserError
+from ayllu.serve.server import listen, serve
+
+PROGRAM = """
+import sys, time, torch
+from pathlib import Path
+from ayllu.serve import engine
+from ayllu.serve.server import serve
+torch.set_num_threads(1)
+plain = engine.generate
+def slow(*args, **options):
+    for token in plain(*args, **options | {"stop": frozenset()}):
+        time.sleep(0.02)
+        yield token
+engine.generate = slow
+serve(Path(sys.argv[1]), port=0, drain_seconds=float(sys.argv[2]))
+"""
+
+
+@contextmanager
+def process(folder: Path, drain: float) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [sys.executable, "-c", PROGRAM, str(folder), str(drain)]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    ) as server:
+        assert server.stderr is not None
+        try:
+            line = server.stderr.readline()
+            found = re.search(r"http://\S+", line)
+            assert found, line
+            yield server, found[0]
+        finally:
+            server.kill()
+
+
+def stream(address: str, tokens: int, started: threading.Event) -> list[str]:
+    body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": tokens, "stream": True, "temperature": 2}
+    lines: list[str] = []
+    with httpx.stream("POST", f"{address}/v1/chat/completions", json=body, timeout=30) as reply:
+        for line in reply.iter_lines():
+            started.set()
+            lines += [line] if line else []
+    return lines
+
+
+def test_a_signal_lets_what_is_under_way_finish(folder: Path) -> None:
+    with process(folder, drain=20) as (server, address):
+        started, lines = threading.Event(), []
+        reader = threading.Thread(target=lambda: lines.extend(stream(address, 40, started)))
+        reader.start()
+        assert started.wait(20)
+        server.send_signal(signal.SIGTERM)
+        reader.join(20)
+        assert lines[-1] == "data: [DONE]"
+        assert json.loads(lines[-2].removeprefix("data: "))["choices"][0]["finish_reason"] == "length"
+        assert server.wait(10) == 0
+
+
+def test_the_wait_for_it_has_an_end(folder: Path) -> None:
+    with process(folder, drain=0.2) as (server, address):
+        started = threading.Event()
+
+        def read() -> None:
+            with pytest.raises(httpx.HTTPError):
+                stream(address, 230, started)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        assert started.wait(20)
+        server.send_signal(signal.SIGINT)
+        assert server.wait(5) == 0
+        reader.join(5)
+
+
+def test_a_port_in_use_is_said_before_the_model_is_looked_at(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(UserError) as caught:
+        serve(tmp_path / "missing", port=other.getsockname()[1])
+    assert re.fullmatch(r"port \d+ on 127\.0\.0\.1 is in use; .* --port", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "words"),
+    [
+        ("192.0.2.1", 0, "not an address of this machine"),
+        ("no such host", 0, "unknown"),
+        ("127.0.0.1", 70_000, "no port 70000"),
+        ("127.0.0.1", -1, "no port -1"),
+    ],
+)
+def test_a_place_that_cannot_be_had_is_one_sentence(host: str, port: int, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        listen(host, port)
+
+
+def test_a_model_that_cannot_be_served_frees_the_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    with pytest.raises(UserError, match="not a folder"):
+        serve(tmp_path / "missing", port=port)
+    with listen("127.0.0.1", port):
+        pass
