@@ -1,0 +1,270 @@
+"""The `ayllu` command."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+import sys
+import time
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cyclopts
+from cyclopts import App, Parameter
+
+import ayllu
+from ayllu.lab.error import UserError
+from ayllu.lab.progress import say
+
+app = App(
+    name="ayllu",
+    version=ayllu.__version__,
+    help="An open general-intelligence lab: from raw text to a model that is measured, released with proof and served.",
+    help_format="plaintext",
+    default_parameter=Parameter(negative=()),
+)
+run_app = App(name="run", help="Run a recipe: every stage that is not there yet, from where a killed run stopped.")
+app.command(run_app)
+
+
+def _home(home: Path | None) -> Path:
+    from ayllu.lab.store import default_home
+
+    return home.expanduser().absolute() if home else default_home()
+
+
+def _print(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _run(recipe: Callable[..., Any], arguments: dict[str, Any], home: Path | None, as_json: bool) -> None:
+    from ayllu.data.archive import default_cache
+    from ayllu.lab.channel import promote
+    from ayllu.lab.run import Place, resolve
+    from ayllu.lab.store import Store
+
+    began = time.monotonic()
+    handle = recipe(**arguments)
+    store = Store(_home(home))
+    made = resolve(handle, Place(store=store, cache=default_cache()))
+    result = made[handle]
+    channel = str(arguments.get("name", recipe.__name__))
+    promote(store, channel, result.folder)
+    scores: dict[str, float] = next(
+        (a.record["bits_per_byte"] for node, a in made.items() if node.stage.name == "evaluate"), {}
+    )
+    report = {
+        "recipe": recipe.__name__,
+        "release": str(result.folder / "release"),
+        "channel": channel,
+        "predicted": result.record["predicted"],
+        "measured": result.record["measured"],
+        "bits_per_byte": scores,
+        "final_loss": result.record["pretraining"]["final_loss"],
+        "stages": {node.stage.name: str(artifact.folder) for node, artifact in made.items()},
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    if as_json:
+        _print(report)
+        return
+    for name, expected in report["predicted"].items():
+        measured = report["measured"][name]
+        if expected is not None and measured is not None:
+            sys.stdout.write(f"{name.replace('_', ' ')}: predicted {expected:,.4g}, measured {measured:,.4g}\n")
+    sys.stdout.write(f"release: {report['release']}\nTalk to it: ayllu chat {channel}, or ayllu serve {channel}\n")
+
+
+def _add_recipe(name: str, recipe: Callable[..., Any]) -> None:
+    """Make a recipe a command: its parameters, and where to keep things."""
+
+    @functools.wraps(recipe)
+    def command(**given: Any) -> None:
+        home, as_json = given.pop("home", None), given.pop("json", False)
+        _run(recipe, given, home, as_json)
+
+    hints = typing.get_type_hints(recipe)
+    signature = inspect.signature(recipe)
+    more = {"home": (Path | None, None), "json": (bool, False)}
+    extra = [
+        inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=a) for n, (a, d) in more.items()
+    ]
+    own = [p.replace(annotation=hints[p.name]) for p in signature.parameters.values()]
+    command.__signature__ = signature.replace(parameters=[*own, *extra], return_annotation=None)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in [*own, *extra]}
+    command.__doc__ = (
+        (inspect.getdoc(recipe) or "")
+        + "\nhome\n    Folder for artifacts; $AYLLU_HOME or ~/.local/share/ayllu when not given."
+        + "\njson\n    Print one JSON object on stdout."
+    )
+    del command.__wrapped__
+    run_app.command(command, name=name)
+
+
+def _add_recipes() -> None:
+    from ayllu.recipes import RECIPES
+
+    for name, recipe in RECIPES.items():
+        _add_recipe(name, recipe)
+
+
+@app.command
+def why(recipe: str, /, *, home: Path | None = None, budget: float = 10.0, seed: int = 0, json: bool = False) -> None:
+    """Say for each stage of a recipe whether it would run, and what has changed.
+
+    Parameters
+    ----------
+    recipe
+        Name of the recipe.
+    home
+        Folder for artifacts.
+    budget
+        The recipe's budget in minutes.
+    seed
+        The recipe's seed.
+    json
+        Print one JSON object on stdout.
+    """
+    from ayllu.data.archive import default_cache
+    from ayllu.lab.run import Place, explain
+    from ayllu.lab.store import Store
+    from ayllu.recipes import RECIPES
+
+    if recipe not in RECIPES:
+        raise UserError(f"there is no recipe {recipe!r}; choose one of {', '.join(RECIPES)}")
+    handle = RECIPES[recipe](budget=budget, seed=seed)
+    rows = explain(handle, Place(store=Store(_home(home)), cache=default_cache()))
+    if json:
+        _print({"recipe": recipe, "stages": rows})
+        return
+    for row in rows:
+        sys.stdout.write(f"{row['stage']}: {row['state']}: {row['why']}\n")
+
+
+@app.command
+def chat(
+    model: str = "cria",
+    /,
+    *,
+    message: str | None = None,
+    system: str | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    seed: int | None = None,
+    home: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Talk to a model in the terminal.
+
+    Parameters
+    ----------
+    model
+        A release folder, or the name that a recipe gave it.
+    message
+        Say this, print the answer and leave.
+    system
+        What the model is told before the conversation.
+    temperature
+        0 always takes the likeliest word; higher is livelier. The model recommends a value when it is not given.
+    top_p
+        Words beyond this cumulative probability are never taken.
+    seed
+        The same seed gives the same answers.
+    home
+        Folder for artifacts.
+    json
+        With --message: print one JSON object on stdout.
+    """
+    from ayllu.lab.channel import find_model
+    from ayllu.model.generate import Sampling
+    from ayllu.serve.chat import chat_terminal
+
+    given = {"temperature": temperature, "top_p": top_p, "seed": seed}
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    try:
+        sampling = Sampling(**chosen) if chosen else None
+    except ValueError as error:
+        raise UserError(f"{error}; change the option") from error
+    folder = find_model(model, _home(home))
+    answer = chat_terminal(folder, message=message, system=system, sampling=sampling, json=json)
+    if json:
+        _print(answer)
+
+
+@app.command
+def serve(
+    model: str = "cria",
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    open_browser: bool = False,
+    home: Path | None = None,
+) -> None:
+    """Serve a model: a chat page, and an API that OpenAI's clients speak.
+
+    Parameters
+    ----------
+    model
+        A release folder, or the name that a recipe gave it.
+    host
+        Address to listen on; other machines can reach it when it is not a loopback address.
+    port
+        Port to listen on.
+    open_browser
+        Open the page.
+    home
+        Folder for artifacts.
+    """
+    from ayllu.lab.channel import find_model
+    from ayllu.serve.server import serve as serve_model
+
+    serve_model(find_model(model, _home(home)), host=host, port=port, open_browser=open_browser)
+
+
+def _mount() -> None:
+    from ayllu.evals.commands import app as eval_app
+    from ayllu.fleet.commands import app as fleet_app
+    from ayllu.fleet.run_commands import add_commands
+    from ayllu.release.commands import app as release_app
+
+    add_commands(fleet_app)
+    for part in (eval_app, release_app, fleet_app):
+        app.command(part)
+    _add_recipes()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exits 0, 2 for a problem that the user can solve, 130 when interrupted."""
+    # Threads that wait in a loop for each other are eight times slower as soon as another program wants a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _mount()
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except cyclopts.CycloptsError as error:
+        say(f"ayllu: {_sentence(error)}")
+        sys.exit(2)
+    except UserError as error:
+        say(f"ayllu: {error}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        say("\nayllu: interrupted; start it again to go on")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _sentence(error: cyclopts.CycloptsError) -> str:
+    """A command-line mistake in one line, with where to look."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return f"{text}; see `ayllu --help`"
+
+
+if __name__ == "__main__":
+    main()

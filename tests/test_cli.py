@@ -1,0 +1,153 @@
+"""Bad input at the command line: one sentence, exit code 2, no traceback, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def ayllu(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ayllu.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"AYLLU_HOME": str(home)} | environment,
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
+    assert done.returncode == 2, (done.returncode, done.stderr)
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ayllu: ")
+    for words in said:
+        assert words in last, last
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("frobnicate",), ("frobnicate",)),
+        (("run", "nope"), ("nope", "cria")),
+        (("run", "cria", "--bugdet", "3"), ("--bugdet", "--budget")),
+        (("run", "cria", "--budget", "0"), ("budget", "above 0")),
+        (("run", "cria", "--budget", "-1"), ("budget", "above 0")),
+        (("run", "cria", "--budget", "nan"), ("budget",)),
+        (("run", "cria", "--budget", "soon"), ("budget", "soon")),
+        (("run", "cria", "--vocabulary", "100"), ("vocabulary", "512")),
+        (("run", "cria", "--sources", "no-such-source"), ("no-such-source", "everyday-english")),
+        (("run", "cria", "--sources", "folder:/no/such/folder"), ("/no/such/folder",)),
+        (("why", "nope"), ("nope", "cria")),
+        (("chat", "nothing-here"), ("nothing-here", "ayllu run cria")),
+        (("chat", "/no/such/model"), ("/no/such/model",)),
+        (("chat", "x", "--temperature", "-1"), ("temperature",)),
+        (("serve", "nothing-here"), ("nothing-here",)),
+        (("release", "verify", "/no/such/release"), ("/no/such/release",)),
+    ],
+)
+def test_one_sentence(arguments: tuple[str, ...], said: tuple[str, ...], tmp_path: Path) -> None:
+    refused(ayllu(*arguments, home=tmp_path / "home"), *said)
+    assert not list((tmp_path / "home").glob("artifacts/*"))
+
+
+def test_an_empty_corpus(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("x")
+    done = ayllu("run", "cria", "--sources", f"folder:{tmp_path / 'texts'}", home=tmp_path / "home")
+    refused(done)
+    assert not list((tmp_path / "home").glob("artifacts/*"))
+
+
+def test_text_that_is_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_bytes(bytes(range(128, 256)) * 100)
+    done = ayllu("run", "cria", "--sources", f"folder:{tmp_path / 'texts'}", home=tmp_path / "home")
+    refused(done, "a.txt")
+
+
+def test_a_home_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused(ayllu("run", "cria", home=tmp_path / "file"), "--home")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system with room for 200 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small disk is not allowed here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk(small_disk: Path, english_texts: Path) -> None:
+    sources = ("--sources", f"folder:{english_texts}", "--budget", "0.05")
+    done = ayllu("run", "cria", *sources, home=small_disk)
+    refused(done, "No space left on device")
+    for artifact in small_disk.glob("artifacts/*"):
+        files = json.loads((artifact / "manifest.json").read_text())["files"]
+        assert all((artifact / name).stat().st_size == facts["bytes"] for name, facts in files.items())
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    import torch
+
+    from ayllu.model.config import ModelConfig
+    from ayllu.model.files import hf
+    from ayllu.model.transformer import Transformer
+    from ayllu.text.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.learn(["hello world"] * 5, 512)
+    model = Transformer(
+        ModelConfig(vocabulary=tokenizer.size, layers=1, width=16, heads=2, kv_heads=1, feed_forward=16, tied=True)
+    )
+    model.initialise(0)
+    assert torch.isfinite(model.embedding.weight).all()
+    folder = tmp_path / "model"
+    folder.mkdir()
+    hf.save(folder, model)
+    tokenizer.save(folder)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused(ayllu("serve", str(folder), "--port", str(port), home=tmp_path / "home"), str(port))
+
+
+def test_help_is_quick_and_explains_itself(tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = ayllu("--help", home=tmp_path)
+    assert time.monotonic() - began < 5
+    assert done.returncode == 0
+    for word in ("run", "chat", "serve", "release"):
+        assert word in done.stdout
+    assert "--budget" in ayllu("run", "cria", "--help", home=tmp_path).stdout
+
+
+def test_why_as_json(tmp_path: Path) -> None:
+    done = ayllu("why", "cria", "--json", home=tmp_path)
+    stages = json.loads(done.stdout)["stages"]
+    assert [row["state"] for row in stages] == ["runs"] * len(stages)
+    assert stages[0]["stage"] == "corpus"
+
+
+def test_help_needs_no_heavy_library() -> None:
+    program = (
+        "import sys, ayllu.cli\n"
+        "ayllu.cli._mount()\n"
+        "print([m for m in ('torch', 'transformers', 'matplotlib', 'fastapi', 'pyarrow') if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
