@@ -49,7 +49,7 @@ def wait_for(record: records.Record, *states: str, seconds: float = 60) -> str:
 
 
 def run_again(slurm: SlurmCluster, record: records.Record) -> None:
-    """Wait for a requeued job to finish. By default it is held back for a while; an administrator lets it go at once."""
+    """Wait for a requeued job to finish. By default it is held back for a while; an administrator lets it go."""
     # slurmd tells a killed start from a new one by whole seconds, and refuses a job let go in the second of its kill.
     time.sleep(2)
     end = time.monotonic() + 60
