@@ -17,7 +17,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 import ayllu
-from ayllu.lab.error import UserError
+from ayllu.lab.error import Stopped, UserError
 from ayllu.lab.progress import say
 
 app = App(
@@ -248,6 +248,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except cyclopts.CycloptsError as error:
         say(f"ayllu: {_sentence(error)}")
         sys.exit(2)
+    except Stopped as stopped:
+        say(f"ayllu: {stopped}")
+        sys.exit(0)
     except UserError as error:
         say(f"ayllu: {error}")
         sys.exit(2)

@@ -30,7 +30,7 @@ from ayllu.lab.progress import bar
 from ayllu.model.config import ModelConfig
 
 PRODUCT_SIZE = 1024
-"""Side of the square matrix products, as `ayllu.train.budget.matrix_rate` takes them."""
+"""Side of the square matrix products, as `ayllu.train.machine.matrix_rate` takes them."""
 STREAM_BYTES = 256 * 2**20
 """Larger than any cache of a laptop."""
 DISK_BYTES = 128 * 2**20
@@ -210,13 +210,16 @@ def training_step(
 
     from ayllu.data.loader import Batch
     from ayllu.model.transformer import Transformer
-    from ayllu.train.loop import TrainConfig, loss_function, train_step
-    from ayllu.train.optimizer import Optimizer
+    from ayllu.train.loop import DTYPES, prepare
+    from ayllu.train.optimizer import Optimizer, OptimizerConfig
+    from ayllu.train.parallel import Spread
+    from ayllu.train.step import train_step
 
-    config = TrainConfig(steps=repeats + 1, batch=batch, warmup=1, precision=precision)
+    prepare()
     model = Transformer(model_config)
     model.initialise(0)
-    optimizer, loss = Optimizer(model, config.optimizer), loss_function(model, config)
+    spread = Spread(model, None, dtype=DTYPES[precision])
+    optimizer = Optimizer(spread.weights(), OptimizerConfig())
     ids = torch.randint(
         0, model_config.vocabulary, (batch, TRAINING_LENGTH + 1), generator=torch.Generator().manual_seed(0)
     )
@@ -224,7 +227,7 @@ def training_step(
     times = []
     for _ in range(repeats + 1):
         began = time.perf_counter()
-        train_step(loss, optimizer, given, 0.01)
+        train_step(spread, optimizer, given, 0.01)
         times.append(time.perf_counter() - began)
         if len(times) > 1 and sum(times) > limit:
             break
