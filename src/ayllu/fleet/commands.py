@@ -141,8 +141,10 @@ def plan(
     from ayllu.lab.error import UserError
 
     found = find_fleet(fleet)
-    if deadline is not None and deadline <= 0:
+    if deadline is not None and not deadline > 0:
         raise UserError(f"--deadline is {deadline:g} days; it must be above 0")
+    if top < 1:
+        raise UserError(f"--top is {top}; it must be at least 1")
     main = found.pool()
     job, *others = (
         _job(name, main, tokens=tokens, sequence=sequence, batch=batch, precision=precision)
@@ -219,7 +221,9 @@ def _job(
     from ayllu.lab.error import UserError
 
     model = planner.find_model(recipe)
-    length = sequence or min(8192, model.context)
+    length = min(8192, model.context) if sequence is None else sequence
+    if length < 1:
+        raise UserError(f"--sequence is {length}; it must be at least 1")
     if batch is not None and batch < length:
         raise UserError(f"--batch is {batch} tokens, less than one sequence of {length}")
     chosen = precision or pool.accelerator.training_precision
@@ -227,7 +231,7 @@ def _job(
         name=recipe,
         model=model,
         sequence=length,
-        global_batch=batch // length if batch else planner.default_batch(model, length),
+        global_batch=batch // length if batch is not None else planner.default_batch(model, length),
         tokens=tokens if tokens is not None else 20.0 * model.parameters,
         precision=chosen,  # type: ignore[arg-type]
     )

@@ -154,7 +154,12 @@ def advise(
     from ayllu.fleet.simulate.failures import Hazard, pooled_rate
     from ayllu.fleet.simulate.run import Run
     from ayllu.fleet.simulate.scenarios import read_run
+    from ayllu.lab.error import UserError
 
+    if not 1 <= seeds <= 1000:
+        raise UserError(f"seeds is {seeds}; it must lie between 1 and 1,000")
+    if picture is not None and picture.suffix not in (".png", ".svg"):
+        raise UserError(f"{picture}: the name must end in .png or .svg")
     if run is None:
         rate = pooled_rate(without="").per_1000_node_days
         described = Run(accelerators=accelerators, days=days, hazard=Hazard(per_1000_node_days=rate))
