@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -37,7 +37,7 @@ DISK_BYTES = 128 * 2**20
 BF16_PAYS = 1.2
 """bf16 is used where its products are faster by this, as in `ayllu.train.budget`."""
 TRAINING_LENGTH = 256
-TRAINING_SHAPES = ((4, 256, 4, 2, 704), (6, 384, 6, 2, 1024))
+TRAINING_SHAPES = ((3, 128, 2, 1, 384), (4, 256, 4, 2, 704), (6, 384, 6, 2, 1024))
 """Layers, width, heads, key/value heads and feed-forward of the models whose training steps are timed."""
 TRAINING_BATCHES = (4, 16)
 
@@ -60,24 +60,31 @@ class Calibration:
     loopback_gb_s: float
     training_precision: Precision = "float32"
     """What `ayllu.train` computes products in here: bf16 where the processor is clearly faster at it."""
+    compiled: bool = False
+    """Whether the training steps were compiled, as `ayllu run` does from a budget of 1.5 minutes on."""
     training: tuple[tuple[int, float], ...] = ()
     """Width of the model, and measured over predicted seconds of a training step without the optimizer's."""
     optimizer_s_per_parameter: float = 0.0
     power_w: float | None = None
 
 
-def calibrate(*, training: bool = True, power_w: float | None = None) -> Calibration:
+def calibrate(*, training: bool = True, compiled: bool = False, power_w: float | None = None) -> Calibration:
     """Measure this machine and save the result; `power_w` is what the machine draws at work, where you know it.
 
-    About ten seconds with the training steps, four without. Raises UserError when the cache folder cannot be written.
+    About fifteen seconds with the training steps, four without, minutes when they are `compiled`. Raises UserError when
+    the cache folder cannot be written, or nothing can be compiled here.
     """
+    from ayllu.train.loop import compiler_available
+
+    if compiled and not compiler_available():
+        raise UserError("calibrate: no C++ compiler was found; install one, or leave out --compiled")
     folder = cache_folder() / "fleet"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with bar("calibrate", total=6 if training else 5, unit="measurements") as progress:
             found = _measure(folder, progress.advance, power_w)
             if training:
-                found = _with_training(found)
+                found = _with_training(replace(found, compiled=compiled))
                 progress.advance(note="training steps")
         path = folder / f"{THIS_MACHINE}.json"
         temporary = path.with_suffix(".tmp")
@@ -182,7 +189,9 @@ def _with_training(found: Calibration) -> Calibration:
     factors, per_parameter = [], []
     for shape in TRAINING_SHAPES:
         model = _model(shape)
-        small, large = (training_step(model, batch, found.training_precision) for batch in TRAINING_BATCHES)
+        small, large = (
+            training_step(model, batch, found.training_precision, compiled=found.compiled) for batch in TRAINING_BATCHES
+        )
         growth = (large - small) / (TRAINING_BATCHES[1] - TRAINING_BATCHES[0])
         if growth < 0.5 * large / TRAINING_BATCHES[1]:  # Another program got in the way: take all of it for compute.
             growth = large / TRAINING_BATCHES[1]
@@ -190,19 +199,19 @@ def _with_training(found: Calibration) -> Calibration:
         per_parameter.append(fixed / model.parameters)
         predicted = predicted_seconds(model, found)
         factors.append((model.width, _short(growth / predicted)))
-    return Calibration(
-        **{
-            **asdict(found),
-            "training": tuple(factors),
-            "optimizer_s_per_parameter": _short(statistics.median(per_parameter)),
-        }
-    )
+    return replace(found, training=tuple(factors), optimizer_s_per_parameter=_short(statistics.median(per_parameter)))
 
 
 def training_step(
-    model_config: ModelConfig, batch: int, precision: str = "float32", *, repeats: int = 4, limit: float = 3.0
+    model_config: ModelConfig,
+    batch: int,
+    precision: str = "float32",
+    *,
+    compiled: bool = False,
+    repeats: int = 4,
+    limit: float = 3.0,
 ) -> float:
-    """Seconds of one step of `ayllu.train` on random tokens, uncompiled: the median after one to warm up.
+    """Seconds of one step of `ayllu.train` on random tokens: the median after one to compile and warm up.
 
     After `limit` seconds no further step is started.
     """
@@ -213,7 +222,7 @@ def training_step(
     from ayllu.train.loop import TrainConfig, loss_function, train_step
     from ayllu.train.optimizer import Optimizer
 
-    config = TrainConfig(steps=repeats + 1, batch=batch, warmup=1, precision=precision)
+    config = TrainConfig(steps=repeats + 1, batch=batch, warmup=1, precision=precision, compiled=compiled)
     model = Transformer(model_config)
     model.initialise(0)
     optimizer, loss = Optimizer(model, config.optimizer), loss_function(model, config)
@@ -226,7 +235,7 @@ def training_step(
         began = time.perf_counter()
         train_step(loss, optimizer, given, 0.01)
         times.append(time.perf_counter() - began)
-        if len(times) > 1 and sum(times) > limit:
+        if len(times) > 1 and sum(times[1:]) > limit:
             break
     return statistics.median(times[1:])
 

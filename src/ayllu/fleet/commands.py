@@ -62,13 +62,21 @@ def show(
 
 
 @app.command
-def calibrate(*, training: bool = True, power: float | None = None, json: Json = False) -> None:
+def calibrate(
+    *,
+    training: bool = True,
+    compiled: Annotated[bool, Parameter(negative="")] = False,
+    power: float | None = None,
+    json: Json = False,
+) -> None:
     """Measure this machine and add it to the catalogue as `this-machine`.
 
     Parameters
     ----------
     training
-        Also time training steps of two small models: predictions for this machine are then scaled by them.
+        Also time training steps of three small models: predictions for this machine are then scaled by them.
+    compiled
+        Compile those steps, as `ayllu run` does from a budget of 1.5 minutes on; takes some minutes.
     power
         Watts that the machine draws at work, where you know them, for energy and carbon.
     json
@@ -78,7 +86,7 @@ def calibrate(*, training: bool = True, power: float | None = None, json: Json =
 
     from ayllu.fleet.calibrate import calibrate as measure
 
-    found = asdict(measure(training=training, power_w=power))
+    found = asdict(measure(training=training, compiled=compiled, power_w=power))
     if json:
         _print_json(found)
     else:
@@ -108,8 +116,8 @@ def plan(
     Parameters
     ----------
     recipe
-        A model by name (llama-3.1-8b, ladder-256, …) or a folder with a config.json. Several, with commas between, get
-        a part of the fleet each, so that the last one ends soonest.
+        A model by name (llama-3.1-8b, ladder-4x256, …) or a folder with a config.json. Several, with commas between,
+        get a part of the fleet each, so that the last one ends soonest.
     fleet
         A fleet by name, or written as 64xh100 or 64xh100+128xa100-80gb.
     tokens

@@ -370,7 +370,7 @@ def fewest_within(job: Job, pool: Pool, days: float, *, prices: Prices | None = 
 
 
 def find_model(name: str) -> ModelConfig:
-    """A preset by name, a rung of the small models' ladder as `ladder-256`, or the configuration in a folder.
+    """A preset by name, a rung of the small models' ladder (`ladder-4x256`: layers, width), or a folder's configuration.
 
     Raises UserError when there is none of them.
     """
@@ -379,7 +379,7 @@ def find_model(name: str) -> ModelConfig:
     if name.startswith("ladder-"):
         from ayllu.train.budget import LADDER
 
-        rungs = {f"ladder-{rung[1]}": rung for rung in LADDER}
+        rungs = {f"ladder-{layers}x{width}": rung for rung in LADDER for layers, width in (rung[:2],)}
         if name not in rungs:
             raise UserError(f"no rung is called {name!r}; the rungs are {', '.join(rungs)}")
         layers, width, heads, kv_heads, feed_forward = rungs[name]
