@@ -370,7 +370,7 @@ def fewest_within(job: Job, pool: Pool, days: float, *, prices: Prices | None = 
 
 
 def find_model(name: str) -> ModelConfig:
-    """A preset by name, a rung of the small models' ladder (`ladder-4x256`: layers, width), or a folder's configuration.
+    """A preset by name, a rung of the small models' ladder (`ladder-4x256`), or the configuration in a folder.
 
     Raises UserError when there is none of them.
     """

@@ -188,9 +188,10 @@ def _queues(seeds: int) -> Result:
         rows=rows,
         notes=[
             "The median job starts at once and the mean is made by a few per cent that wait for hours: that shape is "
-            "reproduced. The means are not: Acme keeps most of its machines for pretraining, so that small jobs wait "
-            "for the rest, and our one pool does not. The mean of two weeks varies by a factor of several from seed to seed, as it does by month "
-            "in the traces.",
+            "reproduced. The means are not, and those of two weeks vary by a factor of several from seed to seed, as "
+            "they do by month in the traces.",
+            "Seren and Kalos keep most of their machines for pretraining, so that small jobs wait for the rest; our "
+            "one pool has room for them at once, and its means come out too low.",
             "Users who see a full virtual cluster submit less; ours do not. That is why the mean of Helios, whose "
             "virtual clusters are small and nearly full, comes out many times too high.",
         ],
