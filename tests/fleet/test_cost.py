@@ -138,6 +138,19 @@ def test_slow_networks_show_in_sharded_training() -> None:
     assert pods[1] > pods[0]
 
 
+def test_gradients_stay_on_the_link_where_their_ranks_do() -> None:
+    """Context-parallel ranks of one node sum gradients over its link; replicas of whole nodes over the network."""
+
+    def loss(**changes: Any) -> float:
+        return seconds(network=1e9, **changes) / seconds(network=50e9, **changes)
+
+    assert loss(cp=8, dp_shard=1) == pytest.approx(1)
+    assert loss(cp=4, dp_shard=2) == pytest.approx(1)
+    assert loss(cp=8, dp_shard=1, sharding=SHARDING["full"]) == pytest.approx(1)
+    assert loss(cp=8, dp_shard=2) > 1.05
+    assert loss(dp_shard=8, dp_replicate=4, sharding=SHARDING["full"]) > 1.05
+
+
 def test_states_take_18_bytes_or_their_share() -> None:
     model = PRESETS["llama-3.1-8b"]
 
