@@ -89,7 +89,7 @@ def test_no_layout_is_faster_than_its_flops(**layout: Any) -> None:
     parts = step_time(case, shipped())
     named = [float(np.broadcast_to(getattr(parts, name), (1,))[0]) for name in parts.__dataclass_fields__]
     assert all(np.isfinite(named))
-    assert min(named) >= -1e-12
+    assert min(named) >= -1e-12 * max(named)
     assert sum(named) == pytest.approx(float(parts.total[0]))
     least = case.needed_flops[0] / (case.devices[0] * find_accelerator(part).peak(precision) * 1e12)
     assert parts.total[0] > least
