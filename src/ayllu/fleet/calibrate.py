@@ -71,7 +71,7 @@ class Calibration:
 def calibrate(*, training: bool = True, compiled: bool = False, power_w: float | None = None) -> Calibration:
     """Measure this machine and save the result; `power_w` is what the machine draws at work, where you know it.
 
-    About fifteen seconds with the training steps, four without, minutes when they are `compiled`. Raises UserError when
+    About twenty seconds with the training steps, four without, minutes when they are `compiled`. Raises UserError when
     the cache folder cannot be written, or nothing can be compiled here.
     """
     from ayllu.train.loop import compiler_available
@@ -128,18 +128,18 @@ def _measure(folder: Path, advance: Callable[..., None], power_w: float | None) 
 
 
 def product_rate(dtype: object, *, size: int = PRODUCT_SIZE, seconds: float = 0.6) -> float:
-    """FLOP/s of square matrix products of `size` in torch's `dtype`: the median of what fits into `seconds`."""
+    """FLOP/s of square matrix products of `size` in torch's `dtype`: the best of what fits into `seconds`."""
     import torch
 
     a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)  # type: ignore[call-overload]
-    return 2 * size**3 / _median_seconds(lambda: a @ b, seconds)
+    return 2 * size**3 / _least_seconds(lambda: a @ b, seconds)
 
 
 def memory_bandwidth(*, seconds: float = 0.5) -> float:
     """Bytes/s read and written by a scaled copy of an array that no cache holds (STREAM's scale kernel)."""
     source = np.ones(STREAM_BYTES // 8)
     target = np.empty_like(source)
-    return 2 * STREAM_BYTES / _median_seconds(lambda: np.multiply(source, 2.0, out=target), seconds)
+    return 2 * STREAM_BYTES / _least_seconds(lambda: np.multiply(source, 2.0, out=target), seconds)
 
 
 def disk_bandwidth(folder: Path) -> tuple[float, float]:
@@ -208,10 +208,11 @@ def training_step(
     precision: str = "float32",
     *,
     compiled: bool = False,
-    repeats: int = 4,
-    limit: float = 3.0,
+    repeats: int = 8,
+    limit: float = 4.0,
 ) -> float:
-    """Seconds of one step of `ayllu.train` on random tokens: the median after one to compile and warm up.
+    """Seconds of one step of `ayllu.train` on random tokens: the fastest after one to compile and warm up, for
+    another program can only slow a step.
 
     After `limit` seconds no further step is started.
     """
@@ -237,7 +238,7 @@ def training_step(
         times.append(time.perf_counter() - began)
         if len(times) > 1 and sum(times[1:]) > limit:
             break
-    return statistics.median(times[1:])
+    return min(times[1:])
 
 
 def predicted_seconds(model: ModelConfig, found: Calibration) -> float:
@@ -286,14 +287,14 @@ def _model(shape: tuple[int, int, int, int, int]) -> ModelConfig:
     )
 
 
-def _median_seconds(work: Callable[[], object], seconds: float) -> float:
+def _least_seconds(work: Callable[[], object], seconds: float) -> float:
     work()
     times: list[float] = []
     while sum(times) < seconds or len(times) < 3:
         began = time.perf_counter()
         work()
         times.append(time.perf_counter() - began)
-    return statistics.median(times)
+    return min(times)
 
 
 def _short(value: float) -> float:
