@@ -7,6 +7,7 @@ The figures go to `$AYLLU_CACHE` (or `~/.cache/ayllu`) as `fleet/this-machine.js
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import socket
@@ -76,6 +77,8 @@ def calibrate(*, training: bool = True, compiled: bool = False, power_w: float |
     """
     from ayllu.train.loop import compiler_available
 
+    if power_w is not None and not 0 < power_w < math.inf:
+        raise UserError(f"calibrate: the power is {power_w:g} W; it must be above 0")
     if compiled and not compiler_available():
         raise UserError("calibrate: no C++ compiler was found; install one, or leave out --compiled")
     folder = cache_folder() / "fleet"
