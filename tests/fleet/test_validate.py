@@ -209,6 +209,9 @@ def test_held_out_errors_meet_the_targets(report: Any) -> None:
     assert report.p90_abs_error_pct <= 20
     assert report.plan_regret_pct <= 3
     assert report.median_abs_error_pct < report.baseline["median_abs_error_pct"] / 2
+    memory = report.memory
+    assert memory["ran_but_refused"] <= 0.02 * memory["ran"]
+    assert memory["median_abs_error_pct"] <= 12
 
 
 def test_the_report_has_what_others_read(report: Any) -> None:
