@@ -230,9 +230,10 @@ def _mount() -> None:
     from ayllu.evals.commands import app as eval_app
     from ayllu.fleet.commands import app as fleet_app
     from ayllu.fleet.run_commands import add_commands
+    from ayllu.recipes import RECIPES
     from ayllu.release.commands import app as release_app
 
-    add_commands(fleet_app)
+    add_commands(fleet_app, RECIPES)
     for part in (eval_app, release_app, fleet_app):
         app.command(part)
     _add_recipes()
