@@ -9,13 +9,15 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from ayllu.data.loader import Loader
+from ayllu.data.loader import Batch, Loader
 from ayllu.data.pack import Piece, Tokens, write_tokens
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
 from ayllu.train.layout import parse_layout
 from ayllu.train.loop import Execution, TrainConfig, train
 from ayllu.train.optimizer import OptimizerConfig
+
+STEPS, BATCH = 20, 8
 
 
 def tokens(folder: Path) -> Tokens:
@@ -36,27 +38,50 @@ def model(tied: bool) -> Transformer:
     return made
 
 
-def config(matrices: str, steps: int) -> TrainConfig:
-    optimizer = OptimizerConfig(matrices=matrices, muon_dtype="float32")  # type: ignore[arg-type]
+class Halt(Exception):
+    """The run is cut off here."""
+
+
+class Halting(Loader):
+    """Data that ends a run at a step, as a kill would."""
+
+    halt = STEPS
+
+    def batch(self, first: int, size: int) -> Batch:
+        if first // BATCH >= self.halt:
+            raise Halt
+        return super().batch(first, size)
+
+
+def config(matrices: str, *, often: bool) -> TrainConfig:
     return TrainConfig(
-        steps=steps, batch=8, warmup=5, precision="float32", optimizer=optimizer, checkpoint_seconds=1e9, clip=1.0
+        steps=STEPS,
+        batch=BATCH,
+        warmup=5,
+        precision="float32",
+        optimizer=OptimizerConfig(matrices=matrices, muon_dtype="float32"),  # type: ignore[arg-type]
+        checkpoint_seconds=0 if often else 1e9,
+        clip=1.0,
     )
 
 
 def main() -> None:
-    """Arguments: a folder of tokens, and for each run FOLDER:LAYOUT:tied|untied:OPTIMIZER:STEPS."""
+    """Arguments: a folder of tokens, and for each run FOLDER:LAYOUT:tied|untied:OPTIMIZER:HALT, the last a step."""
     torch.set_num_threads(1)
     data = tokens(Path(sys.argv[1]))
     for word in sys.argv[2:]:
-        folder, layout, kind, matrices, steps = word.split(":")
+        folder, layout, kind, matrices, halt = word.split(":")
         execution = Execution(
             layout=None if layout == "one" else parse_layout(layout), logs=Path(folder) / "logs", hang_seconds=120
         )
         made = model(kind == "tied")
-        source = Loader(data, seed=0)
-        result = train(
-            made, source, config(matrices, int(steps)), scratch=Path(folder), title=layout, execution=execution
-        )
+        source = Halting(data, seed=0)
+        source.halt = int(halt)
+        plan = config(matrices, often=source.halt < STEPS)
+        try:
+            result = train(made, source, plan, scratch=Path(folder), title=layout, execution=execution)
+        except Halt:
+            continue
         if not dist.is_initialized() or dist.get_rank() == 0:
             torch.save(result.model.state_dict(), Path(folder) / "model.pt")
             (Path(folder) / "losses.json").write_text(json.dumps(result.losses))
