@@ -42,16 +42,22 @@ def _print(value: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _run(recipe: Callable[..., Any], arguments: dict[str, Any], home: Path | None, as_json: bool) -> None:
+def _run(
+    recipe: Callable[..., Any], arguments: dict[str, Any], home: Path | None, as_json: bool, layout: str, nodes: int
+) -> None:
     from ayllu.data.archive import default_cache
     from ayllu.lab.channel import promote
     from ayllu.lab.run import Place, resolve
     from ayllu.lab.store import Store
 
     began = time.monotonic()
+    spread = _layout(layout, nodes)
     handle = recipe(**arguments)
     store = Store(_home(home))
-    made = resolve(handle, Place(store=store, cache=default_cache()))
+    rank = int(os.environ.get("RANK", "0"))
+    made = resolve(handle, Place(store=store, cache=default_cache(), layout=spread, rank=rank))
+    if rank > 0:
+        return
     result = made[handle]
     channel = str(arguments.get("name", recipe.__name__))
     promote(store, channel, result.folder)
@@ -79,17 +85,50 @@ def _run(recipe: Callable[..., Any], arguments: dict[str, Any], home: Path | Non
     sys.stdout.write(f"release: {report['release']}\nTalk to it: ayllu chat {channel}, or ayllu serve {channel}\n")
 
 
+def _layout(text: str, nodes: int) -> Any:
+    """The layout of this process's job; None for one process. Starts the job's processes where they are missing."""
+    if not text:
+        if nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UserError("many processes need to be told how to share the work; add --layout, such as dp_shard=8")
+        return None
+    from ayllu.train.layout import parse_layout
+
+    layout = parse_layout(text)
+    if "RANK" in os.environ or layout.devices == 1:
+        return layout
+    if layout.devices % nodes:
+        raise UserError(f"the layout's {layout.devices} devices cannot be shared by {nodes} nodes; change one of them")
+    if nodes > 1:
+        words = " ".join(word for word in sys.argv[1:] if not word.startswith("--nodes"))
+        torchrun = f"torchrun --nnodes {nodes} --nproc-per-node {layout.devices // nodes} --rdzv-backend c10d"
+        raise UserError(
+            f"one command starts one node's processes: on each of the {nodes} nodes run `{torchrun} "
+            f"--rdzv-endpoint FIRST-NODE:29500 -m ayllu.cli {words}`, or let `ayllu fleet launch` do it"
+        )
+    # torchrun takes this process's place, brings its processes together and starts those again that die.
+    started = [
+        "--standalone",
+        f"--nproc-per-node={layout.devices}",
+        "--max-restarts=3",
+        "-m",
+        "ayllu.cli",
+        *sys.argv[1:],
+    ]
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // layout.devices, 1)))
+    return os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", *started, *sys.argv[1:]])
+
+
 def _add_recipe(name: str, recipe: Callable[..., Any]) -> None:
     """Make a recipe a command: its parameters, and where to keep things."""
 
     @functools.wraps(recipe)
     def command(**given: Any) -> None:
         home, as_json = given.pop("home", None), given.pop("json", False)
-        _run(recipe, given, home, as_json)
+        _run(recipe, given, home, as_json, given.pop("layout", ""), given.pop("nodes", 1))
 
     hints = typing.get_type_hints(recipe)
     signature = inspect.signature(recipe)
-    more = {"home": (Path | None, None), "json": (bool, False)}
+    more = {"layout": (str, ""), "nodes": (int, 1), "home": (Path | None, None), "json": (bool, False)}
     extra = [
         inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d, annotation=a) for n, (a, d) in more.items()
     ]
@@ -98,6 +137,8 @@ def _add_recipe(name: str, recipe: Callable[..., Any]) -> None:
     command.__annotations__ = {p.name: p.annotation for p in [*own, *extra]}
     command.__doc__ = (
         (inspect.getdoc(recipe) or "")
+        + "\nlayout\n    How training is spread over processes, such as dp_shard=4,tp=2; without it there is one."
+        + "\nnodes\n    Machines that share the work; more than one need torchrun, Slurm or another launcher."
         + "\nhome\n    Folder for artifacts; $AYLLU_HOME or ~/.local/share/ayllu when not given."
         + "\njson\n    Print one JSON object on stdout."
     )

@@ -17,8 +17,9 @@ FOUR = (
     "cp=2,tp=2",
     "pp=2,dp_shard=2",
     "pp=2,virtual=2,tp=2",
-    "dp_replicate=2,dp_shard=2,micro_batch=2",
+    "dp_replicate=2,dp_shard=2,micro_batch=2,recompute=full",
 )
+KINDS = (("tied", "muon"), ("untied", "adamw"))
 
 
 def run(processes: int, tokens: Path, *runs: str) -> None:
@@ -38,10 +39,7 @@ def losses(folder: Path) -> list[float]:
 @pytest.fixture(scope="module")
 def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("layouts")
-    runs = [
-        f"{folder}/{kind}-{matrices}:one:{kind}:{matrices}:20"
-        for kind, matrices in (("tied", "muon"), ("untied", "adamw"))
-    ]
+    runs = [f"{folder}/{kind}-{matrices}:one:{kind}:{matrices}:20" for kind, matrices in KINDS]
     run(1, folder / "tokens", *runs)
     return folder
 

@@ -170,6 +170,7 @@ def train(
     killed ends with the bits of one that was not. SIGTERM writes a checkpoint and leaves with Stopped.
     """
     execution = execution or Execution()
+    faulthandler.dump_traceback_later(execution.hang_seconds, exit=True, file=2)
     rank, _ = start_processes()
     prepare()
     spread = Spread(

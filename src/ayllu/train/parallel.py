@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import partial
@@ -51,7 +52,12 @@ def start_processes() -> tuple[int, int]:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         # gloo carries the checkpoints' small messages where nccl carries the training.
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        store, rank, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        if os.environ.get("GROUP_WORLD_SIZE") == "1":
+            # torchrun keeps its store when it starts processes again, and with it the addresses of the dead.
+            store = dist.PrefixStore(f"start-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     return dist.get_rank(), dist.get_world_size()
 
 
@@ -176,7 +182,9 @@ class Spread:
         layout = self.layout
         if self._mesh is None or layout.data_parallel * layout.cp == 1:
             return
-        mesh = self._mesh["dp_replicate", "fsdp"] if layout.dp_replicate > 1 else self._mesh["fsdp"]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Slicing a flattened dim")  # what torch means to do instead is not there
+            mesh = self._mesh["dp_replicate", "fsdp"] if layout.dp_replicate > 1 else self._mesh["fsdp"]
         mixed = MixedPrecisionPolicy(
             param_dtype=self.dtype if self.dtype != torch.float32 else None, reduce_dtype=torch.float32
         )
