@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,17 @@ class Adopted:
 
         return read_origin(self.folder)
 
+    def facts(self) -> dict[str, Any]:
+        """What a user wants to know of it: origin, licence, size, digest of the artifact."""
+        from dataclasses import asdict
+
+        from ayllu.lab.store import read_manifest
+        from ayllu.model.files import hf
+
+        config = hf.load_config(self.folder)
+        digest = read_manifest(self.folder)["digest"]
+        return {**asdict(self.origin), "parameters": config.parameters, "context": config.context, "digest": digest}
+
     def load(self) -> tuple[Transformer, Tokenizer]:
         """The model in float32 and its tokenizer, which has the chat template."""
         from ayllu.model.files import hf
@@ -46,10 +58,12 @@ def adopt(source: str, *, name: str | None = None, licence: str | None = None, h
     """
     from ayllu.data.adopt import channel_name, find
     from ayllu.data.archive import default_cache
-    from ayllu.lab.channel import promote
+    from ayllu.lab.channel import check_name, promote
     from ayllu.lab.run import Place, resolve
     from ayllu.lab.store import Store, default_home
 
+    if name is not None:
+        check_name(name)
     found = find(source, default_cache(), licence=licence)
     channel = name or channel_name(found.name)
     store = Store(home or default_home())
@@ -76,6 +90,7 @@ def _adopted(found: Found) -> Handle:
         try:
             origin = found.read(ctx.folder)
         except ValueError as error:
+            shutil.rmtree(ctx.folder)
             raise UserError(f"{found.name} cannot be adopted: {error}") from error
         write_origin(ctx.folder, origin)
         ctx.note("title", origin.title)

@@ -252,6 +252,25 @@ class Tokenizer:
         _add_special(engine, list(self.special))
         return engine
 
+    def meta_file(self) -> bytes | None:
+        """Meta's `tokenizer.model`, where that says the same: Llama 3's way of cutting and all 256 special tokens."""
+        fields = json.loads(self.engine().to_str())
+        vocabulary = fields["model"]["vocab"]
+        inside = {token: i for token, i in vocabulary.items() if token not in self.special}
+        size = len(inside)
+        special = {name: size + i for i, name in enumerate(special_names(META_SPECIAL))}
+        if self.special != special or sorted(inside.values()) != list(range(size)):
+            return None
+        letters = {letter: byte for byte, letter in _byte_letters().items()}
+        ranks = {bytes(letters[letter] for letter in token): i for token, i in inside.items()}
+        same = _new_engine(_Merges(ranks).model())
+        _add_special(same, list(special))
+        ours = json.loads(same.to_str())
+        if any(ours[part] != fields[part] for part in ("model", "pre_tokenizer", "normalizer")):
+            return None
+        lines = (b"%s %d\n" % (base64.b64encode(token), rank) for token, rank in ranks.items())
+        return b"".join(lines)
+
     def save(self, folder: Path) -> None:
         """Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and chat_template.jinja."""
         _write(folder / "tokenizer.json", self.engine().to_str(pretty=True))
