@@ -23,6 +23,7 @@ from ayllu.lab.error import UserError
 if TYPE_CHECKING:
     import torch
 
+    from ayllu.model.transformer import Transformer
     from ayllu.text.tokenizer import Tokenizer
 
 ORIGIN = "origin.json"
@@ -224,14 +225,15 @@ class _GgufFacts:
 
 
 def _read_gguf(file: Path, folder: Path) -> _GgufFacts:
-    """Dequantize the model in `file` and write it in float32, with its tokenizer, into `folder`."""
+    """Write the model in `file` into `folder`, its tokenizer too: quantized matrices become float32."""
     from ayllu.model.files import gguf, hf
     from ayllu.model.files.vocabulary import write_vocabulary
 
     contents = gguf.read(file)
     write_vocabulary(folder, contents.vocabulary)
     stops = sorted(_usable_tokenizer(folder, contents.model.config.vocabulary).stops)
-    hf.save(folder, contents.model, bos=contents.vocabulary.bos, stops=stops)
+    dtype = _exact_type(contents.types, contents.model)
+    hf.save(folder, contents.model, dtype=dtype, bos=contents.vocabulary.bos, stops=stops)
     return _GgufFacts(title=contents.name, licence=contents.licence, types=contents.types)
 
 
@@ -300,6 +302,18 @@ def _torch_type(types: dict[str, int], where: Path) -> torch.dtype:
     if strange:
         raise ValueError(f"{where} holds weights of the type {strange[0]}; only F32, F16 and BF16 can be read")
     return known[next(iter(types))] if len(types) == 1 else torch.float32
+
+
+def _exact_type(types: dict[str, int], model: Transformer) -> torch.dtype:
+    """The type of the matrices of a GGUF file, where it holds the norms as well, which are always float32 there."""
+    import torch
+
+    kinds = types.keys() - {"F32"}
+    if len(kinds) != 1 or not kinds <= {"F16", "BF16"}:
+        return torch.float32
+    dtype = torch.float16 if kinds == {"F16"} else torch.bfloat16
+    exact = all(torch.equal(values, values.to(dtype).float()) for values in model.state_dict().values())
+    return dtype if exact else torch.float32
 
 
 def _stated_licence(place: Path) -> str | None:

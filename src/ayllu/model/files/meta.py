@@ -134,6 +134,7 @@ def types(folder: Path) -> dict[str, int]:
     files = sorted(folder.glob("consolidated.*.pth"))
     if not files:
         raise ValueError(f"{folder} holds no consolidated.*.pth; give the folder of Meta's download")
+    _params(folder / PARAMS)
     names = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
     return dict(Counter(names.get(values.dtype, str(values.dtype)) for values in _load(files[0]).values()))
 
