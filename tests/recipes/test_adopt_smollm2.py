@@ -15,6 +15,7 @@ from ayllu.model.files import gguf
 from ayllu.model.generate import generate
 from ayllu.model.transformer import Transformer
 from ayllu.recipes.adopt import Adopted, adopt
+from ayllu.release.conformance import problems
 from ayllu.release.export import export
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer
@@ -186,3 +187,8 @@ def test_the_exported_file_holds_the_dequantized_weights(loaded: tuple[Transform
     model, _ = loaded
     again = gguf.read(next((exported / "gguf").iterdir())).model.state_dict()
     assert all(torch.equal(values, again[name]) for name, values in model.state_dict().items())
+
+
+def test_every_reader_of_the_adopted_model_sees_the_same_conversation(smollm2: Adopted, exported: Path) -> None:
+    assert not list(problems(smollm2.folder))
+    assert not list(problems(exported / "hf"))

@@ -254,7 +254,7 @@ def _read_folder(
         folder,
         model,
         dtype=dtype,
-        bos=begin if isinstance(begin, int) else tokenizer.special.get(tokenizer.named.get("bos_token", "")),
+        bos=begin if isinstance(begin, int) else tokenizer.bos_token_id,
         stops=sorted(tokenizer.stops),
     )
     # How the source recommends to draw tokens, with every stop.

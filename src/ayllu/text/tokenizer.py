@@ -237,6 +237,11 @@ class Tokenizer:
         found = {name: _token_text(self._settings.get(name)) for name in ("bos_token", "eos_token", "pad_token")}
         return {name: token for name, token in found.items() if token is not None}
 
+    @property
+    def bos_token_id(self) -> int | None:
+        """What model files call BOS: `bos`, but where that name is given to the mark of a turn, as SmolLM2 does it."""
+        return self.special.get(self.named.get("bos_token", ""))
+
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Text of `ids`; bytes that are not UTF-8 become U+FFFD."""
         if skip_special:
