@@ -267,6 +267,82 @@ def serve(
     serve_model(find_model(model, _home(home)), host=host, port=port, open_browser=open_browser)
 
 
+@app.command
+def adopt(
+    source: str,
+    /,
+    *,
+    name: str | None = None,
+    licence: str | None = None,
+    home: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Make an open model of the Llama architecture yours: weights, tokenizer, chat template, licence and origin.
+
+    Parameters
+    ----------
+    source
+        smollm2, a GGUF file, a folder of Hugging Face's or Meta's kind, or OWNER/NAME[@REVISION] on the hub.
+    name
+        What to call the model in other commands; the source's own name when not given.
+    licence
+        The model's licence (SPDX identifier), where the source states none.
+    home
+        Folder for artifacts.
+    json
+        Print one JSON object on stdout.
+    """
+    from ayllu.recipes.adopt import adopt as adopt_model
+
+    began = time.monotonic()
+    model = adopt_model(source, name=name, licence=licence, home=_home(home))
+    report = {"name": model.name, "folder": str(model.folder), **model.facts(), "seconds": time.monotonic() - began}
+    if json:
+        _print(report)
+        return
+    sys.stdout.write(f"{report['title']}: {report['parameters']:,} parameters, licence {report['licence']}\n")
+    sys.stdout.write(f"Talk to it: ayllu chat {model.name}, or ayllu serve {model.name}\n")
+
+
+@app.command
+def export(
+    model: str,
+    /,
+    *,
+    to: typing.Literal["hf", "gguf", "meta"],
+    out: Path,
+    dtype: typing.Literal["F32", "F16", "BF16", "Q8_0"] | None = None,
+    home: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Write a model as the files of another program.
+
+    Parameters
+    ----------
+    model
+        The name of a model, or a folder of weights.
+    to
+        hf (a Hugging Face folder), gguf (llama.cpp) or meta (consolidated.00.pth and params.json).
+    out
+        Folder to write; it must be new or empty.
+    dtype
+        Type of the matrices; as they are stored when not given. Q8_0 only goes into GGUF.
+    home
+        Folder for artifacts.
+    json
+        Print one JSON object on stdout.
+    """
+    from ayllu.lab.channel import find_model
+    from ayllu.release.export import export as export_model
+
+    folder = find_model(model, _home(home))
+    files = export_model(folder, to, out.expanduser().absolute(), dtype=dtype)
+    if json:
+        _print({"model": model, "to": to, "out": str(out.expanduser().absolute()), "files": files})
+        return
+    sys.stdout.write(f"{out}: {', '.join(files)}\n")
+
+
 def _mount() -> None:
     from ayllu.evals.commands import app as eval_app
     from ayllu.fleet.commands import app as fleet_app

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ayllu.data.document import Document, Source
 from ayllu.data.local import read_files
@@ -58,8 +58,8 @@ def hub_source(name: str) -> Source:
 
 
 def _read(data_set: DataSet, source: str, notes: list[str]) -> Iterator[Document]:
-    commit, names, get = _open(data_set)
-    card = _card(get("README.md")) if "README.md" in names else {}
+    commit, names, get = open_repository(data_set.repository, data_set.revision, kind="dataset")
+    card = read_card(get("README.md")) if "README.md" in names else {}
     chosen = choose_files(names, card, data_set)
     notes.append(f"revision {commit}, {len(chosen)} file{'s' if len(chosen) > 1 else ''} of the train split")
     if licence := card.get("license"):
@@ -75,45 +75,52 @@ class _UnreachableError(UserError):
     """The hub did not answer; its cache may still help."""
 
 
-def _open(data_set: DataSet) -> tuple[str, list[str], Callable[[str], Path]]:
-    """The commit, the names of its files, and a function that brings one of them; from the cache when offline."""
+Kind = Literal["dataset", "model"]
+
+
+def open_repository(
+    repository: str, revision: str | None, *, kind: Kind
+) -> tuple[str, list[str], Callable[[str], Path]]:
+    """The commit, the names of its files, and a function that brings one of them; from the cache when offline.
+
+    Raises UserError where the repository, the revision or the hub cannot be had.
+    """
     from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 
-    repository, revision = data_set.repository, data_set.revision
+    what = f"{'data set' if kind == 'dataset' else kind} {repository}"
     if not constants.HF_HUB_OFFLINE:
         try:
-            with _explained(data_set):
-                info = HfApi().dataset_info(repository, revision=revision)
+            with _explained(what, revision):
+                info = HfApi().repo_info(repository, repo_type=kind, revision=revision)
         except _UnreachableError as error:
             progress.say(f"{error}; looking into the cache of this machine")
         else:
 
             def get(name: str) -> Path:
-                with _explained(data_set):
-                    return Path(hf_hub_download(repository, name, repo_type="dataset", revision=info.sha))
+                with _explained(what, revision):
+                    return Path(hf_hub_download(repository, name, repo_type=kind, revision=info.sha))
 
-            return str(info.sha), [file.rfilename for file in info.siblings or ()], get
+            return str(info.sha), [file.rfilename for file in getattr(info, "siblings", None) or ()], get
     try:
-        folder = Path(snapshot_download(repository, repo_type="dataset", revision=revision, local_files_only=True))
+        folder = Path(snapshot_download(repository, repo_type=kind, revision=revision, local_files_only=True))
     except OSError as error:
-        raise UserError(f"data set {repository} is not in the cache and the hub is out of reach: go online") from error
+        raise UserError(f"{what} is not in the cache and the hub is out of reach: go online") from error
     names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
     return folder.name, names, lambda name: folder / name
 
 
 @contextmanager
-def _explained(data_set: DataSet) -> Iterator[None]:
+def _explained(what: str, revision: str | None) -> Iterator[None]:
     """Say in one sentence what the hub's client means."""
     import httpx2
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
-    what = f"data set {data_set.repository}"
     try:
         yield
     except GatedRepoError as error:
         raise UserError(f"{what} is gated: accept its terms on its page, then log in with `hf auth login`") from error
     except RevisionNotFoundError as error:
-        raise UserError(f"{what} has no revision {data_set.revision}: name a branch, tag or commit of it") from error
+        raise UserError(f"{what} has no revision {revision}: name a branch, tag or commit of it") from error
     except RepositoryNotFoundError as error:
         raise UserError(f"there is no {what} that you may read: check its name or `hf auth login`") from error
     except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
@@ -165,8 +172,8 @@ def _matches(name: str, pattern: str) -> bool:
     return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name, pattern.replace("**/", ""))
 
 
-def _card(readme: Path) -> dict[str, Any]:
-    """The YAML at the head of a data set's README."""
+def read_card(readme: Path) -> dict[str, Any]:
+    """The YAML at the head of a README on the hub; empty where there is none that can be read."""
     import yaml
 
     head = re.match(r"---\s*\n(.*?)\n---", readme.read_text(encoding="utf-8", errors="replace"), re.DOTALL)

@@ -12,10 +12,15 @@ from ayllu.lab.error import UserError
 from ayllu.lab.store import Store, read_manifest, write_atomically
 
 
-def promote(store: Store, name: str, folder: Path) -> None:
-    """Let channel `name` point to the artifact in `folder`. Whoever calls it has seen the gates pass."""
+def check_name(name: str) -> None:
+    """Raise UserError when `name` cannot name a channel."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9@._-]*", name):
         raise UserError(f"{name!r} cannot name a channel; use small letters, digits and - . _ @")
+
+
+def promote(store: Store, name: str, folder: Path) -> None:
+    """Let channel `name` point to the artifact in `folder`. Whoever calls it has seen the gates pass."""
+    check_name(name)
     path = store.home / "channels" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     history: list[dict[str, Any]] = json.loads(path.read_text())["history"] if path.exists() else []
@@ -31,7 +36,10 @@ def follow(store: Store, name: str) -> Path:
     path = store.home / "channels" / f"{name}.json"
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.json"))) or "none yet"
-        raise UserError(f"there is no model {name!r} in {store.home} (known: {known}); make one with `ayllu run cria`")
+        raise UserError(
+            f"there is no model {name!r} in {store.home} (known: {known}); make one with `ayllu run cria` or "
+            "`ayllu adopt`"
+        )
     folder = Path(json.loads(path.read_text())["history"][-1]["folder"])
     if not folder.is_dir():
         raise UserError(f"channel {name!r} points to {folder}, which is gone; run its recipe again")

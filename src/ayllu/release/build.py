@@ -175,10 +175,10 @@ def _copy_weights(weights: Path, folder: Path) -> Weights:
     index = [hf.INDEX] if (weights / hf.INDEX).is_file() else []
     _copy([*files, *index, *TOKENIZER_FILES], weights, folder)
     try:
-        tokenizer = Tokenizer.load(folder / "tokenizer.json")
+        tokenizer = Tokenizer.load(folder)
         config, stored = hf.load_config(weights), weights_of(folder)
         hf.save_config(
-            folder, config, dtype=_torch_type(stored.dtype), bos=tokenizer.bos, stops=sorted(tokenizer.stops)
+            folder, config, dtype=_torch_type(stored.dtype), bos=tokenizer.bos_token_id, stops=sorted(tokenizer.stops)
         )
     except ValueError as error:
         raise UserError(f"the weights cannot be released: {error}") from None

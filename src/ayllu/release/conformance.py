@@ -27,7 +27,7 @@ CONVERSATIONS = (
 def problems(folder: Path) -> Iterator[tuple[str, str]]:
     """A file and what is wrong with it, for each deviation in the Hugging Face folder `folder`."""
     try:
-        tokenizer = Tokenizer.load(folder / "tokenizer.json")
+        tokenizer = _tokenizer(folder)
         settings = _read(folder / "tokenizer_config.json")
         generation = _read(folder / "generation_config.json")
         template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
@@ -39,12 +39,21 @@ def problems(folder: Path) -> Iterator[tuple[str, str]]:
         return
     if settings.get("chat_template", template) != template:
         yield "tokenizer_config.json", "holds another chat template than chat_template.jinja"
-    if generation.get("bos_token_id") != tokenizer.bos:
-        yield "generation_config.json", f"does not begin texts with {BOS} (id {tokenizer.bos})"
+    if generation.get("bos_token_id") != tokenizer.bos_token_id:
+        named = tokenizer.named.get("bos_token")
+        yield "generation_config.json", f"does not begin texts with {named} (id {tokenizer.bos_token_id})"
     stops = generation.get("eos_token_id")
     if not isinstance(stops, list) or sorted(map(str, stops)) != sorted(map(str, tokenizer.stops)):
         yield "generation_config.json", f"must stop at each of the ids {sorted(tokenizer.stops)}, but says {stops}"
     yield from (("chat_template.jinja", problem) for problem in _template_problems(template, tokenizer))
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer with Llama 3's own format, which the folder's template must give too; or one that was adopted."""
+    try:
+        return Tokenizer.load(folder / "tokenizer.json")
+    except ValueError:
+        return Tokenizer.load(folder)
 
 
 def _template_problems(template: str, tokenizer: Tokenizer) -> Iterator[str]:
@@ -58,7 +67,7 @@ def _template_problems(template: str, tokenizer: Tokenizer) -> Iterator[str]:
         messages = [Message(role=role, content=content) for role, content in turns]
         variables: dict[str, Any] = {
             "messages": [{"role": message.role, "content": message.content} for message in messages],
-            "bos_token": BOS,
+            **tokenizer.named,
             "add_generation_prompt": True,
         }
         try:
@@ -67,7 +76,7 @@ def _template_problems(template: str, tokenizer: Tokenizer) -> Iterator[str]:
             yield f"cannot be rendered ({error})"
             return
         ids = engine.encode(text, add_special_tokens=False).ids
-        if ids.count(tokenizer.bos) != 1 or ids[0] != tokenizer.bos:
+        if tokenizer.chat_template is None and (ids.count(tokenizer.bos) != 1 or ids[0] != tokenizer.bos):
             yield f"gives {ids.count(tokenizer.bos)} {BOS} instead of one at the start"
             return
         if ids != render(messages, tokenizer):

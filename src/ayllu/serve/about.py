@@ -33,17 +33,19 @@ class About:
 
 
 def describe(folder: Path, *, context: int, parameters: int, name: str | None = None) -> About:
-    """Read what `folder` says about its model; the name is the manifest's, or else the folder's own."""
-    manifest = _object(folder / "manifest.json")
+    """Read what `folder` says about its model; the name is the manifest's, the adopted model's,
+    or else the folder's own.
+    """
+    manifest, origin = _object(folder / "manifest.json"), _object(folder / "origin.json")
     card = folder / "README.md"
     bits = manifest.get("bits_per_byte")
     return About(
-        name=name or _text(manifest.get("name")) or folder.resolve().name,
+        name=name or _text(manifest.get("name")) or _text(origin.get("title")) or folder.resolve().name,
         created=_created(folder, manifest),
         context=context,
         parameters=parameters,
         version=_text(manifest.get("version")),
-        licence=_text(manifest.get("licence")),
+        licence=_text(manifest.get("licence")) or _text(origin.get("licence")),
         digest=_text(manifest.get("model_digest")),
         bits_per_byte=float(bits) if isinstance(bits, int | float) and not isinstance(bits, bool) else None,
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None,

@@ -16,7 +16,7 @@ from ayllu.model.generate import Sampling
 from ayllu.serve.about import describe
 from ayllu.serve.choose import EngineName, open_engine
 from ayllu.serve.engine import Engine, Finish, Request
-from ayllu.serve.history import ContextFull, fit
+from ayllu.serve.history import fit
 from ayllu.text.chat import Message
 
 HELP = """/reset forgets the conversation · /system TEXT tells the model how to behave (no TEXT: nothing) · /quit leaves
@@ -40,7 +40,8 @@ class Conversation:
     def ask(self, text: str) -> Generator[str]:
         """Yield the answer's text as it comes; it belongs to the conversation even when the caller stops listening.
 
-        ContextFull when `text` does not fit into the model's context; then nothing was said.
+        ValueError when `text` does not fit into the model's context (ContextFull) or its chat template refuses it; then
+        nothing was said.
         """
         head = [Message(role="system", content=self.system)] if self.system else []
         asked = [*self.messages, Message(role="user", content=text)]
@@ -122,7 +123,7 @@ def _answer(conversation: Conversation, message: str, out: TextIO | None) -> dic
             answer += text
             if out is not None:
                 _write(out, text)
-    except ContextFull as error:
+    except ValueError as error:
         raise UserError(str(error)) from error
     if out is not None:
         out.write("\n")
@@ -187,7 +188,7 @@ def _reply(conversation: Conversation, text: str, out: TextIO) -> None:
     try:
         for piece in answer:
             _write(out, piece)
-    except ContextFull as error:
+    except ValueError as error:
         say(str(error))
         return
     except KeyboardInterrupt:

@@ -166,6 +166,8 @@ class _Gateway:
             )
         except ContextFull as error:
             raise ApiError(400, str(error), param="messages", code="context_length_exceeded") from error
+        except ValueError as error:
+            raise ApiError(400, str(error), param="messages") from error
 
     def _ids(self, prompt: str | list[int]) -> list[int]:
         tokenizer, context = self.queue.engine.tokenizer, self.queue.engine.context

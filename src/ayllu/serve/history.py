@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,21 +39,23 @@ def fit(
 
     While a quarter of `context` (or `tokens`, if fewer) is not free, the oldest turn is left out: a message of the user
     with all that follows it up to the next one. System messages at the start and the last turn always stay. With
-    `trim` false nothing is left out. ContextFull when no room for a single token is left.
+    `trim` false nothing is left out. ContextFull when no room for a single token is left, and
+    ValueError when the model's chat template refuses the messages.
     """
     reserve = context // RESERVED_SHARE
     reserve = min(tokens, reserve) if tokens is not None else reserve
     head, turns = _turns(messages)
-    size = {id(m): len(render([m], tokenizer, reply=False)) - 1 for m in messages}
-    needed = len(render([], tokenizer)) + sum(size.values())
-    dropped = 0
-    while trim and len(turns) > 1 and needed + reserve > context:
-        oldest = turns.pop(0)
-        needed -= sum(size[id(m)] for m in oldest)
-        dropped += len(oldest)
-    if needed >= context:
-        raise ContextFull(needed, context)
-    return Fitted(prompt=render([*head, *(m for turn in turns for m in turn)], tokenizer), dropped=dropped)
+
+    def prompt(first: int) -> list[int]:
+        return render([*head, *(message for turn in turns[first:] for message in turn)], tokenizer)
+
+    # The whole conversation is rendered, since a template may write more than its turns one by one.
+    latest = max(len(turns) - 1, 0) if trim else 0
+    first = bisect.bisect_left(range(latest), True, key=lambda n: len(prompt(n)) + reserve <= context)
+    ids = prompt(first)
+    if len(ids) >= context:
+        raise ContextFull(len(ids), context)
+    return Fitted(prompt=ids, dropped=sum(len(turn) for turn in turns[:first]))
 
 
 def _turns(messages: Sequence[Message]) -> tuple[list[Message], list[list[Message]]]:

