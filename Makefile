@@ -1,4 +1,5 @@
 # make run    sets everything up, runs the recipe cria and serves a chat page (BUDGET=minutes, SERVE=0, PORT=8080)
+# make bench-train  compares training steps with those of other libraries
 # make test   sets everything up, runs the tests
 ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 PYTHON ?= python3
@@ -8,7 +9,7 @@ PORT ?= 8080
 BIN := $(ROOT)/.venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-all check install install-dev clean
+.PHONY: run test test-all check install install-dev bench-train clean
 
 run: install
 	$(BIN)/ayllu run cria --budget $(BUDGET)
@@ -41,6 +42,9 @@ $(ROOT)/.venv/installed: $(ROOT)/pyproject.toml | $(BIN)/python
 $(ROOT)/.venv/installed-dev: $(ROOT)/pyproject.toml | $(BIN)/python
 	$(PIP) --editable '$(ROOT)[dev]'
 	touch $@ $(ROOT)/.venv/installed
+
+bench-train: install
+	$(BIN)/python $(ROOT)/bench/train_step.py
 
 clean:
 	rm -rf $(ROOT)/.venv

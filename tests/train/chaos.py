@@ -20,7 +20,7 @@ from ayllu.train.layout import parse_layout
 from ayllu.train.loop import Execution, TrainConfig, train
 from ayllu.train.optimizer import OptimizerConfig
 
-STEPS = 150
+STEPS = 60
 
 
 class Slow(Loader):

@@ -1,0 +1,199 @@
+"""Training steps beside those of the peers: same shape, same tokens, same machine, in turns.
+
+`python bench/train_step.py` prints a table, with `--json` one object. Each contender is a process of its own; they take
+turns of some steps, so that a busy minute of the machine meets all of them. The speed of bf16 matrix products
+(2048-cubed) is measured before every turn of ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from environments import FOLDER, python_with
+
+from ayllu.model.config import ModelConfig
+from ayllu.train.flops import training_flops
+
+SHAPES: dict[str, dict[str, int]] = {
+    "small": {"L": 6, "D": 384, "H": 6, "K": 2, "F": 1024, "V": 8192, "T": 512, "B": 8},
+    "medium": {"L": 12, "D": 768, "H": 12, "K": 4, "F": 2048, "V": 32768, "T": 1024, "B": 4},
+}
+MEMORY = {"L": 6, "D": 384, "H": 6, "K": 2, "F": 1024, "V": 128_256, "T": 512, "B": 8}
+"""Llama 3's vocabulary: what matters is who holds all logits."""
+PEERS = {
+    "transformers": ("torch==2.13.0", "transformers==5.23.0"),
+    "litgpt": ("torch==2.13.0", "litgpt==0.5.13"),
+    "olmo-core": ("torch==2.13.0", "ai2-olmo-core==3.0.0"),
+}
+
+
+class Contender:
+    """A process that makes steps when asked."""
+
+    def __init__(self, name: str, shape: dict[str, int], *, stderr: Any) -> None:
+        peer = next((p for p in PEERS if name.startswith(p)), None)
+        python = python_with(peer, *PEERS[peer]) if peer else Path(sys.executable)
+        command = [str(python), str(Path(__file__).with_name("contender.py")), name, json.dumps(shape)]
+        environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(shape["threads"])}
+        self.name = name
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment
+        )
+        self.ready = self._answer()
+        self.seconds: list[float] = []
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(("{", "[")):
+                return json.loads(line)
+        raise RuntimeError(f"{self.name} ended with exit code {self._process.wait()}")
+
+    def steps(self, count: int, *, keep: bool = True) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{count}\n")
+        self._process.stdin.flush()
+        found = self._answer()
+        if keep:
+            self.seconds += found
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def product_rate() -> float:
+    """FLOP/s of bf16 products of 2048-cubed matrices, median of eight."""
+    a = torch.randn(2048, 2048).bfloat16()
+    times = []
+    for _ in range(8):
+        began = time.perf_counter()
+        a @ a
+        times.append(time.perf_counter() - began)
+    return 2 * 2048**3 / statistics.median(times)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def start(names: list[str], shape: dict[str, int], log: Any) -> list[Contender]:
+    found = []
+    for name in names:
+        try:
+            found.append(Contender(name, shape, stderr=log))
+            say(f"{name}: first step after {found[-1].ready['first_s']:.1f} s, loss {found[-1].ready['loss']:.3f}")
+        except (RuntimeError, subprocess.CalledProcessError) as error:
+            say(f"{name}: left out ({error}); see {log.name}")
+    return found
+
+
+def race(label: str, shape: dict[str, int], names: list[str], rounds: int, steps: int, log: Any) -> dict[str, Any]:
+    contenders, rates = start(names, shape, log), []
+    for contender in contenders:
+        contender.steps(2, keep=False)
+    for number in range(rounds):
+        for contender in contenders:
+            if contender.name == "ours":
+                rates.append(product_rate())
+            contender.steps(steps)
+        say(f"{label}: round {number + 1} of {rounds}")
+    for contender in contenders:
+        contender.end()
+    tokens = shape["B"] * shape["T"]
+    speed = {c.name: tokens / statistics.median(c.seconds) for c in contenders}
+    model = ModelConfig(
+        vocabulary=shape["V"],
+        layers=shape["L"],
+        width=shape["D"],
+        heads=shape["H"],
+        kv_heads=shape["K"],
+        feed_forward=shape["F"],
+    )
+    flops, peak = training_flops(model, shape["T"]), statistics.median(rates)
+    peers = {name: value for name, value in speed.items() if name != "ours"}
+    return {
+        "shape": label,
+        **{axis: shape[axis] for axis in "LDHKFVTB"},
+        "tokens_per_second": speed["ours"],
+        "peers": {
+            c.name: {
+                "tokens_per_second": speed[c.name],
+                "ratio": speed["ours"] / speed[c.name],
+                "loss": c.ready["loss"],
+                "first_step_s": c.ready["first_s"],
+            }
+            for c in contenders
+            if c.name != "ours"
+        },
+        "ratio_to_best_peer": speed["ours"] / max(peers.values()) if peers else None,
+        "flops_per_second": flops * speed["ours"],
+        "matmul_peak": peak,
+        "fraction_of_matmul_peak": flops * speed["ours"] / peak,
+        "first_step_s": contenders[0].ready["first_s"],
+    }
+
+
+def memory(names: list[str], log: Any, threads: int) -> dict[str, Any]:
+    """Peak memory of a process that makes one step with Llama 3's vocabulary, one process after the other."""
+    found = {}
+    for name in names:
+        for contender in start([name], MEMORY | {"threads": threads}, log):
+            found[name] = contender.ready["peak_gib"]
+            contender.end()
+    peers = [value for name, value in found.items() if name != "ours"]
+    return {**MEMORY, "peak_gib": found, "ratio_to_best_peer": found["ours"] / min(peers) if peers else None}
+
+
+def show(result: dict[str, Any]) -> None:
+    for shape in result["shapes"]:
+        print(f"\n{shape['shape']}: " + " ".join(f"{axis}{shape[axis]}" for axis in "LDHKFVTB"))
+        print(f"  {'ours':24}{shape['tokens_per_second']:10,.0f} tokens/s")
+        for name, peer in sorted(shape["peers"].items(), key=lambda item: item[1]["ratio"]):
+            print(f"  {name:24}{peer['tokens_per_second']:10,.0f} tokens/s   ours is {peer['ratio']:.2f} times as fast")
+        share = shape["fraction_of_matmul_peak"]
+        print(f"  {shape['flops_per_second'] / 1e9:,.0f} GFLOP/s, {100 * share:.0f} % of a matrix product's speed")
+    if result["memory"]:
+        print(f"\npeak memory of a step, V{MEMORY['V']}")
+        for name, value in result["memory"]["peak_gib"].items():
+            print(f"  {name:24}{value:10.2f} GiB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each contender")
+    parser.add_argument("--steps", type=int, default=3, help="steps in a turn")
+    parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES))
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--no-memory", action="store_true", help="leave out the memory of a large vocabulary")
+    parser.add_argument("--peers", nargs="*", default=["transformers", "litgpt", "olmo-core"], choices=list(PEERS))
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    kinds = ("eager", "compiled")
+    names = ["ours", *(f"{peer}-{kind}" for peer in given.peers for kind in kinds)]
+    FOLDER.mkdir(exist_ok=True)
+    with (FOLDER / "train_step.log").open("w") as log:
+        shapes = [
+            race(label, SHAPES[label] | {"threads": given.threads}, names, given.rounds, given.steps, log)
+            for label in given.shapes
+        ]
+        large = None if given.no_memory else memory(names, log, given.threads)
+    result = {"shapes": shapes, "memory": large, "threads": given.threads, "torch": torch.__version__}
+    if given.json:
+        print(json.dumps(result))
+    else:
+        show(result)
+
+
+if __name__ == "__main__":
+    main()
