@@ -8,7 +8,9 @@ Parameters live in float32; `forward` computes in the type that it is given: a m
 
 from __future__ import annotations
 
+import copy
 import math
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -54,6 +56,8 @@ class Cache:
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.length = 0
+        self.starts_B: Tensor | None = None
+        """Column of each row's first token where rows are padded on the left; None where all start at 0."""
 
     def extend(self, layer: int, key_BKTh: Tensor, value_BKTh: Tensor) -> tuple[Tensor, Tensor]:
         """Put the new tokens' keys and values behind the old ones and return all of them, (B, K, S, h) each."""
@@ -62,6 +66,23 @@ class Cache:
         self.values[layer, :, :, self.length : end] = value_BKTh
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
+    def take(self, rows_N: Tensor) -> Cache:
+        """A cache of these rows, in this order; a row may be taken several times."""
+        taken = copy.copy(self)
+        taken.keys, taken.values = self.keys[:, rows_N], self.values[:, rows_N]
+        taken.starts_B = None if self.starts_B is None else self.starts_B[rows_N]
+        return taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branches:
+    """Several continuations of one beginning in one row: the beginning is computed once and all of them see it."""
+
+    numbers_BT: Tensor
+    """0 in a document's trunk; in its branches, 1, 2, …"""
+    positions_BT: Tensor
+    """Place of each token in its own document and branch, from 0; a branch goes on where the trunk ends."""
+
 
 EXPLICIT_SCORES = 512
 """Longest row for which a CPU computes all scores at once when a mask is given: torch's CPU flash attention takes 1.6
@@ -69,12 +90,27 @@ times as long there, forward and backward (16 rows of 256, 4 heads of 64, bf16).
 
 
 def attend(q_BHTh: Tensor, k_BHSh: Tensor, v_BHSh: Tensor, mask: Tensor | None) -> Tensor:
-    """softmax(q k' / sqrt(h) + mask) v, causal when `mask` is None and T > 1."""
+    """softmax(q k' / sqrt(h) + mask) v, causal when `mask` is None and T > 1; keys may have fewer heads (K for H)."""
+    if q_BHTh.shape[2] == 1:
+        return _attend_one(q_BHTh, k_BHSh, v_BHSh, mask)
+    groups = q_BHTh.shape[1] // k_BHSh.shape[1]
+    if groups > 1:
+        k_BHSh, v_BHSh = k_BHSh.repeat_interleave(groups, 1), v_BHSh.repeat_interleave(groups, 1)
     if mask is not None and q_BHTh.device.type == "cpu" and k_BHSh.shape[2] <= EXPLICIT_SCORES:
         scores_BHTS = (q_BHTh @ k_BHSh.transpose(-1, -2)).float() * q_BHTh.shape[-1] ** -0.5 + mask
         return scores_BHTS.softmax(-1).type_as(q_BHTh) @ v_BHSh
     causal = mask is None and q_BHTh.shape[2] > 1
     return F.scaled_dot_product_attention(q_BHTh, k_BHSh, v_BHSh, attn_mask=mask, is_causal=causal)
+
+
+def _attend_one(q_BH1h: Tensor, k_BKSh: Tensor, v_BKSh: Tensor, mask: Tensor | None) -> Tensor:
+    """One new token: the query heads of a key head are rows of one product, so that nothing in the cache is copied."""
+    B, H, _, h = q_BH1h.shape
+    q_BKGh = q_BH1h.view(B, k_BKSh.shape[1], -1, h)
+    scores_BKGS = (q_BKGh @ k_BKSh.transpose(-1, -2)).float() * h**-0.5
+    if mask is not None:
+        scores_BKGS = scores_BKGS + mask
+    return (scores_BKGS.softmax(-1).type_as(q_BH1h) @ v_BKSh).view(B, H, 1, h)
 
 
 class Attention(nn.Module):
@@ -97,9 +133,6 @@ class Attention(nn.Module):
         v_BKTh = self.wv(x_BTD).view(B, T, self.kv_heads, self.head_width).transpose(1, 2)
         if cache is not None:
             k_BKTh, v_BKTh = cache.extend(layer, k_BKTh, v_BKTh)
-        groups = self.heads // self.kv_heads
-        if groups > 1:
-            k_BKTh, v_BKTh = k_BKTh.repeat_interleave(groups, 1), v_BKTh.repeat_interleave(groups, 1)
         y_BHTh = attend(q_BHTh, k_BKTh, v_BKTh, mask)
         return self.wo(y_BHTh.transpose(1, 2).reshape(B, T, self.heads * self.head_width))
 
@@ -152,24 +185,24 @@ class Transformer(nn.Module):
         ids_BT: Tensor,
         *,
         documents_BT: Tensor | None = None,
+        branches: Branches | None = None,
         cache: Cache | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
         """The normed residual stream (B, T, D) in `dtype`, ready for the output projection.
 
-        A token attends to the tokens before it; with `documents_BT` (any integers) only to those of equal number.
+        A token attends to the tokens before it; with `documents_BT` (any integers) only to those of equal number, and
+        with `branches` only to those of its document's trunk and of its own branch.
         With a `cache` the ids continue what the cache holds, and are added to it.
         """
         T = ids_BT.shape[1]
         past = cache.length if cache is not None else 0
         positions_T = torch.arange(past, past + T, device=ids_BT.device)
-        turn = rotation(self.config, positions_T)
+        turn = rotation(self.config, positions_T if branches is None else branches.positions_BT[:, None])
         x_BTD = self.embedding(ids_BT).to(dtype)
-        mask = (
-            attention_mask(positions_T, documents_BT, past, dtype)
-            if documents_BT is not None or (past and T > 1)
-            else None
-        )
+        starts_B = cache.starts_B if cache is not None else None
+        masked = any(x is not None for x in (documents_BT, branches, starts_B)) or (past and T > 1)
+        mask = attention_mask(positions_T, documents_BT, past, dtype, branches, starts_B) if masked else None
         for layer, block in enumerate(self.blocks):
             x_BTD = block(x_BTD, turn, mask, cache, layer)
         if cache is not None:
@@ -214,13 +247,27 @@ class Transformer(nn.Module):
                 draw(module.w2.weight, into_stream * module.w2.weight.shape[1] ** -0.5)
 
 
-def attention_mask(positions_T: Tensor, documents_BT: Tensor | None, past: int, dtype: torch.dtype) -> Tensor:
+def attention_mask(
+    positions_T: Tensor,
+    documents_BT: Tensor | None,
+    past: int,
+    dtype: torch.dtype,
+    branches: Branches | None = None,
+    starts_B: Tensor | None = None,
+) -> Tensor:
     """What each query may see, as numbers added to the scores: 0 or minus infinity; (B or 1, 1, T, S), S = past + T.
 
-    Documents cannot be told apart in what a cache holds, so `documents_BT` needs `past` 0.
+    Documents and branches cannot be told apart in what a cache holds, so they need `past` 0. A query in the padding
+    before `starts_B` sees itself alone: a row of minus infinities has no softmax.
     """
     keys_S = torch.arange(past + positions_T.shape[0], device=positions_T.device)
     seen = (keys_S[None, :] <= positions_T[:, None])[None, None]
     if documents_BT is not None:
         seen = seen & (documents_BT[:, None, :, None] == documents_BT[:, None, None, :])
+    if branches is not None:
+        keys_B11S, queries_B1T1 = branches.numbers_BT[:, None, None, :], branches.numbers_BT[:, None, :, None]
+        seen = seen & ((keys_B11S == 0) | (keys_B11S == queries_B1T1))
+    if starts_B is not None:
+        real = keys_S >= starts_B[:, None, None, None]
+        seen = seen & (real | (keys_S[None, :] == positions_T[:, None]))
     return torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, float("-inf"))
