@@ -8,6 +8,7 @@ rotary positions becomes the tensor `rope_freqs.weight`; a tied output projectio
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -54,6 +55,8 @@ class Contents:
     vocabulary: Vocabulary
     name: str
     licence: str | None
+    types: dict[str, int]
+    """How many tensors there are of each type, such as Q4_1."""
 
 
 def write(
@@ -219,6 +222,7 @@ def read(path: Path, *, dtype: torch.dtype = torch.float32) -> Contents:
         vocabulary=vocabulary,
         name=str(_field(reader, path, "general.name", path.stem)),
         licence=_field(reader, path, "general.license", None),
+        types=dict(Counter(tensor.tensor_type.name for tensor in reader.tensors)),
     )
 
 

@@ -1,0 +1,85 @@
+"""Adopting open weights: one stage that makes a source into an artifact, and a channel that names it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ayllu.lab.error import UserError
+from ayllu.lab.stage import Context, Handle, stage
+
+if TYPE_CHECKING:
+    from ayllu.data.adopt import Found, Origin
+    from ayllu.model.transformer import Transformer
+    from ayllu.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopted:
+    """An adopted model: an artifact of the lab."""
+
+    name: str
+    """The channel that points to it."""
+    folder: Path
+
+    @property
+    def origin(self) -> Origin:
+        """Where it comes from."""
+        from ayllu.data.adopt import read_origin
+
+        return read_origin(self.folder)
+
+    def load(self) -> tuple[Transformer, Tokenizer]:
+        """The model in float32 and its tokenizer, which has the chat template."""
+        from ayllu.model.files import hf
+        from ayllu.text.tokenizer import Tokenizer
+
+        return hf.load(self.folder), Tokenizer.load(self.folder)
+
+
+def adopt(source: str, *, name: str | None = None, licence: str | None = None, home: Path | None = None) -> Adopted:
+    """Adopt the model that `source` names, unless it was before, and let the channel `name` point to it.
+
+    `licence` (SPDX identifier) is needed where the source states none; `home` is the lab's folder. Raises UserError in
+    one sentence when the source cannot be had or used; nothing half-written is left then.
+    """
+    from ayllu.data.adopt import channel_name, find
+    from ayllu.data.archive import default_cache
+    from ayllu.lab.channel import promote
+    from ayllu.lab.run import Place, resolve
+    from ayllu.lab.store import Store, default_home
+
+    found = find(source, default_cache(), licence=licence)
+    channel = name or channel_name(found.name)
+    store = Store(home or default_home())
+    handle = _adopted(found)
+    artifact = resolve(handle, Place(store=store, cache=default_cache()))[handle]
+    promote(store, channel, artifact.folder)
+    return Adopted(name=channel, folder=artifact.folder)
+
+
+def adopted(source: str, *, licence: str | None = None) -> Any:
+    """The same as a step of a recipe: the handle of a folder of weights and tokenizer."""
+    from ayllu.data.adopt import find
+    from ayllu.data.archive import default_cache
+
+    return _adopted(find(source, default_cache(), licence=licence))
+
+
+def _adopted(found: Found) -> Handle:
+    """The stage for one source. What identifies its content is the key; where it lies is not."""
+
+    def adopt(ctx: Context, *, source: dict[str, Any]) -> None:
+        from ayllu.data.adopt import write_origin
+
+        try:
+            origin = found.read(ctx.folder)
+        except ValueError as error:
+            raise UserError(f"{found.name} cannot be adopted: {error}") from error
+        write_origin(ctx.folder, origin)
+        ctx.note("title", origin.title)
+        ctx.note("licence", origin.licence)
+        ctx.note("types", origin.types)
+
+    return stage()(adopt)(source=found.identity)

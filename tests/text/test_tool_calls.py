@@ -1,0 +1,216 @@
+"""Tool calls: what is written is read again, however it is cut; what is malformed is reported and never repaired."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ayllu.text.tool_calls import (
+    CODE_INTERPRETER,
+    CallParser,
+    Event,
+    MalformedCall,
+    Tool,
+    ToolCall,
+    joined,
+    parse,
+    problem,
+    write_built_in,
+    write_call,
+    write_calls,
+    write_function,
+)
+
+WEATHER = ToolCall(name="get_weather", arguments={"city": "Paris"})
+TIME = ToolCall(name="get_time", arguments={})
+SONGS = ToolCall(name="trending.songs-2", arguments={"n": 10, "genre": 'it\'s "all" {of} [them] </function>\n🦙'})
+
+NAMES = st.from_regex(r"[A-Za-z_][\w.-]{0,12}", fullmatch=True).filter(str.isascii)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+CALLS = st.builds(
+    lambda name, arguments: ToolCall(name=name, arguments=arguments),
+    NAMES,
+    st.dictionaries(TEXTS, VALUES, max_size=3),
+)
+PIECES = st.sampled_from(
+    [
+        *("{", "}", "[", "]", '"', "'", "\\", ":", ",", ";", "<", ">", " ", "\n", "x", "it's", "null", "🦙"),
+        *("<|python_tag|>", "<|eom_id|>", "<|eot_id|>", "<|im_end|>", "<function=", "<function=f>", "</function>"),
+        *('{"name": "f", "parameters": {"a": 1}}', '{"name"', '"parameters"', '{"name": "f"}', "{'name': 'f',"),
+        *('f.call(query="x")', "print(1)", "<|py", "|>", "def f():\n    return {}", '{"name": 3, "parameters": {}}'),
+    ]
+)
+
+
+def streamed(text: str, cuts: list[int]) -> list[Event]:
+    parser = CallParser()
+    places = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
+    events = [event for a, b in itertools.pairwise(places) for event in parser.push(text[a:b])]
+    return joined([*events, *parser.close()])
+
+
+@pytest.mark.parametrize(
+    ("text", "events"),
+    [
+        ("", []),
+        ("Hello.", ["Hello."]),
+        (write_call(WEATHER), [WEATHER]),
+        (f" \n{write_call(WEATHER)}<|eot_id|>", [WEATHER]),
+        (f"{write_call(WEATHER)}; {write_call(TIME)}", [WEATHER, TIME]),
+        (f"{write_call(WEATHER)}\n{write_call(TIME)}<|im_end|>", [WEATHER, TIME]),
+        (f"[{write_call(WEATHER)}, {write_call(TIME)}]", [WEATHER, TIME]),
+        (f"<|python_tag|>{write_call(WEATHER)}<|eom_id|>", [WEATHER]),
+        (f"<|python_tag|>{write_call(WEATHER)}<|python_tag|>{write_call(TIME)}", [WEATHER, TIME]),
+        (f"I look.<|python_tag|>{write_call(SONGS)} Done.", ["I look.", SONGS, " Done."]),
+        (f"{write_call(WEATHER)} and that was it.", [WEATHER, " and that was it."]),
+        (f"{write_function(WEATHER)}<|eot_id|>", [WEATHER]),
+        (f"Well: {write_function(SONGS)}{write_function(TIME)}", ["Well: ", SONGS, TIME]),
+        ('<function=f>{"a": 1}', [ToolCall(name="f", arguments={"a": 1})]),
+        ('{"type": "function", "name": "f", "parameters": {"n": "10"}}', [ToolCall(name="f", arguments={"n": "10"})]),
+        ('{"name": "f", "arguments": {"n": 1}}', [ToolCall(name="f", arguments={"n": 1})]),
+        (
+            '<|python_tag|>brave_search.call(query="it\'s gold")<|eom_id|>',
+            [ToolCall(name="brave_search", arguments={"query": "it's gold"})],
+        ),
+        ("<|python_tag|>print(1)\n<|eom_id|>", [ToolCall(name=CODE_INTERPRETER, arguments={"code": "print(1)\n"})]),
+        ("<|python_tag|>[x for x in y]", [ToolCall(name=CODE_INTERPRETER, arguments={"code": "[x for x in y]"})]),
+        ('<|python_tag|>{"a": 1}', [ToolCall(name=CODE_INTERPRETER, arguments={"code": '{"a": 1}'})]),
+        # Words: JSON that is no call, calls that are quoted, ends that do not end.
+        ('{"name": "Bob", "age": 3}', ['{"name": "Bob", "age": 3}']),
+        ("{x + y} is a set", ["{x + y} is a set"]),
+        ("[1, 2] is a list", ["[1, 2] is a list"]),
+        (f"Write {write_call(WEATHER)}", [f"Write {write_call(WEATHER)}"]),
+        ("The mark <|eot_id|> ends a turn", ["The mark <|eot_id|> ends a turn"]),
+        ("<|python", ["<|python"]),
+    ],
+)
+def test_what_a_reply_says(text: str, events: list[Event]) -> None:
+    assert parse(text) == events
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{'name': 'f', 'parameters': {'a': 'it'}}", "no valid JSON"),
+        ('{"name": "f", "parameters": {"a": 1,}}', "no valid JSON"),
+        ('{"name": "f", "parameters": {"a": "cut', "before its JSON is complete"),
+        ('{"name": "f", "parameters": {"a": 1}<|eot_id|>', "before its JSON is complete"),
+        ('{"name": "f", "parameters": "a"}', "parameters are no JSON object"),
+        ('{"name": "f", "parameters": null}', "parameters are no JSON object"),
+        ('{"name": "", "parameters": {}}', "name of a function"),
+        ('{"name": ["f"], "parameters": {}}', "name of a function"),
+        ('{"name": "f g", "parameters": {}}', "name of a function"),
+        ('{"type": "function", "name": "f"}', "parameters are no JSON object"),
+        ('{"name": "f", "parameters": {"a": NaN}}', "NaN is no JSON"),
+        ('{"name": "f", "parameters": {"a": 1, "a": 2}}', "stands there twice"),
+        ('{"name": "f", "parameters": {"a": "\\ud83d"}}', "half a character"),
+        ('{"name": "f", "parameters": ' + '{"a": ' * 100_000 + "1" + "}" * 100_001, "nested too deeply"),
+        ('{"name": "f", "parameters": {"a": ' + "1" * 5000 + "}}", "no valid JSON"),
+        ("<function=f>hello</function>", "must be followed by a JSON object"),
+        ("<function=f", "must be followed by a JSON object"),
+        ('<function=f g>{"a": 1}</function>', "must be followed by a JSON object"),
+        ("<|python_tag|><|eom_id|>", "nothing follows"),
+        ('<|python_tag|>f.call(query="a "quoted" word")', "no Python texts"),
+    ],
+)
+def test_malformed_calls_are_reported_as_they_stand(text: str, reason: str) -> None:
+    (event,) = parse(text)
+    assert isinstance(event, MalformedCall)
+    assert reason in event.reason
+    assert event.text in text
+    assert "\n" not in event.reason
+
+
+def test_a_malformed_call_does_not_hide_the_next_one() -> None:
+    bad, good = parse("{'name': 'f', 'parameters': {}}; " + write_call(WEATHER))
+    assert isinstance(bad, MalformedCall)
+    assert good == WEATHER
+
+
+@given(st.lists(CALLS, min_size=1, max_size=3))
+def test_calls_written_are_read_again(calls: list[ToolCall]) -> None:
+    assert parse(write_calls(calls)) == calls
+    assert parse("".join(f"<|python_tag|>{write_call(call)}" for call in calls) + "<|eom_id|>") == calls
+    assert parse("".join(write_function(call) for call in calls)) == calls
+    assert parse("[" + ", ".join(write_call(call) for call in calls) + "]<|eot_id|>") == calls
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True).filter(lambda n: n.isidentifier()), TEXTS))
+def test_built_in_calls_written_are_read_again(arguments: dict[str, str]) -> None:
+    import keyword
+
+    if any(map(keyword.iskeyword, arguments)):
+        return
+    call = ToolCall(name="wolfram_alpha", arguments=arguments)
+    assert parse(f"<|python_tag|>{write_built_in(call)}<|eom_id|>") == [call]
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.lists(PIECES, max_size=8).map("".join), st.lists(st.integers(0, 400), max_size=8))
+def test_any_way_of_cutting_a_reply_gives_the_same_events(text: str, cuts: list[int]) -> None:
+    events = parse(text)
+    assert streamed(text, cuts) == events
+    assert streamed(text, list(range(len(text)))) == events
+    assert all(isinstance(event, str | ToolCall | MalformedCall) and event != "" for event in events)
+
+
+@given(st.lists(CALLS | TEXTS, max_size=4), st.lists(st.integers(0, 400), max_size=8))
+def test_calls_among_words_stay_what_they_are(parts: list[Any], cuts: list[int]) -> None:
+    text = "".join(p if isinstance(p, str) else f"<|python_tag|>{write_call(p)}" for p in parts)
+    events = streamed(text, cuts)
+    assert events == parse(text)
+    assert [e for e in events if isinstance(e, ToolCall)] == [p for p in parts if isinstance(p, ToolCall)]
+
+
+def test_a_call_is_given_with_its_last_brace() -> None:
+    parser = CallParser()
+    text = write_call(WEATHER)
+    assert parser.push(text[:-1]) == []
+    assert parser.push(text[-1]) == [WEATHER]
+    assert parser.push("; ") == []
+    assert CallParser().push("Hello, ") == ["Hello, "]
+
+
+def test_long_arguments_are_read_in_linear_time() -> None:
+    call = ToolCall(name="f", arguments={"text": "x" * 200_000})
+    parser = CallParser()
+    events = [event for character in write_call(call) for event in parser.push(character)]
+    assert events == [call]
+
+
+def test_calls_are_checked_against_the_definitions() -> None:
+    properties = {"city": {"type": "string"}, "days": {"type": "integer"}}
+    schema = {"type": "object", "properties": properties, "required": ["city"]}
+    tools = [Tool(name="get_weather", description="Weather", parameters=schema)]
+    assert problem(WEATHER, tools) is None
+    assert problem(TIME, tools) == "there is no tool get_time"
+    for arguments, said in (
+        ({}, "needs the parameter city"),
+        ({"city": "x", "town": "y"}, "has no parameter town"),
+        ({"city": 3}, "city must be string"),
+        ({"city": "x", "days": True}, "days must be integer"),
+        ({"city": "x", "days": 1.5}, "days must be integer"),
+    ):
+        found = problem(ToolCall(name="get_weather", arguments=arguments), tools)
+        assert found is not None
+        assert said in found
+    assert json.loads(json.dumps(tools[0].as_json()))["function"]["name"] == "get_weather"
+
+
+def test_what_no_form_can_carry_is_refused() -> None:
+    with pytest.raises(ValueError, match="letters, digits"):
+        ToolCall(name="a b", arguments={})
+    with pytest.raises(ValueError, match="one argument, `code`"):
+        write_built_in(ToolCall(name=CODE_INTERPRETER, arguments={"program": "x"}))
+    with pytest.raises(ValueError, match="texts as arguments"):
+        write_built_in(ToolCall(name="brave_search", arguments={"query": 3}))
