@@ -50,10 +50,17 @@ class Branched:
         return self.by_continuation(torch.ones_like(self.targets_N, dtype=torch.float32))
 
 
-def branch(documents: Sequence[tuple[Ids, Sequence[Ids]]], *, length: int, pad: int = 0) -> Branched:
+def branch(
+    documents: Sequence[tuple[Ids, Sequence[Ids]]],
+    *,
+    length: int,
+    pad: int = 0,
+    predict: Sequence[Sequence[Sequence[bool]]] | None = None,
+) -> Branched:
     """Pack documents, each a trunk and its continuations, into rows of `length` or of the longest document.
 
-    Raises ValueError where a trunk or a continuation is empty.
+    `predict` says for each id of each continuation whether it is scored; without it all are. Raises ValueError where a
+    trunk or a continuation is empty.
     """
     for trunk, continuations in documents:
         if not trunk or not all(continuations):
@@ -78,12 +85,14 @@ def branch(documents: Sequence[tuple[Ids, Sequence[Ids]]], *, length: int, pad: 
             positions[row, at:end] = torch.arange(len(trunk))
             trunk_end, at = row * length + end - 1, end
             for number, continuation in enumerate(continuations, start=1):
+                wanted = predict[document][number - 1] if predict is not None else [True] * len(continuation)
                 end = at + len(continuation) - 1
                 ids[row, at:end] = torch.tensor(continuation[:-1], dtype=torch.long)
                 numbers[row, at:end] = number
                 positions[row, at:end] = len(trunk) + torch.arange(end - at)
                 places = [trunk_end, *range(row * length + at, row * length + end)]
-                scored += [(first[document] + number - 1, p, t) for p, t in zip(places, continuation, strict=True)]
+                entries = zip(places, continuation, wanted, strict=True)
+                scored += [(first[document] + number - 1, place, target) for place, target, w in entries if w]
                 at = end
             owner[row, begin:at] = order
     # In the order of the continuations, whatever row they lie in.
