@@ -17,7 +17,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 import ayllu
-from ayllu.lab.error import UserError
+from ayllu.lab.error import Stopped, UserError
 from ayllu.lab.progress import say
 
 app = App(
@@ -230,9 +230,10 @@ def _mount() -> None:
     from ayllu.evals.commands import app as eval_app
     from ayllu.fleet.commands import app as fleet_app
     from ayllu.fleet.run_commands import add_commands
+    from ayllu.recipes import RECIPES
     from ayllu.release.commands import app as release_app
 
-    add_commands(fleet_app)
+    add_commands(fleet_app, RECIPES)
     for part in (eval_app, release_app, fleet_app):
         app.command(part)
     _add_recipes()
@@ -248,6 +249,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except cyclopts.CycloptsError as error:
         say(f"ayllu: {_sentence(error)}")
         sys.exit(2)
+    except Stopped as stopped:
+        say(f"ayllu: {stopped}")
+        sys.exit(0)
     except UserError as error:
         say(f"ayllu: {error}")
         sys.exit(2)

@@ -46,7 +46,7 @@ def test_a_run_on_this_machine_can_be_planned(quick: Path) -> None:
 
 def test_timed_steps_scale_the_prediction(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "TRAINING_SHAPES", ((2, 64, 2, 1, 128),))
-    monkeypatch.setattr(room, "training_step", lambda model, batch, precision: 0.5 + 0.25 * batch)
+    monkeypatch.setattr(room, "training_step", lambda model, batch, precision, compiled: 0.5 + 0.25 * batch)
     found = room.calibrate()
     ((width, factor),) = found.training
     assert width == 64

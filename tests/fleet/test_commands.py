@@ -87,6 +87,10 @@ def test_the_validation_is_printed(capsys: pytest.CaptureFixture[str], tmp_path:
         ("plan", "llama-3.1-8b", "--fleet", "8xh100", "--tokens", "-1"),
         ("plan", "llama-3.1-8b", "--fleet", "8xh100", "--deadline", "0"),
         ("plan", "llama-3.1-8b", "--fleet", "8xh100", "--batch", "100"),
+        ("plan", "llama-3.1-8b", "--fleet", "8xh100", "--tokens", "nan"),
+        ("plan", "llama-3.1-8b", "--fleet", "8xh100", "--sequence", "0"),
+        ("plan", "llama-3.1-8b", "--fleet", "8xh100", "--price-hour", "-2"),
+        ("plan", "llama-3.1-8b", "--fleet", "8xh100", "--top", "0"),
         ("validate", "--truth", "nowhere.csv"),
     ],
 )

@@ -17,6 +17,7 @@ import yaml as pyyaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ayllu.fleet import run_commands
 from ayllu.fleet.launch import records, schema, yaml
 from ayllu.fleet.launch.job import Job
 from ayllu.fleet.launch.kubernetes import manifest
@@ -245,3 +246,11 @@ def test_an_engine_that_is_not_installed_is_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="'kubectl' is not installed here"):
         fleet(["launch", "smol", "--on", "kubernetes", "--image", "x", "--folder", str(tmp_path)])
+
+
+def test_a_recipe_that_is_not_there_is_not_queued(
+    fleet: cyclopts.App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_commands, "KNOWN_RECIPES", {"cria"})
+    with pytest.raises(UserError, match="no recipe 'smol'; choose one of cria"):
+        fleet(["launch", "smol", "--on", "slurm", "--folder", str(tmp_path), "--dry-run"])

@@ -167,6 +167,7 @@ def test_models_are_found_by_name_or_folder(tmp_path: Path) -> None:
     assert find_model("Llama-3.1-8B") == PRESETS["llama-3.1-8b"]
     with pytest.raises(UserError, match=r"llama-3\.1-8b"):
         find_model("llama-9")
-    assert find_model("ladder-256").width == 256
-    with pytest.raises(UserError, match="ladder-128"):
+    assert find_model("ladder-4x256").width == 256
+    assert [find_model(f"ladder-{n}x128").layers for n in (2, 3)] == [2, 3]
+    with pytest.raises(UserError, match="ladder-2x128"):
         find_model("ladder-1")

@@ -92,8 +92,8 @@ def test_policy_loss_by_hand(kl: float) -> None:
     for (trunk, answer), a in zip(answers, advantage, strict=True):
         for value in log_softmax_of(model, trunk, answer):
             ratio = torch.exp(value - near[at])
-            bounded = min(max(float(ratio), 0.8), 1.3)
-            held = float(ratio) * a > bounded * a
+            bounded = min(max(ratio.item(), 0.8), 1.3)
+            held = ratio.item() * a > bounded * a
             clipped += held
             expected = expected - (torch.tensor(bounded) * a if held else ratio * a)
             if kl:

@@ -5,7 +5,9 @@ Shapes: B batch, T time.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,8 +31,17 @@ class Batch:
     ids_BT: Tensor
     targets_BT: Tensor
     """The next id, or IGNORED."""
-    documents_BT: Tensor
-    """Equal within a document, different between neighbours."""
+    documents_BT: Tensor | None
+    """Equal within a document, different between neighbours; None for rows that are one document each."""
+    positions_T: Tensor | None = None
+    """Where the ids stand in their rows, for a device that has part of each; None for whole rows."""
+    mask: Tensor | None = None
+    """What each id may see of the whole row (`ayllu.model.attention.attention_mask`), likewise."""
+
+    @property
+    def count(self) -> Tensor:
+        """How many ids are to be predicted."""
+        return (self.targets_BT != IGNORED).sum()
 
 
 class Loader:
@@ -66,6 +77,12 @@ class Loader:
     def length(self) -> int:
         """T: ids per row."""
         return self._tokens.header.length
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Differs where any sample does."""
+        mix = {"seed": self._seed, "names": self._names, "counts": self._counts.tolist()}
+        return hashlib.sha256((self._tokens.fingerprint() + json.dumps(mix)).encode()).hexdigest()
 
     def locate(self, sample: NDArray[np.int64]) -> list[tuple[str, int]]:
         """Source and row of each sample."""

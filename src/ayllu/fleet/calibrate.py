@@ -7,6 +7,7 @@ The figures go to `$AYLLU_CACHE` (or `~/.cache/ayllu`) as `fleet/this-machine.js
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import socket
@@ -15,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -30,14 +31,14 @@ from ayllu.lab.progress import bar
 from ayllu.model.config import ModelConfig
 
 PRODUCT_SIZE = 1024
-"""Side of the square matrix products, as `ayllu.train.budget.matrix_rate` takes them."""
+"""Side of the square matrix products, as `ayllu.train.machine.matrix_rate` takes them."""
 STREAM_BYTES = 256 * 2**20
 """Larger than any cache of a laptop."""
 DISK_BYTES = 128 * 2**20
 BF16_PAYS = 1.2
 """bf16 is used where its products are faster by this, as in `ayllu.train.budget`."""
 TRAINING_LENGTH = 256
-TRAINING_SHAPES = ((4, 256, 4, 2, 704), (6, 384, 6, 2, 1024))
+TRAINING_SHAPES = ((3, 128, 2, 1, 384), (4, 256, 4, 2, 704), (6, 384, 6, 2, 1024))
 """Layers, width, heads, key/value heads and feed-forward of the models whose training steps are timed."""
 TRAINING_BATCHES = (4, 16)
 
@@ -60,24 +61,33 @@ class Calibration:
     loopback_gb_s: float
     training_precision: Precision = "float32"
     """What `ayllu.train` computes products in here: bf16 where the processor is clearly faster at it."""
+    compiled: bool = False
+    """Whether the training steps were compiled, as `ayllu run` does from a budget of 1.5 minutes on."""
     training: tuple[tuple[int, float], ...] = ()
     """Width of the model, and measured over predicted seconds of a training step without the optimizer's."""
     optimizer_s_per_parameter: float = 0.0
     power_w: float | None = None
 
 
-def calibrate(*, training: bool = True, power_w: float | None = None) -> Calibration:
+def calibrate(*, training: bool = True, compiled: bool = False, power_w: float | None = None) -> Calibration:
     """Measure this machine and save the result; `power_w` is what the machine draws at work, where you know it.
 
-    About ten seconds with the training steps, four without. Raises UserError when the cache folder cannot be written.
+    About twenty seconds with the training steps, four without, minutes when they are `compiled`. Raises UserError when
+    the cache folder cannot be written, or nothing can be compiled here.
     """
+    from ayllu.train.loop import compiler_available
+
+    if power_w is not None and not 0 < power_w < math.inf:
+        raise UserError(f"calibrate: the power is {power_w:g} W; it must be above 0")
+    if compiled and not compiler_available():
+        raise UserError("calibrate: no C++ compiler was found; install one, or leave out --compiled")
     folder = cache_folder() / "fleet"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with bar("calibrate", total=6 if training else 5, unit="measurements") as progress:
             found = _measure(folder, progress.advance, power_w)
             if training:
-                found = _with_training(found)
+                found = _with_training(replace(found, compiled=compiled))
                 progress.advance(note="training steps")
         path = folder / f"{THIS_MACHINE}.json"
         temporary = path.with_suffix(".tmp")
@@ -121,18 +131,18 @@ def _measure(folder: Path, advance: Callable[..., None], power_w: float | None) 
 
 
 def product_rate(dtype: object, *, size: int = PRODUCT_SIZE, seconds: float = 0.6) -> float:
-    """FLOP/s of square matrix products of `size` in torch's `dtype`: the median of what fits into `seconds`."""
+    """FLOP/s of square matrix products of `size` in torch's `dtype`: the best of what fits into `seconds`."""
     import torch
 
     a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)  # type: ignore[call-overload]
-    return 2 * size**3 / _median_seconds(lambda: a @ b, seconds)
+    return 2 * size**3 / _least_seconds(lambda: a @ b, seconds)
 
 
 def memory_bandwidth(*, seconds: float = 0.5) -> float:
     """Bytes/s read and written by a scaled copy of an array that no cache holds (STREAM's scale kernel)."""
     source = np.ones(STREAM_BYTES // 8)
     target = np.empty_like(source)
-    return 2 * STREAM_BYTES / _median_seconds(lambda: np.multiply(source, 2.0, out=target), seconds)
+    return 2 * STREAM_BYTES / _least_seconds(lambda: np.multiply(source, 2.0, out=target), seconds)
 
 
 def disk_bandwidth(folder: Path) -> tuple[float, float]:
@@ -182,7 +192,9 @@ def _with_training(found: Calibration) -> Calibration:
     factors, per_parameter = [], []
     for shape in TRAINING_SHAPES:
         model = _model(shape)
-        small, large = (training_step(model, batch, found.training_precision) for batch in TRAINING_BATCHES)
+        small, large = (
+            training_step(model, batch, found.training_precision, compiled=found.compiled) for batch in TRAINING_BATCHES
+        )
         growth = (large - small) / (TRAINING_BATCHES[1] - TRAINING_BATCHES[0])
         if growth < 0.5 * large / TRAINING_BATCHES[1]:  # Another program got in the way: take all of it for compute.
             growth = large / TRAINING_BATCHES[1]
@@ -190,19 +202,20 @@ def _with_training(found: Calibration) -> Calibration:
         per_parameter.append(fixed / model.parameters)
         predicted = predicted_seconds(model, found)
         factors.append((model.width, _short(growth / predicted)))
-    return Calibration(
-        **{
-            **asdict(found),
-            "training": tuple(factors),
-            "optimizer_s_per_parameter": _short(statistics.median(per_parameter)),
-        }
-    )
+    return replace(found, training=tuple(factors), optimizer_s_per_parameter=_short(statistics.median(per_parameter)))
 
 
 def training_step(
-    model_config: ModelConfig, batch: int, precision: str = "float32", *, repeats: int = 4, limit: float = 3.0
+    model_config: ModelConfig,
+    batch: int,
+    precision: str = "float32",
+    *,
+    compiled: bool = False,
+    repeats: int = 8,
+    limit: float = 4.0,
 ) -> float:
-    """Seconds of one step of `ayllu.train` on random tokens, uncompiled: the median after one to warm up.
+    """Seconds of one step of `ayllu.train` on random tokens: the fastest after one to compile and warm up, for
+    another program can only slow a step.
 
     After `limit` seconds no further step is started.
     """
@@ -210,13 +223,16 @@ def training_step(
 
     from ayllu.data.loader import Batch
     from ayllu.model.transformer import Transformer
-    from ayllu.train.loop import TrainConfig, loss_function, train_step
-    from ayllu.train.optimizer import Optimizer
+    from ayllu.train.loop import DTYPES, prepare
+    from ayllu.train.optimizer import Optimizer, OptimizerConfig
+    from ayllu.train.parallel import Spread
+    from ayllu.train.step import train_step
 
-    config = TrainConfig(steps=repeats + 1, batch=batch, warmup=1, precision=precision)
+    prepare()
     model = Transformer(model_config)
     model.initialise(0)
-    optimizer, loss = Optimizer(model, config.optimizer), loss_function(model, config)
+    spread = Spread(model, None, dtype=DTYPES[precision], compiled=compiled)
+    optimizer = Optimizer(spread.weights(), OptimizerConfig())
     ids = torch.randint(
         0, model_config.vocabulary, (batch, TRAINING_LENGTH + 1), generator=torch.Generator().manual_seed(0)
     )
@@ -224,11 +240,11 @@ def training_step(
     times = []
     for _ in range(repeats + 1):
         began = time.perf_counter()
-        train_step(loss, optimizer, given, 0.01)
+        train_step(spread, optimizer, given, 0.01)
         times.append(time.perf_counter() - began)
-        if len(times) > 1 and sum(times) > limit:
+        if len(times) > 1 and sum(times[1:]) > limit:
             break
-    return statistics.median(times[1:])
+    return min(times[1:])
 
 
 def predicted_seconds(model: ModelConfig, found: Calibration) -> float:
@@ -277,14 +293,14 @@ def _model(shape: tuple[int, int, int, int, int]) -> ModelConfig:
     )
 
 
-def _median_seconds(work: Callable[[], object], seconds: float) -> float:
+def _least_seconds(work: Callable[[], object], seconds: float) -> float:
     work()
     times: list[float] = []
     while sum(times) < seconds or len(times) < 3:
         began = time.perf_counter()
         work()
         times.append(time.perf_counter() - began)
-    return statistics.median(times)
+    return min(times)
 
 
 def _short(value: float) -> float:

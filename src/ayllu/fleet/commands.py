@@ -62,13 +62,21 @@ def show(
 
 
 @app.command
-def calibrate(*, training: bool = True, power: float | None = None, json: Json = False) -> None:
+def calibrate(
+    *,
+    training: bool = True,
+    compiled: Annotated[bool, Parameter(negative="")] = False,
+    power: float | None = None,
+    json: Json = False,
+) -> None:
     """Measure this machine and add it to the catalogue as `this-machine`.
 
     Parameters
     ----------
     training
-        Also time training steps of two small models: predictions for this machine are then scaled by them.
+        Also time training steps of three small models: predictions for this machine are then scaled by them.
+    compiled
+        Compile those steps, as `ayllu run` does from a budget of 1.5 minutes on; takes some minutes.
     power
         Watts that the machine draws at work, where you know them, for energy and carbon.
     json
@@ -78,7 +86,7 @@ def calibrate(*, training: bool = True, power: float | None = None, json: Json =
 
     from ayllu.fleet.calibrate import calibrate as measure
 
-    found = asdict(measure(training=training, power_w=power))
+    found = asdict(measure(training=training, compiled=compiled, power_w=power))
     if json:
         _print_json(found)
     else:
@@ -108,8 +116,8 @@ def plan(
     Parameters
     ----------
     recipe
-        A model by name (llama-3.1-8b, ladder-256, …) or a folder with a config.json. Several, with commas between, get
-        a part of the fleet each, so that the last one ends soonest.
+        A model by name (llama-3.1-8b, ladder-4x256, …) or a folder with a config.json. Several, with commas between,
+        get a part of the fleet each, so that the last one ends soonest.
     fleet
         A fleet by name, or written as 64xh100 or 64xh100+128xa100-80gb.
     tokens
@@ -141,8 +149,10 @@ def plan(
     from ayllu.lab.error import UserError
 
     found = find_fleet(fleet)
-    if deadline is not None and deadline <= 0:
+    if deadline is not None and not deadline > 0:
         raise UserError(f"--deadline is {deadline:g} days; it must be above 0")
+    if top < 1:
+        raise UserError(f"--top is {top}; it must be at least 1")
     main = found.pool()
     job, *others = (
         _job(name, main, tokens=tokens, sequence=sequence, batch=batch, precision=precision)
@@ -219,7 +229,9 @@ def _job(
     from ayllu.lab.error import UserError
 
     model = planner.find_model(recipe)
-    length = sequence or min(8192, model.context)
+    length = min(8192, model.context) if sequence is None else sequence
+    if length < 1:
+        raise UserError(f"--sequence is {length}; it must be at least 1")
     if batch is not None and batch < length:
         raise UserError(f"--batch is {batch} tokens, less than one sequence of {length}")
     chosen = precision or pool.accelerator.training_precision
@@ -227,7 +239,7 @@ def _job(
         name=recipe,
         model=model,
         sequence=length,
-        global_batch=batch // length if batch else planner.default_batch(model, length),
+        global_batch=batch // length if batch is not None else planner.default_batch(model, length),
         tokens=tokens if tokens is not None else 20.0 * model.parameters,
         precision=chosen,  # type: ignore[arg-type]
     )

@@ -250,19 +250,19 @@ def _all_reduce(cases: Cases, constants: Constants, message: Column, ranks: Colu
     return np.where(over, inside + outside, inside) + constants["hop"] * np.log2(np.maximum(ranks, 2))
 
 
-def _data_bandwidth(cases: Cases, constants: Constants, ranks: Column) -> Column:
-    """Bytes/s at which each of the data-parallel `ranks` moves a ring's traffic.
+def _data_bandwidth(cases: Cases, constants: Constants, ranks: Column, apart: Column) -> Column:
+    """Bytes/s at which each of the data-parallel `ranks`, which stand `apart` devices from each other, moves a ring's
+    traffic.
 
     Ranks of one group that share a node share its ports, so their traffic enters the node once; beyond the pod the
     traffic that crosses is slowed by the oversubscription (a ring crosses once per pod).
     """
-    inner = cases.tp * cases.cp
-    beside = np.clip(cases.link_domain / inner, 1.0, ranks)
+    beside = np.clip(cases.link_domain / apart, 1.0, ranks)
     network = beside * _network(cases, constants)
     pods = np.maximum(cases.devices / cases.pod_size, 1.0)
     network = network / np.where(pods > 1, np.sqrt(cases.oversubscription), 1.0)
     link = cases.link * constants["link_share"]
-    return np.where(ranks * inner <= cases.link_domain, link, np.minimum(network, link))
+    return np.where(ranks * apart <= cases.link_domain, link, np.minimum(network, link))
 
 
 def _pipeline_transfer(cases: Cases, constants: Constants) -> Column:
@@ -288,17 +288,18 @@ def _overlapped(one: Column, other: Column) -> Column:
 
 def _gathers_each_time(cases: Cases) -> Column:
     """Whether parameters are gathered, and gradients scattered, for every micro-batch: where they are sharded fully."""
-    return (cases.sharding >= SHARDING["full"]) & (cases.dp_shard > 1)
+    return (cases.sharding >= SHARDING["full"]) & (cases.dp_shard * cases.cp > 1)
 
 
 def _fsdp(cases: Cases, constants: Constants, compute: Column) -> Column:
     """Seconds that gathering parameters and scattering gradients adds to a micro-batch, states sharded fully.
 
-    Two gathers and one scatter of an element per parameter hide behind `compute` but for contention.
+    Two gathers and one scatter of an element per parameter hide behind `compute` but for contention. Context-parallel
+    ranks hold the same parameters, so they share the states too.
     """
-    ranks = cases.dp_shard
+    ranks = cases.dp_shard * cases.cp
     moved = 3 * cases.element * cases.parameters / (cases.tp * cases.pp) * (ranks - 1) / ranks
-    seconds = moved / _data_bandwidth(cases, constants, ranks)
+    seconds = moved / _data_bandwidth(cases, constants, ranks, cases.tp)
     seconds = seconds + 3 * cases.layers / cases.pp * constants["hop"] * np.log2(np.maximum(ranks, 2))
     added = _overlapped(compute, seconds) - compute + constants["fsdp_contention"] * np.minimum(seconds, compute)
     return np.where(_gathers_each_time(cases), added, 0.0)
@@ -310,9 +311,10 @@ def _gradient_exchange(cases: Cases, constants: Constants) -> Column:
     Bytes per parameter: 4 to sum 16-bit gradients, 6 to scatter float32 gradients and gather 16-bit parameters.
     """
     each_time = _gathers_each_time(cases)
+    shards = np.where(each_time, cases.dp_shard * cases.cp, 1.0)
     ranks = np.where(each_time, cases.dp_replicate, cases.dp * cases.cp)
-    per_rank = cases.parameters / (cases.tp * cases.pp) / np.where(each_time, cases.dp_shard, 1.0)
+    per_rank = cases.parameters / (cases.tp * cases.pp) / shards
     width = np.where(cases.sharding > 0, 6.0, 2 * cases.element)
-    seconds = width * per_rank * (ranks - 1) / ranks / _data_bandwidth(cases, constants, ranks)
+    seconds = width * per_rank * (ranks - 1) / ranks / _data_bandwidth(cases, constants, ranks, cases.tp * shards)
     shown = np.where(cases.overlap > 0, constants["dp_overlapped"], constants["dp_exposed"])
     return np.where(ranks > 1, shown * seconds, 0.0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ayllu.fleet.cases import ATTENTION, KERNELS, SHARDING, Cases, Column
+from ayllu.fleet.cases import ATTENTION, KERNELS, LOSS, SHARDING, Cases, Column
 from ayllu.fleet.catalogue import PRECISIONS
 
 USABLE_SHARE = 0.95
@@ -52,7 +52,9 @@ def footprint(cases: Cases) -> Footprint:
     shards = np.where(sharded, cases.dp_shard * cases.cp, 1.0)
     gathered = np.where(cases.pp > 1, parameters, (2 * cases.block_matrices + embedding) / cases.tp) * cases.element
     weights = np.where(full, 4 * parameters / shards + gathered, cases.element * parameters)
-    gradients = np.where(full, 4 * parameters / shards + gathered / 2, np.where(sharded | wide, 4.0, 2.0) * parameters)
+    # Sharded fully in a pipeline, gradients are summed whole in float32 and scattered after the last micro-batch.
+    unsharded = np.where(cases.pp > 1, 4 * parameters, gathered / 2)
+    gradients = np.where(full, 4 * parameters / shards + unsharded, np.where(sharded | wide, 4.0, 2.0) * parameters)
     states = np.where(full, 8.0, np.where(wide, 8.0, 12.0)) * parameters / shards
 
     tokens = cases.micro_batch * cases.sequence / cases.cp
@@ -66,9 +68,7 @@ def footprint(cases: Cases) -> Footprint:
     layers_here = cases.layers / cases.pp
     recompute_full = cases.recompute >= 2
     activations = np.where(recompute_full, resident * layers_here * inputs + kept, resident * layers_here * kept)
-    # Megatron's loss works in place on one float32 copy; PyTorch's holds a second one for the gradient.
-    logits_bytes = np.where(full, 8.0, cases.element + 4.0)
-    logits = tokens * cases.vocabulary / cases.tp * logits_bytes * np.where(cases.pp > 1, 0.0, 1.0)
+    logits = tokens * cases.vocabulary / cases.tp * _bytes_of_a_logit(cases) * np.where(cases.pp > 1, 0.0, 1.0)
     return Footprint(
         weights=weights,
         gradients=gradients,
@@ -82,6 +82,13 @@ def footprint(cases: Cases) -> Footprint:
 def fits(cases: Cases) -> np.ndarray:
     """Whether each case fits its accelerator, with room for what an allocator does not count."""
     return footprint(cases).total <= USABLE_SHARE * cases.memory
+
+
+def _bytes_of_a_logit(cases: Cases) -> Column:
+    held: Column = np.zeros_like(cases.element)
+    held = np.where(cases.loss == LOSS["fused"], 2 * cases.element, held)
+    held = np.where(cases.loss == LOSS["sharded"], cases.element + 4, held)
+    return np.where(cases.loss == LOSS["plain"], cases.element + 8, held)
 
 
 def _stream_ranks(cases: Cases) -> Column:

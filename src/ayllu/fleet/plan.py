@@ -6,13 +6,14 @@ what does not fit and the cost model times the rest, so a search is a few dozen 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ayllu.fleet.cases import ATTENTION, KERNELS, RECOMPUTE, SHARDING, Cases, cases, model_columns, pool_columns
+from ayllu.fleet.cases import ATTENTION, KERNELS, LOSS, RECOMPUTE, SHARDING, Cases, cases, model_columns, pool_columns
 from ayllu.fleet.catalogue import Pool, Precision, find_accelerator, find_fleet
 from ayllu.fleet.constants import Constants, shipped
 from ayllu.fleet.cost import Breakdown, mfu, step_time
@@ -28,9 +29,11 @@ OUR_SOFTWARE = {
     "attention": ATTENTION["tuned"],
     "kernels": KERNELS["fused"],
     "overlap": 1.0,
+    "loss": LOSS["chunked"],
     "sequence_parallel": 1.0,
 }
-"""Habits of what `ayllu.train` runs: fused attention, compiled blocks, sequence parallel, overlapped collectives."""
+"""Habits of what `ayllu.train` runs: fused attention, compiled blocks, sequence parallel, overlapped collectives, and a
+loss that never holds all logits."""
 
 BOARD_SHARE, HOST_SHARE = 0.71, 0.20
 """Mean power in training over the TDP: of the accelerator's board, and of its share of host, network and fans.
@@ -55,10 +58,10 @@ class Job:
     precision: Precision = "bf16"
 
     def __post_init__(self) -> None:
-        if self.tokens <= 0 or self.global_batch < 1 or self.sequence < 1:
+        if not 0 < self.tokens < math.inf or self.global_batch < 1 or self.sequence < 1:
             raise UserError(
                 f"plan: {self.tokens:g} tokens in batches of {self.global_batch} sequences of {self.sequence}; "
-                "all three must be above 0"
+                "all three must be above 0 and finite"
             )
         if self.sequence > self.model.context:
             raise UserError(
@@ -79,6 +82,11 @@ class Prices:
     per_kwh: float | None = None
     grid_g_per_kwh: float | None = None
     """Grams of CO2 equivalent per kWh of the grid."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value is not None and not 0 <= value < math.inf:
+                raise UserError(f"prices: {name} is {value:g}; it must be 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -362,7 +370,7 @@ def fewest_within(job: Job, pool: Pool, days: float, *, prices: Prices | None = 
 
 
 def find_model(name: str) -> ModelConfig:
-    """A preset by name, a rung of the small models' ladder as `ladder-256`, or the configuration in a folder.
+    """A preset by name, a rung of the small models' ladder (`ladder-4x256`), or the configuration in a folder.
 
     Raises UserError when there is none of them.
     """
@@ -371,7 +379,7 @@ def find_model(name: str) -> ModelConfig:
     if name.startswith("ladder-"):
         from ayllu.train.budget import LADDER
 
-        rungs = {f"ladder-{rung[1]}": rung for rung in LADDER}
+        rungs = {f"ladder-{layers}x{width}": rung for rung in LADDER for layers, width in (rung[:2],)}
         if name not in rungs:
             raise UserError(f"no rung is called {name!r}; the rungs are {', '.join(rungs)}")
         layers, width, heads, kv_heads, feed_forward = rungs[name]

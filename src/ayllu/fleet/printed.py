@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,7 +14,7 @@ from ayllu.fleet.validate import Report
 MFU_FORMULA = (
     "tokens/s x (6 x matrix parameters + 12 x layers x heads x head width x sequence) / (devices x dense peak)"
 )
-CHOICE_WIDTHS = (11, 9, 16, 12, 6, 8, 9, 10)
+CHOICE_WIDTHS = (11, 9, 16, 12, 6, 8, 11, 10)
 
 
 def plan_value(job: Job, plans: Sequence[Plan], refused: dict[str, str]) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def plan_value(job: Job, plans: Sequence[Plan], refused: dict[str, str]) -> dict
 
 def plan_lines(job: Job, plans: Sequence[Plan], value: dict[str, Any]) -> Iterable[str]:
     yield (
-        f"{job.name}: {job.model.parameters / 1e9:,.3g}B parameters, {job.tokens / 1e9:,.4g}B tokens, "
+        f"{job.name}: {_count(job.model.parameters)} parameters, {_count(job.tokens)} tokens, "
         f"{job.global_batch:,} sequences of {job.sequence:,} a step, {job.precision}"
     )
     for each in plans:
@@ -71,14 +72,28 @@ def plan_lines(job: Job, plans: Sequence[Plan], value: dict[str, Any]) -> Iterab
 def _choice_lines(choices: Sequence[Choice]) -> Iterable[str]:
     yield _choice_row(("layout", "states", "step", "interval", "tokens/s", "MFU", "memory", "days", "MWh"))
     for c in choices:
-        energy = f"{c.energy_mwh:,.4g}" if c.energy_mwh is not None else "-"
+        energy = _short(c.energy_mwh) if c.energy_mwh is not None else "-"
         interval = f"{c.interval_s[0]:.3g} to {c.interval_s[1]:.3g}"
-        extra = (f", {c.carbon_t:,.4g} t CO2e" if c.carbon_t is not None else "") + (
+        extra = (f", {_short(c.carbon_t)} t CO2e" if c.carbon_t is not None else "") + (
             f", cost {c.cost:,.0f}" if c.cost is not None else ""
         )
         share, used = f"{100 * c.mfu:.0f}%", f"{100 * c.memory_share:.0f}%"
         times = (f"{c.step_s:.3g} s", interval, f"{c.tokens_per_s:,.0f}")
-        yield _choice_row((label(c), c.sharding, *times, share, used, f"{c.days:,.4g}", energy)) + extra
+        yield _choice_row((label(c), c.sharding, *times, share, used, _short(c.days), energy)) + extra
+
+
+def _short(value: float) -> str:
+    """Four figures without an exponent: 17,630 and 0.0024."""
+    digits = max(0, 3 - math.floor(math.log10(value))) if value else 0
+    return f"{value:,.{min(digits, 2 if value >= 1 else 4)}f}"
+
+
+def _count(value: float) -> str:
+    """A number of parameters or tokens with its unit: 405.9B, 15.6T."""
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if value >= size:
+            return f"{value / size:,.4g}{unit}"
+    return f"{value:,.0f}"
 
 
 def _choice_row(texts: Iterable[str]) -> str:

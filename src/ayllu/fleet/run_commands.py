@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json as json_module
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import cyclopts
 from cyclopts import Parameter
 
+KNOWN_RECIPES: set[str] = set()
+"""Names that `ayllu run` takes, told by `add_commands`: a mistyped one must not wait in a queue first."""
 
-def add_commands(app: cyclopts.App) -> None:
-    """Add the commands of this file to the `fleet` command."""
+
+def add_commands(app: cyclopts.App, recipes: Iterable[str] = ()) -> None:
+    """Add the commands of this file to the `fleet` command. Without `recipes` any name is launched."""
+    KNOWN_RECIPES.update(recipes)
     app.command(simulate)
     app.command(advise)
     launcher = cyclopts.App(name="launch")
@@ -154,7 +159,12 @@ def advise(
     from ayllu.fleet.simulate.failures import Hazard, pooled_rate
     from ayllu.fleet.simulate.run import Run
     from ayllu.fleet.simulate.scenarios import read_run
+    from ayllu.lab.error import UserError
 
+    if not 1 <= seeds <= 1000:
+        raise UserError(f"seeds is {seeds}; it must lie between 1 and 1,000")
+    if picture is not None and picture.suffix not in (".png", ".svg"):
+        raise UserError(f"{picture}: the name must end in .png or .svg")
     if run is None:
         rate = pooled_rate(without="").per_1000_node_days
         described = Run(accelerators=accelerators, days=days, hazard=Hazard(per_1000_node_days=rate))
@@ -251,6 +261,8 @@ def launch(
     from ayllu.fleet.launch.job import Job
     from ayllu.lab.error import UserError
 
+    if KNOWN_RECIPES and recipe not in KNOWN_RECIPES:
+        raise UserError(f"there is no recipe {recipe!r}; choose one of {', '.join(sorted(KNOWN_RECIPES))}")
     environment = dict(pair.split("=", 1) for pair in env if "=" in pair)
     if len(environment) != len(env):
         raise UserError("launch: give every --env once, as NAME=VALUE")

@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from ayllu.fleet.cases import ATTENTION, KERNELS, RECOMPUTE, SHARDING, rate_columns, stack
+from ayllu.fleet.cases import ATTENTION, KERNELS, LOSS, RECOMPUTE, SHARDING, rate_columns, stack
 from ayllu.fleet.catalogue import PRECISIONS, Accelerator, Precision, accelerators, read_table
 
 OTHER_MODELS = re.compile(
@@ -90,6 +90,7 @@ def read_run(row: Mapping[str, str]) -> Run:
         "pod_size": 3072 if "oversubscription" in row.get("interconnect", "") else 1e9,
         "oversubscription": 7 if "oversubscription" in row.get("interconnect", "") else 1,
         "attention": ATTENTION[_attention(row, software)],
+        "loss": LOSS[software["loss"]],
         "sequence_parallel": float(software["sequence_parallel"] == "yes" or "SP" in row.get("recompute", "")),
         "overlap": float(software["overlap"] == "yes" or bool(re.search(r"async ?TP", notes, re.I))),
         "kernels": KERNELS["eager" if re.search(r"\beager\b", notes) else software["kernels"]],

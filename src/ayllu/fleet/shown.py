@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -36,8 +37,8 @@ def parse_prices(given: Sequence[str]) -> dict[str, float]:
             prices[find_accelerator(name).id] = float(amount)
         except ValueError as error:
             raise UserError(f"--price {text}: write it as h100=33600") from error
-        if prices[find_accelerator(name).id] < 0:
-            raise UserError(f"--price {text}: a price cannot be negative")
+        if not 0 <= prices[find_accelerator(name).id] < math.inf:
+            raise UserError(f"--price {text}: a price must be 0 or more")
     return prices
 
 

@@ -7,7 +7,7 @@ shipped constants predict, and what cannot be scored is counted with its reason.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -100,15 +100,15 @@ def validate(path: Path | None = None, *, constants: Constants | None = None, by
     known = {_identity(run) for run in packaged.runs}
     seen = sum(_identity(run) in known for run in truth.runs)
     if constants is None and seen == len(truth.runs):
-        sources = [run.source for run in truth.runs]
-        predicted = leave_one_out(truth, sources, title="leave one source out")
+        # Rows of a part of the table are held out from the whole table, so that none is predicted by its own source.
+        predicted = leave_one_out(truth, packaged, lambda run: run.source, title="leave one source out")
         others = {"in-sample": summary(predict(truth, fit(truth)), truth.seconds)}
         report = _report(
-            truth, predicted, _constant_mfu(truth, truth), str(path or "packaged"), "leave-one-source-out", others
+            truth, predicted, _constant_mfu(truth, packaged), str(path or "packaged"), "leave-one-source-out", others
         )
         if not by_family:
             return report
-        blind = leave_one_out(truth, [run.family or run.source for run in truth.runs], title="leave one family out")
+        blind = leave_one_out(truth, packaged, lambda run: run.family or run.source, title="leave one family out")
         others = others | {"leave-one-family-out": summary(blind, truth.seconds)}
         return replace(report, other_protocols=others, interval_unseen=_quantiles(truth.seconds / blind, 0.05, 0.95))
     predicted = predict(truth, constants or shipped())
@@ -121,16 +121,15 @@ def validate(path: Path | None = None, *, constants: Constants | None = None, by
     )
 
 
-def leave_one_out(truth: Truth, labels: Sequence[str], *, title: str) -> np.ndarray:
-    """Predicted seconds of each run by constants fitted on the runs of other labels only."""
+def leave_one_out(truth: Truth, reference: Truth, label: Callable[[Run], str], *, title: str) -> np.ndarray:
+    """Predicted seconds of each run by constants fitted on the runs of `reference` with other labels only."""
     predicted = np.zeros(len(truth.runs))
-    named = np.array(labels)
-    for label in track(list(dict.fromkeys(labels)), title, total=len(set(labels)), unit="fits"):
-        held = named == label
-        if held.all():
-            predicted[held] = predict(truth, shipped())
-        else:
-            predicted[held] = predict(truth.take(held), fit(truth.take(~held)))
+    named = np.array([label(run) for run in truth.runs])
+    known = np.array([label(run) for run in reference.runs])
+    labels = list(dict.fromkeys(named.tolist()))
+    for each in track(labels, title, total=len(labels), unit="fits"):
+        held = named == each
+        predicted[held] = predict(truth.take(held), fit(reference.take(known != each)))
     return predicted
 
 

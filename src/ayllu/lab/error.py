@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The message is one sentence: what was wrong, where, and what to do. The command line prints it and exits with 2.
     """
+
+
+class Stopped(UserError):
+    """Work ended early because it was asked to, and is kept: no failure, the next start goes on."""

@@ -20,14 +20,15 @@ class Bar:
     Work shorter than `delay` seconds shows nothing where stderr is no terminal.
     """
 
-    def __init__(self, title: str, *, total: float | None, unit: str, delay: float = 2.0) -> None:
+    def __init__(self, title: str, *, total: float | None, unit: str, delay: float = 2.0, shown: bool = True) -> None:
         self.title, self.total, self.unit = title, total, unit
         self.done = 0.0
         self._note = ""
         self._start = self._drawn = time.monotonic()
         self._first = 0.0
         self._delay = delay
-        self._terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr.isatty() and shown
+        self._silent = not shown
         self._shown = False
 
     def begin_at(self, done: float) -> None:
@@ -40,7 +41,7 @@ class Bar:
         if note is not None:
             self._note = note
         now = time.monotonic()
-        if now - self._drawn >= (0.1 if self._terminal else LINE_SECONDS):
+        if not self._silent and now - self._drawn >= (0.1 if self._terminal else LINE_SECONDS):
             self._drawn = now
             self._draw()
 
@@ -76,15 +77,15 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         elapsed = time.monotonic() - self._start
-        if self._shown or self._terminal or elapsed > self._delay:
+        if not self._silent and (self._shown or self._terminal or elapsed > self._delay):
             self._draw()
             sys.stderr.write(f" · {clock(elapsed)}\n" if self._terminal else "")
             sys.stderr.flush()
 
 
-def bar(title: str, *, total: float | None = None, unit: str = "items") -> Bar:
-    """A progress bar to be used in a `with` block and moved by `advance`."""
-    return Bar(title, total=total, unit=unit)
+def bar(title: str, *, total: float | None = None, unit: str = "items", shown: bool = True) -> Bar:
+    """A progress bar to be used in a `with` block and moved by `advance`; one that is not `shown` only counts."""
+    return Bar(title, total=total, unit=unit, shown=shown)
 
 
 def track(items: Iterable[Item], title: str, *, total: float | None = None, unit: str = "items") -> Iterator[Item]:

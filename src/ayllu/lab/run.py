@@ -7,6 +7,7 @@ import errno
 import os
 import platform
 import shutil
+import tempfile
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,9 @@ from ayllu.lab.store import Artifact, Store
 FULL_BYTES = 1 << 20
 """A disk with less room than this is full: whatever fails on it fails because of that."""
 
+HELPER_SECONDS = 0.2
+"""How often a process that helps looks whether the first one has finished."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -30,6 +34,10 @@ class Place:
 
     store: Store
     cache: Path
+    layout: Any = None
+    """How distributed stages spread their work (`ayllu.train.layout.Layout`); None leaves it on this device."""
+    rank: int = 0
+    """Which process of a job this is: the first makes the artifacts, the others help it with distributed stages."""
 
 
 def resolve(handle: Handle, place: Place) -> dict[Handle, Artifact]:
@@ -63,6 +71,8 @@ def key_for(node: Handle, inputs: dict[str, Artifact]) -> str:
 def _resolve_one(node: Handle, inputs: dict[str, Artifact], place: Place) -> Artifact:
     stage = node.stage
     key = key_for(node, inputs)
+    if place.rank > 0:
+        return _help(node, key, inputs, place)
     if found := _reuse(node, key, place.store):
         return found
     try:
@@ -80,6 +90,23 @@ def _resolve_one(node: Handle, inputs: dict[str, Artifact], place: Place) -> Art
     return Artifact(path)
 
 
+def _help(node: Handle, key: str, inputs: dict[str, Artifact], place: Place) -> Artifact:
+    """Take part in a distributed stage, then wait for what the first process makes of it."""
+    path = place.store.path(node.stage.name, key)
+    if node.stage.distributed and not path.exists():
+        scratch = place.store.partial / path.name / "scratch"
+        with tempfile.TemporaryDirectory() as unused:
+            context = Context(folder=Path(unused), scratch=scratch, cache=place.cache, layout=place.layout, main=False)
+            node.stage.work(context, **_opened(node, inputs), **node.arguments)
+    while not path.exists():
+        time.sleep(HELPER_SECONDS)
+    return Artifact(path)
+
+
+def _opened(node: Handle, inputs: dict[str, Artifact]) -> dict[str, Any]:
+    return {name: node.inputs[name].stage.makes(source.folder) for name, source in inputs.items()}
+
+
 def _reuse(node: Handle, key: str, store: Store) -> Artifact | None:
     manifest = store.find(node.stage.name, key)
     if manifest is None:
@@ -94,11 +121,11 @@ def _make(node: Handle, key: str, inputs: dict[str, Artifact], folder: Path, pla
     shutil.rmtree(artifact, ignore_errors=True)
     scratch.mkdir(exist_ok=True)
     artifact.mkdir()
-    context = Context(folder=artifact, scratch=scratch, cache=place.cache)
+    logs = place.store.logs(stage.name, key)
+    context = Context(folder=artifact, scratch=scratch, cache=place.cache, logs=logs, layout=place.layout)
     context.note("attempts", context.record.get("attempts", 0) + 1)
     began, started = time.monotonic(), datetime.now(UTC)
-    opened = {name: node.inputs[name].stage.makes(source.folder) for name, source in inputs.items()}
-    stage.work(context, **opened, **node.arguments)
+    stage.work(context, **_opened(node, inputs), **node.arguments)
     seconds = time.monotonic() - began
     path = place.store.finish(
         artifact,

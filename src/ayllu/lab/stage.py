@@ -16,13 +16,28 @@ from ayllu.lab.store import write_atomically
 class Context:
     """What a running stage is given besides its inputs and arguments. Nothing of it can enter a key."""
 
-    def __init__(self, *, folder: Path, scratch: Path, cache: Path) -> None:
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        scratch: Path,
+        cache: Path,
+        logs: Path | None = None,
+        layout: Any = None,
+        main: bool = True,
+    ) -> None:
         self.folder = folder
         """Empty at the start; becomes the artifact."""
         self.scratch = scratch
         """Survives a killed process; gone when the stage has finished."""
         self.cache = cache
         """Downloads, shared by all stages and runs."""
+        self.logs = logs
+        """For what people watch while the stage runs; stays when it has finished, and is no part of the artifact."""
+        self.layout = layout
+        """How a distributed stage spreads its work; None leaves it on this device."""
+        self.main = main
+        """Whether this process makes the artifact and keeps the record; others only help it to compute."""
         self._journal = scratch / "record.json"
         self._kept: dict[str, dict[str, Any]] = {"record": {}, "predictions": {}}
         if self._journal.exists():
@@ -47,6 +62,8 @@ class Context:
         return self._kept["predictions"]
 
     def _save(self) -> None:
+        if not self.main:
+            return
         write_atomically(self._journal, json.dumps(self._kept))
 
 
@@ -67,6 +84,8 @@ class Stage:
     makes: Callable[[Path], Any]
     """Opens the finished folder for the stages that take it in."""
     rev: int
+    distributed: bool = False
+    """Whether all processes of a job do this stage together; the first one alone does the others."""
 
     @property
     def name(self) -> str:
@@ -89,10 +108,12 @@ class Stage:
         return Handle(self, inputs, arguments)
 
 
-def stage(*, makes: Callable[[Path], Any] = Path, rev: int = 1) -> Callable[[Callable[..., None]], Stage]:
+def stage(
+    *, makes: Callable[[Path], Any] = Path, rev: int = 1, distributed: bool = False
+) -> Callable[[Callable[..., None]], Stage]:
     """Turn a function into a stage. Raise `rev` when its behaviour changes: old results are then not taken for new."""
 
     def wrap(work: Callable[..., None]) -> Stage:
-        return Stage(work, makes, rev)
+        return Stage(work, makes, rev, distributed)
 
     return wrap

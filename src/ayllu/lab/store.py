@@ -75,6 +75,10 @@ class Store:
     def partial(self) -> Path:
         return self.home / "partial"
 
+    def logs(self, stage: str, key: str) -> Path:
+        """Where people can watch a stage run: metrics, events, curves."""
+        return self.home / "logs" / f"{stage}-{key[:16]}"
+
     def path(self, stage: str, key: str) -> Path:
         return self.artifacts / f"{stage}-{key[:16]}"
 

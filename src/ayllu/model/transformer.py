@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,16 +18,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ayllu.model.attention import attend, attention_mask
 from ayllu.model.config import ModelConfig
 from ayllu.model.rope import rotate, rotation
 
 
-class Linear(nn.Module):
+class Linear(nn.Linear):
     """A matrix product without bias; the weight (out, in) is cast to the input's type."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        super().__init__(inputs, outputs, bias=False)
+
+    def reset_parameters(self) -> None:
+        """Nothing: `Transformer.initialise` draws all weights, and files bring theirs."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight.to(x.dtype))
@@ -84,57 +88,33 @@ class Branches:
     """Place of each token in its own document and branch, from 0; a branch goes on where the trunk ends."""
 
 
-EXPLICIT_SCORES = 512
-"""Longest row for which a CPU computes all scores at once when a mask is given: torch's CPU flash attention takes 1.6
-times as long there, forward and backward (16 rows of 256, 4 heads of 64, bf16)."""
-
-
-def attend(q_BHTh: Tensor, k_BHSh: Tensor, v_BHSh: Tensor, mask: Tensor | None) -> Tensor:
-    """softmax(q k' / sqrt(h) + mask) v, causal when `mask` is None and T > 1; keys may have fewer heads (K for H)."""
-    if q_BHTh.shape[2] == 1:
-        return _attend_one(q_BHTh, k_BHSh, v_BHSh, mask)
-    groups = q_BHTh.shape[1] // k_BHSh.shape[1]
-    if groups > 1:
-        k_BHSh, v_BHSh = k_BHSh.repeat_interleave(groups, 1), v_BHSh.repeat_interleave(groups, 1)
-    if mask is not None and q_BHTh.device.type == "cpu" and k_BHSh.shape[2] <= EXPLICIT_SCORES:
-        scores_BHTS = (q_BHTh @ k_BHSh.transpose(-1, -2)).float() * q_BHTh.shape[-1] ** -0.5 + mask
-        return scores_BHTS.softmax(-1).type_as(q_BHTh) @ v_BHSh
-    causal = mask is None and q_BHTh.shape[2] > 1
-    return F.scaled_dot_product_attention(q_BHTh, k_BHSh, v_BHSh, attn_mask=mask, is_causal=causal)
-
-
-def _attend_one(q_BH1h: Tensor, k_BKSh: Tensor, v_BKSh: Tensor, mask: Tensor | None) -> Tensor:
-    """One new token: the query heads of a key head are rows of one product, so that nothing in the cache is copied."""
-    B, H, _, h = q_BH1h.shape
-    q_BKGh = q_BH1h.view(B, k_BKSh.shape[1], -1, h)
-    scores_BKGS = (q_BKGh @ k_BKSh.transpose(-1, -2)).float() * h**-0.5
-    if mask is not None:
-        scores_BKGS = scores_BKGS + mask
-    return (scores_BKGS.softmax(-1).type_as(q_BH1h) @ v_BKSh).view(B, H, 1, h)
-
-
 class Attention(nn.Module):
     """Grouped-query attention (arXiv:2305.13245)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.heads, self.kv_heads, self.head_width = config.heads, config.kv_heads, config.head_width
+        self.head_width = config.head_width
         self.wq = Linear(config.width, config.heads * config.head_width)
         self.wk = Linear(config.width, config.kv_heads * config.head_width)
         self.wv = Linear(config.width, config.kv_heads * config.head_width)
         self.wo = Linear(config.heads * config.head_width, config.width)
+        self.gather: Callable[[Tensor], Tensor] | None = None
+        """Context parallelism: brings the keys or values of all devices that share a sequence together."""
 
     def forward(
         self, x_BTD: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int
     ) -> Tensor:
+        # The number of heads is not said: under tensor parallelism a device has some of them.
         B, T, _ = x_BTD.shape
-        q_BHTh = rotate(self.wq(x_BTD).view(B, T, self.heads, self.head_width).transpose(1, 2), *turn)
-        k_BKTh = rotate(self.wk(x_BTD).view(B, T, self.kv_heads, self.head_width).transpose(1, 2), *turn)
-        v_BKTh = self.wv(x_BTD).view(B, T, self.kv_heads, self.head_width).transpose(1, 2)
+        q_BHTh = rotate(self.wq(x_BTD).view(B, T, -1, self.head_width).transpose(1, 2), *turn)
+        k_BKTh = rotate(self.wk(x_BTD).view(B, T, -1, self.head_width).transpose(1, 2), *turn)
+        v_BKTh = self.wv(x_BTD).view(B, T, -1, self.head_width).transpose(1, 2)
         if cache is not None:
             k_BKTh, v_BKTh = cache.extend(layer, k_BKTh, v_BKTh)
+        if self.gather is not None:
+            k_BKTh, v_BKTh = self.gather(k_BKTh), self.gather(v_BKTh)
         y_BHTh = attend(q_BHTh, k_BKTh, v_BKTh, mask)
-        return self.wo(y_BHTh.transpose(1, 2).reshape(B, T, self.heads * self.head_width))
+        return self.wo(y_BHTh.transpose(1, 2).reshape(B, T, -1))
 
 
 class FeedForward(nn.Module):
@@ -179,6 +159,13 @@ class Transformer(nn.Module):
         self.output = Linear(config.width, config.vocabulary)
         if config.tied:
             self.output.weight = cast(nn.Parameter, self.embedding.weight)
+        self.fused = False
+
+    def fuse(self) -> None:
+        """Let torch.compile fuse what lies between the products of each block: one compilation serves all of them."""
+        self.fused = True
+        for block in self.blocks:
+            block.compile(dynamic=False)
 
     def hidden(
         self,
@@ -186,6 +173,8 @@ class Transformer(nn.Module):
         *,
         documents_BT: Tensor | None = None,
         branches: Branches | None = None,
+        positions_T: Tensor | None = None,
+        mask: Tensor | None = None,
         cache: Cache | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
@@ -193,20 +182,21 @@ class Transformer(nn.Module):
 
         A token attends to the tokens before it; with `documents_BT` (any integers) only to those of equal number, and
         with `branches` only to those of its document's trunk and of its own branch.
-        With a `cache` the ids continue what the cache holds, and are added to it.
+        With a `cache` the ids continue what the cache holds, and are added to it. A device that has part of each
+        sequence gives the `positions_T` of its ids, and a `mask` (see `attention_mask`) over all keys.
         """
-        T = ids_BT.shape[1]
         past = cache.length if cache is not None else 0
-        positions_T = torch.arange(past, past + T, device=ids_BT.device)
-        turn = rotation(self.config, positions_T if branches is None else branches.positions_BT[:, None])
+        if positions_T is None:
+            positions_T = torch.arange(past, past + ids_BT.shape[1], device=ids_BT.device)
+        if mask is None:
+            starts_B = cache.starts_B if cache is not None else None
+            mask = causal_mask(positions_T, documents_BT, past, dtype, branches=branches, starts_B=starts_B)
         x_BTD = self.embedding(ids_BT).to(dtype)
-        starts_B = cache.starts_B if cache is not None else None
-        masked = any(x is not None for x in (documents_BT, branches, starts_B)) or (past and T > 1)
-        mask = attention_mask(positions_T, documents_BT, past, dtype, branches, starts_B) if masked else None
+        turn = rotation(self.config, positions_T if branches is None else branches.positions_BT[:, None])
         for layer, block in enumerate(self.blocks):
             x_BTD = block(x_BTD, turn, mask, cache, layer)
         if cache is not None:
-            cache.length += T
+            cache.length += ids_BT.shape[1]
         return self.norm(x_BTD)
 
     def forward(
@@ -247,27 +237,29 @@ class Transformer(nn.Module):
                 draw(module.w2.weight, into_stream * module.w2.weight.shape[1] ** -0.5)
 
 
-def attention_mask(
+def causal_mask(
     positions_T: Tensor,
     documents_BT: Tensor | None,
     past: int,
     dtype: torch.dtype,
+    *,
     branches: Branches | None = None,
     starts_B: Tensor | None = None,
-) -> Tensor:
-    """What each query may see, as numbers added to the scores: 0 or minus infinity; (B or 1, 1, T, S), S = past + T.
+) -> Tensor | None:
+    """The mask of tokens that follow `past` cached ones; None where torch's own causal attention is right.
 
     Documents and branches cannot be told apart in what a cache holds, so they need `past` 0. A query in the padding
     before `starts_B` sees itself alone: a row of minus infinities has no softmax.
     """
-    keys_S = torch.arange(past + positions_T.shape[0], device=positions_T.device)
-    seen = (keys_S[None, :] <= positions_T[:, None])[None, None]
-    if documents_BT is not None:
-        seen = seen & (documents_BT[:, None, :, None] == documents_BT[:, None, None, :])
+    T = positions_T.shape[0]
+    if documents_BT is None and branches is None and starts_B is None and (past == 0 or T == 1):
+        return None
+    keys_S = torch.arange(past + T, device=positions_T.device)
+    mask = attention_mask(positions_T, keys_S, dtype, query_documents_BT=documents_BT, key_documents_BS=documents_BT)
     if branches is not None:
         keys_B11S, queries_B1T1 = branches.numbers_BT[:, None, None, :], branches.numbers_BT[:, None, :, None]
-        seen = seen & ((keys_B11S == 0) | (keys_B11S == queries_B1T1))
+        mask = mask.masked_fill((keys_B11S != 0) & (keys_B11S != queries_B1T1), float("-inf"))
     if starts_B is not None:
-        real = keys_S >= starts_B[:, None, None, None]
-        seen = seen & (real | (keys_S[None, :] == positions_T[:, None]))
-    return torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, float("-inf"))
+        padding = (keys_S < starts_B[:, None, None, None]) & (keys_S != positions_T[:, None])
+        mask = mask.masked_fill(padding, float("-inf"))
+    return mask

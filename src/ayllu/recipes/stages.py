@@ -176,56 +176,59 @@ def _present(tokens: Tokens, mix: dict[str, float]) -> dict[str, float] | None:
     return there or None
 
 
-@stage()
+@stage(distributed=True)
 def pretrain(
     ctx: Context, tokens: Tokens, tokenizer: Tokenizer, plan: BudgetPlan, *, seed: int, mix: dict[str, float]
 ) -> None:
     """Weights from scratch."""
     from ayllu.data.loader import Loader
     from ayllu.model.transformer import Transformer
-    from ayllu.train.loop import train
+    from ayllu.train.loop import Execution, train
 
     ctx.predict("seconds", round(plan.seconds, 1))
     ctx.predict("bits_per_byte", plan.bits_per_byte)
     model = Transformer(plan.model)
     model.initialise(seed)
     loader = Loader(tokens, seed=seed, weights=_present(tokens, mix))
-    result = train(model, loader, plan.train, scratch=ctx.scratch, title="pretrain")
-    _keep(ctx, model, tokenizer, result, plan.train, loader.length)
+    execution = Execution(layout=ctx.layout, logs=ctx.logs)
+    result = train(model, loader, plan.train, scratch=ctx.scratch, title="pretrain", execution=execution)
+    _keep(ctx, tokenizer, result, plan.train, loader.length)
 
 
-@stage()
+@stage(distributed=True)
 def finetune(
     ctx: Context, base: Path, chats: Tokens, tokenizer: Tokenizer, plan: BudgetPlan, *, seed: int, share: float
 ) -> None:
     """The same weights after conversations; takes about `share` of the budget."""
     from ayllu.data.loader import Loader
     from ayllu.model.files import hf
-    from ayllu.train.loop import train
+    from ayllu.train.loop import Execution, train
 
     loader = Loader(chats, seed=seed, weights=FINETUNE_MIX)
     config = plan.finetune(share, rows=chats.header.sources["everyday-chat"].rows)
     ctx.predict("seconds", round(config.steps * config.batch * loader.length / plan.tokens_per_second, 1))
     model = hf.load(base)
-    result = train(model, loader, config, scratch=ctx.scratch, title="finetune")
-    _keep(ctx, model, tokenizer, result, config, loader.length)
+    execution = Execution(layout=ctx.layout, logs=ctx.logs)
+    result = train(model, loader, config, scratch=ctx.scratch, title="finetune", execution=execution)
+    _keep(ctx, tokenizer, result, config, loader.length)
 
 
-def _keep(
-    ctx: Context, model: Any, tokenizer: Tokenizer, result: TrainResult, config: TrainConfig, length: int
-) -> None:
+def _keep(ctx: Context, tokenizer: Tokenizer, result: TrainResult, config: TrainConfig, length: int) -> None:
     from ayllu.model.files import hf
     from ayllu.train.flops import training_flops
     from ayllu.train.loop import write_losses
 
+    if not ctx.main:
+        return
+    model = result.model
     hf.save(ctx.folder, model)
     tokenizer.save(ctx.folder)
     write_losses(ctx.folder / "losses.jsonl", result.losses)
-    last = result.losses[-min(50, len(result.losses)) :]
+    last = [loss for loss in result.losses[-min(50, len(result.losses)) :] if math.isfinite(loss)]
     seen = config.steps * config.batch * length
     ctx.note("seconds", round(result.seconds, 1))
     ctx.note("final_loss", result.losses[-1])
-    ctx.note("loss", math.fsum(last) / len(last))
+    ctx.note("loss", math.fsum(last) / max(len(last), 1))
     ctx.note("steps", config.steps)
     ctx.note("tokens", result.tokens)
     ctx.note("parameters", model.config.parameters)
@@ -244,7 +247,7 @@ def evaluate(ctx: Context, model: Path, base: Path, text: Corpus, tokenizer: Tok
     from ayllu.evals.heldout import bits_per_byte, document_bits
     from ayllu.evals.suite import load_suite
     from ayllu.model.files import hf
-    from ayllu.train.budget import bf16_pays
+    from ayllu.train.machine import bf16_pays
 
     weights = hf.load(model).eval()
     dtype = torch.bfloat16 if bf16_pays() else torch.float32
@@ -335,7 +338,7 @@ def draw_losses(curves: dict[str, Path], path: Path) -> None:
     axes = figure.subplots()
     start = 0
     for (name, losses_path), colour in zip(curves.items(), ("#1f6f8b", "#c8553d"), strict=True):
-        losses = np.array([json.loads(line)["loss"] for line in losses_path.read_text().splitlines()])
+        losses = np.array([json.loads(line)["loss"] or math.nan for line in losses_path.read_text().splitlines()])
         steps = np.arange(start, start + len(losses))
         window = max(len(losses) // 40, 1)
         smooth = np.convolve(losses, np.ones(window) / window, mode="valid")

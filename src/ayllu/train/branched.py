@@ -7,6 +7,8 @@ Shapes: B rows, T time, D width, V vocabulary, N scored tokens, C continuations.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,6 +109,11 @@ def branch(
         continuation_N=table[:, 0],
         continuations=first[-1],
     )
+
+
+def content_fingerprint(*content: Any) -> str:
+    """A digest of plain values: what tells one source's samples from another's."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def linear_log_probability(state_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:

@@ -15,16 +15,17 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
-
 from ayllu.data.loader import Loader
 from ayllu.data.pack import TokensHeader
 from ayllu.lab.progress import bar
 from ayllu.model.config import ModelConfig, RopeScaling
 from ayllu.model.transformer import Transformer
 from ayllu.train.flops import training_flops
-from ayllu.train.loop import TrainConfig, compiler_available, loss_function, train_step
+from ayllu.train.loop import DTYPES, TrainConfig, compiler_available, prepare
+from ayllu.train.machine import bf16_pays, matrix_rate
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
+from ayllu.train.parallel import Spread
+from ayllu.train.step import train_step
 
 TOKENS_PER_PARAMETER = 4.0
 """What a rung must be able to see to be chosen; measured on everyday English, see docs/log.md."""
@@ -153,33 +154,17 @@ def measure(model_config: ModelConfig, loader: Loader, config: TrainConfig, *, s
     """Tokens per second of real steps: the median of `steps`, after compiling and warming up."""
     model = Transformer(model_config)
     model.initialise(seed)
-    optimizer, loss = Optimizer(model, config.optimizer), loss_function(model, config)
+    prepare()
+    spread = Spread(model, None, dtype=DTYPES[config.precision], compiled=config.compiled)
+    optimizer = Optimizer(spread.weights(), config.optimizer)
     times = []
     with bar("measuring this machine", total=steps + 2, unit="steps") as progress:
         for step in range(steps + 2):
             began = time.perf_counter()
-            train_step(loss, optimizer, loader.batch(step * config.batch, config.batch), 0.01)
+            train_step(spread, optimizer, loader.batch(step * config.batch, config.batch), 0.01)
             times.append(time.perf_counter() - began)
             progress.advance()
     return config.batch * loader.length / statistics.median(times[2:])
-
-
-def matrix_rate(precision: str, *, size: int = 1024, seconds: float = 0.5) -> float:
-    """FLOP/s of square matrix products of `size`, the median of what fits into `seconds`."""
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    times: list[float] = []
-    a @ b
-    while sum(times) < seconds or len(times) < 3:
-        began = time.perf_counter()
-        a @ b
-        times.append(time.perf_counter() - began)
-    return 2 * size**3 / statistics.median(times)
-
-
-def bf16_pays() -> bool:
-    """Whether bf16 products are faster than float32 ones here, as they are on processors with instructions for them."""
-    return matrix_rate("bf16", seconds=0.1) > 1.2 * matrix_rate("float32", seconds=0.1)
 
 
 def predict_bits_per_byte(parameters: int, bytes_seen: float) -> float:

@@ -1,46 +1,172 @@
-"""The full state of a training run on disk: written aside, digested, and moved into place in one rename."""
+"""The full state of a training run on disk: sharded safetensors, digested, complete or not there at all.
+
+torch.distributed.checkpoint writes and reads the tensors, each process its shards, and fits them to any other layout.
+Nothing is pickled. Writing goes on beside the training, from copies.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 
 from ayllu.lab.key import file_digest
 from ayllu.lab.progress import say
+from ayllu.lab.store import write_atomically
 
 KEPT = 2
 """Checkpoints kept: the newest, and the one before for when the newest turns out damaged."""
+MANIFEST = "checkpoint.json"
 
 
-def save(folder: Path, step: int, state: dict[str, Any]) -> None:
-    """Write `state` (tensors and plain values) as the checkpoint of `step` and delete those no longer kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    with (partial / "state.pt").open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    (partial / "sha256").write_text(file_digest(partial / "state.pt"))
-    place = folder / f"step-{step:09d}"
-    shutil.rmtree(place, ignore_errors=True)
-    partial.rename(place)
-    for old in sorted(folder.glob("step-*"))[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+class Checkpoints:
+    """The checkpoints of one run below `folder`, which all of its processes see."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._rank, self._size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        # A group of its own: messages about checkpoints come from another thread than those of the training.
+        self._group = dist.new_group(backend="gloo") if self._size > 1 else None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
 
-def latest(folder: Path) -> tuple[int, dict[str, Any]] | None:
-    """Step and state of the newest whole checkpoint, or None; damaged ones are passed over with a warning."""
-    for place in sorted(folder.glob("step-*"), reverse=True):
+    def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Copy `tensors` and go on; a thread writes them as the checkpoint of `step`. `facts` is plain JSON.
+
+        Waits first for a checkpoint that is still being written. One that cannot be written is told on stderr and costs
+        nothing but itself: the training goes on, and those before stay.
+        """
+        self.wait()
+        copies = {name: _with_axis(tensor.detach()).clone() for name, tensor in tensors.items()}
+        text = json.dumps({"step": step, **facts})
+        self._writing = self._thread.submit(self._write, step, copies, text)
+
+    def wait(self) -> None:
+        """Until nothing is being written."""
+        if self._writing is None:
+            return
         try:
-            if file_digest(place / "state.pt") != (place / "sha256").read_text():
-                raise ValueError("its digest differs")
-            return int(place.name[5:]), torch.load(place / "state.pt", weights_only=True, map_location="cpu")
-        except (OSError, ValueError, RuntimeError) as error:
-            say(f"checkpoint {place} cannot be used ({error}); taking the one before")
-    return None
+            self._writing.result()
+        except (OSError, RuntimeError, dcp.CheckpointException) as error:
+            reason = next((e for e in _causes(error) if isinstance(e, OSError)), error)
+            if self._rank == 0:
+                say(f"a checkpoint could not be written ({reason}); the training goes on without it")
+        self._writing = None
+
+    def close(self) -> None:
+        """Wait, and end the thread."""
+        self.wait()
+        self._thread.shutdown()
+
+    def _write(self, step: int, tensors: dict[str, Tensor], facts: str) -> None:
+        partial, place = self.folder / "partial", self.folder / f"step-{step:09d}"
+        if self._rank == 0:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        self._together()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that there is one process is no news
+            writer = HuggingFaceStorageWriter(str(partial), save_distributed=True)
+            dcp.save(tensors, storage_writer=writer, process_group=self._group, no_dist=self._size == 1)
+        mine = f"shard-{self._rank + 1:05d}-"
+        digests = {path.name: file_digest(path) for path in partial.iterdir() if path.name.startswith(mine)}
+        write_atomically(partial / f"digests-{self._rank:05d}.json", json.dumps(digests))
+        self._together()
+        if self._rank:
+            return
+        files: dict[str, str] = {}
+        for path in sorted(partial.glob("digests-*.json")):
+            files |= json.loads(path.read_text())
+            path.unlink()
+        for name in files:
+            with (partial / name).open("rb") as file:
+                os.fsync(file.fileno())
+        write_atomically(partial / MANIFEST, json.dumps({**json.loads(facts), "files": files}))
+        shutil.rmtree(place, ignore_errors=True)
+        partial.rename(place)
+        for old in sorted(self.folder.glob("step-*"))[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """Fill `tensors` from the newest whole checkpoint and return its facts, `step` among them; None without one.
+
+        Damaged ones are passed over with a warning. All processes take the same.
+        """
+        self.wait()
+        places = [sorted(self.folder.glob("step-*"), reverse=True)]
+        if self._size > 1:
+            dist.broadcast_object_list(places, 0, group=self._group)
+        for place in places[0]:
+            facts, problem = self._examine(place)
+            if self._size > 1:
+                problems: list[str | None] = [None] * self._size
+                dist.all_gather_object(problems, problem, group=self._group)
+                problem = next((p for p in problems if p), None)
+            if problem is None and facts is not None:
+                self._read(place, tensors)
+                return facts
+            if self._rank == 0:
+                say(f"checkpoint {place} cannot be used ({problem}); taking the one before")
+        return None
+
+    def _examine(self, place: Path) -> tuple[dict[str, Any] | None, str | None]:
+        """The facts of a checkpoint and what is wrong with this process's share of its files."""
+        try:
+            facts = json.loads((place / MANIFEST).read_text())
+            files = sorted(facts.pop("files").items())
+            for name, digest in files[self._rank :: self._size]:
+                if file_digest(place / name) != digest:
+                    return None, f"the digest of {name} differs"
+        except (OSError, ValueError, KeyError) as error:
+            return None, str(error) or type(error).__name__
+        return facts, None
+
+    def read_alone(self, step: int, tensors: Mapping[str, Tensor]) -> None:
+        """Fill `tensors` from the checkpoint of `step` in this process only. Raises OSError when it is not there."""
+        self._read(self.folder / f"step-{step:09d}", tensors, alone=True)
+
+    def _read(self, place: Path, tensors: Mapping[str, Tensor], *, alone: bool = False) -> None:
+        # Reading fills tensors in place; those without an axis are read through a view with one.
+        views = {name: _with_axis(tensor.detach()) for name, tensor in tensors.items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            dcp.load(
+                views,
+                storage_reader=HuggingFaceStorageReader(str(place)),
+                process_group=self._group,
+                no_dist=alone or self._size == 1,
+            )
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                if views[name].data_ptr() != tensor.data_ptr():
+                    tensor.copy_(views[name].reshape(tensor.shape))
+
+    def _together(self) -> None:
+        if self._group is not None:
+            dist.barrier(self._group)
+
+
+def _with_axis(tensor: Tensor) -> Tensor:
+    """safetensors as DCP reads them have an axis at least."""
+    return tensor.reshape(1) if tensor.ndim == 0 else tensor
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An error with what lies below it: DCP wraps the errors of all processes in one."""
+    found = [error]
+    if isinstance(error, dcp.CheckpointException):
+        found += [failure[0] for failure in error.failures.values()]
+    if error.__cause__ is not None:
+        found += _causes(error.__cause__)
+    return found

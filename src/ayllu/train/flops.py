@@ -1,4 +1,4 @@
-"""The one place that counts floating-point operations."""
+"""The one place that counts floating-point operations, and what is derived from them."""
 
 from __future__ import annotations
 
@@ -18,3 +18,21 @@ def forward_flops(config: ModelConfig, length: int) -> int:
 def training_flops(config: ModelConfig, length: int) -> int:
     """Operations per token of a training step: the backward pass takes twice the forward pass."""
     return 3 * forward_flops(config, length)
+
+
+def tokens_per_second(tokens: int, seconds: float) -> float:
+    """Ids that go in, over the time that passed; 0 where no time did."""
+    return tokens / seconds if seconds > 0 else 0.0
+
+
+def utilisation(config: ModelConfig, length: int, rate: float, peak: float) -> float:
+    """MFU: operations that the model needs at `rate` tokens/s, over `peak` FLOP/s of all devices together.
+
+    PaLM, appendix B: recomputed activations do not count.
+    """
+    return training_flops(config, length) * rate / peak
+
+
+def energy_kwh(seconds: float, devices: int, watts: float) -> float:
+    """Energy of `devices` that draw `watts` each for `seconds`."""
+    return seconds * devices * watts / 3.6e6

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
+
+from ayllu.lab.error import UserError
+
+DEGREES = ("tp", "cp", "pp", "virtual", "ep", "dp_shard", "dp_replicate", "micro_batch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,7 @@ class Layout:
     """Type of the matrix products; the master weights stay float32."""
 
     def __post_init__(self) -> None:
-        for name in ("tp", "cp", "pp", "virtual", "ep", "dp_shard", "dp_replicate", "micro_batch"):
+        for name in DEGREES:
             if getattr(self, name) < 1:
                 raise ValueError(f"layout: {name} is {getattr(self, name)}; it must be at least 1")
 
@@ -45,3 +49,24 @@ class Layout:
     def data_parallel(self) -> int:
         """Replicas that see different sequences."""
         return self.dp_shard * self.dp_replicate
+
+
+def parse_layout(text: str) -> Layout:
+    """The layout that `text` names, such as `tp=2,dp_shard=4,recompute=full`; UserError for what it cannot be."""
+    words: dict[str, str] = {}
+    known = {field.name for field in fields(Layout)}
+    for part in text.split(","):
+        name, _, value = (word.strip() for word in part.partition("="))
+        if name not in known or not value:
+            raise UserError(
+                f"layout {text!r}: {part.strip()!r} is not NAME=VALUE with one of {', '.join(sorted(known))}"
+            )
+        words[name] = value
+    for name, allowed in (("recompute", ("none", "selective", "full")), ("precision", ("float32", "bf16", "float8"))):
+        if words.get(name, allowed[0]) not in allowed:
+            raise UserError(f"layout {text!r}: {name} is {words[name]!r}; choose one of {', '.join(allowed)}")
+    try:
+        return Layout(**{n: int(v) if n in DEGREES else v for n, v in words.items()})  # type: ignore[arg-type]
+    except ValueError as error:
+        reason = str(error) if "layout:" in str(error) else "its degrees must be whole numbers"
+        raise UserError(f"layout {text!r}: {reason.removeprefix('layout: ')}") from None

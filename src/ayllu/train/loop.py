@@ -1,4 +1,4 @@
-"""The training loop: batches in, weights out, a checkpoint every few seconds, the same bits after a kill.
+"""The training loop: batches in, weights out, the same bits after a kill, on one process or on many.
 
 Shapes: B batch, T time.
 """
@@ -6,29 +6,35 @@ Shapes: B batch, T time.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import math
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from ayllu.data.loader import IGNORED, Batch, Loader
-from ayllu.lab.error import UserError
+from ayllu.lab.error import Stopped, UserError
 from ayllu.lab.progress import bar, say
 from ayllu.model.transformer import Transformer
-from ayllu.train import checkpoint
-from ayllu.train.flops import training_flops
-from ayllu.train.objective import next_token_loss
+from ayllu.train.checkpoint import Checkpoints
+from ayllu.train.flops import tokens_per_second, utilisation
+from ayllu.train.layout import Layout
+from ayllu.train.machine import matrix_rate
+from ayllu.train.metrics import Metrics, draw
+from ayllu.train.objective import Countable, Objective, next_token_loss
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
+from ayllu.train.parallel import Spread, start_processes
 from ayllu.train.schedule import rate
+from ayllu.train.stability import Guard, GuardConfig
+from ayllu.train.step import StepResult, train_step
 
 DTYPES = {"bf16": torch.bfloat16, "float32": torch.float32}
 
@@ -47,7 +53,22 @@ class TrainConfig:
     """Type of the matrix products: bf16 or float32; the weights stay float32."""
     compiled: bool = False
     """Whether `torch.compile` fuses the step (it changes the last bits of the losses)."""
+    clip: float | None = None
+    """Norm to which a larger gradient is scaled down."""
     checkpoint_seconds: float = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """Where and how a run computes: nothing of it changes what is computed, beyond rounding."""
+
+    layout: Layout | None = None
+    """None: one process, and each batch in one piece."""
+    logs: Path | None = None
+    """Folder for `metrics.jsonl`, TensorBoard and the curves; None keeps none."""
+    hang_seconds: float = 1800.0
+    """A step that takes longer counts as hung: stacks are written to stderr and the process ends, to be started again
+    by torchrun or the scheduler."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,107 +76,212 @@ class TrainResult:
     """What a finished run leaves beside the trained model."""
 
     losses: list[float]
-    """Mean cross-entropy per predicted token of each step, in nats."""
+    """Mean cross-entropy per predicted token of each step, in nats; NaN for a step that was skipped."""
     seconds: float
     """Time inside steps, all attempts together, as far as checkpoints remember it."""
     tokens: int
     """Ids predicted."""
+    model: Transformer
+    """The trained model, whole, in the first process; elsewhere what that process holds of it."""
 
 
-LossAndGradient = Callable[[Batch], Tensor]
+class Source(Protocol):
+    """Where batches come from; a pure function, so that nothing of it needs saving."""
+
+    @property
+    def length(self) -> int:
+        """Ids per row."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs where the samples do: a run does not go on with other data than it began with."""
+        ...
+
+    def batch(self, first: int, size: int) -> Countable:
+        """Samples `first` to `first + size - 1`, whatever was asked for before."""
+        ...
 
 
-def loss_function(model: Transformer, config: TrainConfig) -> LossAndGradient:
-    """The summed loss of a batch, fused where the configuration says so."""
-    # Compiled without this, threads add the embedding's gradients in whatever order they come: other bits in every run.
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    dtype = DTYPES[config.precision]
-
-    def loss(ids_BT: Tensor, targets_BT: Tensor, documents_BT: Tensor) -> Tensor:
-        return next_token_loss(model, Batch(ids_BT, targets_BT, documents_BT), dtype=dtype)
-
-    fused = torch.compile(loss, dynamic=False) if config.compiled else loss
-    return lambda batch: fused(batch.ids_BT, batch.targets_BT, batch.documents_BT)
+def prepare(deterministic: bool = True) -> None:
+    """Have torch add up in the same order every time: without it threads race in the embedding's gradient."""
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    # Filling fresh memory would find reads of what was never written, at the cost of writing everything twice.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def train_step(loss: LossAndGradient, optimizer: Optimizer, batch: Batch, factor: float) -> float:
-    """One update: loss, gradients, new weights. Returns the mean loss per predicted token before the update.
+class Run:
+    """The state of a run that moves from step to step, as far as a checkpoint holds it."""
 
-    A loss or gradient that is no finite number leaves weights and optimizer untouched, and NaN is returned.
-    """
-    optimizer.set_rate(factor)
-    predicted = (batch.targets_BT != IGNORED).sum()
-    mean = loss(batch) / predicted.clamp(min=1)
-    mean.backward()
-    norm = torch.nn.utils.get_total_norm([w.grad for w in optimizer.weights() if w.grad is not None])
-    value, finite = float(mean.detach()), bool(torch.isfinite(norm + mean.detach()))
-    if finite:
-        optimizer.step()
-    optimizer.zero_grad()
-    return value if finite else math.nan
+    def __init__(self, spread: Spread, optimizer: Optimizer, source: Source, guard: Guard) -> None:
+        self.spread, self.optimizer, self.source, self.guard = spread, optimizer, source, guard
+        self.step = self.sample = self.tokens = 0
+        """Steps done; the next sample; ids predicted."""
+        self.seconds = 0.0
+        self.losses: list[float] = []
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights and optimizer state by name, the same names under every layout."""
+        weights = self.spread.weights()
+        state = {f"optimizer.{name}": value for name, value in self.optimizer.state().items()}
+        return {f"model.{name}": weight for name, weight in weights.items()} | state
 
-def train(model: Transformer, loader: Loader, config: TrainConfig, *, scratch: Path, title: str) -> TrainResult:
-    """Run all steps, from the last checkpoint in `scratch` if there is one. Changes `model`.
+    def facts(self) -> dict[str, Any]:
+        """Everything else, as plain JSON."""
+        return {
+            "fingerprint": self.source.fingerprint,
+            "sample": self.sample,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "losses": self.losses,
+            "guard": self.guard.state(),
+        }
 
-    The order of the data depends on the step alone, and nothing in the model is random, so a run that was killed ends
-    with the bits of one that was not. SIGTERM writes a checkpoint and leaves with UserError.
-    """
-    optimizer = Optimizer(model, config.optimizer)
-    loss = loss_function(model, config)
-    first, losses, seconds, tokens = _resume(scratch, model, optimizer)
-    flops = training_flops(model.config, loader.length) * config.batch * loader.length
-    saved = time.monotonic()
-    bad = 0
-    with bar(title, total=config.steps, unit="steps") as progress, _on_termination() as asked:
-        progress.begin_at(first)
-        for step in range(first, config.steps):
-            began = time.monotonic()
-            batch = loader.batch(step * config.batch, config.batch)
-            value = train_step(loss, optimizer, batch, rate(step, steps=config.steps, warmup=config.warmup))
-            bad = 0 if math.isfinite(value) else bad + 1
-            if bad == 10:
-                raise UserError(f"{title}: the loss was no number for 10 steps up to {step}; lower the learning rate")
-            losses.append(value)
-            tokens += int((batch.targets_BT != IGNORED).sum())
-            now = time.monotonic()
-            seconds += now - began
-            rate_now = config.batch * loader.length / (now - began)
-            progress.advance(
-                1, f"loss {value:.3f} · {rate_now:,.0f} tokens/s · {flops / (now - began) / 1e9:.0f} GFLOP/s"
+    def restore(self, checkpoints: Checkpoints) -> bool:
+        """Go to the newest whole checkpoint; False when there is none."""
+        facts = checkpoints.restore(self.tensors())
+        if facts is None:
+            return False
+        if facts["fingerprint"] != self.source.fingerprint:
+            raise UserError(
+                f"the data has changed since the checkpoint in {checkpoints.folder} was written; "
+                "bring the old data back, or delete the checkpoints to begin anew"
             )
-            if asked or now - saved > config.checkpoint_seconds:
-                _save(scratch, step + 1, model, optimizer, losses, seconds, tokens)
-                saved = time.monotonic()
-            if asked:
-                raise UserError(
-                    f"{title}: asked to stop; a checkpoint of step {step + 1} is kept: start again to go on"
-                )
-    return TrainResult(losses=losses, seconds=seconds, tokens=tokens)
+        self.step, self.sample, self.tokens = facts["step"], facts["sample"], facts["tokens"]
+        self.seconds, self.losses = facts["seconds"], facts["losses"]
+        self.guard.load(facts["guard"])
+        return True
 
 
-def _save(
-    scratch: Path, step: int, model: Transformer, optimizer: Optimizer, losses: list[float], seconds: float, tokens: int
+def train(
+    model: Transformer,
+    source: Source,
+    config: TrainConfig,
+    *,
+    scratch: Path,
+    title: str,
+    objective: Objective = next_token_loss,
+    execution: Execution | None = None,
+    guard: GuardConfig | None = None,
+) -> TrainResult:
+    """Run all steps, from the last checkpoint in `scratch` if there is one. Changes `model`, and may shard it.
+
+    The order of the data depends on the sample's number alone, and nothing in the model is random, so a run that was
+    killed ends with the bits of one that was not. SIGTERM writes a checkpoint and leaves with Stopped.
+    """
+    execution = execution or Execution()
+    rank, _ = start_processes()
+    prepare()
+    spread = Spread(
+        model, execution.layout, objective=objective, dtype=DTYPES[config.precision], compiled=config.compiled
+    )
+    run = Run(spread, Optimizer(spread.weights(), config.optimizer), source, Guard(guard or GuardConfig()))
+    checkpoints = Checkpoints(scratch / "checkpoints")
+    if run.restore(checkpoints) and rank == 0:
+        say(f"going on from step {run.step}")
+    metrics = Metrics(execution.logs if rank == 0 else None, run.step)
+    try:
+        _steps(run, config, execution, checkpoints, metrics, title)
+        whole = _whole(run, checkpoints)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        checkpoints.close()
+        metrics.close()
+    if rank == 0 and execution.logs is not None:
+        draw(execution.logs / "metrics.jsonl", execution.logs / "curves.png")
+    return TrainResult(losses=run.losses, seconds=run.seconds, tokens=run.tokens, model=whole)
+
+
+def _whole(run: Run, checkpoints: Checkpoints) -> Transformer:
+    """The model in one piece, in the first process: shards come together through a last checkpoint."""
+    if run.spread.size == 1:
+        return run.spread.model
+    checkpoints.save(run.step, run.tensors(), run.facts())
+    checkpoints.wait()
+    if not _is_main():
+        return run.spread.model
+    whole = Transformer(run.spread.model.config)
+    checkpoints.read_alone(run.step, {f"model.{name}": weight for name, weight in whole.named_parameters()})
+    return whole
+
+
+def _steps(
+    run: Run, config: TrainConfig, execution: Execution, checkpoints: Checkpoints, metrics: Metrics, title: str
 ) -> None:
-    state = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "losses": losses,
-        "seconds": seconds,
-        "tokens": tokens,
-    }
-    checkpoint.save(scratch / "checkpoints", step, state)
+    spread, model, length = run.spread, run.spread.model.config, run.source.length
+    peak = matrix_rate(config.precision, seconds=0.1) * spread.size
+    saved = time.monotonic()
+    main = _is_main()
+    with bar(title, total=config.steps, unit="steps", shown=main) as progress, _on_termination() as asked:
+        progress.begin_at(run.step)
+        while run.step < config.steps:
+            faulthandler.dump_traceback_later(execution.hang_seconds, exit=True, file=2)
+            began = time.monotonic()
+            factor = rate(run.step, steps=config.steps, warmup=config.warmup)
+            batch = run.source.batch(*spread.share(run.sample, config.batch))
+            result = train_step(
+                spread, run.optimizer, batch, factor, limit=run.guard.limit, clip=config.clip or math.inf
+            )
+            verdict = run.guard.judge(result)
+            seconds = time.monotonic() - began
+            _account(run, config, result, seconds)
+            speed = tokens_per_second(config.batch * length, seconds)
+            used = utilisation(model, length, speed, peak)
+            event = None if verdict == "good" else verdict
+            metrics.write(
+                run.step,
+                loss=result.loss,
+                norm=result.norm,
+                rate=factor,
+                seconds=round(seconds, 4),
+                tokens_per_second=round(speed),
+                mfu=round(used, 4),
+                sample=run.sample,
+                event=event,
+            )
+            progress.advance(1, f"loss {result.loss:.3f} · {speed:,.0f} tokens/s · MFU {100 * used:.0f} %")
+            if verdict in ("back", "stop"):
+                _go_back(run, checkpoints, progress, title, stop=verdict == "stop")
+            # The first process's clock counts; anybody's signal does.
+            due = main and run.guard.calm and time.monotonic() - saved > config.checkpoint_seconds
+            stopping, saving = spread.totals([float(bool(asked)), float(due)])
+            if (stopping or saving) and run.step < config.steps and run.guard.calm:
+                checkpoints.save(run.step, run.tensors(), run.facts())
+                saved = time.monotonic()
+            if stopping:
+                checkpoints.wait()
+                raise Stopped(f"{title}: asked to stop; a checkpoint of step {run.step} is kept: start again to go on")
 
 
-def _resume(scratch: Path, model: Transformer, optimizer: Optimizer) -> tuple[int, list[float], float, int]:
-    found = checkpoint.latest(scratch / "checkpoints")
-    if found is None:
-        return 0, [], 0.0, 0
-    step, state = found
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    say(f"going on from step {step}")
-    return step, state["losses"], state["seconds"], state["tokens"]
+def _account(run: Run, config: TrainConfig, result: StepResult, seconds: float) -> None:
+    run.step += 1
+    run.sample += config.batch
+    run.losses.append(result.loss)
+    run.tokens += result.count
+    run.seconds += seconds
+
+
+def _go_back(run: Run, checkpoints: Checkpoints, progress: Any, title: str, *, stop: bool) -> None:
+    """Take up the last good state, and pass over the data that was seen since."""
+    if stop:
+        raise UserError(
+            f"{title}: the loss is no number or keeps jumping, the last time at step {run.step}; "
+            "lower the learning rates, or look at the data from sample "
+            f"{run.sample} backwards"
+        )
+    sample, returns, seconds, step = run.sample, run.guard.returns, run.seconds, run.step
+    if not run.restore(checkpoints):
+        if _is_main():
+            say(f"{title}: bad steps up to {step}, and no checkpoint to go back to; going on with the next data")
+        return
+    run.sample, run.seconds, run.guard.returns = sample, seconds, returns
+    if _is_main():
+        say(f"{title}: bad steps up to {step}; went back to step {run.step}, and on with the data from sample {sample}")
+    progress.begin_at(run.step)
+
+
+def _is_main() -> bool:
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 @contextlib.contextmanager
@@ -178,8 +304,11 @@ def _on_termination() -> Iterator[list[int]]:
 
 
 def write_losses(path: Path, losses: list[float]) -> None:
-    """One JSON object a line: step (from 1) and loss in nats per token."""
-    lines = (json.dumps({"step": step, "loss": value}) for step, value in enumerate(losses, start=1))
+    """One JSON object a line: step (from 1) and loss in nats per token, null for a step that was skipped."""
+    lines = (
+        json.dumps({"step": step, "loss": value if math.isfinite(value) else None})
+        for step, value in enumerate(losses, start=1)
+    )
     path.write_text("\n".join(lines) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Muon for the matrices of the blocks, AdamW for everything else.
+"""Muon for the matrices of the blocks, AdamW for everything else; both on whole weights or on shards of them.
 
 Muon: Keller Jordan et al., "Muon: an optimizer for hidden layers" (2024), its updates scaled as in "Muon is scalable
 for LLM training" (arXiv:2502.16982, section 2.2).
@@ -6,15 +6,17 @@ for LLM training" (arXiv:2502.16982, section 2.2).
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
-
-from ayllu.model.transformer import Transformer
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration (Jordan et al.): steep at zero, they bring singular values into 0.7 to 1.2."""
@@ -24,6 +26,8 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 class OptimizerConfig:
     """Step sizes and their company; a run's schedule multiplies the learning rates."""
 
+    matrices: Literal["muon", "adamw"] = "muon"
+    """What updates the blocks' matrices; with adamw they take `adam_lr` too."""
     muon_lr: float = 0.01
     """Peak learning rate of the blocks' matrices, in units of update RMS 0.2 (see `Muon.step`)."""
     adam_lr: float = 0.03
@@ -34,20 +38,50 @@ class OptimizerConfig:
     """Decay of matrices per unit of learning rate; embeddings and norms have none."""
     iterations: int = 5
     """Newton-Schulz steps."""
+    muon_dtype: Literal["bf16", "float32"] = "bf16"
+    """Type of the Newton-Schulz products."""
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this device holds; all of one that is not spread."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def settle(weight: Tensor) -> None:
+    """Spread a gradient as its weight is: under sequence parallelism some are still to be added up between devices."""
+    if isinstance(weight, DTensor) and isinstance(weight.grad, DTensor):
+        weight.grad = weight.grad.redistribute(placements=weight.placements)
+
+
+def cut_by(placement: Placement) -> int | None:
+    """The axis of a tensor that a placement cuts; None for copies. fully_shard's own kind is no `Shard`."""
+    return getattr(placement, "dim", None)
 
 
 class Muon(torch.optim.Optimizer):
     """Momentum, made orthogonal: each update has all singular values near one.
 
     Matrices of one shape are stacked and orthogonalised together, a few large products where there would be many small.
+    Of matrices that are spread over devices each device orthogonalises its share, whole, and all get the results.
     """
 
     def __init__(
-        self, params: Sequence[Tensor], *, lr: float, momentum: float, weight_decay: float, iterations: int
+        self,
+        params: Sequence[Tensor],
+        *,
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        iterations: int,
+        dtype: torch.dtype = torch.bfloat16,
     ) -> None:
         super().__init__(
-            list(params), {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "iterations": iterations}
+            list(params),
+            {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "iterations": iterations, "dtype": dtype},
         )
+        for group in self.param_groups:
+            for weight in group["params"]:
+                self.state[weight]["momentum"] = torch.zeros_like(weight)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -61,25 +95,95 @@ class Muon(torch.optim.Optimizer):
                 self._step_stack(weights, group)
 
     def _step_stack(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        gradients = [weight.grad for weight in weights if weight.grad is not None]
-        for weight in weights:
-            if "momentum" not in self.state[weight]:
-                self.state[weight]["momentum"] = torch.zeros_like(weight)
-        momenta = [self.state[weight]["momentum"] for weight in weights]
+        gradients = [local(weight.grad) for weight in weights if weight.grad is not None]
+        momenta = [local(self.state[weight]["momentum"]) for weight in weights]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])
-        updates = orthogonalise(torch.stack(nesterov), group["iterations"])
+        updates = _orthogonal_updates(weights, nesterov, group["iterations"], group["dtype"])
         scale = 0.2 * max(weights[0].shape) ** 0.5
-        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(weights, list(updates.to(weights[0].dtype).unbind()), alpha=-group["lr"] * scale)
+        parts = [local(weight) for weight in weights]
+        torch._foreach_mul_(parts, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(parts, updates, alpha=-group["lr"] * scale)
 
 
-def orthogonalise(matrices: Tensor, iterations: int) -> Tensor:
-    """The nearest (semi-)orthogonal matrices to a stack (N, rows, columns), roughly, in bf16, by Newton-Schulz."""
+def _orthogonal_updates(
+    weights: list[Tensor], nesterov: Sequence[Tensor], iterations: int, dtype: torch.dtype
+) -> list[Tensor]:
+    """This device's part of the orthogonalised `nesterov` (parts too) of `weights`, all of one shape."""
+    first = weights[0]
+    if not isinstance(first, DTensor):
+        return list(orthogonalise(torch.stack(list(nesterov)), iterations, dtype).to(first.dtype).unbind())
+    mesh = first.device_mesh
+    size = mesh.size()
+    at = (mesh.mesh == dist.get_rank()).flatten().nonzero().item()
+    whole = []
+    for weight, part in zip(weights, nesterov, strict=True):
+        assert isinstance(weight, DTensor)
+        whole.append(_gather(part, weight))
+    stack = torch.zeros(len(whole), *first.shape, dtype=dtype, device=whole[0].device)
+    mine = list(range(int(at), len(whole), size))
+    if mine:
+        stack[mine] = orthogonalise(torch.stack([whole[i] for i in mine]), iterations, dtype)
+    # Every matrix is there on one device and zero on the others: sums are exact, and gather without a group of all.
+    for dimension in range(mesh.ndim):
+        dist.all_reduce(stack, group=mesh.get_group(dimension))
+    parts = []
+    for weight, update in zip(weights, stack.to(first.dtype).unbind(), strict=True):
+        assert isinstance(weight, DTensor)
+        parts.append(_cut(update, weight))
+    return parts
+
+
+def _gather(part: Tensor, like: DTensor) -> Tensor:
+    """The whole of what is spread as `like` is: axis by axis, the outermost of the mesh first.
+
+    fully_shard cuts what tensor parallelism has cut already, which DTensor itself does not undo for us.
+    """
+    for axis, placement in enumerate(like.placements):
+        cut = cut_by(placement)
+        if cut is not None:
+            one = _axis(like.device_mesh, axis)
+            shape = list(part.shape)
+            shape[cut] = _extent(like, axis)
+            part = DTensor.from_local(
+                part, one, [Shard(cut)], shape=torch.Size(shape), stride=part.contiguous().stride()
+            ).full_tensor()
+    return part
+
+
+def _cut(whole: Tensor, like: DTensor) -> Tensor:
+    """This device's part of `whole`, spread as `like` is: the inverse of `_gather`."""
+    for axis, placement in reversed(list(enumerate(like.placements))):
+        cut = cut_by(placement)
+        if cut is not None:
+            one = _axis(like.device_mesh, axis)
+            copies = DTensor.from_local(whole, one, [Replicate()], run_check=False)
+            whole = copies.redistribute(placements=[Shard(cut)]).to_local()
+    return whole
+
+
+def _axis(mesh: DeviceMesh, axis: int) -> DeviceMesh:
+    return mesh if mesh.ndim == 1 else mesh[mesh.mesh_dim_names[axis]]  # type: ignore[index]
+
+
+def _extent(like: DTensor, axis: int) -> int:
+    """Entries along the axis that `axis` of the mesh cuts, before that cut: later axes of the mesh cut before it."""
+    cut = cut_by(like.placements[axis])
+    assert cut is not None
+    later = [
+        like.device_mesh.size(other)
+        for other, placement in enumerate(like.placements)
+        if other > axis and cut_by(placement) == cut
+    ]
+    return like.shape[cut] // math.prod(later)
+
+
+def orthogonalise(matrices: Tensor, iterations: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    """The nearest (semi-)orthogonal matrices to a stack (N, rows, columns), roughly, in `dtype`, by Newton-Schulz."""
     a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
-    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).bfloat16()
+    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).to(dtype)
     for _ in range(iterations):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
@@ -87,44 +191,70 @@ def orthogonalise(matrices: Tensor, iterations: int) -> Tensor:
 
 
 class Optimizer:
-    """Both optimizers as one: `set_rate` by the schedule, `step`, and a state that can be saved."""
+    """Both optimizers as one: `set_rate` by the schedule, `step`, and a state that is named by weight."""
 
-    def __init__(self, model: Transformer, config: OptimizerConfig) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], config: OptimizerConfig) -> None:
+        """`weights` by name; those that begin with `blocks.` and have two axes are matrices."""
         self.config = config
-        matrices = [w for name, w in model.named_parameters() if name.startswith("blocks.") and w.ndim == 2]
+        self.weights = {name: weight for name, weight in weights.items() if weight.requires_grad}
+        matrices = [w for name, w in self.weights.items() if name.startswith("blocks.") and w.ndim == 2]
         chosen = {id(w) for w in matrices}
-        others = [w for w in model.parameters() if id(w) not in chosen]
-        self.muon = Muon(
-            matrices,
-            lr=config.muon_lr,
-            momentum=config.muon_momentum,
-            weight_decay=config.weight_decay,
-            iterations=config.iterations,
-        )
-        self.adam = torch.optim.AdamW(
-            others, lr=config.adam_lr, betas=config.adam_betas, eps=1e-10, weight_decay=0.0, fused=True
-        )
+        others = [w for w in self.weights.values() if id(w) not in chosen]
+        self.parts: list[torch.optim.Optimizer] = []
+        self._peaks: list[float] = []
+        groups: list[dict[str, Any]] = [{"params": others, "weight_decay": 0.0}] if others else []
+        if matrices and config.matrices == "adamw":
+            groups.append({"params": matrices, "weight_decay": config.weight_decay})
+        elif matrices:
+            muon = Muon(
+                matrices,
+                lr=config.muon_lr,
+                momentum=config.muon_momentum,
+                weight_decay=config.weight_decay,
+                iterations=config.iterations,
+                dtype={"bf16": torch.bfloat16, "float32": torch.float32}[config.muon_dtype],
+            )
+            self._add(muon, config.muon_lr)
+        if groups:
+            adam = torch.optim.AdamW(groups, lr=config.adam_lr, betas=config.adam_betas, eps=1e-10, fused=True)
+            for group in adam.param_groups:
+                for weight in group["params"]:
+                    # As torch makes it at the first step: a checkpoint then always has the same entries.
+                    adam.state[weight] = {
+                        "step": torch.zeros((), dtype=torch.float32, device=weight.device),
+                        "exp_avg": torch.zeros_like(weight),
+                        "exp_avg_sq": torch.zeros_like(weight),
+                    }
+            self._add(adam, config.adam_lr)
 
-    def weights(self) -> list[Tensor]:
-        """All weights that are updated."""
-        return [w for part in (self.muon, self.adam) for group in part.param_groups for w in group["params"]]
+    def _add(self, part: torch.optim.Optimizer, peak: float) -> None:
+        self.parts.append(part)
+        self._peaks.append(peak)
 
     def set_rate(self, factor: float) -> None:
         """Set each learning rate to `factor` times its peak."""
-        self.muon.param_groups[0]["lr"] = self.config.muon_lr * factor
-        self.adam.param_groups[0]["lr"] = self.config.adam_lr * factor
+        for part, peak in zip(self.parts, self._peaks, strict=True):
+            for group in part.param_groups:
+                group["lr"] = peak * factor
 
     def step(self) -> None:
-        self.muon.step()
-        self.adam.step()
+        for part in self.parts:
+            part.step()
 
     def zero_grad(self) -> None:
-        self.muon.zero_grad(set_to_none=True)
-        self.adam.zero_grad(set_to_none=True)
+        for weight in self.weights.values():
+            weight.grad = None
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
+    def gradients(self) -> dict[str, Tensor]:
+        """Gradients by weight, of those that have one, spread as their weights are."""
+        for weight in self.weights.values():
+            settle(weight)
+        return {name: weight.grad for name, weight in self.weights.items() if weight.grad is not None}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.muon.load_state_dict(state["muon"])
-        self.adam.load_state_dict(state["adam"])
+    def state(self) -> dict[str, Tensor]:
+        """All tensors of the state (not copies) by `WEIGHT.ENTRY`, the same names under every layout."""
+        found: dict[str, Tensor] = {}
+        for part in self.parts:
+            for name, weight in self.weights.items():
+                found |= {f"{name}.{entry}": value for entry, value in part.state.get(weight, {}).items()}
+        return found

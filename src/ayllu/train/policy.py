@@ -9,10 +9,11 @@ Shapes: N scored tokens, C answers, P prompts, G answers to each.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from torch import Tensor
 from ayllu.lab.store import write_atomically
 from ayllu.model.sample import Sample, sample
 from ayllu.model.transformer import Transformer
-from ayllu.train.branched import Branched, Ids, branch
+from ayllu.train.branched import Branched, Ids, branch, content_fingerprint
 from ayllu.train.lora import disabled, merged
 
 
@@ -86,9 +87,9 @@ class RolloutBatch:
     """Log-probability under the reference; None where the divergence has no weight."""
 
     @property
-    def count(self) -> int:
+    def count(self) -> Tensor:
         """Tokens: what the summed loss is divided by."""
-        return max(len(self.advantage_N), 1)
+        return torch.tensor(len(self.advantage_N))
 
 
 def advantages(rewards_PG: Tensor, *, scaled: bool = True) -> Tensor:
@@ -148,6 +149,12 @@ class RolloutSource:
         """`model` is the one in training; with LoRA its base is the reference of the divergence, else it is copied."""
         self._model, self._tasks, self._config, self.length = model, tasks, config, length
         self._stop, self._seed, self._dtype, self._journal = stop, seed, dtype, journal
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Differs where any prompt or any rule of drawing does; the answers are the weights' own."""
+        prompts = [list(self._tasks.prompt(index)) for index in range(64)]
+        return content_fingerprint(self.length, self._seed, sorted(self._stop), asdict(self._config), prompts)
 
     def batch(self, first: int, size: int) -> RolloutBatch:
         """Rollouts of prompts `first` to `first + size - 1`."""

@@ -5,6 +5,7 @@ Shapes: N scored tokens, P pairs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +17,7 @@ from torch import Tensor
 from ayllu.data.loader import permute
 from ayllu.lab.progress import bar
 from ayllu.model.transformer import Transformer
-from ayllu.train.branched import Branched, Ids, branch
+from ayllu.train.branched import Branched, Ids, branch, content_fingerprint
 
 Kind = Literal["dpo", "ipo", "simpo"]
 
@@ -53,9 +54,9 @@ class PairBatch:
     """Summed log-probabilities of both under the reference; zeros make any loss reference-free."""
 
     @property
-    def count(self) -> int:
+    def count(self) -> Tensor:
         """Pairs: what the summed loss is divided by."""
-        return len(self.reference_P2)
+        return torch.tensor(len(self.reference_P2))
 
 
 Pair = tuple[Ids, Ids, Ids]
@@ -71,6 +72,11 @@ class PairSource:
             raise ValueError("there are no pairs to learn from")
         self._pairs, self.length, self._seed = pairs, length, seed
         self._reference_P2 = torch.zeros(len(pairs), 2) if reference_P2 is None else reference_P2
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Differs where any batch does."""
+        return content_fingerprint(self.length, self._seed, list(self._pairs), self._reference_P2.tolist())
 
     def batch(self, first: int, size: int) -> PairBatch:
         """Pairs `first` to `first + size - 1` of the order."""

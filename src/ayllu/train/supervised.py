@@ -5,6 +5,7 @@ Shapes: B batch, T time, D width, N predicted ids.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from ayllu.data.loader import IGNORED, Batch, permute
 from ayllu.model.transformer import Transformer
-from ayllu.train.branched import Branched, branch
+from ayllu.train.branched import Branched, branch, content_fingerprint
 from ayllu.train.objective import linear_cross_entropy
 
 
@@ -67,9 +68,9 @@ class ConversationBatch:
     rows: Branched
 
     @property
-    def count(self) -> int:
+    def count(self) -> Tensor:
         """Scored ids: what the summed loss is divided by."""
-        return len(self.rows.targets_N)
+        return torch.tensor(len(self.rows.targets_N))
 
 
 class ConversationSource:
@@ -79,6 +80,11 @@ class ConversationSource:
         if not conversations:
             raise ValueError("there are no conversations to learn from")
         self._conversations, self.length, self._seed = conversations, length, seed
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Differs where any batch does."""
+        return content_fingerprint(self.length, self._seed, [(c.trunk, c.continuations) for c in self._conversations])
 
     def batch(self, first: int, size: int) -> ConversationBatch:
         """Conversations `first` to `first + size - 1` of the order."""

@@ -161,7 +161,6 @@ def ft_hsdp_run(*, replicas: int) -> Run:
         hazard=hazard,
         replicas=replicas,
         recovery=Recovery(stall=stall),
-        planned_per_day=0,
         spares=accelerators // 8 // 16,
     )
 
@@ -329,7 +328,7 @@ SCENARIOS = (
                 name="stall", value="10 min, 3 min with replicas", source="FT-HSDP; the effective times are not used"
             ),
             Input(name="replica", value="4,096 GPUs", source="assumption"),
-            *(item for item in RECOVERY_INPUTS if item.name.startswith("checkpoint") or item.name == "causes"),
+            *(item for item in RECOVERY_INPUTS if item.name.startswith(("checkpoint", "causes", "planned"))),
         ),
         run=_ft_hsdp,
     ),

@@ -94,6 +94,13 @@ class Recovery:
     stall: float | None = None
     """Seconds from failure to training again, where a source gives nothing finer; replaces all of the above."""
 
+    def __post_init__(self) -> None:
+        spans = (self.hang_timeout, self.diagnose_at_most, self.manual, self.silent_latency)
+        if min(*spans, self.restart or 0.0, self.stall or 0.0) < 0 or not 0 <= self.detect[0] <= self.detect[1]:
+            raise UserError("recovery: no time may be negative, and the times of detect must be in order")
+        if not 0 <= self.manual_share_at_most <= 1:
+            raise UserError(f"recovery: manual_share_at_most is {self.manual_share_at_most}; it must lie in [0, 1]")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -137,6 +144,13 @@ class Run:
             raise UserError(f"run: days is {self.days}; it must lie between 0 and ten years")
         if self.replicas < 1 or (self.spares or 0) < 0 or self.planned_per_day < 0:
             raise UserError("run: replicas must be at least 1, spares and planned_per_day at least 0")
+        if self.repair_days <= 0 or self.degraded_per_1000_node_days < 0 or self.degraded_hours < 0:
+            raise UserError("run: repair_days must be above 0, and the rate and hours of degraded links at least 0")
+        for name in ("straggler_loss", "degraded_loss", "diurnal_swing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"run: {name} is {getattr(self, name)}; it is a part and must lie in [0, 1)")
+        if self.lemon_after is not None and self.lemon_after < 1:
+            raise UserError(f"run: lemon_after is {self.lemon_after} failures; it must be at least 1")
 
     @property
     def nodes(self) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from ayllu.fleet.simulate import fleet_year, published_clusters, published_runs
 from ayllu.fleet.simulate.failures import Hazard, pooled_rate
@@ -84,16 +87,33 @@ def reproduce(seeds: int | None = None) -> list[dict[str, Any]]:
 
 
 def _build(kind: type, values: dict[str, Any], where: str) -> Any:
-    known = {item.name for item in fields(kind)}
+    """`kind` from the values of a JSON object. Raises UserError on an unknown, a missing or an ill-typed field."""
+    known = {item.name: item for item in fields(kind)}
+    hints = get_type_hints(kind)
     for name, value in values.items():
         if name not in known:
             raise UserError(f"{where}: unknown field '{name}'; known are {', '.join(sorted(known))}")
-        if isinstance(value, str) or (isinstance(value, float) and value != value):
-            raise UserError(f"{where}: {name} is {value!r}; it must be a number")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise UserError(f"{where}: {str(error).split('() ')[-1]}") from None
+        if wanted := _unlike(value, hints[name]):
+            raise UserError(f"{where}: {name} is {json.dumps(value)}; it must be {wanted}")
+    lacking = [name for name, item in known.items() if item.default is MISSING and item.default_factory is MISSING]
+    if lacking := [name for name in lacking if name not in values]:
+        raise UserError(f"{where}: {', '.join(lacking)} is missing")
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def _unlike(value: Any, hint: Any) -> str:
+    """What a field of the type `hint` must be, where `value` is something else; else nothing."""
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if (value is None and NoneType in kinds) or any(is_dataclass(kind) for kind in kinds):
+        return ""
+    if bool in kinds:
+        return "" if isinstance(value, bool) else "true or false"
+    if any(get_origin(kind) is tuple for kind in kinds):
+        pair = isinstance(value, list) and len(value) == 2 and not any(_unlike(each, float) for each in value)
+        return "" if pair else "a pair of numbers"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return "a number"
+    return "" if float in kinds or isinstance(value, int) else "a whole number"
 
 
 def read_run(path: Path) -> Run:
@@ -137,7 +157,23 @@ def _from_file(path: Path) -> Scenario:
             details={"hours": outcomes[0].hours},
         )
 
-    inputs = (Input(name="run", value=str(run), source=str(path)),)
     return Scenario(
-        name=path.stem, title=f"{run.accelerators:,} accelerators for {run.days:g} days", inputs=inputs, run=live
+        name=path.stem,
+        title=f"{run.accelerators:,} accelerators for {run.days:g} days",
+        inputs=tuple(_inputs(run, path.name)),
+        run=live,
     )
+
+
+def _inputs(described: Any, source: str) -> Iterator[Input]:
+    """Every figure of a run that is not its default."""
+    for item in fields(described):
+        value = getattr(described, item.name)
+        if is_dataclass(value):
+            yield from _inputs(value, source)
+        elif value != item.default:
+            yield Input(
+                name=item.name.replace("_", " "),
+                value=f"{value:.6g}" if isinstance(value, float) else str(value),
+                source=source,
+            )

@@ -68,7 +68,7 @@ def assemble(config: ModelConfig, tensors: Mapping[str, Tensor], where: str) -> 
         raise ValueError(f"{where} holds {extra[0]}, which is not part of the Llama architecture")
     model.load_state_dict(state, assign=True)
     if config.tied:
-        model.output.weight = model.embedding.weight  # type: ignore[assignment]  # nn.Embedding declares a Tensor
+        model.output.weight = model.embedding.weight
     return model
 
 

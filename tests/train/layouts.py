@@ -1,0 +1,93 @@
+"""Run by torchrun: some steps of a small model under a layout; the first process writes losses and norms."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from ayllu.data.loader import Batch, Loader
+from ayllu.data.pack import Piece, Tokens, write_tokens
+from ayllu.model.config import ModelConfig
+from ayllu.model.transformer import Transformer
+from ayllu.train.layout import parse_layout
+from ayllu.train.loop import Execution, TrainConfig, train
+from ayllu.train.optimizer import OptimizerConfig
+
+STEPS, BATCH = 20, 8
+
+
+def tokens(folder: Path) -> Tokens:
+    """300 documents of counting upwards, packed."""
+    folder.mkdir(exist_ok=True)
+    if not (folder / "tokens.json").exists():
+        starts = torch.randint(2, 40, (300,), generator=torch.Generator().manual_seed(0)).tolist()
+        pieces = [Piece(ids=[1, *range(s, s + 12)]) for s in starts]
+        write_tokens(folder, {"a": pieces}, length=32, vocabulary=64, bos=1, pad=0)
+    return Tokens(folder)
+
+
+def model(tied: bool) -> Transformer:
+    made = Transformer(
+        ModelConfig(vocabulary=64, layers=4, width=32, heads=4, kv_heads=2, feed_forward=48, context=64, tied=tied)
+    )
+    made.initialise(0)
+    return made
+
+
+class Halt(Exception):
+    """The run is cut off here."""
+
+
+class Halting(Loader):
+    """Data that ends a run at a step, as a kill would."""
+
+    halt = STEPS
+
+    def batch(self, first: int, size: int) -> Batch:
+        if first // BATCH >= self.halt:
+            raise Halt
+        return super().batch(first, size)
+
+
+def config(matrices: str, *, often: bool) -> TrainConfig:
+    return TrainConfig(
+        steps=STEPS,
+        batch=BATCH,
+        warmup=5,
+        precision="float32",
+        optimizer=OptimizerConfig(matrices=matrices, muon_dtype="float32"),  # type: ignore[arg-type]
+        checkpoint_seconds=0 if often else 1e9,
+        clip=1.0,
+    )
+
+
+def main() -> None:
+    """Arguments: a folder of tokens, and for each run FOLDER:LAYOUT:tied|untied:OPTIMIZER:HALT, the last a step."""
+    torch.set_num_threads(1)
+    data = tokens(Path(sys.argv[1]))
+    for word in sys.argv[2:]:
+        folder, layout, kind, matrices, halt = word.split(":")
+        execution = Execution(
+            layout=None if layout == "one" else parse_layout(layout), logs=Path(folder) / "logs", hang_seconds=120
+        )
+        made = model(kind == "tied")
+        source = Halting(data, seed=0)
+        source.halt = int(halt)
+        plan = config(matrices, often=source.halt < STEPS)
+        try:
+            result = train(made, source, plan, scratch=Path(folder), title=layout, execution=execution)
+        except Halt:
+            continue
+        if not dist.is_initialized() or dist.get_rank() == 0:
+            torch.save(result.model.state_dict(), Path(folder) / "model.pt")
+            (Path(folder) / "losses.json").write_text(json.dumps(result.losses))
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""One model over many processes: every layout gives the single process's losses, and goes on from any other's state."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+PROGRAM = Path(__file__).with_name("layouts.py")
+TWO = ("dp_shard=2", "dp_replicate=2", "tp=2", "cp=2", "pp=2")
+FOUR = (
+    "dp_shard=2,tp=2",
+    "cp=2,tp=2",
+    "pp=2,dp_shard=2",
+    "pp=2,virtual=2,tp=2",
+    "dp_replicate=2,dp_shard=2,micro_batch=2",
+)
+
+
+def run(processes: int, tokens: Path, *runs: str) -> None:
+    """One torchrun for many runs: starting processes takes longer than training."""
+    command = [sys.executable, str(PROGRAM), str(tokens), *runs]
+    if processes > 1:
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command = [sys.executable, *launcher, *command[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def losses(folder: Path) -> list[float]:
+    return json.loads((folder / "losses.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("layouts")
+    runs = [
+        f"{folder}/{kind}-{matrices}:one:{kind}:{matrices}:20"
+        for kind, matrices in (("tied", "muon"), ("untied", "adamw"))
+    ]
+    run(1, folder / "tokens", *runs)
+    return folder
+
+
+@pytest.mark.parametrize(("processes", "layouts"), [(2, TWO), (4, FOUR)], ids=["two", "four"])
+def test_every_layout_gives_the_losses_of_one_process(single: Path, processes: int, layouts: tuple[str, ...]) -> None:
+    """20 steps with clipping, in float32, tied with Muon and untied with AdamW in turns; the weights at the end too."""
+    kinds = [KINDS[number % 2] for number in range(len(layouts))]
+    places = [single / layout for layout in layouts]
+    run(processes, single / "tokens", *(f"{p}:{p.name}:{k}:{m}:20" for p, (k, m) in zip(places, kinds, strict=True)))
+    for place, (kind, matrices) in zip(places, kinds, strict=True):
+        expected = single / f"{kind}-{matrices}"
+        assert losses(place) == pytest.approx(losses(expected), rel=1e-5), place.name
+        ours, theirs = (torch.load(folder / "model.pt", weights_only=True) for folder in (place, expected))
+        assert ours.keys() == theirs.keys()
+        for name, values in ours.items():
+            torch.testing.assert_close(values, theirs[name], rtol=1e-3, atol=2e-5, msg=f"{place.name}: {name}")
+
+
+def test_a_checkpoint_of_any_layout_goes_on_under_any_other(single: Path) -> None:
+    """Ten steps each under one layout after the other, data order and all; the losses are those of one process."""
+    folder = single / "moving"
+    run(2, single / "tokens", f"{folder}:tp=2:tied:muon:5", f"{folder}:pp=2:tied:muon:8")
+    run(4, single / "tokens", f"{folder}:dp_shard=2,cp=2:tied:muon:12", f"{folder}:dp_shard=4:tied:muon:16")
+    run(1, single / "tokens", f"{folder}:one:tied:muon:20")
+    assert losses(folder) == pytest.approx(losses(single / "tied-muon"), rel=1e-5)
