@@ -201,7 +201,7 @@ def _time(name: str, base: Path, learnt: Path, precision: str, seed: int, ctx: C
     from ayllu.train.lora import LoraConfig, attach
 
     model, tokenizer = _load(base)
-    source, objective = _lesson(name, model, tokenizer, learnt, precision, seed, ctx, trial=True)
+    source, objective = _lesson(name, model, tokenizer, learnt, precision, seed, ctx, steps=3, journal="trial.jsonl")
     attach(model, LoraConfig())
     times = []
     for step in range(3):
@@ -235,9 +235,10 @@ def _lesson(
     seed: int,
     ctx: Context,
     *,
-    trial: bool = False,
+    steps: int,
+    journal: str = "rewards.jsonl",
 ) -> tuple[Any, Any]:
-    """The source and the objective of one kind of training; a trial takes few pairs, for their reference takes time."""
+    """The source and the objective of one kind of training."""
     from ayllu.train import policy, preference, supervised
 
     if name == "sft":
@@ -246,7 +247,8 @@ def _lesson(
             supervised.conversation_loss,
         )
     if name == "dpo":
-        pairs = read_pairs(learnt)[: 3 * SIZES["dpo"] if trial else None]
+        # Only the pairs that the steps will see: each costs a forward pass of the reference.
+        pairs = read_pairs(learnt)[: steps * SIZES["dpo"]]
         known = preference.reference_log_probabilities(model, pairs, length=LENGTH, dtype=_dtype(precision))
         config = preference.PreferenceConfig(beta=0.1, likelihood=0.2)
         return (
@@ -267,7 +269,7 @@ def _lesson(
         stop=tokenizer.stops,
         seed=seed,
         dtype=_dtype(precision),
-        journal=ctx.scratch / ("trial.jsonl" if trial else "rewards.jsonl"),
+        journal=ctx.scratch / journal,
     )
     return source, policy.policy_loss(settings)
 
@@ -290,10 +292,10 @@ def teach(
     from ayllu.train.optimizer import OptimizerConfig
 
     weights, tokenizer = _load(model)
-    source, objective = _lesson(kind, weights, tokenizer, learnt, plan.precision, seed, ctx)
+    steps = plan.steps[kind]
+    source, objective = _lesson(kind, weights, tokenizer, learnt, plan.precision, seed, ctx, steps=steps)
     # The source of rollouts draws from these weights, so they get their companions in place.
     attach(weights, LoraConfig(rank=rank, alpha=2.0 * rank), seed=seed)
-    steps = plan.steps[kind]
     ctx.predict("seconds", round(steps * plan.seconds_per_step[kind], 1))
     config = TrainConfig(
         steps=steps,
