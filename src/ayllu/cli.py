@@ -71,7 +71,7 @@ def _run(
         "predicted": result.record["predicted"],
         "measured": result.record["measured"],
         "bits_per_byte": scores,
-        "final_loss": result.record["pretraining"]["final_loss"],
+        "final_loss": result.record.get("pretraining", {}).get("final_loss"),
         "stages": {node.stage.name: str(artifact.folder) for node, artifact in made.items()},
         "seconds": round(time.monotonic() - began, 1),
     }

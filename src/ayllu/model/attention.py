@@ -27,9 +27,21 @@ def attend(q_BHTh: Tensor, k_BKSh: Tensor, v_BKSh: Tensor, mask: Tensor | None) 
     T, S = q_BHTh.shape[2], k_BKSh.shape[2]
     if q_BHTh.device.type == "cpu" and 1 < T == S <= LONGEST and torch.compiler.is_compiling():
         return BlockedCausal.apply(q_BHTh.contiguous(), k_BKSh.contiguous(), v_BKSh.contiguous(), mask)
+    if T == 1 and q_BHTh.device.type == "cpu":
+        return _attend_one(q_BHTh, k_BKSh, v_BKSh, mask)
     return F.scaled_dot_product_attention(
         q_BHTh, k_BKSh, v_BKSh, attn_mask=mask, is_causal=mask is None and T > 1, enable_gqa=True
     )
+
+
+def _attend_one(q_BH1h: Tensor, k_BKSh: Tensor, v_BKSh: Tensor, mask: Tensor | None) -> Tensor:
+    """One new token: the query heads of a key head are rows of one product, so that nothing in the cache is copied."""
+    B, H, _, h = q_BH1h.shape
+    q_BKGh = q_BH1h.view(B, k_BKSh.shape[1], -1, h)
+    scores_BKGS = (q_BKGh @ k_BKSh.mT).float() * h**-0.5
+    if mask is not None:
+        scores_BKGS = scores_BKGS + mask
+    return (scores_BKGS.softmax(-1).type_as(q_BH1h) @ v_BKSh).view(B, H, 1, h)
 
 
 class BlockedCausal(torch.autograd.Function):

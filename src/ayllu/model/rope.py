@@ -34,10 +34,10 @@ def inverse_frequencies(config: ModelConfig) -> list[float]:
     return scaled
 
 
-def rotation(config: ModelConfig, positions_T: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, each (T, h/2) in float32, for `positions_T`."""
-    frequencies = torch.tensor(inverse_frequencies(config), dtype=torch.float32, device=positions_T.device)
-    angles = positions_T.float()[:, None] * frequencies
+def rotation(config: ModelConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, each (..., T, h/2) in float32, for `positions`, (T) or (B, 1, T)."""
+    frequencies = torch.tensor(inverse_frequencies(config), dtype=torch.float32, device=positions.device)
+    angles = positions.float()[..., None] * frequencies
     return angles.cos(), angles.sin()
 
 

@@ -8,8 +8,10 @@ Parameters live in float32; `forward` computes in the type that it is given: a m
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -58,6 +60,8 @@ class Cache:
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.length = 0
+        self.starts_B: Tensor | None = None
+        """Column of each row's first token where rows are padded on the left; None where all start at 0."""
 
     def extend(self, layer: int, key_BKTh: Tensor, value_BKTh: Tensor) -> tuple[Tensor, Tensor]:
         """Put the new tokens' keys and values behind the old ones and return all of them, (B, K, S, h) each."""
@@ -65,6 +69,23 @@ class Cache:
         self.keys[layer, :, :, self.length : end] = key_BKTh
         self.values[layer, :, :, self.length : end] = value_BKTh
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def take(self, rows_N: Tensor) -> Cache:
+        """A cache of these rows, in this order; a row may be taken several times."""
+        taken = copy.copy(self)
+        taken.keys, taken.values = self.keys[:, rows_N], self.values[:, rows_N]
+        taken.starts_B = None if self.starts_B is None else self.starts_B[rows_N]
+        return taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branches:
+    """Several continuations of one beginning in one row: the beginning is computed once and all of them see it."""
+
+    numbers_BT: Tensor
+    """0 in a document's trunk; in its branches, 1, 2, …"""
+    positions_BT: Tensor
+    """Place of each token in its own document and branch, from 0; a branch goes on where the trunk ends."""
 
 
 class Attention(nn.Module):
@@ -151,6 +172,7 @@ class Transformer(nn.Module):
         ids_BT: Tensor,
         *,
         documents_BT: Tensor | None = None,
+        branches: Branches | None = None,
         positions_T: Tensor | None = None,
         mask: Tensor | None = None,
         cache: Cache | None = None,
@@ -158,7 +180,8 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """The normed residual stream (B, T, D) in `dtype`, ready for the output projection.
 
-        A token attends to the tokens before it; with `documents_BT` (any integers) only to those of equal number.
+        A token attends to the tokens before it; with `documents_BT` (any integers) only to those of equal number, and
+        with `branches` only to those of its document's trunk and of its own branch.
         With a `cache` the ids continue what the cache holds, and are added to it. A device that has part of each
         sequence gives the `positions_T` of its ids, and a `mask` (see `attention_mask`) over all keys.
         """
@@ -166,9 +189,10 @@ class Transformer(nn.Module):
         if positions_T is None:
             positions_T = torch.arange(past, past + ids_BT.shape[1], device=ids_BT.device)
         if mask is None:
-            mask = causal_mask(positions_T, documents_BT, past, dtype)
+            starts_B = cache.starts_B if cache is not None else None
+            mask = causal_mask(positions_T, documents_BT, past, dtype, branches=branches, starts_B=starts_B)
         x_BTD = self.embedding(ids_BT).to(dtype)
-        turn = rotation(self.config, positions_T)
+        turn = rotation(self.config, positions_T if branches is None else branches.positions_BT[:, None])
         for layer, block in enumerate(self.blocks):
             x_BTD = block(x_BTD, turn, mask, cache, layer)
         if cache is not None:
@@ -213,13 +237,29 @@ class Transformer(nn.Module):
                 draw(module.w2.weight, into_stream * module.w2.weight.shape[1] ** -0.5)
 
 
-def causal_mask(positions_T: Tensor, documents_BT: Tensor | None, past: int, dtype: torch.dtype) -> Tensor | None:
+def causal_mask(
+    positions_T: Tensor,
+    documents_BT: Tensor | None,
+    past: int,
+    dtype: torch.dtype,
+    *,
+    branches: Branches | None = None,
+    starts_B: Tensor | None = None,
+) -> Tensor | None:
     """The mask of tokens that follow `past` cached ones; None where torch's own causal attention is right.
 
-    Documents cannot be told apart in what a cache holds, so `documents_BT` needs `past` 0.
+    Documents and branches cannot be told apart in what a cache holds, so they need `past` 0. A query in the padding
+    before `starts_B` sees itself alone: a row of minus infinities has no softmax.
     """
     T = positions_T.shape[0]
-    if documents_BT is None and (past == 0 or T == 1):
+    if documents_BT is None and branches is None and starts_B is None and (past == 0 or T == 1):
         return None
     keys_S = torch.arange(past + T, device=positions_T.device)
-    return attention_mask(positions_T, keys_S, dtype, query_documents_BT=documents_BT, key_documents_BS=documents_BT)
+    mask = attention_mask(positions_T, keys_S, dtype, query_documents_BT=documents_BT, key_documents_BS=documents_BT)
+    if branches is not None:
+        keys_B11S, queries_B1T1 = branches.numbers_BT[:, None, None, :], branches.numbers_BT[:, None, :, None]
+        mask = mask.masked_fill((keys_B11S != 0) & (keys_B11S != queries_B1T1), float("-inf"))
+    if starts_B is not None:
+        padding = (keys_S < starts_B[:, None, None, None]) & (keys_S != positions_T[:, None])
+        mask = mask.masked_fill(padding, float("-inf"))
+    return mask

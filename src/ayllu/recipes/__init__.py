@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ayllu.recipes.cria import cria
+from ayllu.recipes.smol import smol
 
-RECIPES: dict[str, Callable[..., Any]] = {recipe.__name__: recipe for recipe in (cria,)}
+RECIPES: dict[str, Callable[..., Any]] = {recipe.__name__: recipe for recipe in (cria, smol)}
 """Every recipe by its name. Each returns the handle of a release."""

@@ -1,0 +1,365 @@
+"""SFT, DPO and GRPO side by side with TRL: same model, data, adapter, precision and machine.
+
+    python bench/post.py [--steps 4] [--rounds 3] [--env FOLDER] [--json]
+
+The peers live in an environment of their own, which this script makes once. Runs alternate, ours, theirs, ours, theirs;
+each is a process of its own that loads the model, does one step that is not timed, and then `--steps` timed ones.
+Tokens are counted once, from the data, for both: prompt and answer of every example, padding left out. Both merge what
+they learnt, and both models are scored by the same code on the same held-out examples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+PEERS = ("torch==2.13.0", "trl==1.16.0", "transformers==5.23.0", "peft==0.21.2", "accelerate==1.15.0")
+KINDS = ("sft", "dpo", "grpo")
+SIZES = {"sft": 12, "dpo": 8, "grpo": 4}
+"""Conversations, pairs, and prompts (of 8 answers) in a step."""
+GROUP, ANSWER = 8, 12
+RATE = 2e-4
+RANK = 16
+
+
+def prepare(folder: Path, steps: int) -> None:
+    """The model as a Hugging Face folder, and the data as text with its ids: the same for both sides."""
+    import random
+
+    from ayllu.data.archive import default_cache
+    from ayllu.data.reasoning import Family, questions
+    from ayllu.data.tool_requests import group, wrong_call
+    from ayllu.recipes import post
+    from ayllu.recipes.adopt import adopt
+    from ayllu.text.chat import Message, render, render_masked
+    from ayllu.text.tokenizer import Tokenizer
+    from ayllu.train.tasks import ask
+
+    (folder / "model").symlink_to(adopt("smollm2").folder)
+    tokenizer = Tokenizer.load(folder / "model")
+    chance = random.Random(0)
+
+    def answered(messages: list[Message], answer: Message, tools: Any) -> list[int]:
+        ids, predict = render_masked([*messages, answer], tokenizer, tools=tools)
+        return [i for i, p in zip(ids, predict, strict=True) if p]
+
+    rows = []
+    # Six requests share their tools, as they do in the recipe.
+    for _ in range((steps + 1) * SIZES["sft"] // 6 + 4):
+        for request in group("train", 6, chance):
+            asked = [Message(role="user", content=request.text)]
+            good = Message(role="assistant", tool_calls=request.calls)
+            bad = Message(role="assistant", tool_calls=wrong_call(request, chance))
+            rows.append(
+                {
+                    "prompt": render(asked, tokenizer, tools=request.tools),
+                    "chosen": answered(asked, good, request.tools),
+                    "rejected": answered(asked, bad, request.tools),
+                }
+            )
+    held, rows = rows[:24], rows[24:]
+    family = Family(post.FAMILY, default_cache(), post.SETTINGS)
+    items = [family.item(index) for index in range((steps + 1) * SIZES["grpo"])]
+    tasks = [
+        {
+            "prompt": render([Message(role="user", content=ask(item["question"]))], tokenizer),
+            "answer": item["answer"],
+            "question": item["question"],
+        }
+        for item in items
+    ]
+    data = {"rows": rows, "held": held, "tasks": tasks, "held_tasks": questions(family, 64, held_out=True)}
+    (folder / "data.json").write_text(json.dumps(data))
+
+
+def examples(data: dict[str, Any], kind: str, steps: int) -> list[dict[str, Any]]:
+    """What `steps` steps see, after the one that is not timed."""
+    rows = data["tasks"] if kind == "grpo" else data["rows"]
+    return rows[: (steps + 1) * SIZES[kind]]
+
+
+def tokens_of(rows: list[dict[str, Any]], kind: str) -> int:
+    """Ids of the examples, each sequence counted whole; of tasks the prompts, once for each answer."""
+    if kind == "grpo":
+        return sum(GROUP * len(row["prompt"]) for row in rows)
+    sides = ("chosen",) if kind == "sft" else ("chosen", "rejected")
+    return sum(len(row["prompt"]) + len(row[side]) for row in rows for side in sides)
+
+
+def ours(kind: str, folder: Path, steps: int, out: Path) -> dict[str, Any]:
+    """One run of Ayllu."""
+    import torch
+
+    from ayllu.data.archive import default_cache
+    from ayllu.data.reasoning import Family
+    from ayllu.model.files import hf
+    from ayllu.recipes import post
+    from ayllu.text.tokenizer import Tokenizer
+    from ayllu.train import policy, preference, supervised
+    from ayllu.train.lora import LoraConfig, attach, detach
+    from ayllu.train.tasks import ReasoningTasks
+
+    data = json.loads((folder / "data.json").read_text())
+    rows, size = examples(data, kind, steps), SIZES[kind]
+    model, tokenizer = hf.load(folder / "model"), Tokenizer.load(folder / "model")
+    dtype = torch.bfloat16
+    began = time.perf_counter()
+    source: Any
+    if kind == "sft":
+        shared = [rows[i : i + 6] for i in range(0, len(rows), 6)]
+        groups = [
+            supervised.together(
+                [(r["prompt"] + r["chosen"], [False] * len(r["prompt"]) + [True] * len(r["chosen"])) for r in same]
+            )
+            for same in shared
+        ]
+        source, objective, size = (
+            supervised.ConversationSource(groups, length=512, seed=0),
+            supervised.conversation_loss,
+            2,
+        )
+    elif kind == "dpo":
+        pairs = [(r["prompt"], r["chosen"], r["rejected"]) for r in rows]
+        known = preference.reference_log_probabilities(model, pairs, length=512, dtype=dtype)
+        source = preference.PairSource(pairs, known, length=512, seed=0)
+        objective = preference.preference_loss(preference.PreferenceConfig(beta=0.1))
+    else:
+        family = Family(post.FAMILY, default_cache(), post.SETTINGS)
+        settings = policy.PolicyConfig(group=GROUP, tokens=ANSWER)
+        tasks = ReasoningTasks(family, tokenizer, held_out=[])
+        source = policy.RolloutSource(
+            model, tasks, settings, length=256, stop=tokenizer.stops, seed=0, dtype=dtype, journal=out / "rewards.jsonl"
+        )
+        objective = policy.policy_loss(settings)
+    attach(model, LoraConfig(rank=RANK, alpha=2.0 * RANK))
+    prepared = time.perf_counter() - began
+    optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], lr=RATE, weight_decay=0.0)
+    times, answer_tokens = [], 0
+    for step in range(steps + 1):
+        began = time.perf_counter()
+        batch = source.batch(step * size, size)
+        (objective(model, batch, dtype) / batch.count).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        times.append(time.perf_counter() - began)
+    if kind == "grpo":
+        lines = policy.read_rewards(out / "rewards.jsonl")[1:]
+        answer_tokens = round(sum(line["tokens"] for line in lines) * SIZES[kind] * GROUP)
+    hf.save(out, detach(model, merge=True))
+    # The reference of DPO is computed before the first step: its share of the timed steps counts.
+    seconds = sum(times[1:]) + prepared * steps / (steps + 1)
+    return {"seconds": seconds, "tokens": tokens_of(rows[SIZES[kind] :], kind) + answer_tokens}
+
+
+def theirs(kind: str, folder: Path, steps: int, out: Path) -> dict[str, Any]:
+    """One run of TRL, with its own trainers, in its own environment."""
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+
+    data = json.loads((folder / "data.json").read_text())
+    rows, size = examples(data, kind, steps), SIZES[kind]
+    model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    adapter = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM")
+    common: dict[str, Any] = {
+        "output_dir": str(out / "trainer"),
+        "max_steps": steps + 1,
+        "per_device_train_batch_size": size,
+        "learning_rate": RATE,
+        "lr_scheduler_type": "constant",
+        "weight_decay": 0.0,
+        "bf16": True,
+        "use_cpu": True,
+        "report_to": [],
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "gradient_checkpointing": False,
+        "dataloader_pin_memory": False,
+    }
+    marks: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            marks.append(time.perf_counter())
+
+    text = tokenizer.decode
+    lengths: list[int] = []
+    if kind == "sft":
+        from trl import SFTConfig, SFTTrainer
+
+        table = Dataset.from_list(
+            [
+                {
+                    "input_ids": r["prompt"] + r["chosen"],
+                    "completion_mask": [0] * len(r["prompt"]) + [1] * len(r["chosen"]),
+                }
+                for r in rows
+            ]
+        )
+        config: Any = SFTConfig(**common, completion_only_loss=True, max_length=1024)
+        trainer: Any = SFTTrainer(
+            model=model, args=config, train_dataset=table, processing_class=tokenizer, peft_config=adapter
+        )
+    elif kind == "dpo":
+        from trl import DPOConfig, DPOTrainer
+
+        table = Dataset.from_list([{name: text(r[name]) for name in ("prompt", "chosen", "rejected")} for r in rows])
+        config = DPOConfig(**common, beta=0.1, max_length=1024)
+        trainer = DPOTrainer(
+            model=model, args=config, train_dataset=table, processing_class=tokenizer, peft_config=adapter
+        )
+    else:
+        from trl import GRPOConfig, GRPOTrainer
+
+        sys.path.insert(0, str(folder))
+        from bench_rewards import reward
+
+        def rewards(completions: list[str], answer: list[str], completion_ids: Any, **more: Any) -> list[float]:
+            lengths.append(sum(len(ids) for ids in completion_ids))
+            return [reward(completion, right) for completion, right in zip(completions, answer, strict=True)]
+
+        table = Dataset.from_list([{"prompt": text(r["prompt"]), "answer": r["answer"]} for r in rows])
+        config = GRPOConfig(
+            **(common | {"per_device_train_batch_size": size * GROUP}),
+            num_generations=GROUP,
+            max_completion_length=ANSWER,
+            beta=0.0,
+            temperature=1.0,
+        )
+        trainer = GRPOTrainer(
+            model=model,
+            reward_funcs=rewards,
+            args=config,
+            train_dataset=table,
+            processing_class=tokenizer,
+            peft_config=adapter,
+        )
+    trainer.add_callback(Clock())
+    trainer.train()
+    trainer.model.merge_and_unload().save_pretrained(out)
+    return {
+        "seconds": marks[-1] - marks[0],
+        "tokens": tokens_of(rows[size:], kind) + sum(lengths[1:]),
+    }
+
+
+REWARDS = '''
+import re
+FORM = re.compile(r"\\s*<answer>\\s*(.*?)\\s*</answer>\\s*", re.DOTALL)
+NUMBER = re.compile(r"-?\\d[\\d,]*(?:\\.\\d+)?")
+
+def reward(text, right):
+    """The reward of ayllu.train.tasks.grade, without its package."""
+    form = FORM.fullmatch(text)
+    numbers = NUMBER.findall(text)
+    answer = form[1] if form else numbers[-1] if numbers else None
+    return float(answer == right) + 0.2 * (form is not None)
+'''
+
+
+def score(kind: str, folder: Path, out: Path) -> float:
+    """Held-out: nats per answer token (lower is better), share of pairs in the right order, share of right answers."""
+    import torch
+
+    from ayllu.data.archive import default_cache
+    from ayllu.data.reasoning import Family
+    from ayllu.evals.skills import reasoning
+    from ayllu.model.files import hf
+    from ayllu.recipes import post
+    from ayllu.text.tokenizer import Tokenizer
+    from ayllu.train.branched import branch
+
+    data = json.loads((folder / "data.json").read_text())
+    model, tokenizer = hf.load(out), Tokenizer.load(folder / "model")
+    if kind == "grpo":
+        family = Family(post.FAMILY, default_cache(), post.SETTINGS)
+        rows = reasoning(model, tokenizer, family, data["held_tasks"], dtype=torch.bfloat16)
+        return statistics.mean(row["correct"] for row in rows)
+    with torch.no_grad():
+        held = branch([(r["prompt"], (r["chosen"], r["rejected"])) for r in data["held"]], length=512)
+        sums = held.by_continuation(held.log_probabilities(model, torch.bfloat16)).view(-1, 2)
+        if kind == "dpo":
+            return float((sums[:, 0] > sums[:, 1]).float().mean())
+        return float(-sums[:, 0].sum() / held.lengths().view(-1, 2)[:, 0].sum())
+
+
+def environment(folder: Path) -> Path:
+    """The Python of the peers' environment, made when it is not there."""
+    python = folder / "bin" / "python"
+    if not (folder / "made").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEERS], check=True)
+        (folder / "made").touch()
+    return python
+
+
+def worker(python: str, side: str, kind: str, folder: Path, steps: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [python, __file__, "--worker", side, kind, str(folder), "--steps", str(steps), "--out", scratch]
+        limits = {
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())),
+            "OMP_WAIT_POLICY": "PASSIVE",
+        }
+        done = subprocess.run(command, env=os.environ | limits, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{side} {kind} failed:\n{done.stderr[-3000:]}")
+        found = json.loads(done.stdout.splitlines()[-1])
+        return found | {"score": score(kind, folder, Path(scratch)), "rate": found["tokens"] / found["seconds"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--env", type=Path, default=Path.home() / ".cache" / "ayllu" / "bench-post")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--worker", nargs=3)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    if given.worker:
+        side, kind, folder = given.worker
+        print(json.dumps({"ours": ours, "theirs": theirs}[side](kind, Path(folder), given.steps, given.out)))
+        return
+    peers = environment(given.env)
+    table: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        prepare(folder, given.steps)
+        (folder / "bench_rewards.py").write_text(REWARDS)
+        for kind in given.kinds:
+            runs: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
+            for _ in range(given.rounds):
+                for side, python in (("ours", sys.executable), ("theirs", str(peers))):
+                    runs[side].append(worker(python, side, kind, folder, given.steps))
+                    print(kind, side, {k: round(v, 3) for k, v in runs[side][-1].items()}, file=sys.stderr)
+            medians = {side: statistics.median(run["rate"] for run in found) for side, found in runs.items()}
+            table[kind] = {
+                "tokens_per_second": medians,
+                "ratio": medians["ours"] / medians["theirs"],
+                "score": {side: statistics.median(run["score"] for run in found) for side, found in runs.items()},
+                "runs": runs,
+            }
+    if given.json:
+        print(json.dumps(table))
+        return
+    for kind, found in table.items():
+        rate, points = found["tokens_per_second"], found["score"]
+        print(
+            f"{kind}: {rate['ours']:,.0f} tokens/s, TRL {rate['theirs']:,.0f}: {found['ratio']:.2f} times; "
+            f"held out {points['ours']:.3f}, TRL {points['theirs']:.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,506 @@
+"""The stages of post-training: what an adopted model is taught, in which order, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import random
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ayllu.lab.stage import Context, stage
+
+if TYPE_CHECKING:
+    import torch
+
+    from ayllu.model.transformer import Transformer
+    from ayllu.text.chat import Message
+    from ayllu.text.tokenizer import Tokenizer
+    from ayllu.train.supervised import Conversations
+
+LENGTH = 512
+"""Ids in a row of several conversations."""
+LONGEST = 1024
+"""Most ids of one conversation."""
+GROUP = 6
+"""Requests that share the definitions of their tools, and so one row."""
+SHARES = {"sft": 0.60, "dpo": 0.06, "grpo": 0.34}
+"""How the minutes of training are divided."""
+TRAINING = 0.7
+"""Share of the budget that is training; the rest is measuring."""
+SIZES = {"sft": 4, "dpo": 8, "grpo": 8}
+"""Groups of conversations, pairs, and prompts in a step."""
+CHECKPOINT_SECONDS = 60.0
+"""Between checkpoints: one holds the frozen weights too, half a gigabyte for 135 million parameters."""
+LEAST = {"sft": 8, "dpo": 4, "grpo": 4}
+FAMILY = "chain_sum"
+SETTINGS = {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1}
+"""Sums and differences of two or three digits."""
+HELD_OUT = 300
+"""Items of the family that are kept for measuring."""
+NAME = "Smol"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostPlan:
+    """How many steps of each kind, and how long they should take."""
+
+    steps: dict[str, int]
+    seconds_per_step: dict[str, float]
+    """Measured here before the run; 0 where the steps were given."""
+    precision: str
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.steps[name] * self.seconds_per_step[name] for name in self.steps)
+
+
+def open_post_plan(folder: Path) -> PostPlan:
+    return PostPlan(**json.loads((folder / "plan.json").read_text()))
+
+
+@stage()
+def lessons(ctx: Context, base: Path, *, seed: int, groups: int, chats: str | None, digest: str | None) -> None:
+    """What to learn: groups of conversations, and pairs of a better and a worse answer, as ids."""
+    from ayllu.text.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(base)
+    chance = random.Random(seed)
+    with (ctx.folder / "conversations.jsonl").open("w") as file:
+        count = 0
+        for conversations in _conversations(tokenizer, chance, groups, chats):
+            file.write(json.dumps(dataclasses.asdict(conversations)) + "\n")
+            count += 1
+    with (ctx.folder / "pairs.jsonl").open("w") as file:
+        for pair in _pairs(tokenizer, chance, groups):
+            file.write(json.dumps(pair) + "\n")
+    ctx.note("conversations", count)
+
+
+def _conversations(
+    tokenizer: Tokenizer, chance: random.Random, groups: int, chats: str | None
+) -> Iterator[Conversations]:
+    """Two thirds tool calls, then manners, then the form in which a task's answer is wanted; and your own."""
+    from ayllu.data.smalltalk import exchanges
+    from ayllu.data.tool_requests import group
+    from ayllu.text.chat import Message, render_masked
+    from ayllu.train.supervised import together
+
+    def spoken(turns: Sequence[str]) -> list[Message]:
+        return [Message(role=("user", "assistant")[i % 2], content=text) for i, text in enumerate(turns)]
+
+    talk = list(exchanges(NAME))
+    for _ in range(groups):
+        kind = chance.random()
+        if kind < 0.72:
+            asked = group("train", GROUP, chance)
+            made = [
+                [Message(role="user", content=r.text), Message(role="assistant", tool_calls=r.calls)] for r in asked
+            ]
+            rendered = [render_masked(messages, tokenizer, tools=asked[0].tools) for messages in made]
+        elif kind < 0.88:
+            rendered = [render_masked(spoken(chance.choice(talk).turns), tokenizer) for _ in range(2 * GROUP)]
+        else:
+            rendered = [render_masked(spoken(_form(chance)), tokenizer) for _ in range(2 * GROUP)]
+        yield together(rendered)
+    if chats is not None:
+        for messages in read_own(Path(chats), tokenizer):
+            yield together([render_masked(messages, tokenizer)])
+
+
+def _form(chance: random.Random) -> tuple[str, str]:
+    """A question that needs no thinking, answered in the form that tasks ask for: the form is taught, not the task."""
+    from ayllu.train.tasks import ask
+
+    number = chance.randint(-99, 99)
+    question = chance.choice(("Repeat this number: {}.", "Which number is this: {}?", "Copy the number {}.")).format(
+        number
+    )
+    return ask(question), f"<answer>{number}</answer>"
+
+
+def read_own(path: Path, tokenizer: Tokenizer) -> list[list[Message]]:
+    """Conversations of the user's. Raises UserError that names bad lines."""
+    from ayllu.data.chats import read_chats
+    from ayllu.text.chat import render
+
+    return read_chats(path, longest=LONGEST, length=lambda messages: len(render(messages, tokenizer, reply=False)))
+
+
+def _pairs(tokenizer: Tokenizer, chance: random.Random, count: int) -> Iterator[tuple[list[int], list[int], list[int]]]:
+    """Right calls against calls with one mistake, and fitting answers against answers to something else."""
+    from ayllu.data.smalltalk import exchanges
+    from ayllu.data.tool_requests import requests, wrong_call
+    from ayllu.text.chat import Message, render, render_masked
+
+    def answered(messages: list[Message], answer: Message, tools: Any = ()) -> list[int]:
+        ids, predict = render_masked([*messages, answer], tokenizer, tools=tools)
+        return [i for i, p in zip(ids, predict, strict=True) if p]
+
+    talk = [exchange for exchange in exchanges(NAME) if len(exchange.turns) >= 2]
+    for request in requests("train", count, seed=chance.randrange(1 << 30)):
+        if chance.random() < 0.8:
+            asked = [Message(role="user", content=request.text)]
+            prompt = render(asked, tokenizer, tools=request.tools)
+            good = Message(role="assistant", tool_calls=request.calls)
+            bad = Message(role="assistant", tool_calls=wrong_call(request, chance))
+            yield prompt, answered(asked, good, request.tools), answered(asked, bad, request.tools)
+        else:
+            one, other = chance.sample(talk, 2)
+            if one.topic == other.topic:
+                continue
+            asked = [Message(role="user", content=one.turns[0])]
+            good, bad = (Message(role="assistant", content=turns[1]) for turns in (one.turns, other.turns))
+            yield render(asked, tokenizer), answered(asked, good), answered(asked, bad)
+
+
+def read_conversations(folder: Path) -> list[Conversations]:
+    """What `lessons` wrote."""
+    from ayllu.train.supervised import Conversations
+
+    return [Conversations(**json.loads(line)) for line in (folder / "conversations.jsonl").read_text().splitlines()]
+
+
+def read_pairs(folder: Path) -> list[tuple[list[int], list[int], list[int]]]:
+    """What `lessons` wrote."""
+    return [tuple(json.loads(line)) for line in (folder / "pairs.jsonl").read_text().splitlines()]
+
+
+@stage(makes=open_post_plan)
+def plan_post(
+    ctx: Context, base: Path, learnt: Path, *, budget: float, seed: int, steps: tuple[int, int, int] | None, items: int
+) -> None:
+    """Steps of each kind for `budget` minutes on this machine: a few of each are timed."""
+    from ayllu.train.budget import bf16_pays
+
+    precision = "bf16" if bf16_pays() else "float32"
+    names = tuple(SHARES)
+    if steps is not None:
+        plan = PostPlan(
+            steps=dict(zip(names, steps, strict=True)), seconds_per_step=dict.fromkeys(names, 0.0), precision=precision
+        )
+    else:
+        each = {name: _time(name, base, learnt, precision, seed, ctx) for name in names}
+        bought = {name: 60 * budget * TRAINING * SHARES[name] / each[name] for name in names}
+        plan = PostPlan(
+            steps={name: max(round(bought[name]), LEAST[name]) for name in names},
+            seconds_per_step={name: round(seconds, 3) for name, seconds in each.items()},
+            precision=precision,
+        )
+    (ctx.folder / "plan.json").write_text(json.dumps(dataclasses.asdict(plan), indent=2) + "\n")
+    ctx.note("plan", dataclasses.asdict(plan))
+
+
+def _time(name: str, base: Path, learnt: Path, precision: str, seed: int, ctx: Context) -> float:
+    """Seconds of a step of one kind: the median of two after one."""
+    from ayllu.train.lora import LoraConfig, attach
+
+    model, tokenizer = _load(base)
+    source, objective = _lesson(name, model, tokenizer, learnt, precision, seed, ctx, steps=3, journal="trial.jsonl")
+    attach(model, LoraConfig())
+    times = []
+    for step in range(3):
+        began = time.monotonic()
+        batch = source.batch(step * SIZES[name], SIZES[name])
+        (objective(model, batch, _dtype(precision)) / batch.count).backward()
+        model.zero_grad(set_to_none=True)
+        times.append(time.monotonic() - began)
+    return statistics.median(times[1:])
+
+
+def _dtype(precision: str) -> torch.dtype:
+    import torch
+
+    return {"bf16": torch.bfloat16, "float32": torch.float32}[precision]
+
+
+def _load(folder: Path) -> tuple[Transformer, Tokenizer]:
+    from ayllu.model.files import hf
+    from ayllu.text.tokenizer import Tokenizer
+
+    return hf.load(folder), Tokenizer.load(folder)
+
+
+def _lesson(
+    name: str,
+    model: Transformer,
+    tokenizer: Tokenizer,
+    learnt: Path,
+    precision: str,
+    seed: int,
+    ctx: Context,
+    *,
+    steps: int,
+    journal: str = "rewards.jsonl",
+) -> tuple[Any, Any]:
+    """The source and the objective of one kind of training."""
+    from ayllu.train import policy, preference, supervised
+
+    if name == "sft":
+        return (
+            supervised.ConversationSource(read_conversations(learnt), length=LENGTH, seed=seed),
+            supervised.conversation_loss,
+        )
+    if name == "dpo":
+        # Only the pairs that the steps will see: each costs a forward pass of the reference.
+        pairs = read_pairs(learnt)[: steps * SIZES["dpo"]]
+        known = preference.reference_log_probabilities(model, pairs, length=LENGTH, dtype=_dtype(precision))
+        config = preference.PreferenceConfig(beta=0.1, likelihood=0.2)
+        return (
+            preference.PairSource(pairs, known, length=LENGTH, seed=seed),
+            preference.preference_loss(config),
+        )
+    from ayllu.data.reasoning import Family, questions
+    from ayllu.train.tasks import ReasoningTasks
+
+    family = Family(FAMILY, ctx.cache, SETTINGS)
+    held = questions(family, HELD_OUT, held_out=True)
+    settings = policy.PolicyConfig(group=8, tokens=12)
+    source = policy.RolloutSource(
+        model,
+        ReasoningTasks(family, tokenizer, held_out=held, seed=seed),
+        settings,
+        length=LENGTH // 2,
+        stop=tokenizer.stops,
+        seed=seed,
+        dtype=_dtype(precision),
+        journal=ctx.scratch / journal,
+    )
+    return source, policy.policy_loss(settings)
+
+
+@stage()
+def teach(
+    ctx: Context,
+    model: Path,
+    learnt: Path,
+    plan: PostPlan,
+    *,
+    kind: str,
+    seed: int,
+    rate: float,
+    rank: int,
+) -> None:
+    """The weights after one kind of training with LoRA, merged."""
+    from ayllu.train.loop import TrainConfig, train, write_losses
+    from ayllu.train.lora import LoraConfig, attach, detach
+    from ayllu.train.optimizer import OptimizerConfig
+
+    weights, tokenizer = _load(model)
+    steps = plan.steps[kind]
+    source, objective = _lesson(kind, weights, tokenizer, learnt, plan.precision, seed, ctx, steps=steps)
+    # The source of rollouts draws from these weights, so they get their companions in place.
+    attach(weights, LoraConfig(rank=rank, alpha=2.0 * rank), seed=seed)
+    ctx.predict("seconds", round(steps * plan.seconds_per_step[kind], 1))
+    config = TrainConfig(
+        steps=steps,
+        batch=SIZES[kind],
+        warmup=max(min(steps // 10, 5), 1),
+        # Muon on the companions: they are thin, so that making them orthogonal costs next to nothing.
+        optimizer=OptimizerConfig(muon_lr=rate, weight_decay=0.0),
+        precision=plan.precision,
+        checkpoint_seconds=CHECKPOINT_SECONDS,
+    )
+    result = train(weights, source, config, objective=objective, scratch=ctx.scratch, title=kind)
+    _keep_model(ctx, detach(weights, merge=True), tokenizer, model)
+    write_losses(ctx.folder / "losses.jsonl", result.losses)
+    if kind == "grpo":
+        journal = ctx.scratch / "rewards.jsonl"
+        (ctx.folder / "rewards.jsonl").write_bytes(journal.read_bytes())
+    last = result.losses[-min(20, len(result.losses)) :]
+    ctx.note("seconds", round(result.seconds, 1))
+    ctx.note("steps", steps)
+    ctx.note("final_loss", result.losses[-1])
+    ctx.note("loss", math.fsum(last) / len(last))
+
+
+def _keep_model(ctx: Context, weights: Transformer, tokenizer: Tokenizer, before: Path) -> None:
+    from ayllu.model.files import hf
+
+    stops = sorted(tokenizer.stops)
+    hf.save(ctx.folder, weights, bos=json.loads((before / "config.json").read_text()).get("bos_token_id"), stops=stops)
+    tokenizer.save(ctx.folder)
+
+
+@stage()
+def skills(ctx: Context, model: Path, plan: PostPlan, *, items: int) -> None:
+    """Held-out tool calls and tasks, reply by reply."""
+    from ayllu.data.reasoning import Family, questions
+    from ayllu.data.tool_requests import requests
+    from ayllu.evals import skills as measured
+
+    weights, tokenizer = _load(model)
+    asked = list(requests("held out", items, seed=0))
+    family = Family(FAMILY, ctx.cache, SETTINGS)
+    # One for each of the items kept from training, as far as they go.
+    held = questions(family, HELD_OUT, held_out=True)[:items]
+    dtype = _dtype(plan.precision)
+    rows = {
+        "tool_calls": measured.tool_calls(weights, tokenizer, asked, dtype=dtype),
+        "reasoning": measured.reasoning(weights, tokenizer, family, held, dtype=dtype),
+    }
+    (ctx.folder / "replies.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    for name, verdicts in (("tool_calls", ("exact", "read")), ("reasoning", ("correct", "format"))):
+        for verdict in verdicts:
+            ctx.note(f"{name}_{verdict}", statistics.mean(row[verdict] for row in rows[name]))
+
+
+@stage()
+def benchmarks(ctx: Context, model: Path, plan: PostPlan, *, items: int) -> None:
+    """HellaSwag, PIQA and ARC-Easy."""
+    from ayllu.evals.evaluate import evaluate
+    from ayllu.evals.suite import load_suite
+
+    weights, tokenizer = _load(model)
+    suite = load_suite("small", items_per_set=items, cache=ctx.cache)
+    scores = evaluate(weights.eval(), tokenizer, suite, dtype=_dtype(plan.precision), folder=ctx.scratch / "items")
+    scores.save(ctx.folder)
+
+
+MARGIN = 0.02
+"""A difference of accuracy above -0.02 counts as no loss."""
+
+
+@stage()
+def compare(
+    ctx: Context,
+    skills_before: Path,
+    skills_between: Path,
+    skills_after: Path,
+    scores_before: Path,
+    scores_after: Path,
+    grpo: Path,
+) -> None:
+    """Before and after on the same held-out items, paired, and the curve of the rewards."""
+    from ayllu.evals.compare import compare as compare_scores
+    from ayllu.evals.score import recompute
+    from ayllu.evals.skills import paired
+    from ayllu.train.policy import read_rewards
+
+    before, between, after = (
+        json.loads((folder / "replies.json").read_text()) for folder in (skills_before, skills_between, skills_after)
+    )
+
+    def verdicts(rows: dict[str, Any], name: str, verdict: str) -> list[bool]:
+        return [bool(row[verdict]) for row in rows[name]]
+
+    table = {
+        f"{name} {verdict}": {
+            "adopted to final": paired(verdicts(before, name, verdict), verdicts(after, name, verdict)),
+            "before to after GRPO": paired(verdicts(between, name, verdict), verdicts(after, name, verdict)),
+        }
+        for name, verdict in (
+            ("tool_calls", "exact"),
+            ("tool_calls", "read"),
+            ("reasoning", "correct"),
+            ("reasoning", "format"),
+        )
+    }
+    benchmarks_ = compare_scores(recompute(scores_before), recompute(scores_after))["sets"]
+    for entry in benchmarks_.values():
+        entry["non_inferior"] = entry["accuracy"]["low"] > -MARGIN
+    whole = {"skills": table, "benchmarks": benchmarks_, "pooled": _pooled(scores_before, scores_after)}
+    (ctx.folder / "comparison.json").write_text(json.dumps(whole, indent=2) + "\n")
+    draw_rewards(read_rewards(grpo / "rewards.jsonl"), ctx.folder / "rewards.png")
+    ctx.note("comparison", whole)
+
+
+def _pooled(first: Path, second: Path) -> dict[str, Any]:
+    """The difference in accuracy over the items of all sets together: three times the items, so a narrower interval."""
+    from ayllu.evals.score import headline, recompute
+    from ayllu.evals.skills import paired
+
+    sides = []
+    for folder in (first, second):
+        sets = recompute(folder).by_set()
+        sides.append(
+            {
+                outcome.id: outcome.correct_norm if headline(name) == "accuracy_norm" else outcome.correct
+                for name, outcomes in sets.items()
+                for outcome in outcomes
+            }
+        )
+    keys = sorted(sides[0])
+    found = paired([sides[0][key] for key in keys], [sides[1][key] for key in keys])
+    return found | {"non_inferior": found["difference"]["low"] > -MARGIN}
+
+
+def draw_rewards(lines: Sequence[dict[str, float]], path: Path) -> None:
+    """What each batch of rollouts earned: correct and format apart, thin, with running means."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 3.6), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    for name, colour in (("correct", "#1f6f8b"), ("format", "#c8553d")):
+        values = np.array([line[name] for line in lines])
+        window = max(len(values) // 12, 1)
+        smooth = np.convolve(values, np.ones(window) / window, mode="valid")
+        axes.plot(np.arange(1, len(values) + 1), values, color=colour, linewidth=0.6, alpha=0.35)
+        axes.plot(np.arange(window, len(values) + 1), smooth, color=colour, linewidth=1.8, label=name)
+    axes.set(xlabel="GRPO step", ylabel="share of the drawn answers", ylim=(-0.02, 1.02))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.25)
+    axes.legend(frameon=False)
+    figure.savefig(path)
+
+
+@stage(makes=lambda folder: folder / "release")
+def release_post(
+    ctx: Context,
+    base: Path,
+    model: Path,
+    sft: Path,
+    dpo: Path,
+    scores: Path,
+    comparison: Path,
+    plan: PostPlan,
+    *,
+    name: str,
+    version: str,
+    policy: str,
+) -> None:
+    """A signed folder that stands alone, with the table of before and after."""
+    from ayllu.data.adopt import read_origin
+    from ayllu.lab.store import read_manifest
+    from ayllu.release.build import build_release
+    from ayllu.release.policy import find_policy
+
+    origin = read_origin(base)
+    told = {kind: read_manifest(folder)["record"] for kind, folder in (("sft", sft), ("dpo", dpo), ("grpo", model))}
+    measured = math.fsum(record["seconds"] for record in told.values())
+    records = {
+        "description": f"{origin.title}, taught to call tools, some manners, and sums, with Ayllu's recipe smol.",
+        "predicted": {"seconds": round(plan.seconds, 1)},
+        "measured": {"seconds": round(measured, 1)},
+        "posttraining": {
+            kind: {field: record[field] for field in ("steps", "seconds", "loss", "final_loss")}
+            for kind, record in told.items()
+        },
+        "comparison": json.loads((comparison / "comparison.json").read_text()),
+        "machine": read_manifest(model)["machine"],
+    }
+    summary = build_release(
+        ctx.folder / "release",
+        weights=model,
+        scores=scores,
+        sources=[{"name": origin.title, "title": origin.source, "licence": origin.licence}],
+        dialogues=[
+            {"name": "tool-requests", "title": "Requests for tools, written for Ayllu", "licence": "Apache-2.0"},
+            {"name": "small-talk", "title": "Small talk written for Ayllu", "licence": "Apache-2.0"},
+            {"name": "reasoning-gym", "title": "Generated sums of reasoning-gym 0.1.25", "licence": "Apache-2.0"},
+        ],
+        records=records,
+        name=name,
+        version=version,
+        policy=find_policy(policy),
+        figures=[comparison / "rewards.png"],
+    )
+    for field, value in records.items():
+        ctx.note(field, value)
+    ctx.note("gates", list(summary.gates))

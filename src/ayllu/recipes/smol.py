@@ -1,0 +1,84 @@
+"""smol: somebody else's small open model, made into an assistant that calls tools, in the minutes that you give it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ayllu.lab.error import UserError
+from ayllu.recipes import post
+from ayllu.recipes.adopt import adopted
+
+
+def smol(
+    *,
+    budget: float = 45.0,
+    seed: int = 0,
+    base: str = "smollm2",
+    chats: Path | None = None,
+    items: int = 200,
+    steps: tuple[int, int, int] | None = None,
+    name: str = "smol",
+) -> Any:
+    """Adopt a small open model, teach it tools, manners and sums on this machine, measure both, and release it.
+
+    Parameters
+    ----------
+    budget
+        Minutes in all: two thirds for training, the rest for measuring. A few steps of each kind are timed first.
+    seed
+        Draws what is learnt, its order, and the answers that GRPO compares.
+    base
+        What to start from, as `ayllu adopt` takes it.
+    chats
+        Conversations of your own to learn from too, JSONL with `messages` on each line.
+    items
+        Held-out questions of each kind.
+    steps
+        Steps of SFT, DPO and GRPO instead of what the budget buys. With the same values a run can be repeated exactly.
+    name
+        Name of the release, and of the channel that points to it.
+    """
+    if not 0 < budget <= 60 * 24 * 365:
+        raise UserError(f"the budget is {budget:g} minutes; give a number above 0, such as --budget 45")
+    if items < 10:
+        raise UserError(f"items is {items}; give at least 10")
+    if steps is not None and min(steps) < 1:
+        raise UserError(f"steps are {', '.join(map(str, steps))}; give three numbers from 1 on, for SFT, DPO and GRPO")
+    return teach(adopted(base), budget=budget, seed=seed, chats=chats, items=items, steps=steps, name=name)
+
+
+def teach(
+    start: Any,
+    *,
+    budget: float,
+    seed: int,
+    chats: Path | None,
+    items: int,
+    steps: tuple[int, int, int] | None,
+    name: str,
+    rank: int = 16,
+) -> Any:
+    """The recipe from an adopted model on."""
+    groups = max(60, round(14 * budget))
+    learnt = post.lessons(
+        start, seed=seed, groups=groups, chats=str(chats) if chats else None, digest=_digest(chats) if chats else None
+    )
+    plan = post.plan_post(start, learnt, budget=budget, seed=seed, steps=steps, items=items)
+    sft = post.teach(start, learnt, plan, kind="sft", seed=seed, rate=3e-3, rank=rank)
+    dpo = post.teach(sft, learnt, plan, kind="dpo", seed=seed, rate=5e-4, rank=rank)
+    grpo = post.teach(dpo, learnt, plan, kind="grpo", seed=seed, rate=1e-3, rank=rank)
+    first, between, last = (post.skills(model, plan, items=items) for model in (start, dpo, grpo))
+    before, after = (post.benchmarks(model, plan, items=items) for model in (start, grpo))
+    comparison = post.compare(first, between, last, before, after, grpo)
+    return post.release_post(start, grpo, sft, dpo, after, comparison, plan, name=name, version="1.0.0", policy="open")
+
+
+def _digest(path: Path) -> str:
+    """Of the user's conversations; every one is read first, so that a bad line stops the run before it starts."""
+    from ayllu.data.chats import read_chats
+    from ayllu.lab.key import file_digest
+
+    # A token has at least one byte, so that what is too long for any tokenizer shows already here.
+    read_chats(path, longest=4 * post.LONGEST, length=lambda messages: sum(len(m.content.split()) for m in messages))
+    return file_digest(path)

@@ -1,0 +1,63 @@
+"""Verifiable tasks as prompts and rewards: what `ayllu.train.policy` learns from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ayllu.data.reasoning import Family
+from ayllu.model.sample import Sample
+from ayllu.text.chat import Message, render
+from ayllu.text.tokenizer import Tokenizer
+from ayllu.train.policy import Reward
+
+INSTRUCTION = "Give only the number, between <answer> and </answer>."
+FORMAT_REWARD = 0.2
+"""What the asked-for form earns beside the 1 of a right answer: less than any answer is worth, so that it cannot be
+learnt instead of it."""
+_FORM = re.compile(r"\s*<answer>\s*(.*?)\s*</answer>\s*", re.DOTALL)
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+
+
+def ask(question: str) -> str:
+    """A question with the form that its answer should have."""
+    return f"{question}\n{INSTRUCTION}"
+
+
+def grade(text: str, item: dict[str, Any], family: Family) -> Reward:
+    """Whether a reply is right and whether it has the form, one apart from the other.
+
+    A reply without the form is right where its last number is: what is learnt of the form alone changes `format`,
+    never `correct`.
+    """
+    form = _FORM.fullmatch(text)
+    numbers = _NUMBER.findall(text)
+    answer = form[1] if form else numbers[-1] if numbers else None
+    correct = float(family.score(answer, item) == 1.0)
+    return Reward(correct=correct, format=float(form is not None), total=correct + FORMAT_REWARD * (form is not None))
+
+
+class ReasoningTasks:
+    """Items of one family that stand on no held-out list."""
+
+    def __init__(
+        self, family: Family, tokenizer: Tokenizer, *, held_out: Sequence[Mapping[str, Any]], seed: int = 0
+    ) -> None:
+        self._family, self._tokenizer, self._seed = family, tokenizer, seed
+        self._held_out = frozenset(item["question"] for item in held_out)
+
+    def item(self, index: int) -> dict[str, Any]:
+        """Item `index`; where the generator draws a held-out question, the next one that is not."""
+        at = self._seed * 10_000_000 + index
+        while (item := self._family.item(at))["question"] in self._held_out:
+            at += 1_000_000
+        return item
+
+    def prompt(self, index: int) -> list[int]:
+        """Ids up to where the reply begins."""
+        return render([Message(role="user", content=ask(self.item(index)["question"]))], self._tokenizer)
+
+    def reward(self, index: int, answer: Sample) -> Reward:
+        """What `answer` earns; one that was cut off has no form."""
+        return grade(self._tokenizer.decode(answer.ids), self.item(index), self._family)

@@ -1,0 +1,118 @@
+"""Batched sampling gives what one prompt alone gives, with the log-probabilities of a full forward pass."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from small_models import SMALL, random_model
+
+from ayllu.model.generate import generate
+from ayllu.model.sample import in_type, sample
+from ayllu.model.transformer import Branches
+
+PROMPTS = [[5, 9, 300], [17], [44, 45, 46, 47, 48, 49, 50], [599, 3, 3, 8]]
+STOP = frozenset(range(0, 600, 7))
+
+
+def test_greedy_equals_one_by_one() -> None:
+    model = random_model(SMALL)
+    together = sample(model, PROMPTS, tokens=24, stop=STOP, temperature=0.0)
+    lengths = set()
+    for prompt, (found,) in zip(PROMPTS, together, strict=True):
+        alone = list(generate(model, prompt, tokens=24, stop=STOP))
+        assert found.ids[: len(alone)] == alone
+        assert found.stopped == (len(found.ids) > len(alone)) == (len(alone) < 24)
+        assert not found.stopped or found.ids[-1] in STOP
+        lengths.add(len(found.ids))
+    assert len(lengths) > 1, "the rows should stop at different places, or dropping rows is not tested"
+
+
+def test_drawn_rows_do_not_depend_on_company() -> None:
+    model = random_model(SMALL)
+    seeds = [[1, 2, 3], [4], [5, 6], [7, 8, 9, 10]]
+    together = sample(model, PROMPTS, tokens=20, stop=STOP, temperature=1.3, seeds=seeds)
+    for prompt, given, rows in zip(PROMPTS, seeds, together, strict=True):
+        for seed, found in zip(given, rows, strict=True):
+            ((alone,),) = sample(model, [prompt], tokens=20, stop=STOP, temperature=1.3, seeds=[[seed]])
+            assert found.ids == alone.ids
+            assert found.stopped == alone.stopped
+            assert found.log_probabilities == pytest.approx(alone.log_probabilities, abs=1e-4)
+    assert len({tuple(found.ids) for found in together[3]}) == 4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("temperature", [1.0, 0.7, 0.0])
+def test_log_probabilities_are_those_of_a_full_forward_pass(temperature: float) -> None:
+    model = random_model(SMALL)
+    for prompt, rows in zip(
+        PROMPTS,
+        sample(model, PROMPTS, tokens=16, stop=STOP, temperature=temperature, seeds=[[1, 2]] * 4),
+        strict=True,
+    ):
+        for found in rows:
+            logits_TV = model(torch.tensor([prompt + found.ids]))[0, len(prompt) - 1 : -1]
+            expected = (logits_TV / (temperature or 1.0)).log_softmax(-1)[range(len(found.ids)), found.ids]
+            torch.testing.assert_close(torch.tensor(found.log_probabilities), expected, rtol=0, atol=1e-4)
+
+
+def test_draws_follow_the_distribution() -> None:
+    model = random_model(SMALL)
+    with torch.no_grad():
+        expected = model(torch.tensor([PROMPTS[0]]))[0, -1].softmax(-1)
+    count = 4000
+    ((*rows,),) = sample(model, [PROMPTS[0]], tokens=1, seeds=[range(count)])
+    found = torch.bincount(torch.tensor([row.ids[0] for row in rows]), minlength=600) / count
+    # Pearson's chi-squared over the ids that are expected at least five times.
+    often = expected * count >= 5
+    statistic = float(((found - expected)[often] ** 2 / expected[often]).sum() * count)
+    freedom = int(often.sum()) - 1
+    assert statistic < freedom + 5 * math.sqrt(2 * freedom)
+
+
+def test_bf16_takes_a_copy() -> None:
+    model = random_model(SMALL)
+    cast = in_type(model, torch.bfloat16)
+    assert cast.embedding.weight.dtype == torch.bfloat16
+    assert cast.output.weight is cast.embedding.weight, "tied weights stay tied"
+    assert model.embedding.weight.dtype == torch.float32
+    assert in_type(model, torch.float32) is model
+    ((one,),) = sample(model, [PROMPTS[0]], tokens=8, temperature=0.0, dtype=torch.bfloat16)
+    assert len(one.ids) == 8
+
+
+def test_what_cannot_be_continued_is_refused() -> None:
+    model = random_model(SMALL)
+    with pytest.raises(ValueError, match="empty"):
+        sample(model, [[1], []], tokens=4)
+    with pytest.raises(ValueError, match="context"):
+        sample(model, [[1] * 250], tokens=20)
+    with pytest.raises(ValueError, match="seed"):
+        sample(model, [[1]], tokens=4, seeds=[[]])
+    assert sample(model, [], tokens=4) == []
+
+
+@torch.no_grad()
+def test_branches_compute_what_separate_rows_compute() -> None:
+    model = random_model(SMALL)
+    trunk, branches = [7, 8, 9, 10], [[20, 21, 22], [30], [40, 41]]
+    ids = trunk + [i for branch in branches for i in branch]
+    numbers = [0] * 4 + [n for n, branch in enumerate(branches, start=1) for _ in branch]
+    positions = [0, 1, 2, 3] + [4 + i for branch in branches for i in range(len(branch))]
+    # A second document in front must change nothing.
+    row = torch.tensor([[55, 56, 57, *ids]])
+    state = model.hidden(
+        row,
+        documents_BT=torch.tensor([[0] * 3 + [1] * len(ids)]),
+        branches=Branches(
+            numbers_BT=torch.tensor([[0] * 3 + numbers]), positions_BT=torch.tensor([[0, 1, 2, *positions]])
+        ),
+    )
+    found = model.output(state)[0, 3:]
+    at = len(trunk)
+    for branch in branches:
+        alone = model(torch.tensor([trunk + branch]))[0]
+        torch.testing.assert_close(found[: len(trunk)], alone[: len(trunk)], rtol=0, atol=1e-5)
+        torch.testing.assert_close(found[at : at + len(branch)], alone[len(trunk) :], rtol=0, atol=1e-5)
+        at += len(branch)

@@ -1,0 +1,58 @@
+"""Runs the recipe smol on a tiny random model: python drive_smol.py HOME [KIND of training to die in]."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from ayllu.data.archive import default_cache
+from ayllu.lab.run import Place, resolve
+from ayllu.lab.stage import Context, stage
+from ayllu.lab.store import Store
+from ayllu.recipes import post
+from ayllu.recipes.smol import teach
+from ayllu.train import policy
+
+
+@stage()
+def tiny(ctx: Context) -> None:
+    """A random model with Llama 3's chat format."""
+    from ayllu.data.adopt import Origin, write_origin
+    from ayllu.model.config import ModelConfig
+    from ayllu.model.files import hf
+    from ayllu.model.transformer import Transformer
+    from ayllu.text.tokenizer import Tokenizer
+
+    words = "given the following functions, respond with a JSON: name, parameters, type, string, object, answer"
+    tokenizer = Tokenizer.learn([words] * 3, 600)
+    config = ModelConfig(
+        vocabulary=tokenizer.size, layers=2, width=32, heads=4, kv_heads=2, feed_forward=64, context=2048, tied=True
+    )
+    model = Transformer(config)
+    model.initialise(0)
+    hf.save(ctx.folder, model, bos=tokenizer.bos, stops=sorted(tokenizer.stops))
+    tokenizer.save(ctx.folder)
+    origin = Origin(kind="test", source="drawn at random", title="Tiny", licence="Apache-2.0", files={}, types={})
+    write_origin(ctx.folder, origin)
+
+
+def main(home: str, stop_at: str) -> None:
+    if stop_at:
+        batch = policy.RolloutSource.batch
+
+        def dies(self: Any, first: int, size: int) -> Any:
+            if first >= 2 * size:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return batch(self, first, size)
+
+        policy.RolloutSource.batch = dies  # type: ignore[method-assign]
+    post.CHECKPOINT_SECONDS = 0.0
+    handle = teach(tiny(), budget=1, seed=0, chats=None, items=10, steps=(2, 2, 3), name="tiny")
+    resolve(handle, Place(store=Store(Path(home)), cache=default_cache()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "")

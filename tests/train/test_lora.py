@@ -1,0 +1,123 @@
+"""LoRA: starts at the base, merges exactly, and many adapters share one base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from small import CONFIG, small_model
+
+from ayllu.model.files import hf
+from ayllu.model.transformer import Transformer
+from ayllu.train.lora import LoraConfig, LoraLinear, attach, detach, disabled, load_adapter, merged, save_adapter
+
+IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
+
+
+def trained(seed: int, config: LoraConfig | None = None) -> Transformer:
+    """An adapter that says something."""
+    model = attach(small_model(), config or LoraConfig(rank=4, alpha=6.0), seed=seed)
+    for module in model.modules():
+        if isinstance(module, LoraLinear):
+            module.b.data.normal_(std=0.05, generator=torch.Generator().manual_seed(seed))
+    return model
+
+
+def test_it_starts_at_the_base_and_trains_nothing_else() -> None:
+    model = attach(small_model(), LoraConfig(rank=4))
+    assert torch.equal(model(IDS), small_model()(IDS))
+    free = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    assert len(free) == CONFIG.layers * 7 * 2
+    assert all(name.endswith((".a", ".b")) for name in free)
+    with pytest.raises(ValueError, match="already"):
+        attach(model, LoraConfig())
+
+
+@torch.no_grad()
+def test_merging_is_exact() -> None:
+    model = trained(1)
+    expected = {
+        name: module.weight + 1.5 * (module.b @ module.a)
+        for name, module in model.named_modules()
+        if isinstance(module, LoraLinear)
+    }
+    beside = model(IDS)
+    copy = merged(model, torch.float32)
+    torch.testing.assert_close(copy(IDS), beside, rtol=0, atol=2e-5)
+    assert torch.equal(model(IDS), beside), "the adapter is still there and unchanged"
+    assert copy.embedding.weight is model.embedding.weight, "what has no adapter is shared"
+    plain = detach(model, merge=True)
+    assert torch.equal(plain(IDS), copy(IDS))
+    for name, weight in expected.items():
+        assert torch.equal(plain.get_submodule(name).weight, weight)
+    assert plain.state_dict().keys() == small_model().state_dict().keys()
+
+
+@torch.no_grad()
+def test_detaching_gives_the_base_back_to_the_bit() -> None:
+    model = detach(trained(1), merge=False)
+    base = small_model()
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), base.state_dict().values(), strict=True))
+    assert all(weight.requires_grad for weight in model.parameters())
+
+
+@torch.no_grad()
+def test_disabled_is_the_base() -> None:
+    model = trained(1)
+    beside = model(IDS)
+    with disabled(model):
+        assert torch.equal(model(IDS), small_model()(IDS))
+    assert torch.equal(model(IDS), beside)
+    with pytest.raises(ValueError, match="no adapter"), disabled(small_model()):
+        pass
+
+
+@torch.no_grad()
+def test_several_adapters_from_one_base(tmp_path: Path) -> None:
+    answers = []
+    for seed in (1, 2):
+        config = LoraConfig(rank=2 * seed, alpha=5.0, matrices=("wq", "wv", "w2"))
+        model = trained(seed, config)
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        save_adapter(folder, model, config)
+        answers.append(model(IDS))
+    base = small_model()
+    for seed, answer in zip((1, 2), answers, strict=True):
+        config = load_adapter(tmp_path / str(seed), base)
+        assert config.rank == 2 * seed
+        assert torch.equal(base(IDS), answer)
+        detach(base, merge=False)
+    assert torch.equal(base(IDS), small_model()(IDS))
+    assert not torch.allclose(answers[0], answers[1], atol=1e-3)
+
+
+@torch.no_grad()
+def test_an_adapter_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    config = LoraConfig(rank=2)
+    save_adapter(tmp_path, trained(1, config), config)
+    wider = small_model(config=type(CONFIG)(**(vars(CONFIG) | {"feed_forward": 96})))
+    with pytest.raises(ValueError, match="does not fit"):
+        load_adapter(tmp_path, wider)
+
+
+@torch.no_grad()
+def test_peft_computes_the_same(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft", reason="peft is only in the environment of bench/post.py")
+    from transformers import AutoModelForCausalLM
+
+    config = LoraConfig(rank=4, alpha=6.0)
+    model = trained(1, config)
+    (tmp_path / "base").mkdir()
+    hf.save(tmp_path / "base", small_model())
+    save_adapter(tmp_path, model, config)
+    theirs = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), tmp_path)
+    torch.testing.assert_close(theirs(IDS).logits, model(IDS), rtol=0, atol=1e-4)
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="rank"):
+        LoraConfig(rank=0)
+    with pytest.raises(ValueError, match="matrices"):
+        LoraConfig(matrices=("wq", "nose"))

@@ -1,0 +1,178 @@
+"""GRPO: advantages, clipping and the divergence by hand; rollouts that depend on sample and weights alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from small import descend, gradients, log_softmax_of, small_model
+
+from ayllu.model.sample import Sample
+from ayllu.train.branched import branch
+from ayllu.train.lora import LoraConfig, attach
+from ayllu.train.policy import (
+    PolicyConfig,
+    Reward,
+    RolloutBatch,
+    RolloutSource,
+    advantages,
+    divergence,
+    policy_loss,
+    read_rewards,
+)
+
+F32 = torch.float32
+
+
+class Small:
+    """The answer should begin with an id below 300; format is to stop."""
+
+    def prompt(self, index: int) -> list[int]:
+        return [1 + index % 5, 2, 3][: 1 + index % 3]
+
+    def reward(self, index: int, answer: Sample) -> Reward:
+        right = float(answer.ids[0] < 300)
+        return Reward(correct=right, format=float(answer.stopped), total=right)
+
+
+def source(model: torch.nn.Module, folder: Path, **settings: float) -> RolloutSource:
+    config = PolicyConfig(group=6, tokens=4, **settings)  # type: ignore[arg-type]
+    return RolloutSource(
+        model,  # type: ignore[arg-type]
+        Small(),
+        config,
+        length=32,
+        stop=frozenset(range(0, 600, 5)),
+        seed=1,
+        dtype=F32,
+        journal=folder / "rewards.jsonl",
+    )
+
+
+def test_advantages_by_hand() -> None:
+    rewards = torch.tensor([[1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 2.0]])
+    plain = advantages(rewards, scaled=False)
+    assert plain.tolist() == [[0.5, -0.5, -0.5, 0.5], [0, 0, 0, 0], [-0.5, -0.5, -0.5, 1.5]]
+    scaled = advantages(rewards)
+    torch.testing.assert_close(scaled[0], plain[0] / ((4 * 0.25 / 3) ** 0.5 + 1e-4))
+    torch.testing.assert_close(scaled[2], plain[2] / (1.0 + 1e-4))
+    assert not scaled[1].any()
+
+
+def test_divergence_is_unbiased_and_never_negative() -> None:
+    generator = torch.Generator().manual_seed(0)
+    policy, reference = torch.randn(2, 8, generator=generator).log_softmax(-1)
+    exact = (policy.exp() * (policy - reference)).sum()
+    each = divergence(policy, reference)
+    assert bool((each >= 0).all())
+    # Its expectation under the policy is the divergence itself.
+    torch.testing.assert_close((policy.exp() * each).sum(), exact)
+
+
+@pytest.mark.parametrize("kl", [0.0, 0.3])
+def test_policy_loss_by_hand(kl: float) -> None:
+    model, reference = small_model(0), small_model(2)
+    documents = [([1, 2], [[3, 4, 5], [6]]), ([7], [[8, 9], [10, 11]])]
+    advantage = [0.7, -1.2, 1.5, -0.4]
+    config = PolicyConfig(clip_low=0.2, clip_high=0.3, kl=kl)
+    rows = branch(documents, length=16)
+    with torch.no_grad():
+        near = rows.log_probabilities(model, F32) + torch.tensor([0.5, 0.1, -0.5, 0.5, -0.5, 0.1, 0.5, -0.5])
+        far = rows.log_probabilities(reference, F32)
+    batch = RolloutBatch(
+        rows=rows,
+        advantage_N=torch.tensor(advantage)[rows.continuation_N],
+        old_N=near,
+        reference_N=far if kl else None,
+    )
+    assert batch.count == 8
+    expected, at, clipped = torch.zeros(()), 0, 0
+    answers = [(trunk, answer) for trunk, group in documents for answer in group]
+    for (trunk, answer), a in zip(answers, advantage, strict=True):
+        for value in log_softmax_of(model, trunk, answer):
+            ratio = torch.exp(value - near[at])
+            bounded = min(max(ratio.item(), 0.8), 1.3)
+            held = ratio.item() * a > bounded * a
+            clipped += held
+            expected = expected - (torch.tensor(bounded) * a if held else ratio * a)
+            if kl:
+                log_r = far[at] - value
+                expected = expected + kl * (torch.exp(log_r) - log_r - 1)
+            at += 1
+    assert 0 < clipped < 8
+    loss = policy_loss(config)(model, batch, F32)
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
+    one, other = gradients(model, loss), gradients(model, expected)
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-3, msg=name)
+
+
+def test_rollouts_come_from_sample_and_weights(tmp_path: Path) -> None:
+    model = small_model()
+    first, again = source(model, tmp_path).batch(4, 3), source(model, tmp_path / ".").batch(4, 3)
+    assert torch.equal(first.rows.ids_BT, again.rows.ids_BT)
+    assert torch.equal(first.advantage_N, again.advantage_N)
+    assert not torch.equal(first.old_N[:5], source(small_model(5), tmp_path).batch(4, 3).old_N[:5])
+    assert [line["first"] for line in read_rewards(tmp_path / "rewards.jsonl")] == [4]
+
+
+def test_old_log_probabilities_are_the_policys(tmp_path: Path) -> None:
+    model = small_model()
+    batch = source(model, tmp_path).batch(0, 4)
+    torch.testing.assert_close(batch.old_N, batch.rows.log_probabilities(model, F32).detach(), rtol=0, atol=1e-4)
+
+
+def test_the_reference_is_the_base_under_the_adapter(tmp_path: Path) -> None:
+    base, model = small_model(), attach(small_model(), LoraConfig(rank=2))
+    for name, weight in model.named_parameters():
+        if name.endswith(".b"):
+            weight.data.normal_(generator=torch.Generator().manual_seed(0), std=0.1)
+    batch = source(model, tmp_path, kl=0.1).batch(0, 4)
+    assert batch.reference_N is not None
+    expected = batch.rows.log_probabilities(base, F32).detach()
+    torch.testing.assert_close(batch.reference_N, expected, rtol=0, atol=1e-5)
+    assert not torch.allclose(batch.reference_N, batch.old_N, atol=1e-3)
+
+
+def test_rewards_rise_and_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path) -> None:
+    def run(folder: Path, stops: tuple[int, ...]) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
+        folder.mkdir()
+        model, start = small_model(), 0
+        optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+        for stop in stops:
+            # What a resumed run has: weights and optimizer, and nothing of the source before.
+            rollouts = source(model, folder)
+            for step in range(start, stop):
+                batch = rollouts.batch(8 * step, 8)
+                loss = policy_loss(PolicyConfig())(model, batch, F32) / batch.count
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            # Killed later: the lines of the steps that are done again are replaced.
+            rollouts.batch(8 * stop, 8)
+            start = stop
+        return model.state_dict(), read_rewards(folder / "rewards.jsonl")
+
+    whole, lines = run(tmp_path / "whole", (12,))
+    parts, others = run(tmp_path / "parts", (5, 12))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert lines == others
+    assert len(lines) == 13
+    assert lines[-1]["correct"] > lines[0]["correct"] + 0.2
+
+
+def test_grpo_with_an_adapter_leaves_the_base_alone(tmp_path: Path) -> None:
+    model = attach(small_model(), LoraConfig(rank=4))
+    before = model.embedding.weight.clone()
+    descend(model, policy_loss(PolicyConfig()), source(model, tmp_path), steps=15, size=8, lr=2e-2)
+    lines = read_rewards(tmp_path / "rewards.jsonl")
+    assert lines[-1]["correct"] > lines[0]["correct"] + 0.2
+    assert torch.equal(model.embedding.weight, before)
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValueError, match="group"):
+        PolicyConfig(group=1)
+    with pytest.raises(ValueError, match="kl"):
+        PolicyConfig(kl=-1)
