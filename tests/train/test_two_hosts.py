@@ -58,7 +58,7 @@ def test_two_hosts_train_one_model(hosts: dict[str, str], tmp_path: Path) -> Non
     launcher += [f"--rdzv-endpoint={first}:29711", "--rdzv-id=two-hosts"]
     processes = []
     for (host, address), device in zip(hosts.items(), ("eth-a", "eth-b"), strict=True):
-        # The names of this machine do not lead to the addresses of its namespaces: the first host is told that it is it.
+        # The names of this machine do not lead to the addresses of its namespaces: the first host is told.
         command = [sys.executable, *launcher, f"--local-addr={address}", f"--rdzv-conf=is_host={int(address == first)}"]
         command += [str(PROGRAM), str(tmp_path / f"tokens-{host}"), str(tmp_path), "dp_shard=2"]
         with (tmp_path / f"{host}.log").open("wb") as log:
