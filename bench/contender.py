@@ -79,7 +79,7 @@ def transformers(shape: dict[str, int], ids: torch.Tensor, *, compiled: bool) ->
     )
     model = LlamaForCausalLM(config)
     forward: Any = torch.compile(model, dynamic=False) if compiled else model
-    # The labels are shifted inside: the last id of a row is context only, as with the others.
+    # The labels are shifted inside: of the same number of ids that go in, the last of a row has no target here.
     return autocast_step(model, lambda: forward(input_ids=ids, labels=ids).loss)
 
 

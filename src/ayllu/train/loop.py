@@ -103,9 +103,9 @@ class Source(Protocol):
         ...
 
 
-def prepare(deterministic: bool = True) -> None:
+def prepare() -> None:
     """Have torch add up in the same order every time: without it threads race in the embedding's gradient."""
-    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.use_deterministic_algorithms(True, warn_only=True)
     # Filling fresh memory would find reads of what was never written, at the cost of writing everything twice.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
