@@ -79,9 +79,10 @@ def test_killed_workers_cost_only_time(unbroken: tuple[Path, list[float]], times
 def test_a_worker_that_hangs_is_found_and_started_again(unbroken: tuple[Path, list[float]]) -> None:
     folder, expected = unbroken
     assert finish(start(folder / "tokens", folder / "hung", "hang"), folder / "hung") == expected
-    log = (folder / "hung" / "log").read_text()
-    assert "Timeout (0:00:20)!" in log
-    assert "in batch" in log
+    stacks = (folder / "hung" / "logs" / "hang-rank-0.txt").read_text()
+    assert "Timeout (0:00:20)!" in stacks
+    assert "in batch" in stacks
+    assert "rank 0 hung before" in (folder / "hung" / "log").read_text()
 
 
 def test_told_to_leave_it_keeps_a_checkpoint_and_leaves_with_success(unbroken: tuple[Path, list[float]]) -> None:

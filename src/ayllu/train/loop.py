@@ -6,9 +6,9 @@ Shapes: B batch, T time.
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import json
 import math
+import os
 import shutil
 import signal
 import time
@@ -35,6 +35,7 @@ from ayllu.train.parallel import Spread, start_processes
 from ayllu.train.schedule import rate
 from ayllu.train.stability import Guard, GuardConfig
 from ayllu.train.step import StepResult, train_step
+from ayllu.train.watchdog import Watchdog
 
 DTYPES = {"bf16": torch.bfloat16, "float32": torch.float32}
 
@@ -67,8 +68,8 @@ class Execution:
     logs: Path | None = None
     """Folder for `metrics.jsonl`, TensorBoard and the curves; None keeps none."""
     hang_seconds: float = 1800.0
-    """A step that takes longer counts as hung: stacks are written to stderr and the process ends, to be started again
-    by torchrun or the scheduler."""
+    """A step that takes longer counts as hung: the Watchdog writes its stacks down and ends the process, to be started
+    again by torchrun or the scheduler."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,24 +171,23 @@ def train(
     killed ends with the bits of one that was not. SIGTERM writes a checkpoint and leaves with Stopped.
     """
     execution = execution or Execution()
-    faulthandler.dump_traceback_later(execution.hang_seconds, exit=True, file=2)
-    rank, _ = start_processes()
-    prepare()
-    spread = Spread(
-        model, execution.layout, objective=objective, dtype=DTYPES[config.precision], compiled=config.compiled
-    )
-    run = Run(spread, Optimizer(spread.weights(), config.optimizer), source, Guard(guard or GuardConfig()))
-    checkpoints = Checkpoints(scratch / "checkpoints")
-    if run.restore(checkpoints) and rank == 0:
-        say(f"going on from step {run.step}")
-    metrics = Metrics(execution.logs if rank == 0 else None, run.step)
-    try:
-        _steps(run, config, execution, checkpoints, metrics, title)
-        whole = _whole(run, checkpoints)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-        checkpoints.close()
-        metrics.close()
+    watchdog = Watchdog(execution.hang_seconds, execution.logs, int(os.environ.get("RANK", "0")))
+    with contextlib.closing(watchdog):
+        rank, _ = start_processes()
+        prepare()
+        dtype = DTYPES[config.precision]
+        spread = Spread(model, execution.layout, objective=objective, dtype=dtype, compiled=config.compiled)
+        run = Run(spread, Optimizer(spread.weights(), config.optimizer), source, Guard(guard or GuardConfig()))
+        checkpoints = Checkpoints(scratch / "checkpoints")
+        if run.restore(checkpoints) and rank == 0:
+            say(f"going on from step {run.step}")
+        metrics = Metrics(execution.logs if rank == 0 else None, run.step)
+        try:
+            _steps(run, config, watchdog, checkpoints, metrics, title)
+            whole = _whole(run, checkpoints)
+        finally:
+            checkpoints.close()
+            metrics.close()
     if rank == 0 and execution.logs is not None:
         draw(execution.logs / "metrics.jsonl", execution.logs / "curves.png")
     return TrainResult(losses=run.losses, seconds=run.seconds, tokens=run.tokens, model=whole)
@@ -207,7 +207,7 @@ def _whole(run: Run, checkpoints: Checkpoints) -> Transformer:
 
 
 def _steps(
-    run: Run, config: TrainConfig, execution: Execution, checkpoints: Checkpoints, metrics: Metrics, title: str
+    run: Run, config: TrainConfig, watchdog: Watchdog, checkpoints: Checkpoints, metrics: Metrics, title: str
 ) -> None:
     spread, model, length = run.spread, run.spread.model.config, run.source.length
     peak = matrix_rate(config.precision, seconds=0.1) * spread.size
@@ -216,7 +216,7 @@ def _steps(
     with bar(title, total=config.steps, unit="steps", shown=main) as progress, _on_termination() as asked:
         progress.begin_at(run.step)
         while run.step < config.steps:
-            faulthandler.dump_traceback_later(execution.hang_seconds, exit=True, file=2)
+            watchdog.step_begins()
             began = time.monotonic()
             factor = rate(run.step, steps=config.steps, warmup=config.warmup)
             batch = run.source.batch(*spread.share(run.sample, config.batch))
