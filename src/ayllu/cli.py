@@ -343,6 +343,35 @@ def export(
     sys.stdout.write(f"{out}: {', '.join(files)}\n")
 
 
+@app.command
+def layout(model: str, layout: str, /, *, json: bool = False) -> None:
+    """Try a layout: spread a model as training would, without memory, and tell what each process holds.
+
+    Parameters
+    ----------
+    model
+        A model by name, such as llama-3.1-405b, or a folder with a config.json.
+    layout
+        How it is spread, such as tp=8,pp=16,dp_shard=128.
+    json
+        Print one JSON object on stdout.
+    """
+    from dataclasses import asdict
+
+    from ayllu.model.files.hf import load_config
+    from ayllu.model.presets import PRESETS
+    from ayllu.train.layout import parse_layout
+    from ayllu.train.placement import holdings, table
+
+    config = PRESETS[model] if model in PRESETS else load_config(Path(model))
+    spread = parse_layout(layout)
+    found = holdings(config, spread)
+    if json:
+        _print({"model": model, "devices": spread.devices, "stages": [asdict(h) | {"total": h.total} for h in found]})
+        return
+    sys.stdout.write(f"{model} over {spread.devices:,} processes, the first of each pipeline stage\n{table(found)}\n")
+
+
 def _mount() -> None:
     from ayllu.evals.commands import app as eval_app
     from ayllu.fleet.commands import app as fleet_app

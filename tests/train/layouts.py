@@ -30,11 +30,12 @@ def tokens(folder: Path) -> Tokens:
     return Tokens(folder)
 
 
-def model(tied: bool) -> Transformer:
-    made = Transformer(
-        ModelConfig(vocabulary=64, layers=4, width=32, heads=4, kv_heads=2, feed_forward=48, context=64, tied=tied)
-    )
-    made.initialise(0)
+def model(tied: bool, *, meta: bool = False) -> Transformer:
+    config = ModelConfig(vocabulary=64, layers=4, width=32, heads=4, kv_heads=2, feed_forward=48, context=64, tied=tied)
+    with torch.device("meta" if meta else "cpu"):
+        made = Transformer(config)
+    if not meta:
+        made.initialise(0)
     return made
 
 
@@ -66,7 +67,10 @@ def config(matrices: str, *, often: bool) -> TrainConfig:
 
 
 def main() -> None:
-    """Arguments: a folder of tokens, and for each run FOLDER:LAYOUT:tied|untied:OPTIMIZER:HALT, the last a step."""
+    """Arguments: a folder of tokens, and for each run FOLDER:LAYOUT:KIND:OPTIMIZER:HALT, the last a step.
+
+    KIND is tied, untied, or meta: untied and built on the meta device.
+    """
     torch.set_num_threads(1)
     data = tokens(Path(sys.argv[1]))
     for word in sys.argv[2:]:
@@ -74,12 +78,12 @@ def main() -> None:
         execution = Execution(
             layout=None if layout == "one" else parse_layout(layout), logs=Path(folder) / "logs", hang_seconds=120
         )
-        made = model(kind == "tied")
+        made = model(kind == "tied", meta=kind == "meta")
         source = Halting(data, seed=0)
         source.halt = int(halt)
         plan = config(matrices, often=source.halt < STEPS)
         try:
-            result = train(made, source, plan, scratch=Path(folder), title=layout, execution=execution)
+            result = train(made, source, plan, scratch=Path(folder), title=layout, execution=execution, seed=0)
         except Halt:
             continue
         if not dist.is_initialized() or dist.get_rank() == 0:

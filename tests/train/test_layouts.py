@@ -59,6 +59,16 @@ def test_every_layout_gives_the_losses_of_one_process(single: Path, processes: i
             torch.testing.assert_close(values, theirs[name], rtol=1e-3, atol=2e-5, msg=f"{place.name}: {name}")
 
 
+def test_a_model_that_is_never_whole_is_the_same_model(single: Path) -> None:
+    """Built on the meta device and filled shard by shard: also where a process has several pipeline stages, of which
+    the first is the embedding alone and the last the output.
+    """
+    layouts = ("dp_shard=2,tp=2", "pp=2,virtual=3,dp_shard=2", "dp_replicate=2,dp_shard=2")
+    run(4, single / "tokens", *(f"{single}/meta-{layout}:{layout}:meta:adamw:20" for layout in layouts))
+    for layout in layouts:
+        assert losses(single / f"meta-{layout}") == pytest.approx(losses(single / "untied-adamw"), rel=1e-5), layout
+
+
 def test_a_checkpoint_of_any_layout_goes_on_under_any_other(single: Path) -> None:
     """Ten steps each under one layout after the other, data order and all; the losses are those of one process."""
     folder = single / "moving"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -211,30 +211,35 @@ class Transformer(nn.Module):
         return self.output(self.hidden(ids_BT, documents_BT=documents_BT, cache=cache, dtype=dtype))
 
     def initialise(self, seed: int) -> None:
-        """Draw all parameters from `seed`: normal, standard deviation 1/sqrt(inputs) for matrices that read the stream,
-        zero-mean and smaller by sqrt(2L) for those that write it, 0.02 for the embedding; norms are one.
+        """Give every parameter its value of `initial_values`."""
+        weights = dict(self.named_parameters())
+        for name, values in self.initial_values(seed):
+            weights[name].data.copy_(values)
+
+    def initial_values(self, seed: int) -> Iterator[tuple[str, Tensor]]:
+        """Name and first value of each parameter, one at a time; a tied one once. The model may be on the meta device.
+
+        All drawn from `seed`: normal, standard deviation 1/sqrt(inputs) for matrices that read the stream, zero-mean
+        and smaller by sqrt(2L) for those that write it, 0.02 for embedding and output; norms are one.
         """
         generator = torch.Generator(device="cpu").manual_seed(seed)
-
-        def draw(weight: Tensor, deviation: float) -> None:
-            values = torch.empty(weight.shape).normal_(0.0, deviation, generator=generator)
-            weight.data.copy_(values)
-
         into_stream = 1 / math.sqrt(2 * self.config.layers)
-        draw(self.embedding.weight, 0.02)
+
+        def draw(weight: Tensor, deviation: float) -> Tensor:
+            return torch.empty(weight.shape, device="cpu").normal_(0.0, deviation, generator=generator)
+
+        yield "embedding.weight", draw(self.embedding.weight, 0.02)
         if not self.config.tied:
-            draw(self.output.weight, 0.02)
-        for module in self.modules():
+            yield "output.weight", draw(self.output.weight, 0.02)
+        for name, module in self.named_modules():
             if isinstance(module, RMSNorm):
-                nn.init.ones_(module.weight)
-            elif isinstance(module, Attention):
-                for linear in (module.wq, module.wk, module.wv):
-                    draw(linear.weight, linear.weight.shape[1] ** -0.5)
-                draw(module.wo.weight, into_stream * module.wo.weight.shape[1] ** -0.5)
-            elif isinstance(module, FeedForward):
-                for linear in (module.w1, module.w3):
-                    draw(linear.weight, linear.weight.shape[1] ** -0.5)
-                draw(module.w2.weight, into_stream * module.w2.weight.shape[1] ** -0.5)
+                yield f"{name}.weight", torch.ones(module.weight.shape, device="cpu")
+            parts = {Attention: ("wq", "wk", "wv", "wo"), FeedForward: ("w1", "w3", "w2")}.get(type(module), ())
+            for part in parts:
+                weight = getattr(module, part).weight
+                # The last of each writes into the stream.
+                scale = into_stream if part == parts[-1] else 1.0
+                yield f"{name}.{part}.weight", draw(weight, scale * weight.shape[1] ** -0.5)
 
 
 def causal_mask(

@@ -164,11 +164,13 @@ def train(
     objective: Objective = next_token_loss,
     execution: Execution | None = None,
     guard: GuardConfig | None = None,
+    seed: int | None = None,
 ) -> TrainResult:
     """Run all steps, from the last checkpoint in `scratch` if there is one. Changes `model`, and may shard it.
 
     The order of the data depends on the sample's number alone, and nothing in the model is random, so a run that was
-    killed ends with the bits of one that was not. SIGTERM writes a checkpoint and leaves with Stopped.
+    killed ends with the bits of one that was not. SIGTERM writes a checkpoint and leaves with Stopped. An untied model
+    may come on the meta device: then each process makes only what it holds of it, drawn from `seed`.
     """
     execution = execution or Execution()
     watchdog = Watchdog(execution.hang_seconds, execution.logs, int(os.environ.get("RANK", "0")))
@@ -177,6 +179,12 @@ def train(
         prepare()
         dtype = DTYPES[config.precision]
         spread = Spread(model, execution.layout, objective=objective, dtype=dtype, compiled=config.compiled)
+        if any(weight.is_meta for weight in model.parameters()):
+            if seed is None or model.config.tied:
+                raise ValueError("a model on the meta device needs a seed, and untied embeddings")
+            with torch.device("meta"):
+                values = Transformer(model.config).initial_values(seed)
+            spread.fill(values)
         run = Run(spread, Optimizer(spread.weights(), config.optimizer), source, Guard(guard or GuardConfig()))
         checkpoints = Checkpoints(scratch / "checkpoints")
         if run.restore(checkpoints) and rank == 0:

@@ -58,6 +58,11 @@ def cut_by(placement: Placement) -> int | None:
     return getattr(placement, "dim", None)
 
 
+def is_matrix(name: str, weight: Tensor) -> bool:
+    """Whether `weight` is a matrix of a block: what Muon is for."""
+    return name.startswith("blocks.") and weight.ndim == 2
+
+
 class Muon(torch.optim.Optimizer):
     """Momentum, made orthogonal: each update has all singular values near one.
 
@@ -130,7 +135,7 @@ def _orthogonal_updates(
     parts = []
     for weight, update in zip(weights, stack.to(first.dtype).unbind(), strict=True):
         assert isinstance(weight, DTensor)
-        parts.append(_cut(update, weight))
+        parts.append(cut(update, weight))
     return parts
 
 
@@ -151,7 +156,7 @@ def _gather(part: Tensor, like: DTensor) -> Tensor:
     return part
 
 
-def _cut(whole: Tensor, like: DTensor) -> Tensor:
+def cut(whole: Tensor, like: DTensor) -> Tensor:
     """This device's part of `whole`, spread as `like` is: the inverse of `_gather`."""
     for axis, placement in reversed(list(enumerate(like.placements))):
         cut = cut_by(placement)
@@ -197,7 +202,7 @@ class Optimizer:
         """`weights` by name; those that begin with `blocks.` and have two axes are matrices."""
         self.config = config
         self.weights = {name: weight for name, weight in weights.items() if weight.requires_grad}
-        matrices = [w for name, w in self.weights.items() if name.startswith("blocks.") and w.ndim == 2]
+        matrices = [w for name, w in self.weights.items() if is_matrix(name, w)]
         chosen = {id(w) for w in matrices}
         others = [w for w in self.weights.values() if id(w) not in chosen]
         self.parts: list[torch.optim.Optimizer] = []

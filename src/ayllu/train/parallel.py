@@ -39,7 +39,7 @@ from ayllu.model.rope import rotation
 from ayllu.model.transformer import Transformer, causal_mask
 from ayllu.train.layout import Layout
 from ayllu.train.objective import Objective, head_loss, next_token_loss
-from ayllu.train.optimizer import cut_by, local, settle
+from ayllu.train.optimizer import cut, cut_by, local, settle
 
 TIMEOUT = timedelta(minutes=10)
 
@@ -161,7 +161,7 @@ class Spread:
         assert self._mesh is not None
         layout, group = self.layout, self._mesh.get_group("pp")
         rank, count = dist.get_rank(group), layout.pp * layout.virtual
-        bounds = [round(i * self.model.config.layers / count) for i in range(count + 1)]
+        bounds = pipeline_bounds(self.model.config.layers, count)
         mine = range(rank, count, layout.pp)
         self._roots = [Part(self.model, bounds[i], bounds[i + 1], self.dtype) for i in mine]
         self._shard()
@@ -208,6 +208,20 @@ class Spread:
             for name, weight in inner.named_parameters():
                 found[self._plain_name(name)] = weight
         return found
+
+    def fill(self, values: Iterable[tuple[str, Tensor]]) -> None:
+        """Give weights that were spread on the meta device memory, and each its part of `values`: whole, by name.
+
+        So a model that no process could hold is made: a process has its own parts and one whole matrix at a time.
+        """
+        for root in self._roots:
+            root.to_empty(device=device())
+        weights = self.weights()
+        with torch.no_grad():
+            for name, whole in values:
+                if name in weights:
+                    weight = weights[name]
+                    local(weight).copy_(cut(whole.to(device()), weight) if isinstance(weight, DTensor) else whole)
 
     def _plain_name(self, name: str) -> str:
         name = name.replace("_checkpoint_wrapped_module.", "")
@@ -352,8 +366,9 @@ def check(model: Transformer, layout: Layout) -> None:
         raise UserError("float8 products are planned for, and the engine does not run them yet; use precision=bf16")
     if layout.virtual > 1 and layout.pp == 1:
         raise UserError("the layout has virtual stages and no pipeline; set pp above 1 or leave virtual out")
-    if layout.pp * layout.virtual > config.layers:
-        raise UserError(f"the layout cuts {config.layers} layers into {layout.pp * layout.virtual} parts; lower pp")
+    parts = layout.pp * layout.virtual
+    if parts > config.layers and (config.layers + 2) % parts:
+        raise UserError(f"the layout cuts {config.layers} layers into {parts} parts; lower pp or virtual")
     for name, value in (
         ("heads", config.heads),
         ("kv_heads", config.kv_heads),
@@ -362,6 +377,18 @@ def check(model: Transformer, layout: Layout) -> None:
     ):
         if value % layout.tp:
             raise UserError(f"{name} ({value}) cannot be shared by tp={layout.tp} devices; choose a divisor")
+
+
+def pipeline_bounds(layers: int, parts: int) -> list[int]:
+    """Where each of `parts` pipeline stages begins among the layers, and the end.
+
+    As even as it goes. Where the layers do not divide but two more would, embedding and output count as a layer each,
+    so that first and last stage have one less: as Llama 3 405B was cut (arXiv:2407.21783, section 3.3.2).
+    """
+    if layers % parts and (layers + 2) % parts == 0:
+        each = (layers + 2) // parts
+        return [0, *(i * each - 1 for i in range(1, parts)), layers]
+    return [round(i * layers / parts) for i in range(parts + 1)]
 
 
 def make_mesh(layout: Layout, kind: str) -> DeviceMesh:
