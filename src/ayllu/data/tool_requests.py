@@ -23,6 +23,9 @@ RENAMED = 0.6
 """Share of training requests in which the tool and its arguments are called something else."""
 TWICE = 0.08
 """Share of requests that ask for two things at once."""
+INVENTED = 0.5
+"""Share of training values that are put together from other values' words: what stands on a short list is learnt by
+heart, and then "the library fund" becomes "library"; what was never seen can only be copied."""
 
 POOLS: dict[str, str] = {
     "city": "Paris|Rome|Berlin|Madrid|Lima|Cusco|Oslo|Tokyo|Cairo|Boston|Lisbon|Vienna|Prague|Dublin|Athens|Chicago"
@@ -74,6 +77,8 @@ NUMBERS: dict[str, tuple[int, int]] = {
     "small": (2, 12), "small2": (1, 6), "minutes": (2, 90), "degrees": (16, 25), "percent": (5, 100), "stars": (1, 5),
     "litres": (3, 60), "grams": (20, 400), "systolic": (100, 180), "diastolic": (55, 99),
 }  # fmt: skip
+LISTS = ("size", "severity", "currency", "currency2", "language", "sport", "pet")
+"""Pools whose values are a list that the definition may name, so that others would be wrong."""
 VERBS = ("get", "find", "do", "make", "run", "fetch", "request", "start", "handle", "query", "perform", "use", "submit")
 ARGUMENTS = (
     "value", "input", "arg", "entry", "key", "detail", "param", "field", "data", "info", "option", "x", "which", "what",
@@ -241,10 +246,52 @@ def _value(argument: _Argument, side: Side, chance: random.Random) -> Any:
         case "code":
             return "".join(chance.choice("ABCDEFGHKLMNPRSTUXYZ") for _ in range(2)) + str(chance.randint(100, 9999))
         case pool:
-            values = POOLS[pool].split("|")
-            # The last quarter of a pool is for measuring.
-            cut = len(values) - len(values) // 4
-            return chance.choice(values[:cut] if side == "train" or cut == len(values) else values[cut:])
+            if side == "train" and pool not in LISTS and chance.random() < INVENTED:
+                return _invented(pool, chance)
+            return chance.choice(_pool(pool, side))
+
+
+@cache
+def _pool(pool: str, side: Side) -> list[str]:
+    """The values of one side: the last quarter of a pool is for measuring."""
+    values = POOLS[pool].split("|")
+    cut = len(values) - len(values) // 4
+    return values[:cut] if side == "train" or cut == len(values) else values[cut:]
+
+
+@cache
+def _words() -> tuple[str, ...]:
+    """Lower-case words of the training values that stand in no held-out one."""
+    words = {
+        side: {w for pool in POOLS for w in re.findall(r"[a-z]{3,}", " ".join(_pool(pool, side)).lower())}
+        for side in ("train", "held out")
+    }
+    return tuple(sorted(words["train"] - words["held out"]))
+
+
+def _invented(pool: str, chance: random.Random) -> str:
+    """A value of the pool's shape that stands in no pool."""
+
+    def word() -> str:
+        return chance.choice(_words())
+
+    match pool:
+        case "email":
+            ending = chance.choice(("com", "org", "net", "io"))
+            return f"{word()}{chance.choice(('.', '_', '-', ''))}{word()}@{word()}.{ending}"
+        case "domain":
+            return f"{word()}{word()}.{chance.choice(('com', 'org', 'net', 'tv', 'io'))}"
+        case "file":
+            ending = chance.choice(("txt", "pdf", "csv", "md", "py", "docx", "json", "png"))
+            return f"{chance.choice(('', word() + '/'))}{word()}{chance.choice(('', '_' + word()))}.{ending}"
+        case "street":
+            return f"{chance.randint(1, 99)} {word().title()} {chance.choice(('Street', 'Lane', 'Road', 'Square'))}"
+        case "ticker":
+            return "".join(chance.choice("ABCDEFGHIKLMNOPRSTUVWXZ") for _ in range(chance.randint(2, 5)))
+    phrase = " ".join(word() for _ in range(chance.choice((1, 2, 2, 3, 4))))
+    if chance.random() < 0.4:
+        phrase = phrase.title()
+    return chance.choice(("", "", "the ", "my ", "our ", "a ", "some ")) + phrase
 
 
 def _renamed(spec: _Spec, chance: random.Random) -> dict[str, str]:

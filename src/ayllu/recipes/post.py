@@ -29,10 +29,13 @@ LONGEST = 1024
 """Most ids of one conversation."""
 GROUP = 6
 """Requests that share the definitions of their tools, and so one row."""
-SHARES = {"sft": 0.60, "dpo": 0.06, "grpo": 0.34}
-"""How the minutes of training are divided."""
-TRAINING = 0.7
+SHARES = {"grpo": 0.18, "sft": 0.74, "dpo": 0.08}
+"""How the minutes of training are divided, in the order in which they pass."""
+TRAINING = 0.6
 """Share of the budget that is training; the rest is measuring."""
+REHEARSED = 0.1
+"""Share of the conversations of SFT that are what the model itself answered right after GRPO: without them SFT, which
+is about other things, would make it forget."""
 SIZES = {"sft": 4, "dpo": 8, "grpo": 8}
 """Groups of conversations, pairs, and prompts in a step."""
 CHECKPOINT_SECONDS = 60.0
@@ -43,6 +46,8 @@ SETTINGS = {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1}
 """Sums and differences of two or three digits."""
 HELD_OUT = 300
 """Items of the family that are kept for measuring."""
+ANSWER_IDS = 12
+"""Most ids of an answer that GRPO draws: enough for a number or a short equation, not for talk."""
 NAME = "Smol"
 
 
@@ -85,7 +90,7 @@ def lessons(ctx: Context, base: Path, *, seed: int, groups: int, chats: str | No
 def _conversations(
     tokenizer: Tokenizer, chance: random.Random, groups: int, chats: str | None
 ) -> Iterator[Conversations]:
-    """Two thirds tool calls, then manners, then the form in which a task's answer is wanted; and your own."""
+    """Six of seven groups are tool calls, the others manners; and your own."""
     from ayllu.data.smalltalk import exchanges
     from ayllu.data.tool_requests import group
     from ayllu.text.chat import Message, render_masked
@@ -97,31 +102,18 @@ def _conversations(
     talk = list(exchanges(NAME))
     for _ in range(groups):
         kind = chance.random()
-        if kind < 0.72:
+        if kind < 0.86:
             asked = group("train", GROUP, chance)
             made = [
                 [Message(role="user", content=r.text), Message(role="assistant", tool_calls=r.calls)] for r in asked
             ]
             rendered = [render_masked(messages, tokenizer, tools=asked[0].tools) for messages in made]
-        elif kind < 0.88:
-            rendered = [render_masked(spoken(chance.choice(talk).turns), tokenizer) for _ in range(2 * GROUP)]
         else:
-            rendered = [render_masked(spoken(_form(chance)), tokenizer) for _ in range(2 * GROUP)]
+            rendered = [render_masked(spoken(chance.choice(talk).turns), tokenizer) for _ in range(2 * GROUP)]
         yield together(rendered)
     if chats is not None:
         for messages in read_own(Path(chats), tokenizer):
             yield together([render_masked(messages, tokenizer)])
-
-
-def _form(chance: random.Random) -> tuple[str, str]:
-    """A question that needs no thinking, answered in the form that tasks ask for: the form is taught, not the task."""
-    from ayllu.train.tasks import ask
-
-    number = chance.randint(-99, 99)
-    question = chance.choice(("Repeat this number: {}.", "Which number is this: {}?", "Copy the number {}.")).format(
-        number
-    )
-    return ask(question), f"<answer>{number}</answer>"
 
 
 def read_own(path: Path, tokenizer: Tokenizer) -> list[list[Message]]:
@@ -169,6 +161,48 @@ def read_conversations(folder: Path) -> list[Conversations]:
 def read_pairs(folder: Path) -> list[tuple[list[int], list[int], list[int]]]:
     """What `lessons` wrote."""
     return [tuple(json.loads(line)) for line in (folder / "pairs.jsonl").read_text().splitlines()]
+
+
+@stage()
+def rehearsal(ctx: Context, model: Path, plan: PostPlan, *, groups: int, seed: int) -> None:
+    """Answers of `model` to training questions that the checker accepts, as groups of conversations: what SFT mixes in.
+
+    Rejection sampling, section 4.2.2 of The Llama 3 Herd of Models (arXiv:2407.21783): the model learns from its own
+    right answers, so nothing here tells it what it did not know.
+    """
+    from ayllu.data.reasoning import Family, questions
+    from ayllu.lab.progress import bar
+    from ayllu.model.sample import in_type, sample
+    from ayllu.train.policy import hash_seed
+    from ayllu.train.supervised import together
+    from ayllu.train.tasks import ReasoningTasks
+
+    weights, tokenizer = _load(model)
+    weights = in_type(weights, _dtype(plan.precision))
+    family = Family(FAMILY, ctx.cache, SETTINGS)
+    # Seeds that GRPO does not reach, so that the questions are mostly new ones.
+    tasks = ReasoningTasks(family, tokenizer, held_out=questions(family, HELD_OUT, held_out=True), seed=seed + 20)
+    kept: list[tuple[list[int], list[bool]]] = []
+    together_at_once, most = 32, 40 * groups * GROUP
+    with bar("rehearsal", total=groups * 2 * GROUP, unit="answers") as progress:
+        for first in range(0, most, together_at_once):
+            numbers = range(first, first + together_at_once)
+            prompts = [tasks.prompt(number) for number in numbers]
+            seeds = [[hash_seed(seed, number, 0)] for number in numbers]
+            drawn = sample(weights, prompts, tokens=ANSWER_IDS, stop=tokenizer.stops, seeds=seeds)
+            right = [
+                ([*prompt, *answer.ids], [False] * len(prompt) + [True] * len(answer.ids))
+                for number, prompt, (answer,) in zip(numbers, prompts, drawn, strict=True)
+                if answer.ids and answer.ids[-1] in tokenizer.stops and tasks.reward(number, answer).correct
+            ]
+            kept.extend(right)
+            progress.advance(len(right))
+            if len(kept) >= groups * 2 * GROUP:
+                break
+    with (ctx.folder / "conversations.jsonl").open("w") as file:
+        for at in range(0, len(kept), 2 * GROUP):
+            file.write(json.dumps(dataclasses.asdict(together(kept[at : at + 2 * GROUP]))) + "\n")
+    ctx.note("answers", len(kept))
 
 
 @stage(makes=open_post_plan)
@@ -236,14 +270,16 @@ def _lesson(
     ctx: Context,
     *,
     steps: int,
+    rehearsed: Path | None = None,
     journal: str = "rewards.jsonl",
 ) -> tuple[Any, Any]:
     """The source and the objective of one kind of training."""
     from ayllu.train import policy, preference, supervised
 
     if name == "sft":
+        conversations = read_conversations(learnt) + (read_conversations(rehearsed) if rehearsed else [])
         return (
-            supervised.ConversationSource(read_conversations(learnt), length=LENGTH, seed=seed),
+            supervised.ConversationSource(conversations, length=LENGTH, seed=seed),
             supervised.conversation_loss,
         )
     if name == "dpo":
@@ -260,7 +296,7 @@ def _lesson(
 
     family = Family(FAMILY, ctx.cache, SETTINGS)
     held = questions(family, HELD_OUT, held_out=True)
-    settings = policy.PolicyConfig(group=8, tokens=12)
+    settings = policy.PolicyConfig(group=8, tokens=ANSWER_IDS)
     source = policy.RolloutSource(
         model,
         ReasoningTasks(family, tokenizer, held_out=held, seed=seed),
@@ -285,6 +321,7 @@ def teach(
     seed: int,
     rate: float,
     rank: int,
+    rehearsed: Path | None = None,
 ) -> None:
     """The weights after one kind of training with LoRA, merged."""
     from ayllu.train.loop import TrainConfig, train, write_losses
@@ -293,7 +330,9 @@ def teach(
 
     weights, tokenizer = _load(model)
     steps = plan.steps[kind]
-    source, objective = _lesson(kind, weights, tokenizer, learnt, plan.precision, seed, ctx, steps=steps)
+    source, objective = _lesson(
+        kind, weights, tokenizer, learnt, plan.precision, seed, ctx, steps=steps, rehearsed=rehearsed
+    )
     # The source of rollouts draws from these weights, so they get their companions in place.
     attach(weights, LoraConfig(rank=rank, alpha=2.0 * rank), seed=seed)
     ctx.predict("seconds", round(steps * plan.seconds_per_step[kind], 1))
@@ -328,25 +367,26 @@ def _keep_model(ctx: Context, weights: Transformer, tokenizer: Tokenizer, before
 
 
 @stage()
-def skills(ctx: Context, model: Path, plan: PostPlan, *, items: int) -> None:
-    """Held-out tool calls and tasks, reply by reply."""
+def skills(ctx: Context, model: Path, plan: PostPlan, *, items: int, kinds: tuple[str, ...]) -> None:
+    """Held-out tool calls (`tool_calls`) and tasks (`reasoning`), reply by reply."""
     from ayllu.data.reasoning import Family, questions
     from ayllu.data.tool_requests import requests
     from ayllu.evals import skills as measured
 
     weights, tokenizer = _load(model)
-    asked = list(requests("held out", items, seed=0))
-    family = Family(FAMILY, ctx.cache, SETTINGS)
-    # One for each of the items kept from training, as far as they go.
-    held = questions(family, HELD_OUT, held_out=True)[:items]
     dtype = _dtype(plan.precision)
-    rows = {
-        "tool_calls": measured.tool_calls(weights, tokenizer, asked, dtype=dtype),
-        "reasoning": measured.reasoning(weights, tokenizer, family, held, dtype=dtype),
-    }
+    rows: dict[str, list[dict[str, Any]]] = {}
+    if "tool_calls" in kinds:
+        asked = list(requests("held out", items, seed=0))
+        rows["tool_calls"] = measured.tool_calls(weights, tokenizer, asked, dtype=dtype)
+    if "reasoning" in kinds:
+        family = Family(FAMILY, ctx.cache, SETTINGS)
+        # One for each of the items kept from training, as far as they go.
+        held = questions(family, HELD_OUT, held_out=True)[:items]
+        rows["reasoning"] = measured.reasoning(weights, tokenizer, family, held, dtype=dtype)
     (ctx.folder / "replies.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-    for name, verdicts in (("tool_calls", ("exact", "read")), ("reasoning", ("correct", "format"))):
-        for verdict in verdicts:
+    for name, verdict in VERDICTS:
+        if name in rows:
             ctx.note(f"{name}_{verdict}", statistics.mean(row[verdict] for row in rows[name]))
 
 
@@ -362,6 +402,8 @@ def benchmarks(ctx: Context, model: Path, plan: PostPlan, *, items: int) -> None
     scores.save(ctx.folder)
 
 
+VERDICTS = (("tool_calls", "exact"), ("tool_calls", "read"), ("reasoning", "correct"), ("reasoning", "format"))
+"""Kinds of items, and what is judged of each reply."""
 MARGIN = 0.02
 """A difference of accuracy above -0.02 counts as no loss."""
 
@@ -389,18 +431,13 @@ def compare(
     def verdicts(rows: dict[str, Any], name: str, verdict: str) -> list[bool]:
         return [bool(row[verdict]) for row in rows[name]]
 
-    table = {
-        f"{name} {verdict}": {
-            "adopted to final": paired(verdicts(before, name, verdict), verdicts(after, name, verdict)),
-            "before to after GRPO": paired(verdicts(between, name, verdict), verdicts(after, name, verdict)),
-        }
-        for name, verdict in (
-            ("tool_calls", "exact"),
-            ("tool_calls", "read"),
-            ("reasoning", "correct"),
-            ("reasoning", "format"),
-        )
-    }
+    table: dict[str, dict[str, Any]] = {}
+    for name, verdict in VERDICTS:
+        start = verdicts(before, name, verdict)
+        row = {"adopted to final": paired(start, verdicts(after, name, verdict))}
+        if name in between:
+            row["adopted to after GRPO"] = paired(start, verdicts(between, name, verdict))
+        table[f"{name} {verdict}"] = row
     benchmarks_ = compare_scores(recompute(scores_before), recompute(scores_after))["sets"]
     for entry in benchmarks_.values():
         entry["non_inferior"] = entry["accuracy"]["low"] > -MARGIN
@@ -455,8 +492,8 @@ def release_post(
     ctx: Context,
     base: Path,
     model: Path,
+    grpo: Path,
     sft: Path,
-    dpo: Path,
     scores: Path,
     comparison: Path,
     plan: PostPlan,
@@ -472,10 +509,10 @@ def release_post(
     from ayllu.release.policy import find_policy
 
     origin = read_origin(base)
-    told = {kind: read_manifest(folder)["record"] for kind, folder in (("sft", sft), ("dpo", dpo), ("grpo", model))}
+    told = {kind: read_manifest(folder)["record"] for kind, folder in (("grpo", grpo), ("sft", sft), ("dpo", model))}
     measured = math.fsum(record["seconds"] for record in told.values())
     records = {
-        "description": f"{origin.title}, taught to call tools, some manners, and sums, with Ayllu's recipe smol.",
+        "description": f"{origin.title}, taught sums, to call tools, and some manners, with Ayllu's recipe smol.",
         "predicted": {"seconds": round(plan.seconds, 1)},
         "measured": {"seconds": round(measured, 1)},
         "posttraining": {
