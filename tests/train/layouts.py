@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -47,10 +48,13 @@ class Halting(Loader):
     """Data that ends a run at a step, as a kill would."""
 
     halt = STEPS
+    journal: Path
 
     def batch(self, first: int, size: int) -> Batch:
         if first // BATCH >= self.halt:
             raise Halt
+        with self.journal.open("a") as file:
+            file.write(f"{first} {size}\n")
         return super().batch(first, size)
 
 
@@ -81,6 +85,8 @@ def main() -> None:
         made = model(kind == "tied", meta=kind == "meta")
         source = Halting(data, seed=0)
         source.halt = int(halt)
+        source.journal = Path(folder) / f"samples-until-{halt}-{os.environ.get('RANK', '0')}"
+        source.journal.parent.mkdir(parents=True, exist_ok=True)
         plan = config(matrices, often=source.halt < STEPS)
         try:
             result = train(made, source, plan, scratch=Path(folder), title=layout, execution=execution, seed=0)

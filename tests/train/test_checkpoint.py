@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from layouts import model, tokens
 
+from ayllu.data.loader import Batch, Loader
 from ayllu.train.checkpoint import Checkpoints
+from ayllu.train.loop import TrainConfig, train
 
 
-def tensors(value: float) -> dict[str, torch.Tensor]:
+def state_of(value: float) -> dict[str, torch.Tensor]:
     return {"model.a": torch.full((5, 3), value), "optimizer.a.step": torch.tensor(value)}
 
 
@@ -20,7 +28,7 @@ def tensors(value: float) -> dict[str, torch.Tensor]:
 def folder(tmp_path: Path) -> Path:
     checkpoints = Checkpoints(tmp_path)
     for step in (10, 20, 30):
-        checkpoints.save(step, tensors(step), {"losses": [0.1, float(step)]})
+        checkpoints.save(step, state_of(step), {"losses": [0.1, float(step)]})
     checkpoints.close()
     return tmp_path
 
@@ -31,11 +39,11 @@ def newest(folder: Path) -> Path:
 
 def test_the_last_two_are_kept_and_the_newest_is_read(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == ["step-000000020", "step-000000030"]
-    state = tensors(0)
+    state = state_of(0)
     facts = Checkpoints(folder).restore(state)
     assert facts is not None
     assert (facts["step"], facts["losses"]) == (30, [0.1, 30.0])
-    assert all(torch.equal(value, tensors(30)[name]) for name, value in state.items())
+    assert all(torch.equal(value, state_of(30)[name]) for name, value in state.items())
     assert state["optimizer.a.step"].shape == ()
 
 
@@ -56,27 +64,27 @@ def test_a_damaged_one_falls_back_to_the_one_before(
 ) -> None:
     pattern = "*.safetensors" if what == "shard" else "checkpoint.json"
     damage(next(newest(folder).glob(pattern)))
-    state = tensors(0)
+    state = state_of(0)
     facts = Checkpoints(folder).restore(state)
     assert facts is not None
     assert facts["step"] == 20
-    assert torch.equal(state["model.a"], tensors(20)["model.a"])
+    assert torch.equal(state["model.a"], state_of(20)["model.a"])
     assert "cannot be used" in capsys.readouterr().err
 
 
 def test_without_a_whole_one_there_is_nothing_to_go_on_from(folder: Path) -> None:
     for place in folder.glob("step-*"):
         (place / "checkpoint.json").unlink()
-    assert Checkpoints(folder).restore(tensors(0)) is None
+    assert Checkpoints(folder).restore(state_of(0)) is None
 
 
 def test_the_copy_is_of_the_moment_of_saving(tmp_path: Path) -> None:
-    checkpoints, state = Checkpoints(tmp_path), tensors(1)
+    checkpoints, state = Checkpoints(tmp_path), state_of(1)
     checkpoints.save(1, state, {})
     state["model.a"].fill_(2)
     checkpoints.wait()
     checkpoints.restore(state)
-    assert torch.equal(state["model.a"], tensors(1)["model.a"])
+    assert torch.equal(state["model.a"], state_of(1)["model.a"])
 
 
 def test_nothing_is_pickled(folder: Path) -> None:
@@ -93,11 +101,62 @@ def test_one_that_cannot_be_written_is_told_and_costs_only_itself(
     checkpoints = Checkpoints(folder)
     with monkeypatch.context() as patch:
         patch.setattr("ayllu.train.checkpoint.dcp.save", full)
-        checkpoints.save(40, tensors(40), {})
+        checkpoints.save(40, state_of(40), {})
         checkpoints.wait()
     assert "No space left on device" in capsys.readouterr().err
-    checkpoints.save(50, tensors(50), {})
+    checkpoints.save(50, state_of(50), {})
     checkpoints.close()
-    facts = Checkpoints(folder).restore(tensors(0))
+    facts = Checkpoints(folder).restore(state_of(0))
     assert facts is not None
     assert facts["step"] == 50
+
+
+class Waiting(Loader):
+    """Opens a gate when the last step's data is asked for."""
+
+    gate: threading.Event
+
+    def batch(self, first: int, size: int) -> Batch:
+        if first == 4 * 29:
+            self.gate.set()
+        return super().batch(first, size)
+
+
+def test_a_slow_disk_costs_checkpoints_and_no_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing gets to the disk before the last step has begun: a loop that waited for it would never get there."""
+    gate = threading.Event()
+    write = Checkpoints._write
+    written = []
+
+    def slowly(self: Checkpoints, step: int, *rest: Any) -> None:
+        assert gate.wait(60)
+        written.append(step)
+        write(self, step, *rest)
+
+    monkeypatch.setattr(Checkpoints, "_write", slowly)
+    source = Waiting(tokens(tmp_path / "tokens"), seed=0)
+    source.gate = gate
+    config = TrainConfig(steps=30, batch=4, warmup=2, precision="float32", checkpoint_seconds=0)
+    slow = train(model(True), source, config, scratch=tmp_path / "slow", title="slow")
+    assert written[0] == 1
+    assert len(written) <= 2
+    monkeypatch.undo()
+    fast = train(model(True), source, config, scratch=tmp_path / "fast", title="fast")
+    assert slow.losses == fast.losses
+
+
+def test_a_clock_that_lies_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of day jumps years back and forth, as before a machine has found its time server; and files with it."""
+    source = Loader(tokens(tmp_path / "tokens"), seed=0)
+    config = TrainConfig(steps=12, batch=4, warmup=2, precision="float32", checkpoint_seconds=0)
+    expected = train(model(True), source, config, scratch=tmp_path / "right", title="right").losses
+    chance = random.Random(0)
+    monkeypatch.setattr(time, "time", lambda: chance.uniform(0, 4e9))
+    train(model(True), source, config, scratch=tmp_path / "lying", title="lying")
+    kept = sorted((tmp_path / "lying" / "checkpoints").glob("step-*"))
+    # The older of the two looks newer by its dates: its number counts.
+    for age, place in enumerate(kept):
+        for path in (place, *place.iterdir()):
+            os.utime(path, (2e9 - 1e6 * age,) * 2)
+    again = train(model(True), source, config, scratch=tmp_path / "lying", title="lying")
+    assert again.losses == expected

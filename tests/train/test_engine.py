@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ayllu.data.loader import Batch, Loader
 from ayllu.data.pack import Piece, Tokens, write_tokens
@@ -19,7 +20,7 @@ from ayllu.train import objective
 from ayllu.train.budget import LADDER, TOKENS_PER_PARAMETER, BudgetPlan, choose_shape
 from ayllu.train.flops import energy_kwh, forward_flops, tokens_per_second, training_flops, utilisation
 from ayllu.train.layout import Layout
-from ayllu.train.loop import TrainConfig, compiler_available, train
+from ayllu.train.loop import Execution, TrainConfig, compiler_available, train
 from ayllu.train.objective import next_token_loss, reference_loss
 from ayllu.train.optimizer import Optimizer, OptimizerConfig, orthogonalise
 from ayllu.train.parallel import Spread
@@ -234,3 +235,43 @@ def test_a_layout_counts_its_devices() -> None:
     assert Layout(tp=8, pp=16, dp_shard=128).devices == 16_384
     with pytest.raises(ValueError, match="tp is 0"):
         Layout(tp=0)
+
+
+def test_training_needs_no_gpu_package(tmp_path: Path) -> None:
+    """Whole steps, a checkpoint and text, where every import of a GPU's package fails."""
+    program = """
+import importlib.abc, sys
+
+class NoGpu(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("triton", "nvidia", "pynvml", "cuda", "cupy", "flash_attn", "transformer_engine"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NoGpu())
+from pathlib import Path
+from layouts import model, tokens
+from ayllu.data.loader import Loader
+from ayllu.model.generate import Sampling, generate
+from ayllu.train.loop import TrainConfig, train
+
+folder = Path(sys.argv[1])
+config = TrainConfig(steps=3, batch=4, warmup=1, precision="bf16", checkpoint_seconds=0)
+result = train(model(True), Loader(tokens(folder / "tokens"), seed=0), config, scratch=folder, title="no gpu")
+print(len(result.losses), len(list(generate(result.model, [1, 5, 6], tokens=4, stop=frozenset(), sampling=Sampling()))))
+"""
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["3", "4"]
+
+
+def test_tensorboard_shows_what_the_metrics_say(loader: Loader, tmp_path: Path) -> None:
+    config = TrainConfig(steps=5, batch=4, warmup=1, precision="float32")
+    result = train(fresh(), loader, config, scratch=tmp_path, title="test", execution=Execution(logs=tmp_path / "logs"))
+    events = EventAccumulator(str(tmp_path / "logs")).Reload()
+    shown = events.Scalars("loss")
+    assert [event.step for event in shown] == [1, 2, 3, 4, 5]
+    assert [event.value for event in shown] == pytest.approx(result.losses)
+    assert {"norm", "rate", "tokens_per_second", "mfu"} <= set(events.Tags()["scalars"])
+    assert (tmp_path / "logs" / "curves.png").is_file()

@@ -7,8 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from layouts import BATCH, STEPS
+
+from ayllu.data.loader import Loader
+from ayllu.data.pack import Tokens
 
 PROGRAM = Path(__file__).with_name("layouts.py")
 TWO = ("dp_shard=2", "dp_replicate=2", "tp=2", "cp=2", "pp=2")
@@ -76,3 +81,34 @@ def test_a_checkpoint_of_any_layout_goes_on_under_any_other(single: Path) -> Non
     run(4, single / "tokens", f"{folder}:dp_shard=2,cp=2:tied:muon:12", f"{folder}:dp_shard=4:tied:muon:16")
     run(1, single / "tokens", f"{folder}:one:tied:muon:20")
     assert losses(folder) == pytest.approx(losses(single / "tied-muon"), rel=1e-5)
+    each_sample_was_used_once_a_pass(folder, single / "tokens", halts=(5, 8, 12, 16, 20))
+
+
+def each_sample_was_used_once_a_pass(folder: Path, tokens: Path, *, halts: tuple[int, ...]) -> None:
+    """Of what each attempt read, the part that the next one did not take back is in the weights."""
+    attempts = [
+        {tuple(map(int, line.split())) for path in folder.glob(f"samples-until-{halt}-*") for line in path.open()}
+        for halt in halts
+    ]
+    begins = [min(first for first, _ in attempt) for attempt in attempts]
+    assert begins == sorted(begins)
+    assert begins[0] == 0 < begins[1]
+    kept = [
+        sample
+        for attempt, end in zip(attempts, [*begins[1:], STEPS * BATCH], strict=True)
+        for first, size in attempt
+        if first < end
+        for sample in range(first, first + size)
+    ]
+    assert sorted(kept) == list(range(STEPS * BATCH))
+    loader = Loader(Tokens(tokens), seed=0)
+    rows = loader._tokens.header.sources["a"].rows
+    assert rows < len(kept), "the run takes more than one pass"
+    assert sorted(row for _, row in loader.locate(np.arange(rows))) == list(range(rows))
+
+
+def test_losses_on_a_cpu_are_those_of_the_golden_run(single: Path) -> None:
+    """Step by step, so that a change of the mathematics shows that no other test sees: made with torch 2.13."""
+    golden = json.loads(Path(__file__).with_name("golden_losses.json").read_text())
+    for kind, matrices in KINDS:
+        assert losses(single / f"{kind}-{matrices}") == pytest.approx(golden[f"{kind}-{matrices}"], rel=1e-4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import peft
 import pytest
 import torch
 from small import CONFIG, small_model
@@ -104,7 +105,6 @@ def test_an_adapter_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_peft_computes_the_same(tmp_path: Path) -> None:
-    peft = pytest.importorskip("peft", reason="peft is only in the environment of bench/post.py")
     from transformers import AutoModelForCausalLM
 
     config = LoraConfig(rank=4, alpha=6.0)

@@ -39,6 +39,11 @@ class Batch:
     """What each id may see of the whole row (`ayllu.model.attention.attention_mask`), likewise."""
 
     @property
+    def ids(self) -> int:
+        """Ids that go in, padding with them."""
+        return self.ids_BT.numel()
+
+    @property
     def count(self) -> Tensor:
         """How many ids are to be predicted."""
         return (self.targets_BT != IGNORED).sum()

@@ -46,6 +46,8 @@ SETTINGS = {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1}
 """Sums and differences of two or three digits."""
 HELD_OUT = 300
 """Items of the family that are kept for measuring."""
+DRAWN_TOGETHER = 64
+"""Answers drawn at a time for the rehearsal."""
 ANSWER_IDS = 12
 """Most ids of an answer that GRPO draws: enough for a number or a short equation, not for talk."""
 NAME = "Smol"
@@ -164,7 +166,7 @@ def read_pairs(folder: Path) -> list[tuple[list[int], list[int], list[int]]]:
 
 
 @stage()
-def rehearsal(ctx: Context, model: Path, plan: PostPlan, *, groups: int, seed: int) -> None:
+def rehearsal(ctx: Context, model: Path, plan: PostPlan, *, seed: int) -> None:
     """Answers of `model` to training questions that the checker accepts, as groups of conversations: what SFT mixes in.
 
     Rejection sampling, section 4.2.2 of The Llama 3 Herd of Models (arXiv:2407.21783): the model learns from its own
@@ -183,10 +185,10 @@ def rehearsal(ctx: Context, model: Path, plan: PostPlan, *, groups: int, seed: i
     # Seeds that GRPO does not reach, so that the questions are mostly new ones.
     tasks = ReasoningTasks(family, tokenizer, held_out=questions(family, HELD_OUT, held_out=True), seed=seed + 20)
     kept: list[tuple[list[int], list[bool]]] = []
-    together_at_once, most = 32, 40 * groups * GROUP
-    with bar("rehearsal", total=groups * 2 * GROUP, unit="answers") as progress:
-        for first in range(0, most, together_at_once):
-            numbers = range(first, first + together_at_once)
+    wanted = max(round(REHEARSED * plan.steps["sft"] * SIZES["sft"]), 1) * GROUP
+    with bar("rehearsal", total=wanted, unit="answers") as progress:
+        for first in range(0, 20 * wanted, DRAWN_TOGETHER):
+            numbers = range(first, first + DRAWN_TOGETHER)
             prompts = [tasks.prompt(number) for number in numbers]
             seeds = [[hash_seed(seed, number, 0)] for number in numbers]
             drawn = sample(weights, prompts, tokens=ANSWER_IDS, stop=tokenizer.stops, seeds=seeds)
@@ -197,11 +199,11 @@ def rehearsal(ctx: Context, model: Path, plan: PostPlan, *, groups: int, seed: i
             ]
             kept.extend(right)
             progress.advance(len(right))
-            if len(kept) >= groups * 2 * GROUP:
+            if len(kept) >= wanted:
                 break
     with (ctx.folder / "conversations.jsonl").open("w") as file:
-        for at in range(0, len(kept), 2 * GROUP):
-            file.write(json.dumps(dataclasses.asdict(together(kept[at : at + 2 * GROUP]))) + "\n")
+        for at in range(0, len(kept), GROUP):
+            file.write(json.dumps(dataclasses.asdict(together(kept[at : at + GROUP]))) + "\n")
     ctx.note("answers", len(kept))
 
 

@@ -67,7 +67,7 @@ def teach(
     plan = post.plan_post(start, learnt, budget=budget, seed=seed, steps=steps, items=items)
     # Rewards first: GRPO needs answers that differ, and after SFT all of a small model's answers are alike.
     grpo = post.teach(start, learnt, plan, kind="grpo", seed=seed, rate=1e-3, rank=rank)
-    right = post.rehearsal(grpo, plan, groups=round(groups * post.REHEARSED), seed=seed)
+    right = post.rehearsal(grpo, plan, seed=seed)
     sft = post.teach(grpo, learnt, plan, kind="sft", seed=seed, rate=3e-3, rank=rank, rehearsed=right)
     dpo = post.teach(sft, learnt, plan, kind="dpo", seed=seed, rate=5e-4, rank=rank)
     kinds = ("tool_calls", "reasoning")

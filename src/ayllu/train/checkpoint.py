@@ -52,6 +52,11 @@ class Checkpoints:
         text = json.dumps({"step": step, **facts})
         self._writing = self._thread.submit(self._write, step, copies, text)
 
+    @property
+    def busy(self) -> bool:
+        """Whether this process is still writing one: on a slow disk it is better to leave one out than to wait."""
+        return self._writing is not None and not self._writing.done()
+
     def wait(self) -> None:
         """Until nothing is being written."""
         if self._writing is None:

@@ -80,6 +80,8 @@ class TrainResult:
     """Mean cross-entropy per predicted token of each step, in nats; NaN for a step that was skipped."""
     seconds: float
     """Time inside steps, all attempts together, as far as checkpoints remember it."""
+    waited: float
+    """Time that this process waited between steps for checkpoints to be copied."""
     tokens: int
     """Ids predicted."""
     model: Transformer
@@ -118,7 +120,8 @@ class Run:
         self.spread, self.optimizer, self.source, self.guard = spread, optimizer, source, guard
         self.step = self.sample = self.tokens = 0
         """Steps done; the next sample; ids predicted."""
-        self.seconds = 0.0
+        self.seconds = self.waited = 0.0
+        """Time inside steps; and of this process between them, for checkpoints."""
         self.losses: list[float] = []
 
     def tensors(self) -> dict[str, Tensor]:
@@ -198,7 +201,7 @@ def train(
             metrics.close()
     if rank == 0 and execution.logs is not None:
         draw(execution.logs / "metrics.jsonl", execution.logs / "curves.png")
-    return TrainResult(losses=run.losses, seconds=run.seconds, tokens=run.tokens, model=whole)
+    return TrainResult(losses=run.losses, seconds=run.seconds, waited=run.waited, tokens=run.tokens, model=whole)
 
 
 def _whole(run: Run, checkpoints: Checkpoints) -> Transformer:
@@ -217,7 +220,7 @@ def _whole(run: Run, checkpoints: Checkpoints) -> Transformer:
 def _steps(
     run: Run, config: TrainConfig, watchdog: Watchdog, checkpoints: Checkpoints, metrics: Metrics, title: str
 ) -> None:
-    spread, model, length = run.spread, run.spread.model.config, run.source.length
+    spread, model = run.spread, run.spread.model.config
     peak = matrix_rate(config.precision, seconds=0.1) * spread.size
     saved = time.monotonic()
     main = _is_main()
@@ -234,8 +237,8 @@ def _steps(
             verdict = run.guard.judge(result)
             seconds = time.monotonic() - began
             _account(run, config, result, seconds)
-            speed = tokens_per_second(config.batch * length, seconds)
-            used = utilisation(model, length, speed, peak)
+            speed = tokens_per_second(batch.ids * spread.layout.data_parallel, seconds)
+            used = utilisation(model, run.source.length, speed, peak)
             event = None if verdict == "good" else verdict
             metrics.write(
                 run.step,
@@ -253,10 +256,13 @@ def _steps(
                 _go_back(run, checkpoints, progress, title, stop=verdict == "stop")
             # The first process's clock counts; anybody's signal does.
             due = main and run.guard.calm and time.monotonic() - saved > config.checkpoint_seconds
-            stopping, saving = spread.totals([float(bool(asked)), float(due)])
-            if (stopping or saving) and run.step < config.steps and run.guard.calm:
+            flags = [float(bool(asked)), float(due), float(checkpoints.busy)]
+            stopping, due, busy = (flag > 0 for flag in spread.totals(flags))
+            if (stopping or (due and not busy)) and run.step < config.steps and run.guard.calm:
+                copying = time.monotonic()
                 checkpoints.save(run.step, run.tensors(), run.facts())
                 saved = time.monotonic()
+                run.waited += saved - copying
             if stopping:
                 checkpoints.wait()
                 raise Stopped(f"{title}: asked to stop; a checkpoint of step {run.step} is kept: start again to go on")

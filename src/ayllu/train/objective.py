@@ -21,10 +21,17 @@ from ayllu.model.transformer import Transformer
 
 CHUNK_LOGITS = 1 << 24
 """Logits held at a time: 16.8 M, 32 MiB in bf16."""
+ROWS = 1 << 14
+"""Rows of the output weight whose gradient is made at a time, before it is added up."""
 
 
 class Countable(Protocol):
     """Anything that an objective takes: a frozen dataclass of tensors."""
+
+    @property
+    def ids(self) -> int:
+        """Ids that go in: what speed is counted in."""
+        ...
 
     @property
     def count(self) -> Tensor:
@@ -105,14 +112,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 part, d_logits_NV = shared_vocabulary(logits_NV, targets - first, targets != IGNORED, group)
             loss = loss + part
             d_states.append(d_logits_NV @ weight)
-            d_weight.add_(d_logits_NV.t() @ x_ND)
-        ctx.save_for_backward(torch.cat(d_states), d_weight)
+            for start in range(0, len(d_weight), ROWS):
+                rows = slice(start, start + ROWS)
+                d_weight[rows].add_(d_logits_NV[:, rows].t() @ x_ND)
+        ctx.gradients = torch.cat(d_states), d_weight
         return loss
 
     @staticmethod
     def backward(ctx: Any, *d_loss: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
-        d_state, d_weight = ctx.saved_tensors
-        return d_state * d_loss[0].to(d_state.dtype), d_weight * d_loss[0], None, None, None, None
+        # Scaled in place: with a large vocabulary a second gradient of the weight is what does not fit. So there is one
+        # backward pass for a forward pass.
+        d_state, d_weight = ctx.gradients
+        del ctx.gradients
+        return d_state.mul_(d_loss[0].to(d_state.dtype)), d_weight.mul_(d_loss[0]), None, None, None, None
 
 
 def whole_vocabulary(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:

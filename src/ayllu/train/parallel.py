@@ -69,14 +69,17 @@ def device() -> torch.device:
 class Part(nn.Module):
     """Consecutive layers of a transformer, as a pipeline stage holds them; parameters keep the whole model's names."""
 
-    def __init__(self, model: Transformer, first: int, last: int, dtype: torch.dtype) -> None:
+    def __init__(self, model: Transformer, number: int, bounds: list[int], dtype: torch.dtype) -> None:
+        """Part `number` of those that begin at `bounds` (see `pipeline_bounds`)."""
         super().__init__()
         self.config, self.fused, self.dtype = model.config, model.fused, dtype
         self.positions_T: Tensor | None = None
         """Set where a device has part of each sequence; it is the same for all micro-batches."""
-        self.embedding = model.embedding if first == 0 else None
-        self.blocks = nn.ModuleDict({str(layer): model.blocks[layer] for layer in range(first, last)})
-        ends = last == model.config.layers
+        # Either end may have no layer at all.
+        self.embedding = model.embedding if number == 0 else None
+        layers = range(bounds[number], bounds[number + 1])
+        self.blocks = nn.ModuleDict({str(layer): model.blocks[layer] for layer in layers})
+        ends = number == len(bounds) - 2
         self.norm = model.norm if ends else None
         self.output = model.output if ends else None
 
@@ -163,7 +166,7 @@ class Spread:
         rank, count = dist.get_rank(group), layout.pp * layout.virtual
         bounds = pipeline_bounds(self.model.config.layers, count)
         mine = range(rank, count, layout.pp)
-        self._roots = [Part(self.model, bounds[i], bounds[i + 1], self.dtype) for i in mine]
+        self._roots = [Part(self.model, i, bounds, self.dtype) for i in mine]
         self._shard()
         stages = [
             PipelineStage(part, i, count, device(), group=group) for i, part in zip(mine, self._roots, strict=True)

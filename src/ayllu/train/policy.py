@@ -87,6 +87,11 @@ class RolloutBatch:
     """Log-probability under the reference; None where the divergence has no weight."""
 
     @property
+    def ids(self) -> int:
+        """Ids that go in, padding with them."""
+        return self.rows.ids_BT.numel()
+
+    @property
     def count(self) -> Tensor:
         """Tokens: what the summed loss is divided by."""
         return torch.tensor(len(self.advantage_N))

@@ -54,6 +54,11 @@ class PairBatch:
     """Summed log-probabilities of both under the reference; zeros make any loss reference-free."""
 
     @property
+    def ids(self) -> int:
+        """Ids that go in, padding with them."""
+        return self.rows.ids_BT.numel()
+
+    @property
     def count(self) -> Tensor:
         """Pairs: what the summed loss is divided by."""
         return torch.tensor(len(self.reference_P2))

@@ -68,6 +68,11 @@ class ConversationBatch:
     rows: Branched
 
     @property
+    def ids(self) -> int:
+        """Ids that go in, padding with them."""
+        return self.rows.ids_BT.numel()
+
+    @property
     def count(self) -> Tensor:
         """Scored ids: what the summed loss is divided by."""
         return torch.tensor(len(self.rows.targets_N))

@@ -97,7 +97,10 @@ class Job:
         """
         if not self.many:
             return shlex.join(["ayllu", *self.run_words()])
-        words = ["torchrun", f"--nnodes={self.nodes}", f"--nproc-per-node={self.processes_per_node}"]
+        # Else torchrun's own store, which outlives the processes, keeps the addresses of dead ones, and a second start
+        # of several nodes waits for them for ever.
+        own_store = ["env", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"] if self.nodes > 1 else []
+        words = [*own_store, "torchrun", f"--nnodes={self.nodes}", f"--nproc-per-node={self.processes_per_node}"]
         # torchrun itself brings back a process that died while the nodes are well.
         words.append(f"--max-restarts={min(self.restarts, 3)}")
         if self.nodes == 1:
