@@ -33,7 +33,7 @@ def test_large_models_build_under_their_planned_layouts(name: str, fleet: str) -
     # The first process of a stage has a row of each matrix even where there are fewer rows than processes (wk and wv
     # of the 405B model), and norms lie whole on all tensor-parallel ones: a little more than its share.
     shards = layout.dp_shard * layout.cp * layout.tp
-    assert math.isclose(sum(h.parameters for h in found) * shards, config.parameters, rel_tol=0.03)
+    assert math.isclose(sum(h.parameters for h in found) * shards, config.parameters, rel_tol=0.015)
     assert max(h.total for h in found) < 0.95 * 80 * 2**30
 
 
