@@ -35,10 +35,10 @@ from ayllu.text.tokenizer import Tokenizer
 SHAPE = {"L": 3, "D": 192, "H": 3, "K": 1, "F": 512, "V": 4096, "T": 256}
 """What `cria` chooses for ten minutes of two cores."""
 SOURCE = "everyday-english"
-RATES = (0.002, 0.004, 0.008)
+RATES = (0.0005, 0.001, 0.002, 0.004)
 SETTINGS: dict[str, dict[str, Any]] = {
     # `batch`: rows in a step, until a share of the time; `warmup`: share of the time.
-    "transformers": {"rate": 0.004, "batch": [[2.0, 16]], "warmup": 0.03},
+    "transformers": {"rate": 0.002, "batch": [[2.0, 16]], "warmup": 0.03},
     "ours": {"batch": [[2.0, 16]], "warmup": 0.05, "optimizer": {}},
 }
 
