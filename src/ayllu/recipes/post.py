@@ -355,6 +355,7 @@ def teach(
         (ctx.folder / "rewards.jsonl").write_bytes(journal.read_bytes())
     last = result.losses[-min(20, len(result.losses)) :]
     ctx.note("seconds", round(result.seconds, 1))
+    ctx.note("waited_for_checkpoints", round(result.waited, 2))
     ctx.note("steps", steps)
     ctx.note("final_loss", result.losses[-1])
     ctx.note("loss", math.fsum(last) / len(last))

@@ -227,6 +227,7 @@ def _keep(ctx: Context, tokenizer: Tokenizer, result: TrainResult, config: Train
     last = [loss for loss in result.losses[-min(50, len(result.losses)) :] if math.isfinite(loss)]
     seen = config.steps * config.batch * length
     ctx.note("seconds", round(result.seconds, 1))
+    ctx.note("waited_for_checkpoints", round(result.waited, 2))
     ctx.note("final_loss", result.losses[-1])
     ctx.note("loss", math.fsum(last) / max(len(last), 1))
     ctx.note("steps", config.steps)
