@@ -116,7 +116,7 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
         smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
         left.plot(seconds[window - 1 :] / 60, smooth, color=colours[run["who"]], linewidth=1, alpha=0.8)
         right.plot(run["minutes"], run["bits_per_byte"], "o", color=colours[run["who"]], alpha=0.8)
-    left.set(xlabel="minutes of training", ylabel="training loss, nats per token", ylim=(2.0, 5.0))
+    left.set(xlabel="minutes of training", ylabel="training loss, nats per token", ylim=(3.0, 5.0))
     peer = statistics.mean(run["bits_per_byte"] for run in runs if run["who"] == "transformers")
     right.axhline(peer, color=colours["transformers"], linewidth=0.8, linestyle="--")
     right.set(
