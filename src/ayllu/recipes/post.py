@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,12 @@ REHEARSED = 0.1
 is about other things, would make it forget."""
 SIZES = {"sft": 4, "dpo": 8, "grpo": 8}
 """Groups of conversations, pairs, and prompts in a step."""
+PLAIN_LENGTH = 128
+"""Ids in a row of plain text, on which SFT must not diverge from the adopted model."""
+PLAIN_ROWS = 2
+"""Such rows in a step."""
+PLAIN_WEIGHT = 1.0
+"""What the divergence per id of plain text counts beside the loss per predicted id."""
 CHECKPOINT_SECONDS = 60.0
 """Between checkpoints: one holds the frozen weights too, half a gigabyte for 135 million parameters."""
 LEAST = {"sft": 8, "dpo": 4, "grpo": 4}
@@ -73,7 +80,7 @@ def open_post_plan(folder: Path) -> PostPlan:
 
 @stage()
 def lessons(ctx: Context, base: Path, *, seed: int, groups: int, chats: str | None, digest: str | None) -> None:
-    """What to learn: groups of conversations, and pairs of a better and a worse answer, as ids."""
+    """What to learn, groups of conversations and pairs of a better and a worse answer, and plain text to hold on to."""
     from ayllu.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(base)
@@ -86,7 +93,18 @@ def lessons(ctx: Context, base: Path, *, seed: int, groups: int, chats: str | No
     with (ctx.folder / "pairs.jsonl").open("w") as file:
         for pair in _pairs(tokenizer, chance, groups):
             file.write(json.dumps(pair) + "\n")
+    (ctx.folder / "plain.json").write_text(json.dumps(list(islice(_plain(tokenizer, ctx.cache), groups))) + "\n")
     ctx.note("conversations", count)
+
+
+def _plain(tokenizer: Tokenizer, cache: Path) -> Iterator[list[int]]:
+    """Rows of plain text: beginnings of Wikipedia passages, which none of the benchmarks measured here draws on."""
+    from ayllu.data.reference import read_boolq
+
+    for document in read_boolq(cache):
+        ids = tokenizer.encode(document.text)[:PLAIN_LENGTH]
+        if len(ids) == PLAIN_LENGTH:
+            yield ids
 
 
 def _conversations(
@@ -165,6 +183,12 @@ def read_pairs(folder: Path) -> list[tuple[list[int], list[int], list[int]]]:
     return [tuple(json.loads(line)) for line in (folder / "pairs.jsonl").read_text().splitlines()]
 
 
+def read_plain(folder: Path) -> list[list[int]]:
+    """What `lessons` wrote."""
+    rows: list[list[int]] = json.loads((folder / "plain.json").read_text())
+    return rows
+
+
 @stage()
 def rehearsal(ctx: Context, model: Path, plan: PostPlan, *, seed: int) -> None:
     """Answers of `model` to training questions that the checker accepts, as groups of conversations: what SFT mixes in.
@@ -237,7 +261,9 @@ def _time(name: str, base: Path, learnt: Path, precision: str, seed: int, ctx: C
     from ayllu.train.lora import LoraConfig, attach
 
     model, tokenizer = _load(base)
-    source, objective = _lesson(name, model, tokenizer, learnt, precision, seed, ctx, steps=3, journal="trial.jsonl")
+    source, objective = _lesson(
+        name, model, tokenizer, learnt, precision, seed, ctx, steps=3, before=base, journal="trial.jsonl"
+    )
     attach(model, LoraConfig())
     times = []
     for step in range(3):
@@ -272,17 +298,20 @@ def _lesson(
     ctx: Context,
     *,
     steps: int,
+    before: Path,
     rehearsed: Path | None = None,
     journal: str = "rewards.jsonl",
 ) -> tuple[Any, Any]:
-    """The source and the objective of one kind of training."""
-    from ayllu.train import policy, preference, supervised
+    """The source and the objective of one kind of training; SFT holds on to the model `before` everything."""
+    from ayllu.train import anchor, policy, preference, supervised
 
     if name == "sft":
         conversations = read_conversations(learnt) + (read_conversations(rehearsed) if rehearsed else [])
+        lesson = supervised.ConversationSource(conversations, length=LENGTH, seed=seed)
+        adopted, _ = _load(before)
         return (
-            supervised.ConversationSource(conversations, length=LENGTH, seed=seed),
-            supervised.conversation_loss,
+            anchor.AnchoredSource(lesson, read_plain(learnt), rows=PLAIN_ROWS, seed=seed),
+            anchor.anchored_loss(supervised.conversation_loss, adopted, weight=PLAIN_WEIGHT),
         )
     if name == "dpo":
         # Only the pairs that the steps will see: each costs a forward pass of the reference.
@@ -323,9 +352,10 @@ def teach(
     seed: int,
     rate: float,
     rank: int,
+    before: Path,
     rehearsed: Path | None = None,
 ) -> None:
-    """The weights after one kind of training with LoRA, merged."""
+    """The weights after one kind of training with LoRA, merged; `before` is the model that was adopted."""
     from ayllu.train.loop import TrainConfig, train, write_losses
     from ayllu.train.lora import LoraConfig, attach, detach
     from ayllu.train.optimizer import OptimizerConfig
@@ -333,7 +363,7 @@ def teach(
     weights, tokenizer = _load(model)
     steps = plan.steps[kind]
     source, objective = _lesson(
-        kind, weights, tokenizer, learnt, plan.precision, seed, ctx, steps=steps, rehearsed=rehearsed
+        kind, weights, tokenizer, learnt, plan.precision, seed, ctx, steps=steps, before=before, rehearsed=rehearsed
     )
     # The source of rollouts draws from these weights, so they get their companions in place.
     attach(weights, LoraConfig(rank=rank, alpha=2.0 * rank), seed=seed)
@@ -534,6 +564,7 @@ def release_post(
             {"name": "tool-requests", "title": "Requests for tools, written for Ayllu", "licence": "Apache-2.0"},
             {"name": "small-talk", "title": "Small talk written for Ayllu", "licence": "Apache-2.0"},
             {"name": "reasoning-gym", "title": "Generated sums of reasoning-gym 0.1.25", "licence": "Apache-2.0"},
+            {"name": "boolq-passages", "title": "Openings of Wikipedia articles", "licence": "CC-BY-SA-3.0"},
         ],
         records=records,
         name=name,

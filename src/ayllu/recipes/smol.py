@@ -66,10 +66,10 @@ def teach(
     )
     plan = post.plan_post(start, learnt, budget=budget, seed=seed, steps=steps, items=items)
     # Rewards first: GRPO needs answers that differ, and after SFT all of a small model's answers are alike.
-    grpo = post.teach(start, learnt, plan, kind="grpo", seed=seed, rate=1e-3, rank=rank)
+    grpo = post.teach(start, learnt, plan, kind="grpo", seed=seed, rate=1e-3, rank=rank, before=start)
     right = post.rehearsal(grpo, plan, seed=seed)
-    sft = post.teach(grpo, learnt, plan, kind="sft", seed=seed, rate=3e-3, rank=rank, rehearsed=right)
-    dpo = post.teach(sft, learnt, plan, kind="dpo", seed=seed, rate=5e-4, rank=rank)
+    sft = post.teach(grpo, learnt, plan, kind="sft", seed=seed, rate=3e-3, rank=rank, before=start, rehearsed=right)
+    dpo = post.teach(sft, learnt, plan, kind="dpo", seed=seed, rate=5e-4, rank=rank, before=start)
     kinds = ("tool_calls", "reasoning")
     first, last = (post.skills(model, plan, items=items, kinds=kinds) for model in (start, dpo))
     between = post.skills(grpo, plan, items=items, kinds=("reasoning",))

@@ -69,7 +69,7 @@ class _LinearDivergence(torch.autograd.Function):
         weight, wise = weight_VD.to(state_ND.dtype), wise_VD.to(wise_ND.dtype)
         chunk = max(CHUNK_LOGITS // weight.shape[0], 1)
         loss = torch.zeros((), dtype=torch.float32, device=state_ND.device)
-        d_weight = torch.zeros_like(weight_VD)
+        d_weight = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
         d_states = []
         for x_ND, y_ND in zip(state_ND.split(chunk), wise_ND.split(chunk), strict=True):
             student_NV = ((x_ND @ weight.t()).float() / temperature).log_softmax(-1)
@@ -77,11 +77,13 @@ class _LinearDivergence(torch.autograd.Function):
             loss = loss + (teacher_NV.exp() * (teacher_NV - student_NV)).sum()
             d_logits = ((student_NV.exp() - teacher_NV.exp()) * temperature).to(x_ND.dtype)
             d_states.append(d_logits @ weight)
-            d_weight = d_weight + (d_logits.t() @ x_ND).to(d_weight.dtype)
+            if d_weight is not None:
+                d_weight += (d_logits.t() @ x_ND).to(d_weight.dtype)
         ctx.save_for_backward(torch.cat(d_states), d_weight)
         return loss * temperature**2
 
     @staticmethod
-    def backward(ctx: Any, *d_loss: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *d_loss: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         d_state, d_weight = ctx.saved_tensors
-        return d_state * d_loss[0].to(d_state.dtype), d_weight * d_loss[0], None, None, None
+        scaled = d_weight * d_loss[0] if d_weight is not None else None
+        return d_state * d_loss[0].to(d_state.dtype), scaled, None, None, None
