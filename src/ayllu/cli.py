@@ -51,8 +51,8 @@ def _run(
     from ayllu.lab.store import Store
 
     began = time.monotonic()
+    handle = recipe(**arguments)  # refuses what makes no sense, before processes are started
     spread = _layout(layout, nodes)
-    handle = recipe(**arguments)
     store = Store(_home(home))
     rank = int(os.environ.get("RANK", "0"))
     made = resolve(handle, Place(store=store, cache=default_cache(), layout=spread, rank=rank))
@@ -115,7 +115,7 @@ def _layout(text: str, nodes: int) -> Any:
         *sys.argv[1:],
     ]
     os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // layout.devices, 1)))
-    return os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", *started, *sys.argv[1:]])
+    return os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", *started])
 
 
 def _add_recipe(name: str, recipe: Callable[..., Any]) -> None:

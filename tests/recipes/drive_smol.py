@@ -50,7 +50,7 @@ def main(home: str, stop_at: str) -> None:
 
         policy.RolloutSource.batch = dies  # type: ignore[method-assign]
     post.CHECKPOINT_SECONDS = 0.0
-    handle = teach(tiny(), budget=1, seed=0, chats=None, items=10, steps=(3, 2, 2), name="tiny")
+    handle = teach(tiny(), budget=1, seed=0, chats=None, preferences=None, items=10, steps=(3, 2, 2), name="tiny")
     resolve(handle, Place(store=Store(Path(home)), cache=default_cache()))
 
 

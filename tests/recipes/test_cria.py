@@ -54,6 +54,20 @@ def test_the_report_says_what_was_predicted_and_measured(report: dict[str, Any])
     assert report["measured"]["bits_per_byte"] == pytest.approx(report["bits_per_byte"]["everyday-english"], rel=0.2)
 
 
+def test_one_command_starts_both_processes_of_a_layout(report: dict[str, Any], home: Path) -> None:
+    small = ("--budget", "0.05", "--items", "10", "--layout", "dp_shard=2", "--name", "two", "--json")
+    done = ayllu("run", "cria", *small, home=home)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["stages"]["tokenize"] == report["stages"]["tokenize"], "what was there is used"
+    assert told["stages"]["pretrain"] != report["stages"]["pretrain"]
+    assert ayllu("release", "verify", told["release"], home=home).returncode == 0
+
+    refused = ayllu("run", "cria", "--budget", "0", "--layout", "dp_shard=2", home=home)
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1, "said once, before any process is started"
+
+
 def test_the_release_verifies_and_a_changed_byte_does_not(release: Path, home: Path, tmp_path: Path) -> None:
     assert ayllu("release", "verify", str(release), home=home).returncode == 0
     copy = tmp_path / "copy"

@@ -11,10 +11,16 @@ import time
 from pathlib import Path
 
 import pytest
+from drive_smol import tiny
 
+from ayllu.data.archive import default_cache
+from ayllu.data.chats import keep
 from ayllu.lab.error import UserError
+from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
+from ayllu.recipes import post
 from ayllu.recipes.smol import smol
+from ayllu.text.tokenizer import Tokenizer
 
 DRIVER = Path(__file__).with_name("drive_smol.py")
 
@@ -74,6 +80,37 @@ def test_bad_conversations_stop_the_run_before_it_starts(tmp_path: Path) -> None
     path.write_text('{"messages": [{"role": "user", "content": "Hi"}, {"role": "robot", "content": "Hello"}]}\n')
     with pytest.raises(UserError, match="line 1: turn 2 has the unknown role 'robot'"):
         smol(chats=path)
+
+
+def test_preferences_without_a_side_stop_the_run_before_it_starts(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"prompt": "Hi", "chosen": "Hello"}\n')
+    with pytest.raises(UserError, match="line 1: the side 'rejected' is missing"):
+        smol(preferences=path)
+
+
+def test_your_own_conversations_and_preferences_are_learnt_from(tmp_path: Path) -> None:
+    chats, pairs = tmp_path / "chats.jsonl", tmp_path / "pairs.jsonl"
+    turns = [("user", "Who?"), ("assistant", "We."), ("user", "Why?"), ("assistant", "For all.")]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    chats.write_text(json.dumps({"messages": messages}) + "\n")
+    pairs.write_text(json.dumps({"prompt": messages[:3], "chosen": "For all.", "rejected": "No."}) + "\n")
+    cache = default_cache()
+    own = {"chats": keep(chats, cache), "preferences": keep(pairs, cache)}
+    chats.write_text("changed afterwards")
+    handle = post.lessons(tiny(), seed=0, groups=40, **own)
+    folder = resolve(handle, Place(store=Store(tmp_path / "home"), cache=cache))[handle].folder
+
+    tokenizer = Tokenizer.load(next((tmp_path / "home").rglob("tokenizer.json")).parent)
+    learnt = post.read_conversations(folder)
+    ends = [tokenizer.decode(c.continuations[0]) for c in learnt]
+    assert len(learnt) == 60
+    assert sum("For all." in end for end in ends) == 20, "a third"
+    mine = [pair for pair in post.read_pairs(folder) if "For all." in tokenizer.decode(pair[1])]
+    assert len(mine) >= 30, "every other pair, but for those of one topic"
+    prompt, chosen, rejected = mine[0]
+    assert tokenizer.decode(prompt).count("Why?") == 1
+    assert (tokenizer.decode(chosen)[:8], tokenizer.decode(rejected)[:3]) == ("For all.", "No.")
 
 
 def test_options_that_make_no_sense_are_refused() -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ayllu.lab.error import UserError
+from ayllu.lab.store import write_atomically
 from ayllu.text.chat import ROLES, Message
 
 SHOWN = 5
@@ -64,6 +66,21 @@ def read_preferences(path: Path, *, longest: int, length: Callable[[list[Message
         return Preference(prompt=tuple(messages), chosen=row["chosen"], rejected=row["rejected"])
 
     return _read(path, read)
+
+
+def keep(path: Path, cache: Path) -> str:
+    """Copy a file into the cache under the digest of its content, which is returned: what a run learnt from can change
+    or move afterwards without changing what the run is."""
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    kept(digest, cache).parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(kept(digest, cache), content.decode())
+    return digest
+
+
+def kept(digest: str, cache: Path) -> Path:
+    """Where `keep` put the file."""
+    return cache / "own" / f"{digest}.jsonl"
 
 
 def _messages(value: Any, field: str) -> list[Message]:

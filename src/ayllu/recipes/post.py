@@ -8,7 +8,7 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -79,19 +79,23 @@ def open_post_plan(folder: Path) -> PostPlan:
 
 
 @stage()
-def lessons(ctx: Context, base: Path, *, seed: int, groups: int, chats: str | None, digest: str | None) -> None:
+def lessons(ctx: Context, base: Path, *, seed: int, groups: int, chats: str | None, preferences: str | None) -> None:
     """What to learn, groups of conversations and pairs of a better and a worse answer, and plain text to hold on to."""
+    from ayllu.data.chats import kept
     from ayllu.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(base)
     chance = random.Random(seed)
     with (ctx.folder / "conversations.jsonl").open("w") as file:
         count = 0
-        for conversations in _conversations(tokenizer, chance, groups, chats):
+        for conversations in _conversations(tokenizer, chance, groups, kept(chats, ctx.cache) if chats else None):
             file.write(json.dumps(dataclasses.asdict(conversations)) + "\n")
             count += 1
     with (ctx.folder / "pairs.jsonl").open("w") as file:
-        for pair in _pairs(tokenizer, chance, groups):
+        own = _own_pairs(kept(preferences, ctx.cache), tokenizer) if preferences else []
+        for number, pair in enumerate(_pairs(tokenizer, chance, groups)):
+            if own:
+                file.write(json.dumps(own[number % len(own)]) + "\n")
             file.write(json.dumps(pair) + "\n")
     (ctx.folder / "plain.json").write_text(json.dumps(list(islice(_plain(tokenizer, ctx.cache), groups))) + "\n")
     ctx.note("conversations", count)
@@ -108,9 +112,10 @@ def _plain(tokenizer: Tokenizer, cache: Path) -> Iterator[list[int]]:
 
 
 def _conversations(
-    tokenizer: Tokenizer, chance: random.Random, groups: int, chats: str | None
+    tokenizer: Tokenizer, chance: random.Random, groups: int, chats: Path | None
 ) -> Iterator[Conversations]:
-    """Six of seven groups are tool calls, the others manners; and your own."""
+    """Six of seven groups are tool calls, the others manners; and half as many conversations of your own."""
+    from ayllu.data.chats import read_chats
     from ayllu.data.smalltalk import exchanges
     from ayllu.data.tool_requests import group
     from ayllu.text.chat import Message, render_masked
@@ -132,43 +137,65 @@ def _conversations(
             rendered = [render_masked(spoken(chance.choice(talk).turns), tokenizer) for _ in range(2 * GROUP)]
         yield together(rendered)
     if chats is not None:
-        for messages in read_own(Path(chats), tokenizer):
-            yield together([render_masked(messages, tokenizer)])
+        own = read_chats(chats, longest=LONGEST, length=_length(tokenizer))
+        chance.shuffle(own)
+        for number in range(groups // 2):
+            yield together([render_masked(own[number % len(own)], tokenizer)])
 
 
-def read_own(path: Path, tokenizer: Tokenizer) -> list[list[Message]]:
-    """Conversations of the user's. Raises UserError that names bad lines."""
-    from ayllu.data.chats import read_chats
+def _length(tokenizer: Tokenizer) -> Callable[[list[Message]], int]:
     from ayllu.text.chat import render
 
-    return read_chats(path, longest=LONGEST, length=lambda messages: len(render(messages, tokenizer, reply=False)))
+    return lambda messages: len(render(messages, tokenizer, reply=False))
+
+
+def _own_pairs(path: Path, tokenizer: Tokenizer) -> list[tuple[list[int], list[int], list[int]]]:
+    """Prompt and both answers of each line of the user's preferences. Raises UserError that names bad lines."""
+    from ayllu.data.chats import read_preferences
+    from ayllu.text.chat import Message
+
+    found = []
+    for given in read_preferences(path, longest=LONGEST, length=_length(tokenizer)):
+        good, bad = (Message(role="assistant", content=side) for side in (given.chosen, given.rejected))
+        found.append(_pair(given.prompt, good, bad, tokenizer))
+    return found
+
+
+def _pair(
+    asked: Sequence[Message], good: Message, bad: Message, tokenizer: Tokenizer, tools: Any = ()
+) -> tuple[list[int], list[int], list[int]]:
+    """The ids up to the answer, and those that the assistant produces to say either."""
+    from ayllu.text.chat import render, render_masked
+
+    def produced(messages: Sequence[Message]) -> list[int]:
+        ids, predict = render_masked(messages, tokenizer, tools=tools)
+        return [i for i, p in zip(ids, predict, strict=True) if p]
+
+    before = len(produced(asked)) if any(message.role == "assistant" for message in asked) else 0
+    right, wrong = (produced([*asked, answer])[before:] for answer in (good, bad))
+    return render(asked, tokenizer, tools=tools), right, wrong
 
 
 def _pairs(tokenizer: Tokenizer, chance: random.Random, count: int) -> Iterator[tuple[list[int], list[int], list[int]]]:
     """Right calls against calls with one mistake, and fitting answers against answers to something else."""
     from ayllu.data.smalltalk import exchanges
     from ayllu.data.tool_requests import requests, wrong_call
-    from ayllu.text.chat import Message, render, render_masked
-
-    def answered(messages: list[Message], answer: Message, tools: Any = ()) -> list[int]:
-        ids, predict = render_masked([*messages, answer], tokenizer, tools=tools)
-        return [i for i, p in zip(ids, predict, strict=True) if p]
+    from ayllu.text.chat import Message
 
     talk = [exchange for exchange in exchanges(NAME) if len(exchange.turns) >= 2]
     for request in requests("train", count, seed=chance.randrange(1 << 30)):
         if chance.random() < 0.8:
             asked = [Message(role="user", content=request.text)]
-            prompt = render(asked, tokenizer, tools=request.tools)
             good = Message(role="assistant", tool_calls=request.calls)
             bad = Message(role="assistant", tool_calls=wrong_call(request, chance))
-            yield prompt, answered(asked, good, request.tools), answered(asked, bad, request.tools)
+            yield _pair(asked, good, bad, tokenizer, request.tools)
         else:
             one, other = chance.sample(talk, 2)
             if one.topic == other.topic:
                 continue
             asked = [Message(role="user", content=one.turns[0])]
             good, bad = (Message(role="assistant", content=turns[1]) for turns in (one.turns, other.turns))
-            yield render(asked, tokenizer), answered(asked, good), answered(asked, bad)
+            yield _pair(asked, good, bad, tokenizer)
 
 
 def read_conversations(folder: Path) -> list[Conversations]:

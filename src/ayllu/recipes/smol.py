@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ def smol(
     seed: int = 0,
     base: str = "smollm2",
     chats: Path | None = None,
+    preferences: Path | None = None,
     items: int = 200,
     steps: tuple[int, int, int] | None = None,
     name: str = "smol",
@@ -31,7 +33,9 @@ def smol(
     base
         What to start from, as `ayllu adopt` takes it.
     chats
-        Conversations of your own to learn from too, JSONL with `messages` on each line.
+        Conversations of your own, JSONL with `messages` on each line: a third of what SFT sees.
+    preferences
+        Pairs of answers of your own, JSONL with `prompt`, `chosen` and `rejected` on each line: half of what DPO sees.
     items
         Held-out questions of each kind.
     steps
@@ -39,13 +43,24 @@ def smol(
     name
         Name of the release, and of the channel that points to it.
     """
+    from ayllu.data.chats import read_chats, read_preferences
+
     if not 0 < budget <= 60 * 24 * 365:
         raise UserError(f"the budget is {budget:g} minutes; give a number above 0, such as --budget 45")
     if items < 10:
         raise UserError(f"items is {items}; give at least 10")
     if steps is not None and min(steps) < 1:
         raise UserError(f"steps are {', '.join(map(str, steps))}; give three numbers from 1 on, for GRPO, SFT and DPO")
-    return teach(adopted(base), budget=budget, seed=seed, chats=chats, items=items, steps=steps, name=name)
+    return teach(
+        adopted(base),
+        budget=budget,
+        seed=seed,
+        chats=_own(chats, read_chats) if chats else None,
+        preferences=_own(preferences, read_preferences) if preferences else None,
+        items=items,
+        steps=steps,
+        name=name,
+    )
 
 
 def teach(
@@ -53,17 +68,16 @@ def teach(
     *,
     budget: float,
     seed: int,
-    chats: Path | None,
+    chats: str | None,
+    preferences: str | None,
     items: int,
     steps: tuple[int, int, int] | None,
     name: str,
     rank: int = 16,
 ) -> Any:
-    """The recipe from an adopted model on."""
+    """The recipe from an adopted model on; your own conversations and preferences by their digests."""
     groups = max(60, round(20 * budget))
-    learnt = post.lessons(
-        start, seed=seed, groups=groups, chats=str(chats) if chats else None, digest=_digest(chats) if chats else None
-    )
+    learnt = post.lessons(start, seed=seed, groups=groups, chats=chats, preferences=preferences)
     plan = post.plan_post(start, learnt, budget=budget, seed=seed, steps=steps, items=items)
     # Rewards first: GRPO needs answers that differ, and after SFT all of a small model's answers are alike.
     grpo = post.teach(start, learnt, plan, kind="grpo", seed=seed, rate=1e-3, rank=rank, before=start)
@@ -78,11 +92,11 @@ def teach(
     return post.release_post(start, dpo, grpo, sft, after, comparison, plan, name=name, version="1.0.0", policy="open")
 
 
-def _digest(path: Path) -> str:
-    """Of the user's conversations; every one is read first, so that a bad line stops the run before it starts."""
-    from ayllu.data.chats import read_chats
-    from ayllu.lab.key import file_digest
+def _own(path: Path, read: Callable[..., Any]) -> str:
+    """The digest of a file of yours; every line is read first, so that a bad one stops the run before it starts."""
+    from ayllu.data.archive import default_cache
+    from ayllu.data.chats import keep
 
     # A token has at least one byte, so that what is too long for any tokenizer shows already here.
-    read_chats(path, longest=4 * post.LONGEST, length=lambda messages: sum(len(m.content.split()) for m in messages))
-    return file_digest(path)
+    read(path, longest=4 * post.LONGEST, length=lambda messages: sum(len(m.content.split()) for m in messages))
+    return keep(path, default_cache())
