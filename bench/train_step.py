@@ -98,7 +98,8 @@ def start(names: list[str], shape: dict[str, int], log: Any) -> list[Contender]:
 
 
 def race(label: str, shape: dict[str, int], names: list[str], rounds: int, steps: int, log: Any) -> dict[str, Any]:
-    contenders, rates = start(names, shape, log), []
+    """Ours against `names` in turns."""
+    contenders, rates = start(["ours", *names], shape, log), []
     for contender in contenders:
         contender.steps(2, keep=False)
     for number in range(rounds):
@@ -111,6 +112,25 @@ def race(label: str, shape: dict[str, int], names: list[str], rounds: int, steps
         contender.end()
     tokens = shape["B"] * shape["T"]
     speed = {c.name: tokens / statistics.median(c.seconds) for c in contenders}
+    return {
+        "tokens_per_second": speed["ours"],
+        "matmul_peak": statistics.median(rates),
+        "first_step_s": contenders[0].ready["first_s"],
+        "peers": {
+            c.name: {
+                "tokens_per_second": speed[c.name],
+                "ratio": speed["ours"] / speed[c.name],
+                "loss": c.ready["loss"],
+                "first_step_s": c.ready["first_s"],
+            }
+            for c in contenders[1:]
+        },
+    }
+
+
+def compare(label: str, shape: dict[str, int], heats: list[list[str]], *args: Any) -> dict[str, Any]:
+    """One heat after the other, ours in each of them: all peers at once do not fit into 24 GiB."""
+    found = [race(label, shape, names, *args) for names in heats]
     model = ModelConfig(
         vocabulary=shape["V"],
         layers=shape["L"],
@@ -119,27 +139,16 @@ def race(label: str, shape: dict[str, int], names: list[str], rounds: int, steps
         kv_heads=shape["K"],
         feed_forward=shape["F"],
     )
-    flops, peak = training_flops(model, shape["T"]), statistics.median(rates)
-    peers = {name: value for name, value in speed.items() if name != "ours"}
+    flops = training_flops(model, shape["T"]) * found[0]["tokens_per_second"]
+    peers = {name: peer for heat in found for name, peer in heat["peers"].items()}
     return {
         "shape": label,
         **{axis: shape[axis] for axis in "LDHKFVTB"},
-        "tokens_per_second": speed["ours"],
-        "peers": {
-            c.name: {
-                "tokens_per_second": speed[c.name],
-                "ratio": speed["ours"] / speed[c.name],
-                "loss": c.ready["loss"],
-                "first_step_s": c.ready["first_s"],
-            }
-            for c in contenders
-            if c.name != "ours"
-        },
-        "ratio_to_best_peer": speed["ours"] / max(peers.values()) if peers else None,
-        "flops_per_second": flops * speed["ours"],
-        "matmul_peak": peak,
-        "fraction_of_matmul_peak": flops * speed["ours"] / peak,
-        "first_step_s": contenders[0].ready["first_s"],
+        **found[0],
+        "peers": peers,
+        "ratio_to_best_peer": min((peer["ratio"] for peer in peers.values()), default=None),
+        "flops_per_second": flops,
+        "fraction_of_matmul_peak": flops / found[0]["matmul_peak"],
     }
 
 
@@ -179,15 +188,18 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=["transformers", "litgpt", "olmo-core"], choices=list(PEERS))
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    kinds = ("eager", "compiled")
-    names = ["ours", *(f"{peer}-{kind}" for peer in given.peers for kind in kinds)]
+    heats = [[f"{peer}-{kind}" for peer in given.peers] for kind in ("compiled", "eager")] if given.peers else [[]]
     FOLDER.mkdir(exist_ok=True)
     with (FOLDER / "train_step.log").open("w") as log:
         shapes = [
-            race(label, SHAPES[label] | {"threads": given.threads}, names, given.rounds, given.steps, log)
+            compare(label, SHAPES[label] | {"threads": given.threads}, heats, given.rounds, given.steps, log)
             for label in given.shapes
         ]
-        large = None if given.no_memory else memory(names, log, given.threads)
+        large = (
+            None
+            if given.no_memory
+            else memory(["ours", *(name for heat in heats for name in heat)], log, given.threads)
+        )
     result = {"shapes": shapes, "memory": large, "threads": given.threads, "torch": torch.__version__}
     if given.json:
         print(json.dumps(result))

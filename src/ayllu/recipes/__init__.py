@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ayllu.recipes.cria import cria
+from ayllu.recipes.draft import draft
 from ayllu.recipes.smol import smol
 
-RECIPES: dict[str, Callable[..., Any]] = {recipe.__name__: recipe for recipe in (cria, smol)}
+RECIPES: dict[str, Callable[..., Any]] = {recipe.__name__: recipe for recipe in (cria, smol, draft)}
 """Every recipe by its name. Each returns the handle of a release."""
