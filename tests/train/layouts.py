@@ -13,6 +13,7 @@ import torch.distributed as dist
 from ayllu.data.loader import Batch, Loader
 from ayllu.data.pack import Piece, Tokens, write_tokens
 from ayllu.model.config import ModelConfig
+from ayllu.model.files.weights import stored
 from ayllu.model.transformer import Transformer
 from ayllu.train.layout import parse_layout
 from ayllu.train.loop import Execution, TrainConfig, train
@@ -73,7 +74,7 @@ def config(matrices: str, *, often: bool) -> TrainConfig:
 def main() -> None:
     """Arguments: a folder of tokens, and for each run FOLDER:LAYOUT:KIND:OPTIMIZER:HALT, the last a step.
 
-    KIND is tied, untied, or meta: untied and built on the meta device.
+    KIND is tied or untied, with -meta built on the meta device.
     """
     torch.set_num_threads(1)
     data = tokens(Path(sys.argv[1]))
@@ -82,7 +83,7 @@ def main() -> None:
         execution = Execution(
             layout=None if layout == "one" else parse_layout(layout), logs=Path(folder) / "logs", hang_seconds=120
         )
-        made = model(kind == "tied", meta=kind == "meta")
+        made = model(kind.startswith("tied"), meta=kind.endswith("meta"))
         source = Halting(data, seed=0)
         source.halt = int(halt)
         source.journal = Path(folder) / f"samples-until-{halt}-{os.environ.get('RANK', '0')}"
@@ -93,7 +94,8 @@ def main() -> None:
         except Halt:
             continue
         if not dist.is_initialized() or dist.get_rank() == 0:
-            torch.save(result.model.state_dict(), Path(folder) / "model.pt")
+            weights = {name: result.read(name).detach().clone() for name, _ in stored(result.model)}
+            torch.save(weights, Path(folder) / "model.pt")
             (Path(folder) / "losses.json").write_text(json.dumps(result.losses))
     if dist.is_initialized():
         dist.destroy_process_group()

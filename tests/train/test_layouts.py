@@ -68,10 +68,13 @@ def test_a_model_that_is_never_whole_is_the_same_model(single: Path) -> None:
     """Built on the meta device and filled shard by shard: also where a process has several pipeline stages, of which
     the first is the embedding alone and the last the output.
     """
-    layouts = ("dp_shard=2,tp=2", "pp=2,virtual=3,dp_shard=2", "dp_replicate=2,dp_shard=2")
-    run(4, single / "tokens", *(f"{single}/meta-{layout}:{layout}:meta:adamw:20" for layout in layouts))
-    for layout in layouts:
-        assert losses(single / f"meta-{layout}") == pytest.approx(losses(single / "untied-adamw"), rel=1e-5), layout
+    layouts = ("dp_shard=2,tp=2", "pp=2,virtual=3,dp_shard=2", "dp_replicate=2,dp_shard=2", "cp=2,tp=2")
+    for kind, matrices in KINDS:
+        place = f"{single}/meta-{kind}"
+        run(4, single / "tokens", *(f"{place}-{layout}:{layout}:{kind}-meta:{matrices}:20" for layout in layouts))
+        for layout in layouts:
+            expected = losses(single / f"{kind}-{matrices}")
+            assert losses(Path(f"{place}-{layout}")) == pytest.approx(expected, rel=1e-5), (kind, layout)
 
 
 def test_a_checkpoint_of_any_layout_goes_on_under_any_other(single: Path) -> None:

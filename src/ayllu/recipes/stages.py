@@ -181,17 +181,22 @@ def pretrain(
     ctx: Context, tokens: Tokens, tokenizer: Tokenizer, plan: BudgetPlan, *, seed: int, mix: dict[str, float]
 ) -> None:
     """Weights from scratch."""
+    import torch
+
     from ayllu.data.loader import Loader
     from ayllu.model.transformer import Transformer
     from ayllu.train.loop import Execution, train
 
     ctx.predict("seconds", round(plan.seconds, 1))
     ctx.predict("bits_per_byte", plan.bits_per_byte)
-    model = Transformer(plan.model)
-    model.initialise(seed)
+    # Of a spread model each process makes its part alone; what a single process draws is the same.
+    with torch.device("meta" if ctx.layout else "cpu"):
+        model = Transformer(plan.model)
+    if not ctx.layout:
+        model.initialise(seed)
     loader = Loader(tokens, seed=seed, weights=_present(tokens, mix))
     execution = Execution(layout=ctx.layout, logs=ctx.logs)
-    result = train(model, loader, plan.train, scratch=ctx.scratch, title="pretrain", execution=execution)
+    result = train(model, loader, plan.train, scratch=ctx.scratch, title="pretrain", execution=execution, seed=seed)
     _keep(ctx, tokenizer, result, plan.train, loader.length)
 
 
@@ -221,7 +226,7 @@ def _keep(ctx: Context, tokenizer: Tokenizer, result: TrainResult, config: Train
     if not ctx.main:
         return
     model = result.model
-    hf.save(ctx.folder, model)
+    hf.save(ctx.folder, model, read=result.read)
     tokenizer.save(ctx.folder)
     write_losses(ctx.folder / "losses.jsonl", result.losses)
     last = [loss for loss in result.losses[-min(50, len(result.losses)) :] if math.isfinite(loss)]

@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -85,7 +85,10 @@ class TrainResult:
     tokens: int
     """Ids predicted."""
     model: Transformer
-    """The trained model, whole, in the first process; elsewhere what that process holds of it."""
+    """The trained model; of a job of many processes only its shape, on the meta device."""
+    read: Callable[[str], Tensor]
+    """The value of a weight by its name, in the first process and until `scratch` goes: so a model that no process
+    could hold is written file by file."""
 
 
 class Source(Protocol):
@@ -172,8 +175,8 @@ def train(
     """Run all steps, from the last checkpoint in `scratch` if there is one. Changes `model`, and may shard it.
 
     The order of the data depends on the sample's number alone, and nothing in the model is random, so a run that was
-    killed ends with the bits of one that was not. SIGTERM writes a checkpoint and leaves with Stopped. An untied model
-    may come on the meta device: then each process makes only what it holds of it, drawn from `seed`.
+    killed ends with the bits of one that was not. SIGTERM writes a checkpoint and leaves with Stopped. The model may
+    come on the meta device: then each process makes only what it holds of it, drawn from `seed`.
     """
     execution = execution or Execution()
     watchdog = Watchdog(execution.hang_seconds, execution.logs, int(os.environ.get("RANK", "0")))
@@ -183,8 +186,8 @@ def train(
         dtype = DTYPES[config.precision]
         spread = Spread(model, execution.layout, objective=objective, dtype=dtype, compiled=config.compiled)
         if any(weight.is_meta for weight in model.parameters()):
-            if seed is None or model.config.tied:
-                raise ValueError("a model on the meta device needs a seed, and untied embeddings")
+            if seed is None:
+                raise ValueError("a model on the meta device needs a seed")
             with torch.device("meta"):
                 values = Transformer(model.config).initial_values(seed)
             spread.fill(values)
@@ -195,26 +198,34 @@ def train(
         metrics = Metrics(execution.logs if rank == 0 else None, run.step)
         try:
             _steps(run, config, watchdog, checkpoints, metrics, title)
-            whole = _whole(run, checkpoints)
+            trained, read = _trained(run, checkpoints)
         finally:
             checkpoints.close()
             metrics.close()
     if rank == 0 and execution.logs is not None:
         draw(execution.logs / "metrics.jsonl", execution.logs / "curves.png")
-    return TrainResult(losses=run.losses, seconds=run.seconds, waited=run.waited, tokens=run.tokens, model=whole)
+    return TrainResult(
+        losses=run.losses, seconds=run.seconds, waited=run.waited, tokens=run.tokens, model=trained, read=read
+    )
 
 
-def _whole(run: Run, checkpoints: Checkpoints) -> Transformer:
-    """The model in one piece, in the first process: shards come together through a last checkpoint."""
+def _trained(run: Run, checkpoints: Checkpoints) -> tuple[Transformer, Callable[[str], Tensor]]:
+    """The model, and how its weights are read: of many processes' shards through a last checkpoint."""
+    model = run.spread.model
     if run.spread.size == 1:
-        return run.spread.model
+        return model, dict(model.named_parameters()).__getitem__
     checkpoints.save(run.step, run.tensors(), run.facts())
     checkpoints.wait()
-    if not _is_main():
-        return run.spread.model
-    whole = Transformer(run.spread.model.config)
-    checkpoints.read_alone(run.step, {f"model.{name}": weight for name, weight in whole.named_parameters()})
-    return whole
+    with torch.device("meta"):
+        shape = Transformer(model.config)
+    sizes = {name: weight.shape for name, weight in shape.named_parameters()}
+
+    def read(name: str) -> Tensor:
+        value = torch.empty(sizes[name])
+        checkpoints.read_alone(run.step, {f"model.{name}": value})
+        return value
+
+    return shape, read
 
 
 def _steps(

@@ -219,6 +219,9 @@ class Spread:
         """
         for root in self._roots:
             root.to_empty(device=device())
+            inner: Any = root.model if isinstance(root, Whole) else root
+            if self.model.config.tied and inner.embedding is not None and inner.output is not None:
+                inner.output.weight = inner.embedding.weight  # giving memory made two of them
         weights = self.weights()
         with torch.no_grad():
             for name, whole in values:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,31 +63,35 @@ def save(
     dtype: torch.dtype = torch.float32,
     bos: int | None = None,
     stops: Sequence[int] = (),
+    read: Callable[[str], Tensor] | None = None,
 ) -> None:
     """Write `model` into `folder` (made when missing), its weights in `dtype`; each file appears whole or not at all.
 
-    `bos` and `stops` are the ids that begin a text and end a reply; see `save_config`.
+    `read` gives the value of a weight by its name where the model itself is on the meta device: one file's worth of
+    them is held at a time. `bos` and `stops` are the ids that begin a text and end a reply; see `save_config`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shards: list[dict[str, Tensor]] = [{}]
+    size, translate = torch.empty((), dtype=dtype).element_size(), names(model.config)
+    shards: list[list[str]] = [[]]
     filled = total = 0
-    translate = names(model.config)
     for name, tensor in stored(model):
-        values = tensor.detach().to(device="cpu", dtype=dtype).contiguous()
-        if filled and filled + values.nbytes > SHARD_BYTES:
-            shards.append({})
+        if filled and filled + size * tensor.numel() > SHARD_BYTES:
+            shards.append([])
             filled = 0
-        shards[-1][translate[name]] = values
-        filled += values.nbytes
-        total += values.nbytes
+        shards[-1].append(name)
+        filled += size * tensor.numel()
+        total += size * tensor.numel()
     files = ["model.safetensors"]
     if len(shards) > 1:
         files = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
+    if read is None:
+        read = dict(stored(model)).__getitem__
     for file, shard in zip(files, shards, strict=True):
+        values = {translate[n]: read(n).detach().to(device="cpu", dtype=dtype).contiguous() for n in shard}
         with replacing(folder / file) as temporary:
-            save_file(shard, temporary, metadata={"format": "pt"})
+            save_file(values, temporary, metadata={"format": "pt"})
     if len(shards) > 1:
-        weight_map = {name: file for file, shard in zip(files, shards, strict=True) for name in shard}
+        weight_map = {translate[name]: file for file, shard in zip(files, shards, strict=True) for name in shard}
         _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
     save_config(folder, model.config, dtype=dtype, bos=bos, stops=stops)
 
