@@ -29,7 +29,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "train"))
 
-from test_faults import finish, start, workers  # noqa: E402  (the same runs as the tests)
+from test_faults import finish, workers  # noqa: E402  (the same runs as the tests)
+from test_faults import start as start_run  # noqa: E402
 
 from ayllu.train.metrics import read_metrics  # noqa: E402
 
@@ -45,6 +46,11 @@ class Row:
     seconds: list[float] = field(default_factory=list)
     same: bool = True
     """Whether the losses are those of the unbroken run, to the last bit."""
+
+
+def start(tokens: Path, folder: Path, *words: str) -> Process:
+    """Long enough to be hurt several times."""
+    return start_run(tokens, folder, "steps=400", *words)
 
 
 def last_step(folder: Path) -> int:

@@ -62,7 +62,7 @@ def _run(
     channel = str(arguments.get("name", recipe.__name__))
     promote(store, channel, result.folder)
     scores: dict[str, float] = next(
-        (a.record["bits_per_byte"] for node, a in made.items() if node.stage.name == "evaluate"), {}
+        (a.record["bits_per_byte"] for node, a in made.items() if node.stage.name in ("evaluate", "heldout")), {}
     )
     report = {
         "recipe": recipe.__name__,
@@ -86,14 +86,20 @@ def _run(
 
 
 def _layout(text: str, nodes: int) -> Any:
-    """The layout of this process's job; None for one process. Starts the job's processes where they are missing."""
-    if not text:
+    """The layout of this process's job; None for one process. Starts the job's processes where they are missing.
+
+    A job that `ayllu fleet launch --plan` started finds its layout in the environment.
+    """
+    from ayllu.fleet.launch.plan import LAYOUT_VARIABLE, layout_from_words
+
+    planned = os.environ.get(LAYOUT_VARIABLE)
+    if not text and not planned:
         if nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise UserError("many processes need to be told how to share the work; add --layout, such as dp_shard=8")
         return None
     from ayllu.train.layout import parse_layout
 
-    layout = parse_layout(text)
+    layout = parse_layout(text) if text else layout_from_words(planned or "")
     if "RANK" in os.environ or layout.devices == 1:
         return layout
     if layout.devices % nodes:

@@ -1,6 +1,6 @@
 """Run by torchrun: a run with many checkpoints, which writes its losses. Arguments: tokens, folder, layout.
 
-`hang` as a fourth argument makes the first process stop in the middle of a step, once.
+`hang` as a further argument makes the first process stop in the middle of a step, once; `steps=N` changes their number.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ def main() -> None:
     folder = Path(sys.argv[2])
     source = Slow(tokens(Path(sys.argv[1])), seed=0)
     source.hang = folder / "hung" if "hang" in sys.argv else None
+    steps = next((int(word[6:]) for word in sys.argv if word.startswith("steps=")), STEPS)
     config = TrainConfig(
-        steps=STEPS, batch=8, warmup=5, precision="float32", optimizer=OptimizerConfig(), checkpoint_seconds=0.3
+        steps=steps, batch=8, warmup=5, precision="float32", optimizer=OptimizerConfig(), checkpoint_seconds=0.3
     )
     execution = Execution(layout=parse_layout(sys.argv[3]), logs=folder / "logs", hang_seconds=20)
     try:

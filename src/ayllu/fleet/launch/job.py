@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,10 +149,18 @@ class Engine(Protocol):
         """End the job for good."""
 
 
+def surroundings() -> dict[str, str]:
+    """The environment, in which this Python's programs are found too: a job calls `ayllu` and `torchrun` by name, also
+    where nobody has activated the virtual environment that they lie in."""
+    return os.environ | {
+        "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+    }
+
+
 def tool(words: list[str], *, hint: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run an engine's command-line tool. Raises UserError when it is missing or (with `check`) when it fails."""
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=surroundings())
     except FileNotFoundError:
         raise UserError(f"'{words[0]}' is not installed here: {hint}") from None
     except subprocess.TimeoutExpired:

@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from ayllu.fleet.launch.job import Job, Status
+from ayllu.fleet.launch.job import Job, Status, surroundings
 from ayllu.lab.error import UserError
 
 SCRIPT = "run.sh"
@@ -69,6 +69,7 @@ exit "$code"
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env=surroundings(),
             )
         return f"{process.pid}:{_started(process.pid)}"
 

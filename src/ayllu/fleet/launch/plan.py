@@ -46,3 +46,11 @@ def nodes_of(layout: Layout, per_node: int) -> int:
 def layout_words(layout: Layout) -> str:
     """The layout as the value of LAYOUT_VARIABLE."""
     return json.dumps(asdict(layout), separators=(",", ":"))
+
+
+def layout_from_words(words: str) -> Layout:
+    """The inverse of `layout_words`. Raises UserError on what is no layout."""
+    try:
+        return Layout(**json.loads(words))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{LAYOUT_VARIABLE} holds no layout ({error}); unset it, or launch the plan again") from None
