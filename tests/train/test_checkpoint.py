@@ -72,6 +72,20 @@ def test_a_damaged_one_falls_back_to_the_one_before(
     assert "cannot be used" in capsys.readouterr().err
 
 
+def test_a_damaged_one_never_counts_among_those_kept(folder: Path) -> None:
+    """Going on from 20 past a damaged 30, the next are 25 and 28: both stay, and 30, which is no use, goes."""
+    cut(next(newest(folder).glob("*.safetensors")))
+    checkpoints = Checkpoints(folder)
+    checkpoints.restore(state_of(0))
+    for step in (25, 28):
+        checkpoints.save(step, state_of(step), {})
+        checkpoints.wait()
+    cut(next(newest(folder).glob("*.safetensors")))
+    facts = Checkpoints(folder).restore(state_of(0))
+    assert facts is not None
+    assert facts["step"] == 25
+
+
 def test_without_a_whole_one_there_is_nothing_to_go_on_from(folder: Path) -> None:
     for place in folder.glob("step-*"):
         (place / "checkpoint.json").unlink()

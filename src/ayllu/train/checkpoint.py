@@ -40,6 +40,8 @@ class Checkpoints:
         self._group = dist.new_group(backend="gloo") if self._size > 1 else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
+        self._unusable: list[Path] = []
+        """Passed over when the run began: gone with the next one that is written, so that they never count as kept."""
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Copy `tensors` and go on; a thread writes them as the checkpoint of `step`. `facts` is plain JSON.
@@ -99,7 +101,10 @@ class Checkpoints:
                 os.fsync(file.fileno())
         write_atomically(partial / MANIFEST, json.dumps({**json.loads(facts), "files": files}))
         shutil.rmtree(place, ignore_errors=True)
+        self._unusable = [damaged for damaged in self._unusable if damaged != place]
         partial.rename(place)
+        while self._unusable:
+            shutil.rmtree(self._unusable.pop(), ignore_errors=True)
         for old in sorted(self.folder.glob("step-*"))[:-KEPT]:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -121,6 +126,7 @@ class Checkpoints:
             if problem is None and facts is not None:
                 self._read(place, tensors)
                 return facts
+            self._unusable.append(place)
             if self._rank == 0:
                 say(f"checkpoint {place} cannot be used ({problem}); taking the one before")
         return None
