@@ -18,8 +18,7 @@ from ayllu.fleet.simulate.fleet_year import simulate_year, smaller, year_figures
 from ayllu.fleet.simulate.picture import draw_page, draw_png
 from ayllu.fleet.simulate.placement import Placement
 from ayllu.fleet.simulate.power import PowerModel
-from ayllu.fleet.simulate.published_clusters import CLUSTERS, queue_times
-from ayllu.fleet.simulate.workload import DAY, HOUR, Jobs, Stream
+from ayllu.fleet.simulate.workload import DAY, HOUR, Jobs, Stream, hold_back
 from ayllu.lab.error import UserError
 
 ONE_QUEUE = (Queue(name="all", priority=0, quota=1.0),)
@@ -100,6 +99,29 @@ def test_a_queue_that_may_not_borrow_stays_in_its_quota() -> None:
     assert waits(simulate_fleet(fleet(16, queues=queues), plan, days=1)) == [0, 999, 0]
 
 
+def test_whoever_has_a_batch_waiting_submits_no_other_and_waits_from_when_he_does() -> None:
+    plan = jobs((0, 8, 1000, 0), (10, 8, 500, 0), (10, 8, 500, 0), (20, 8, 100, 0), (30, 8, 100, 0))
+    user, batch = np.array([1, 2, 2, 2, 3]), np.array([0, 1, 1, 2, 3])
+    after = hold_back(user, batch)
+    assert after.tolist() == [-1, -1, -1, 2, -1]
+    held = Jobs(arrive=plan.arrive, accelerators=plan.accelerators, work=plan.work, queue=plan.queue, after=after)
+    # The batch of two starts at 1000 and 1500; only then is the next one submitted, behind the other user's.
+    assert waits(simulate_fleet(fleet(8), held, days=1)) == [0, 990, 1490, 600, 1970]
+    assert waits(simulate_fleet(fleet(8), plan, days=1)) == [0, 990, 1490, 1980, 2070]
+
+
+def test_who_is_still_held_back_at_the_end_never_waited() -> None:
+    plan = jobs((0, 8, 2 * DAY, 0), (1, 8, 10, 0), (2, 8, 10, 0))
+    held = Jobs(
+        arrive=plan.arrive,
+        accelerators=plan.accelerators,
+        work=plan.work,
+        queue=plan.queue,
+        after=np.array([-1, -1, 1]),
+    )
+    assert waits(simulate_fleet(fleet(8), held, days=1)) == [0, None, None]
+
+
 def test_failures_come_at_their_rate_and_cost_goodput() -> None:
     plan = jobs(*[(0, 1024, 29 * DAY, 0) for _ in range(4)])
     year = simulate_fleet(fleet(4096 + 512, failures_per_1000_node_days=10.0), plan, days=30)
@@ -163,13 +185,6 @@ def test_a_stream_has_the_sizes_times_and_load_that_were_asked_for() -> None:
     assert np.median(drawn.work) == pytest.approx(122, rel=0.25)
     assert drawn.work.mean() == pytest.approx(1414, rel=0.05)
     assert (drawn.work * drawn.accelerators).mean() == pytest.approx(32_404, rel=0.3)
-
-
-def test_queue_times_have_the_published_shape() -> None:
-    seren = next(cluster for cluster in CLUSTERS if cluster.name == "Seren")
-    wait = queue_times(seren, 0, days=10)
-    assert np.median(wait) < 2
-    assert wait.mean() > 20 * np.median(wait)
 
 
 def test_watts_at_both_ends_and_under_a_cap() -> None:

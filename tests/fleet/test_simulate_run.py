@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ayllu.fleet.simulate.failures import DAY, FailureStream, Hazard, causes, fleet_rates, pooled_rate
 from ayllu.fleet.simulate.interval import Interval
-from ayllu.fleet.simulate.published_runs import SCENARIOS, ft_hsdp_run, llama3_run
+from ayllu.fleet.simulate.published_runs import SCENARIOS, byterobust_run, ft_hsdp_run, llama3_run
 from ayllu.fleet.simulate.run import Checkpointing, Recovery, Run, restart_seconds, simulate_run
 from ayllu.lab.error import UserError
 
@@ -122,6 +123,24 @@ def test_copies_in_memory_lose_less_than_copies_on_disk() -> None:
     assert memory.hours["lost"] < 0.5 * disk.hours["lost"]
 
 
+def test_inspections_and_copies_every_step_bring_byterobust_near_its_best() -> None:
+    run = byterobust_run()
+    plain = replace(run, checkpointing=Checkpointing(), recovery=Recovery())
+    with_both = np.mean([simulate_run(run, seed).effective_training_time for seed in range(20)])
+    without = np.mean([simulate_run(plain, seed).effective_training_time for seed in range(20)])
+    assert with_both > without + 0.008
+    assert with_both == pytest.approx(0.97, abs=0.015)
+
+
+def test_what_inspections_name_is_not_diagnosed() -> None:
+    run = Run(accelerators=9_600, days=60, hazard=Hazard(per_1000_node_days=4))
+    hours = [
+        simulate_run(replace(run, recovery=Recovery(manual_share_at_most=0, inspected_share=share)), 3).hours
+        for share in (0.0, 1.0)
+    ]
+    assert hours[1]["detection and diagnosis"] < 0.15 * hours[0]["detection and diagnosis"]
+
+
 def test_restarts_grow_with_the_size() -> None:
     times = [restart_seconds(size) for size in (8, 1024, 16_384, 22_528, 98_304, 200_000)]
     assert times == sorted(times)
@@ -134,6 +153,7 @@ def test_restarts_grow_with_the_size() -> None:
         (lambda: Hazard(per_1000_node_days=-1), "per_1000_node_days"),
         (lambda: Hazard(per_1000_node_days=1, shape=0), "shape"),
         (lambda: Checkpointing(interval=0), "interval"),
+        (lambda: Recovery(inspected_share=1.5), "inspected_share"),
         (lambda: Run(accelerators=0, days=1, hazard=Hazard(per_1000_node_days=1)), "at least 1"),
         (lambda: Run(accelerators=8, days=-3, hazard=Hazard(per_1000_node_days=1)), "days"),
     ],

@@ -87,7 +87,7 @@ class Year:
     hours: dict[str, np.ndarray]
     """Means over each hour: utilisation, goodput, waiting (jobs), failures, power_mw, speed, and busy_<queue>."""
     wait: np.ndarray
-    """Seconds from arrival to the first start, one for each job; NaN when it never started."""
+    """Seconds from submission to the first start, one for each job; NaN when it never started."""
     jobs: Jobs
     finished: int
     failures: int
@@ -137,6 +137,9 @@ class ClusterSimulation:
         self.finished = self.failures = self.preemptions = self.across = 0
         self.reserved: tuple[int, float, int] | None = None
         self.free_at_last_look = 0
+        self.after: list[int] = [-1] * count if jobs.after is None else jobs.after.tolist()
+        self.held_back: dict[int, list[int]] = {}
+        self.released: deque[int] = deque()
         self.strict_quotas = not all(queue.borrows for queue in fleet.queues)
         self._exponentials: list[float] = []
         per_node = fleet.failures_per_1000_node_days / 1000 / DAY
@@ -152,14 +155,16 @@ class ClusterSimulation:
             next_end = self.now + (ends[0][0] - self.progress) / self.speed if ends else math.inf
             if next_arrival <= next_end and next_arrival <= tick:
                 self._advance(next_arrival)
-                self._submit(upcoming)
+                self._arrive(upcoming)
                 upcoming += 1
             elif next_end <= tick:
                 self._advance(next_end)
                 self._end()
+                self._submit_released()
             else:
                 self._advance(tick)
                 self._hour()
+                self._submit_released()
                 if progress is not None:
                     progress.advance(HOUR / DAY)
                 if tick >= self.horizon:
@@ -178,6 +183,21 @@ class ClusterSimulation:
         self.area_since = self.now
         self.busy += by
         self.used[queue] += by
+
+    def _arrive(self, job: int) -> None:
+        """Submit the job, or hold it back until the one before it has started."""
+        before = self.after[job]
+        if before >= 0 and self.first[before] != self.first[before]:
+            self.held_back.setdefault(before, []).append(job)
+        else:
+            self._submit(job)
+        self._submit_released()
+
+    def _submit_released(self) -> None:
+        while self.released:
+            job = self.released.popleft()
+            self.arrive[job] = self.now
+            self._submit(job)
 
     def _submit(self, job: int) -> None:
         queue, size = self.queue_of[job], self.size[job]
@@ -211,6 +231,8 @@ class ClusterSimulation:
                 delay *= math.exp(sigma * self.rng.standard_normal())
             self.first[job] = self.now + delay
             self.warm[job] = delay
+            if job in self.held_back:
+                self.released.extend(self.held_back.pop(job))
         if isinstance(held, list) and len(held) > math.ceil(whole / place.largest):
             self.across += 1
             self.left[job] *= 1 + self.fleet.across_pods_slowdown
@@ -437,7 +459,7 @@ class ClusterSimulation:
             hours[f"busy_{queue.name}"] = table[:, 6 + index] / self.total
         return Year(
             hours=hours,
-            wait=np.array(self.first) - self.jobs.arrive,
+            wait=np.array(self.first) - np.array(self.arrive),
             jobs=self.jobs,
             finished=self.finished,
             failures=self.failures,

@@ -83,6 +83,8 @@ class Recovery:
     diagnose_at_most: float = 10 * MINUTE
     """Seconds to see a crash and find its node, uniform from 0 (MegaScale, NSDI 2024: less than 10 minutes).
     A bound that is published as "less than x" enters this model as uniform between 0 and x, here and below."""
+    inspected_share: float = 0.0
+    """Failures of a broken part that inspections name with its node: they are seen, and nothing is diagnosed."""
     manual_share_at_most: float = 0.10
     """Failures that need a person, drawn once a run uniformly from 0 (MegaScale: more than 90 % recovered alone)."""
     manual: float = 68 * MINUTE
@@ -98,8 +100,9 @@ class Recovery:
         spans = (self.hang_timeout, self.diagnose_at_most, self.manual, self.silent_latency)
         if min(*spans, self.restart or 0.0, self.stall or 0.0) < 0 or not 0 <= self.detect[0] <= self.detect[1]:
             raise UserError("recovery: no time may be negative, and the times of detect must be in order")
-        if not 0 <= self.manual_share_at_most <= 1:
-            raise UserError(f"recovery: manual_share_at_most is {self.manual_share_at_most}; it must lie in [0, 1]")
+        for name in ("manual_share_at_most", "inspected_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"recovery: {name} is {getattr(self, name)}; it must lie in [0, 1]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,6 +280,8 @@ class _Life:
         recovery, rng = self.run.recovery, self.rng
         if rng.random() < self.manual_share:
             return recovery.manual
+        if recovery.inspected_share and rng.random() < recovery.inspected_share:
+            return float(rng.uniform(*recovery.detect))
         diagnosed = float(rng.uniform(0, recovery.diagnose_at_most))
         if cause.signal == "hang":
             return recovery.hang_timeout + diagnosed

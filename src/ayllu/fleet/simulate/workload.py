@@ -23,6 +23,8 @@ class Jobs:
     """Seconds that the job computes when nothing goes wrong."""
     queue: np.ndarray
     """Index of the queue."""
+    after: np.ndarray | None = None
+    """For each job the index of one that must have started before it is submitted; -1: none."""
 
     def __len__(self) -> int:
         return len(self.arrive)
@@ -102,7 +104,10 @@ class Stream:
 
     def jobs(self, days: float, queue: int, rng: np.random.Generator) -> Jobs:
         """The jobs of `days` days."""
-        arrive = self._arrivals(days, rng)
+        begin, batch = arrivals(
+            self.per_day, days, rng, batch=self.batch, daily_swing=self.daily_swing, weekend=self.weekend
+        )
+        arrive = begin[batch]
         sizes, shares = self.size_shares()
         rank = np.searchsorted(np.cumsum(shares), rng.random(len(arrive)) * (1 - 1e-12))
         accelerators = sizes[np.minimum(rank, len(sizes) - 1)]
@@ -112,17 +117,6 @@ class Stream:
             work=self._work(accelerators, sizes, shares, rng),
             queue=np.full(len(arrive), queue),
         )
-
-    def _arrivals(self, days: float, rng: np.random.Generator) -> np.ndarray:
-        hours = np.arange(math.ceil(days * 24))
-        rate = 1 + self.daily_swing * np.sin(2 * np.pi * (hours % 24 - 9) / 24)
-        rate = rate * np.where((hours // 24) % 7 >= 5, self.weekend, 1.0)
-        rate *= self.per_day / 24 / self.batch / rate.mean()
-        counts = rng.poisson(rate)
-        begin = np.repeat(hours * HOUR, counts) + rng.uniform(0, HOUR, counts.sum())
-        if self.batch > 1:
-            begin = np.repeat(begin, rng.geometric(1 / self.batch, len(begin)))
-        return np.sort(begin[begin < days * DAY])
 
     def _work(
         self, accelerators: np.ndarray, sizes: np.ndarray, shares: np.ndarray, rng: np.random.Generator
@@ -165,6 +159,43 @@ class Stream:
             else:
                 high = power
         return power
+
+
+def arrivals(
+    per_day: float,
+    days: float,
+    rng: np.random.Generator,
+    *,
+    batch: float = 1.0,
+    daily_swing: float = 0.4,
+    weekend: float = 0.5,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds at which batches are submitted, and for every job the number of its batch; see `Stream`."""
+    hours = np.arange(math.ceil(days * 24))
+    rate = 1 + daily_swing * np.sin(2 * np.pi * (hours % 24 - 9) / 24)
+    rate = rate * np.where((hours // 24) % 7 >= 5, weekend, 1.0)
+    rate *= per_day / 24 / batch / rate.mean()
+    counts = rng.poisson(rate)
+    begin = np.sort(np.repeat(hours * HOUR, counts) + rng.uniform(0, HOUR, counts.sum()))
+    begin = begin[begin < days * DAY]
+    sizes = rng.geometric(1 / batch, len(begin)) if batch > 1 else np.ones(len(begin), dtype=int)
+    return begin, np.repeat(np.arange(len(begin)), sizes)
+
+
+def hold_back(user: np.ndarray, batch: np.ndarray) -> np.ndarray:
+    """`Jobs.after` where a user who has a batch waiting submits no other: the last job of the batch before, or -1.
+
+    `user` and `batch` number the jobs in order of arrival.
+    """
+    after = np.full(len(user), -1)
+    last: dict[int, int] = {}
+    gate: dict[int, tuple[int, int]] = {}
+    for job, (who, which) in enumerate(zip(user.tolist(), batch.tolist(), strict=True)):
+        if who not in gate or gate[who][0] != which:
+            gate[who] = (which, last.get(who, -1))
+        after[job] = gate[who][1]
+        last[who] = job
+    return after
 
 
 def _clipped_mean(median: np.ndarray, sigma: float, longest: float) -> np.ndarray:
