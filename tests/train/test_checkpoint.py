@@ -80,7 +80,8 @@ def test_a_damaged_one_never_counts_among_those_kept(folder: Path) -> None:
     for step in (25, 28):
         checkpoints.save(step, state_of(step), {})
         checkpoints.wait()
-    cut(next(newest(folder).glob("*.safetensors")))
+    assert not newest(folder).exists()
+    cut(next((folder / "step-000000028").glob("*.safetensors")))
     facts = Checkpoints(folder).restore(state_of(0))
     assert facts is not None
     assert facts["step"] == 25
