@@ -121,7 +121,7 @@ def plan(
     fleet
         A fleet by name, or written as 64xh100 or 64xh100+128xa100-80gb.
     tokens
-        Tokens of the whole run; without it twenty per parameter.
+        Tokens of the whole run; without it twenty per parameter that a token passes.
     deadline
         Days within which it must end: the smallest share of the fleet that does it is told.
     sequence
@@ -240,7 +240,7 @@ def _job(
         model=model,
         sequence=length,
         global_batch=batch // length if batch is not None else planner.default_batch(model, length),
-        tokens=tokens if tokens is not None else 20.0 * model.parameters,
+        tokens=tokens if tokens is not None else 20.0 * planner.parameters_seen(model),
         precision=chosen,  # type: ignore[arg-type]
     )
 

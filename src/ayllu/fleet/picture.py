@@ -36,7 +36,7 @@ PARTS = {
     "attention": ("attention",),
     "elementwise": ("elementwise",),
     "recomputed": ("recompute",),
-    "tensor and context parallel": ("tensor_parallel", "context_parallel"),
+    "tensor, context, expert parallel": ("tensor_parallel", "context_parallel", "expert_parallel"),
     "pipeline": ("pipeline_transfer", "bubble", "imbalance"),
     "data parallel": ("data_parallel",),
     "everything else": ("overhead", "optimizer", "straggling"),
@@ -90,7 +90,8 @@ def draw_plan(found: Plan, scaling: Sequence[Plan], path: Path) -> tuple[Path, P
 def label(choice: Choice) -> str:
     """The degrees of a layout that differ from 1, in a line."""
     layout = choice.layout
-    degrees = {"tp": layout.tp, "cp": layout.cp, "pp": layout.pp, "v": layout.virtual, "dp": layout.data_parallel}
+    degrees = {"tp": layout.tp, "cp": layout.cp, "pp": layout.pp, "v": layout.virtual}
+    degrees |= {"ep": layout.ep, "dp": layout.data_parallel}
     text = " ".join(f"{name}{value}" for name, value in degrees.items() if value > 1)
     extra = f" mb{layout.micro_batch}" + ("" if layout.recompute == "none" else f" {layout.recompute} recompute")
     return (text or "one device") + extra

@@ -7,12 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ayllu.fleet.experts import ExpertModel
 from ayllu.fleet.picture import label
-from ayllu.fleet.plan import Choice, Job, Plan
+from ayllu.fleet.plan import Choice, Job, Plan, parameters_seen
 from ayllu.fleet.validate import Report
 
 MFU_FORMULA = (
-    "tokens/s x (6 x matrix parameters + 12 x layers x heads x head width x sequence) / (devices x dense peak)"
+    "tokens/s x (6 x matrix parameters that a token passes + 12 x layers x heads x head width x sequence) / "
+    "(devices x dense peak)"
+)
+PLANNED_ONLY = (
+    "a mixture of experts is planned only, with even routing: `ayllu` trains dense models and refuses ep above 1"
 )
 CHOICE_WIDTHS = (11, 9, 16, 12, 6, 8, 11, 10)
 
@@ -21,11 +26,13 @@ def plan_value(job: Job, plans: Sequence[Plan], refused: dict[str, str]) -> dict
     return {
         "model": job.name,
         "parameters": job.model.parameters,
+        "active_parameters": parameters_seen(job.model),
         "tokens": job.tokens,
         "sequence": job.sequence,
         "global_batch": job.global_batch,
         "precision": job.precision,
         "mfu_formula": MFU_FORMULA,
+        "note": PLANNED_ONLY if isinstance(job.model, ExpertModel) else None,
         "pools": [
             {
                 "accelerator": each.pool.accelerator.id,
@@ -42,10 +49,14 @@ def plan_value(job: Job, plans: Sequence[Plan], refused: dict[str, str]) -> dict
 
 
 def plan_lines(job: Job, plans: Sequence[Plan], value: dict[str, Any]) -> Iterable[str]:
+    experts = isinstance(job.model, ExpertModel)
+    seen = f" of which a token passes {_count(parameters_seen(job.model))}" if experts else ""
     yield (
-        f"{job.name}: {_count(job.model.parameters)} parameters, {_count(job.tokens)} tokens, "
+        f"{job.name}: {_count(job.model.parameters)} parameters{seen}, {_count(job.tokens)} tokens, "
         f"{job.global_batch:,} sequences of {job.sequence:,} a step, {job.precision}"
     )
+    if value["note"]:
+        yield value["note"]
     for each in plans:
         yield ""
         yield f"{each.pool.count:,} {each.pool.accelerator.id}: {each.considered:,} layouts, {each.fitting:,} fit"
@@ -106,6 +117,12 @@ def report_lines(report: Report) -> Iterable[str]:
     yield f"constant MFU on the same rows: {_errors(report.baseline)}"
     for name, figures in report.other_protocols.items():
         yield f"{name} ({figures['rows']} rows): {_errors(figures)}"
+    if report.experts is not None:
+        experts, peaks = report.experts, report.experts["memory"]
+        yield (
+            f"mixtures of experts, in none of the other figures ({experts['rows']} rows): {_errors(experts)}"
+            + (f"; memory {peaks['median_abs_error_pct']:.1f} % on {peaks['rows']} peaks" if peaks["rows"] else "")
+        )
     memory = report.memory
     if memory["rows"]:
         yield (

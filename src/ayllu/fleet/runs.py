@@ -14,14 +14,16 @@ from functools import cache
 
 import numpy as np
 
-from ayllu.fleet.cases import ATTENTION, KERNELS, LOSS, RECOMPUTE, SHARDING, rate_columns, stack
+from ayllu.fleet.cases import ATTENTION, KERNELS, LOSS, RECOMPUTE, SHARDING, model_columns, rate_columns, stack
 from ayllu.fleet.catalogue import PRECISIONS, Accelerator, Precision, accelerators, read_table
+from ayllu.fleet.experts import expert_model
 
 OTHER_MODELS = re.compile(
     r"deepseek|mixtral|moe\b|gpt.?oss|kimi|_?a\d+b\b|nemotron.?[3h]|grok|dbrx|jamba|mamba|llama-?4|glm-4\.5|switch|bert|t5|sd3|flux|vit",
     re.I,
 )
-"""Names of models that are no dense decoder: experts, state spaces, encoders, pictures."""
+"""Names of models that are no dense decoder: experts, state spaces, encoders, pictures. Those with experts whose shape
+is in `data/experts.csv` are scored, apart from the dense ones."""
 
 
 class Unusable(ValueError):
@@ -53,6 +55,10 @@ class Run:
         return int(self.columns["precision"])
 
     @property
+    def has_experts(self) -> bool:
+        return self.columns.get("experts", 0) > 0
+
+    @property
     def question(self) -> tuple:
         """What a planner is given: all but the layout."""
         columns = self.columns
@@ -66,17 +72,21 @@ class Run:
     def layout(self) -> tuple:
         """What a planner chooses."""
         names = ("tp", "cp", "pp", "virtual", "dp_shard", "dp_replicate", "micro_batch", "recompute", "sharding")
-        return tuple(self.columns[name] for name in names)
+        return (*(self.columns[name] for name in names), self.columns.get("ep", 1.0))
 
 
 def read_run(row: Mapping[str, str]) -> Run:
     """One row as a run. Raises Unusable with the reason when it cannot be scored."""
-    if OTHER_MODELS.search(row["model"]) or (_number(row, "ep") or 1) > 1:
+    other = OTHER_MODELS.search(row["model"]) or (_number(row, "ep") or 1) > 1
+    mixture = _known_mixture(row["model"]) if other else None
+    if other and mixture is None:
         raise Unusable("not a dense decoder")
     software = _software(row)
     kinds = _kinds(row["gpu_type"])
-    model = _shape(row, software)
+    model = _shape(row, software) if mixture is None else _expert_shape(row, software, mixture)
     layout = _layout(row, software, model["layers"])
+    if "experts" in model:
+        layout |= _expert_layout(row, layout, model["experts"])
     precision = _precision(row, software)
     rates = [rate_columns(kind, precision) for kind in kinds]
     # A synchronous step over several kinds waits for the slowest of them in each respect.
@@ -204,6 +214,37 @@ def _shape(row: Mapping[str, str], software: Mapping[str, str]) -> dict[str, flo
             "tied": 0.0,
         }
     return shape | _nearest_blocks(shape, feed_forward or 4 * width, parameters)
+
+
+@cache
+def _expert_shapes() -> list[tuple[str, dict[str, str]]]:
+    rows = [(re.sub(r"[^a-z0-9.]", "", row["name"].lower()), row) for row in read_table("experts.csv")]
+    return sorted(rows, key=lambda pair: -len(pair[0]))
+
+
+def _known_mixture(model: str) -> dict[str, str] | None:
+    plain = re.sub(r"[^a-z0-9.]", "", model.lower())
+    return next((shape for name, shape in _expert_shapes() if name in plain), None)
+
+
+def _expert_shape(row: Mapping[str, str], software: Mapping[str, str], public: dict[str, str]) -> dict[str, float]:
+    """The columns of a published mixture of experts, perhaps cut to the row's layers."""
+    sequence = _number(row, "seq_len") or float(software["sequence"] or 0)
+    if not sequence:
+        raise Unusable("no sequence length")
+    layers = _number(row, "layers")
+    width = _number(row, "hidden")
+    if (layers or 1) > int(public["layers"]) or (width or int(public["width"])) != int(public["width"]):
+        raise Unusable("architecture and name disagree")
+    return model_columns(expert_model(public, layers=int(layers) if layers else None), int(sequence))
+
+
+def _expert_layout(row: Mapping[str, str], layout: Mapping[str, float], experts: float) -> dict[str, float]:
+    """Expert parallelism, and no chunks of the pipeline but those that the row names."""
+    ep = _number(row, "ep") or 1.0
+    if experts % ep or (layout["tp"] * layout["cp"] * layout["dp_shard"]) % ep:
+        raise Unusable("degrees do not multiply to the device count")
+    return {"ep": ep, "virtual": _number(row, "vpp") or 1.0}
 
 
 def _nearest_blocks(shape: Mapping[str, float], feed_forward: float, parameters: float) -> dict[str, float]:

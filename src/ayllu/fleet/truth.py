@@ -6,7 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,8 @@ class Truth:
     left_out: Mapping[str, int]
     out_of_memory: Cases | None = None
     """Runs that were tried and did not fit."""
+    experts: Truth | None = None
+    """Runs of mixtures of experts, which are scored apart; None where the table has none."""
 
     def take(self, rows: np.ndarray) -> Truth:
         """The runs that a mask selects."""
@@ -74,8 +76,9 @@ def read_truth(path: Path | None = None) -> Truth:
 
 
 def gather(rows: list[dict[str, str]]) -> Truth:
-    """The usable rows as runs. Raises UserError when none is usable."""
+    """The usable rows as runs. Raises UserError when no dense one is usable."""
     runs: list[Run] = []
+    mixtures: list[Run] = []
     failed: list[dict[str, float]] = []
     left_out = Counter[str]()
     for raw in rows:
@@ -89,16 +92,27 @@ def gather(rows: list[dict[str, str]]) -> Truth:
                 failed.append(dict(read_run(row | {"step_time_s": "1"}).columns))
                 left_out["ran out of memory (scored as such)"] += 1
             else:
-                runs.append(read_run(row))
+                run = read_run(row)
+                (mixtures if run.has_experts else runs).append(run)
+                left_out["a mixture of experts (scored apart)"] += run.has_experts
         except Unusable as reason:
             left_out[str(reason)] += 1
+    left_out = +left_out
     if not runs:
         reasons = "; ".join(f"{count} × {reason}" for reason, count in left_out.most_common(3))
         raise UserError(f"none of the {len(rows)} rows can be scored: {reasons}")
+    return replace(
+        _truth(runs),
+        left_out=dict(left_out.most_common()),
+        out_of_memory=stack(failed) if failed else None,
+        experts=_truth(mixtures) if mixtures else None,
+    )
+
+
+def _truth(runs: list[Run]) -> Truth:
     return Truth(
         runs=tuple(runs),
         cases=stack([dict(run.columns) for run in runs]),
         seconds=np.array([run.seconds for run in runs]),
-        left_out=dict(left_out.most_common()),
-        out_of_memory=stack(failed) if failed else None,
+        left_out={},
     )
