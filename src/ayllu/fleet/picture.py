@@ -171,7 +171,7 @@ def _draw_scaling(axes: Axes, scaling: Sequence[Plan]) -> None:
     axes.plot(counts, days, "o-", color=COLOURS[0], markersize=4, label="fastest layout")
     for each, count, took in zip(scaling, counts, days, strict=True):
         energy = each.best.energy_mwh
-        note = _days(took) + (f" · {_energy(energy)}" if energy is not None else "")
+        note = told_days(took) + (f" · {told_energy(energy)}" if energy is not None else "")
         axes.annotate(note, (count, took), xytext=(6, 2), textcoords="offset points", fontsize=7.5, color=SOFT)
     axes.set(xscale="log", yscale="log", xlabel="accelerators", ylabel="days of the whole run")
     axes.set_title("What a shorter run costs", pad=44)
@@ -187,9 +187,17 @@ def _draw_scaling(axes: Axes, scaling: Sequence[Plan]) -> None:
     )
 
 
-def _days(value: float) -> str:
-    return f"{value:,.0f} d" if value >= 10 else f"{value:.2g} d" if value >= 0.1 else f"{value * 24:.2g} h"
+def told_days(days: float) -> str:
+    """A time in the unit that reads best."""
+    for size, unit in ((1.0, "d"), (1 / 24, "h"), (1 / 1440, "min")):
+        if days >= size:
+            return f"{days / size:,.3g} {unit}" if days / size < 1000 else f"{days / size:,.0f} {unit}"
+    return f"{days * 86_400:.2g} s"
 
 
-def _energy(mwh: float) -> str:
-    return f"{mwh / 1000:.3g} GWh" if mwh >= 1000 else f"{mwh:.3g} MWh" if mwh >= 0.1 else f"{mwh * 1000:.2g} kWh"
+def told_energy(mwh: float) -> str:
+    """An energy in the unit that reads best."""
+    for size, unit in ((1e3, "GWh"), (1.0, "MWh"), (1e-3, "kWh")):
+        if mwh >= size:
+            return f"{mwh / size:,.3g} {unit}" if mwh / size < 1000 else f"{mwh / size:,.0f} {unit}"
+    return f"{mwh * 1e6:.2g} Wh"

@@ -7,6 +7,7 @@ what does not fit and the cost model times the rest, so a search is a few dozen 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -377,11 +378,11 @@ def fewest_within(job: Job, pool: Pool, days: float, *, prices: Prices | None = 
     return None
 
 
-def find_model(name: str) -> ModelConfig:
+def find_model(name: str, *, recipes: Sequence[str] = ()) -> ModelConfig:
     """A preset or a published mixture of experts by name, a rung of the small models' ladder (`ladder-4x256`), or the
     configuration in a folder.
 
-    Raises UserError when there is none of them.
+    Raises UserError when there is none of them; `recipes` are names that the caller takes too.
     """
     if name.lower() in PRESETS:
         return PRESETS[name.lower()]
@@ -409,8 +410,11 @@ def find_model(name: str) -> ModelConfig:
         from ayllu.model.files.hf import load_config
 
         return load_config(folder)
-    known = (*PRESETS, *expert_models(), "ladder-4x256 and other rungs")
-    raise UserError(f"no model is called {name!r} and no such folder exists; the names are {', '.join(known)}")
+    told = f"recipes are {', '.join(recipes)}; " if recipes else ""
+    raise UserError(
+        f"no {'recipe or ' if recipes else ''}model is called {name!r} and no such folder exists; {told}models are "
+        f"{', '.join((*PRESETS, *expert_models()))}, and the ladder's rungs, such as ladder-4x256"
+    )
 
 
 def parameters_seen(model: ModelConfig) -> int:
