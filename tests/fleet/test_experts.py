@@ -21,7 +21,6 @@ from ayllu.fleet.layouts import LAYOUT_COLUMNS, layouts
 from ayllu.fleet.memory import footprint
 from ayllu.fleet.plan import Job, plan
 from ayllu.fleet.truth import Truth, read_truth
-from ayllu.fleet.validate import validate
 from ayllu.lab.error import UserError
 from ayllu.model.presets import PRESETS
 
@@ -160,8 +159,7 @@ def test_deepseek_v3_is_planned_as_fast_as_it_was_trained() -> None:
     assert any(reason.startswith("with ep") for reason in found.why)
 
 
-def test_published_mixtures_are_scored_apart(mixtures: Truth) -> None:
-    report = validate(by_family=False)
+def test_published_mixtures_are_scored_apart(mixtures: Truth, report: Any) -> None:
     assert report.experts is not None
     assert report.experts["rows"] == len(mixtures.runs) > 100
     assert report.experts["median_abs_error_pct"] < 15

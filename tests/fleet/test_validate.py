@@ -54,11 +54,6 @@ def packaged() -> Truth:
     return read_truth()
 
 
-@pytest.fixture(scope="module")
-def report() -> Any:
-    return validate(by_family=False)
-
-
 def run(**changes: str) -> Any:
     return read_run(ROW | changes)
 

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from ayllu.fleet.cases import Cases, stack
 from ayllu.fleet.catalogue import read_table
+from ayllu.fleet.columns import read_rows
 from ayllu.fleet.runs import Run, Unusable, read_run
 from ayllu.lab.error import UserError
 
-REQUIRED = (
-    "source",
-    "model",
-    "gpus",
-    "gpu_type",
-    "dtype",
-    "tp",
-    "pp",
-    "dp",
-    "global_batch_seqs",
-    "seq_len",
-    "step_time_s",
-    "tokens_per_s",
-)
-"""Columns without which a table is no table of runs."""
+REQUIRED = ("model", "gpus", "gpu_type")
+"""Columns without which a table is no table of runs; one of `TIMES` is needed too, and what a row leaves out of the
+rest is filled where it can be."""
 
 OUT_OF_MEMORY = re.compile(r"\bOOM\b|out of memory|did not fit", re.I)
 TIMES = ("step_time_s", "tokens_per_s", "tflops_per_gpu", "mfu_pct")
@@ -57,22 +46,24 @@ class Truth:
 
 def read_truth(path: Path | None = None) -> Truth:
     """The runs of the CSV at `path`, or of the packaged table. Raises UserError when the file is no such table."""
-    if path is None:
-        rows = read_table("training_runs.csv")
-    else:
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{path}: it cannot be read as a CSV of runs ({error})") from error
-    missing = [name for name in REQUIRED if not rows or name not in rows[0]]
+    rows = read_table("training_runs.csv") if path is None else read_rows(path)
+    needed = f"a table of runs has at least the columns {', '.join(REQUIRED)} and one of {', '.join(TIMES)}"
+    if not rows:
+        raise UserError(f"{path or 'the packaged table'}: it has no rows; {needed}")
+    missing = [name for name in REQUIRED if name not in rows[0]]
+    missing += [] if any(name in row for row in rows for name in TIMES) else [f"{TIMES[0]} or another time"]
     if missing:
-        where = path or "the packaged table"
-        raise UserError(
-            f"{where}: no rows, or no columns {', '.join(missing)}; "
-            f"a table of runs has at least the columns {', '.join(REQUIRED)}"
-        )
-    return gather(rows)
+        raise UserError(f"{path or 'the packaged table'}: it has no column {', '.join(missing)}; {needed}")
+    try:
+        return gather(rows)
+    except UserError as error:
+        raise UserError(f"{path or 'the packaged table'}: {error}") from error
+
+
+@cache
+def packaged_truth() -> Truth:
+    """The runs of the packaged table, read once."""
+    return read_truth()
 
 
 def gather(rows: list[dict[str, str]]) -> Truth:
@@ -82,11 +73,10 @@ def gather(rows: list[dict[str, str]]) -> Truth:
     failed: list[dict[str, float]] = []
     left_out = Counter[str]()
     for raw in rows:
-        row = {
-            name: (value or "").strip()
-            for name, value in raw.items()
-            if isinstance(name, str) and not isinstance(value, list)
-        }
+        row = {name: value.strip() for name, value in raw.items()}
+        if not any(row.values()):
+            left_out["an empty row"] += 1
+            continue
         try:
             if OUT_OF_MEMORY.search(row.get("notes", "")) and not any(row.get(name) for name in TIMES):
                 failed.append(dict(read_run(row | {"step_time_s": "1"}).columns))

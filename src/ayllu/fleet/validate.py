@@ -19,7 +19,7 @@ from ayllu.fleet.constants import Constants, shipped
 from ayllu.fleet.fit import fit, fit_experts, predict
 from ayllu.fleet.memory import fits, footprint
 from ayllu.fleet.runs import Run
-from ayllu.fleet.truth import Truth, read_truth
+from ayllu.fleet.truth import Truth, packaged_truth, read_truth
 from ayllu.lab.progress import track
 
 MIN_LAYOUTS = 3
@@ -97,7 +97,7 @@ def validate(path: Path | None = None, *, constants: Constants | None = None, by
 
     `by_family` adds the harder protocol that leaves a whole software family out at a time.
     """
-    packaged = read_truth()
+    packaged = packaged_truth()
     truth = packaged if path is None else read_truth(path)
     known = {_identity(run) for run in packaged.runs}
     seen = sum(_identity(run) in known for run in truth.runs)
