@@ -165,7 +165,7 @@ def plan(
         least = memory.min()
         raise UserError(
             f"plan: {job.name} fits no layout on {pool.count} {pool.accelerator.id}: the smallest needs "
-            f"{least / 2**30:.0f} GiB of {pool.accelerator.memory_gb or 0:.0f} each; "
+            f"{least / 2**30:,.0f} GiB on each, which has {pool.accelerator.memory_gb or 0:.0f}; "
             "take more accelerators or larger ones"
         )
     table, memory = table.take(fitting), memory[fitting]
