@@ -19,7 +19,7 @@ from ayllu.fleet.experts import ExpertModel, expert_models
 from ayllu.fleet.launch.plan import read_layout
 from ayllu.fleet.layouts import LAYOUT_COLUMNS, layouts
 from ayllu.fleet.memory import footprint
-from ayllu.fleet.plan import Job, plan
+from ayllu.fleet.plan import Job, find_model, plan
 from ayllu.fleet.truth import Truth, read_truth
 from ayllu.lab.error import UserError
 from ayllu.model.presets import PRESETS
@@ -188,3 +188,37 @@ def test_a_plan_with_divided_experts_says_so_and_is_not_launched(
     (tmp_path / "plan.json").write_text(text)
     with pytest.raises(UserError, match="does not train"):
         read_layout(tmp_path / "plan.json", number)
+
+
+DEEPSEEK_V3 = {
+    **{"model_type": "deepseek_v3", "hidden_size": 7168, "num_hidden_layers": 61, "num_attention_heads": 128},
+    **{"num_key_value_heads": 128, "intermediate_size": 18_432, "moe_intermediate_size": 2048, "vocab_size": 129_280},
+    **{"n_routed_experts": 256, "n_shared_experts": 1, "num_experts_per_tok": 8, "first_k_dense_replace": 3},
+    **{"q_lora_rank": 1536, "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128},
+    **{"max_position_embeddings": 163_840, "moe_layer_freq": 1},
+}
+
+
+def test_a_config_of_experts_is_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(DEEPSEEK_V3))
+    assert find_model(str(tmp_path)) == expert_models()["deepseek-v3"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (json.dumps(DEEPSEEK_V3 | {"moe_layer_freq": 2}), "not simply all"),
+        (json.dumps(DEEPSEEK_V3 | {"num_experts_per_tok": 300}), "300 of 256"),
+        (json.dumps({k: v for k, v in DEEPSEEK_V3.items() if k != "vocab_size"}), "lacks 'vocab_size'"),
+        (json.dumps({"model_type": "mamba"}), "'mamba'"),
+        ("[]", "config.json"),
+        ("", "config.json"),
+        (None, "does not exist"),
+    ],
+)
+def test_a_config_that_cannot_be_planned_is_one_sentence(tmp_path: Path, content: str | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match=said) as error:
+        find_model(str(tmp_path))
+    assert "\n" not in str(error.value)

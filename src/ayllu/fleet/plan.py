@@ -18,7 +18,7 @@ from ayllu.fleet.cases import ATTENTION, KERNELS, LOSS, RECOMPUTE, SHARDING, Cas
 from ayllu.fleet.catalogue import Pool, Precision, find_accelerator, find_fleet
 from ayllu.fleet.constants import Constants, shipped
 from ayllu.fleet.cost import Breakdown, mfu, step_time
-from ayllu.fleet.experts import ExpertModel, expert_models
+from ayllu.fleet.experts import ExpertModel, expert_models, read_expert_config
 from ayllu.fleet.layouts import LAYOUT_COLUMNS, layouts
 from ayllu.fleet.memory import USABLE_SHARE, footprint
 from ayllu.lab.error import UserError
@@ -409,7 +409,10 @@ def find_model(name: str, *, recipes: Sequence[str] = ()) -> ModelConfig:
     if folder.is_dir():
         from ayllu.model.files.hf import load_config
 
-        return load_config(folder)
+        try:
+            return read_expert_config(folder) or load_config(folder)
+        except ValueError as error:
+            raise UserError(f"plan: {error}") from error
     told = f"recipes are {', '.join(recipes)}; " if recipes else ""
     raise UserError(
         f"no {'recipe or ' if recipes else ''}model is called {name!r} and no such folder exists; {told}models are "
