@@ -118,6 +118,7 @@ def test_a_number_is_read_with_its_unit_or_not_at_all(column: str, text: str, va
         ({"gpus": "1e300"}, "gpus is too large to be true"),
         ({"gpu_type": "RTX A1000"}, "not in the catalogue"),
         ({"gpu_type": ""}, "not in the catalogue"),
+        ({"heads": "1e14"}, "more heads than features"),
     ],
 )
 def test_what_cannot_be_is_counted_with_its_reason(tmp_path: Path, changes: dict[str, str], reason: str) -> None:

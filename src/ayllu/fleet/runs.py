@@ -217,6 +217,8 @@ def _shape(row: Mapping[str, str], software: Mapping[str, str]) -> dict[str, flo
         raise Unusable("no architecture")
     heads = known("heads", "heads") or max(1.0, round(width / 128))
     kv_heads = known("kv_heads", "kv_heads") or heads
+    if not kv_heads <= heads <= width:
+        raise Unusable("more heads than features, or more of keys than of queries")
     vocabulary = known("vocab", "vocabulary") or 50304.0
     sequence = _number(row, "seq_len") or float(software["sequence"] or 0)
     if not sequence:
