@@ -90,7 +90,8 @@ def gather(rows: list[dict[str, str]]) -> Truth:
     left_out = +left_out
     if not runs:
         reasons = "; ".join(f"{count} × {reason}" for reason, count in left_out.most_common(3))
-        raise UserError(f"none of the {len(rows)} rows can be scored: {reasons}")
+        beside = "; mixtures of experts are scored beside dense runs, and there is none" if mixtures else ""
+        raise UserError(f"none of the {len(rows)} rows can be scored: {reasons}{beside}")
     return replace(
         _truth(runs),
         left_out=dict(left_out.most_common()),
