@@ -381,11 +381,14 @@ def layout(model: str, layout: str, /, *, json: bool = False) -> None:
 def _mount() -> None:
     from ayllu.evals.commands import app as eval_app
     from ayllu.fleet.commands import app as fleet_app
+    from ayllu.fleet.jobs import know_recipes
     from ayllu.fleet.run_commands import add_commands
     from ayllu.recipes import RECIPES
+    from ayllu.recipes.planned import PLANNED
     from ayllu.release.commands import app as release_app
 
     add_commands(fleet_app, RECIPES)
+    know_recipes(PLANNED)
     for part in (eval_app, release_app, fleet_app):
         app.command(part)
     _add_recipes()

@@ -179,7 +179,7 @@ def research_quota(
     present = next(queue.quota for queue in fleet.queues if queue.name == "research")
     return Curve(
         question="Which part of the fleet for research",
-        unit="share",
+        unit="of the fleet",
         tried=tried,
         value=value,
         parts={"research": [pair[0] for pair in slowdowns], "production": [pair[1] for pair in slowdowns]},
@@ -201,10 +201,11 @@ def draw(curves: list[Curve], title: str, path: Path) -> None:
     """Write the curves, one below the other, as PNG or SVG by the ending of the name."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3 * len(curves) + 0.6), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(9.5, 3 * len(curves) + 0.6), layout="constrained", facecolor="white")
     for axis, curve in zip(np.atleast_1d(figure.subplots(len(curves), 1)), curves, strict=True):
         axis.axvspan(*curve.near, color="#2f855a", alpha=0.12, linewidth=0, label="as good within a thousandth")
-        axis.plot(curve.tried, curve.value, color="#1d6fa5", marker="o", markersize=4)
+        name = "both, weighted" if curve.parts else curve.measure
+        axis.plot(curve.tried, curve.value, color="#1d6fa5", marker="o", markersize=4, label=name)
         for (name, values), colour in zip(curve.parts.items(), ("#6b46c1", "#b7791f"), strict=False):
             axis.plot(curve.tried, values, color=colour, linewidth=1, label=name)
         axis.axvline(curve.best, color="#2f855a", label=f"best: {curve.best:,.3g} {curve.unit}")
@@ -223,7 +224,7 @@ def draw(curves: list[Curve], title: str, path: Path) -> None:
         axis.set_ylabel(curve.measure, color="#616e7c", fontsize=9)
         axis.grid(color="#e4e7eb")
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(fontsize=8, frameon=False)
+        axis.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.suptitle(title, fontsize=12)
     part = path.with_name(f".{path.name}")
     figure.savefig(part, format=path.suffix[1:], dpi=130)

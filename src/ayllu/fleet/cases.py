@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ayllu.fleet.catalogue import DEFAULT_LINK_GB_S, DEFAULT_NETWORK_GB_S, PRECISIONS, Accelerator, Pool, Precision
+from ayllu.fleet.experts import ExpertModel
 from ayllu.model.config import ModelConfig
 
 Column = NDArray[Any]
@@ -34,6 +35,18 @@ SHARDING = {"replicated": 0.0, "optimizer": 1.0, "full": 3.0}
 """How the data-parallel ranks share state, by ZeRO's stages: nothing, the optimizer (Megatron), everything (FSDP)."""
 
 
+DENSE = {
+    "experts": 0.0,
+    "active_experts": 0.0,
+    "expert_width": 0.0,
+    "shared_width": 0.0,
+    "sparse": 0.0,
+    "attention_share": 1.0,
+    "ep": 1.0,
+}
+"""Columns of a model without experts, which need not be given."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cases:
     """Questions to the models. Rates in FLOP/s, bandwidths in bytes/s, sizes in bytes, lengths in tokens."""
@@ -50,6 +63,21 @@ class Cases:
     tied: Column
     sequence: Column
 
+    experts: Column
+    """Experts of a layer between which tokens are routed; 0 in a dense model."""
+    active_experts: Column
+    """Experts that see one token."""
+    expert_width: Column
+    """Features inside one expert."""
+    shared_width: Column
+    """Features inside the experts that see every token, together."""
+    sparse: Column
+    """Share of the layers that have experts in place of the feed-forward; 0 in a dense model."""
+    attention_share: Column
+    """Attention's matrices over those of plain attention with these heads: below 1 where they are factored."""
+
+    ep: Column
+    """Expert parallel: ranks, out of those that share or copy a stage, between which the experts are divided."""
     tp: Column
     cp: Column
     pp: Column
@@ -113,18 +141,56 @@ class Cases:
     @property
     def block_matrices(self) -> Column:
         """Matrix parameters of one block."""
-        attention = self.width * self.head_width * 2 * (self.heads + self.kv_heads)
-        return attention + (self.gates + 1) * self.width * self.feed_forward
+        attention = self.width * self.head_width * 2 * (self.heads + self.kv_heads) * self.attention_share
+        return attention + (self.gates + 1) * self.width * self.always_width + self.sparse * self.width * self.experts
+
+    @property
+    def always_width(self) -> Column:
+        """Features inside the feed-forward that every token passes, in the mean of the layers."""
+        return (1 - self.sparse) * self.feed_forward + self.sparse * self.shared_width
+
+    @property
+    def expert_matrices(self) -> Column:
+        """Matrix parameters of the routed experts of one block, in the mean of the layers."""
+        return self.sparse * self.experts * self._one_expert
+
+    @property
+    def _one_expert(self) -> Column:
+        return (self.gates + 1) * self.width * self.expert_width
+
+    @property
+    def expert_parameters(self) -> Column:
+        return self.layers * self.expert_matrices
+
+    @property
+    def expert_copies(self) -> Column:
+        """Ranks that hold the same experts."""
+        return np.maximum(self.tp * self.cp * self.dp / self.ep, 1.0)
+
+    @property
+    def expert_shards(self) -> Column:
+        """Those of them that share the experts' states where states are sharded."""
+        return np.maximum(self.tp * self.cp * self.dp_shard / self.ep, 1.0)
+
+    @property
+    def routed(self) -> Column:
+        """Tokens that the experts of one rank see in one micro-batch, when the routing is even."""
+        return self.micro_batch * self.sequence / self.cp / self.tp * self.active_experts
 
     @property
     def parameters(self) -> Column:
+        return self.common_parameters + self.expert_parameters
+
+    @property
+    def common_parameters(self) -> Column:
+        """All but the routed experts."""
         embeddings = self.vocabulary * self.width * (2 - self.tied)
         return embeddings + self.layers * (self.block_matrices + 2 * self.width) + self.width
 
     @property
     def model_flops(self) -> Column:
-        """FLOPs of one step as `ayllu.train.flops` counts them: 6 per matrix parameter and token, 12 H h T per block
-        and token.
+        """FLOPs of one step as `ayllu.train.flops` counts them: 6 per matrix parameter that a token passes, and
+        12 H h T per block and token.
 
         That is PaLM's convention (arXiv:2204.02311, appendix B): the whole square of attention, though half is behind
         the mask."""
@@ -137,7 +203,8 @@ class Cases:
 
     @property
     def _matrices(self) -> Column:
-        return self.layers * self.block_matrices + self.vocabulary * self.width
+        seen = self.block_matrices + self.sparse * self.active_experts * self._one_expert
+        return self.layers * seen + self.vocabulary * self.width
 
     @property
     def _masked(self) -> Column:
@@ -150,20 +217,20 @@ class Cases:
 
 def stack(questions: list[dict[str, float]]) -> Cases:
     """Cases from one dictionary of columns per row."""
-    return Cases(
-        **{field.name: np.array([row[field.name] for row in questions], dtype=float) for field in fields(Cases)}
-    )
+    rows = [DENSE | row for row in questions]
+    return Cases(**{field.name: np.array([row[field.name] for row in rows], dtype=float) for field in fields(Cases)})
 
 
 def cases(**columns: ArrayLike) -> Cases:
     """Cases from columns and scalars, broadcast to one length."""
+    columns = DENSE | columns
     arrays = np.broadcast_arrays(*(np.atleast_1d(np.asarray(column, dtype=float)) for column in columns.values()))
     return Cases(**dict(zip(columns, arrays, strict=True)))
 
 
 def model_columns(model: ModelConfig, sequence: int) -> dict[str, float]:
     """The model's columns; `sequence` is the training length, at most `model.context`."""
-    return {
+    columns: dict[str, float] = {
         "layers": model.layers,
         "width": model.width,
         "heads": model.heads,
@@ -175,6 +242,7 @@ def model_columns(model: ModelConfig, sequence: int) -> dict[str, float]:
         "tied": model.tied,
         "sequence": sequence,
     }
+    return columns | model.columns() if isinstance(model, ExpertModel) else columns
 
 
 def rate_columns(accelerator: Accelerator, precision: Precision) -> dict[str, float]:

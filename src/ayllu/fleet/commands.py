@@ -104,6 +104,7 @@ def plan(
     sequence: int | None = None,
     batch: int | None = None,
     precision: Literal["bf16", "float8", "float32"] | None = None,
+    budget: float | None = None,
     price_hour: float | None = None,
     price_kwh: float | None = None,
     carbon: float | None = None,
@@ -116,20 +117,23 @@ def plan(
     Parameters
     ----------
     recipe
-        A model by name (llama-3.1-8b, ladder-4x256, …) or a folder with a config.json. Several, with commas between,
-        get a part of the fleet each, so that the last one ends soonest.
+        A recipe as for `ayllu run` (cria, smol), a model by name (llama-3.1-8b, deepseek-v3, ladder-4x256, …) or a
+        folder with a config.json. Several, with commas between, get a part of the fleet each, so that the last one
+        ends soonest.
     fleet
         A fleet by name, or written as 64xh100 or 64xh100+128xa100-80gb.
     tokens
-        Tokens of the whole run; without it twenty per parameter.
+        Tokens of the whole run; without it a recipe's minutes, or twenty per parameter that a token passes.
     deadline
         Days within which it must end: the smallest share of the fleet that does it is told.
     sequence
-        Tokens per sequence; without it 8,192 or the model's context.
+        Tokens per sequence; without it the recipe's, 8,192 or the model's context.
     batch
-        Tokens per optimizer step; without it 1M, 4M or 16M by the size of the model.
+        Tokens per optimizer step; without it the recipe's, or 1M, 4M or 16M by the size of the model.
     precision
         Type of the matrix products; bf16, or float32 on a machine whose bf16 products are slower.
+    budget
+        Minutes of a recipe, in place of its own.
     price_hour
         What one accelerator costs per hour.
     price_kwh
@@ -145,6 +149,7 @@ def plan(
     """
     from ayllu.fleet import plan as planner
     from ayllu.fleet.catalogue import find_fleet
+    from ayllu.fleet.jobs import find_job
     from ayllu.fleet.printed import plan_lines, plan_value
     from ayllu.lab.error import UserError
 
@@ -154,12 +159,10 @@ def plan(
     if top < 1:
         raise UserError(f"--top is {top}; it must be at least 1")
     main = found.pool()
-    job, *others = (
-        _job(name, main, tokens=tokens, sequence=sequence, batch=batch, precision=precision)
-        for name in recipe.split(",")
-    )
+    asked = {"tokens": tokens, "sequence": sequence, "batch": batch, "precision": precision, "budget": budget}
+    (job, note), *others = (find_job(name, main, **asked) for name in recipe.split(","))  # type: ignore[arg-type]
     if others:
-        _print_assigned([job, *others], found, json)
+        _print_assigned([job, *(other for other, _ in others)], found, json)
         return
     prices = planner.Prices(per_hour=price_hour, per_kwh=price_kwh, grid_g_per_kwh=carbon)
     plans, refused = [], {}
@@ -171,7 +174,7 @@ def plan(
     if not plans:
         raise UserError(next(iter(refused.values())))
     plans.sort(key=lambda each: each.best.days)
-    value = plan_value(job, plans, refused)
+    value = plan_value(job, plans, refused, note)
     if len(plans) > 1:
         from ayllu.fleet.together import across
 
@@ -222,43 +225,16 @@ def validate(*, truth: Path | None = None, quick: bool = False, refit: Path | No
         _print_lines(report_lines(report))
 
 
-def _job(
-    recipe: str, pool: Any, *, tokens: float | None, sequence: int | None, batch: int | None, precision: str | None
-) -> Job:
-    from ayllu.fleet import plan as planner
-    from ayllu.lab.error import UserError
-
-    model = planner.find_model(recipe)
-    length = min(8192, model.context) if sequence is None else sequence
-    if length < 1:
-        raise UserError(f"--sequence is {length}; it must be at least 1")
-    if batch is not None and batch < length:
-        raise UserError(f"--batch is {batch} tokens, less than one sequence of {length}")
-    chosen = precision or pool.accelerator.training_precision
-    return planner.Job(
-        name=recipe,
-        model=model,
-        sequence=length,
-        global_batch=batch // length if batch is not None else planner.default_batch(model, length),
-        tokens=tokens if tokens is not None else 20.0 * model.parameters,
-        precision=chosen,  # type: ignore[arg-type]
-    )
-
-
 def _print_assigned(jobs: list[Job], fleet: Fleet, json: bool) -> None:
     """Which job on which part."""
-    from ayllu.fleet.printed import plan_value
+    from ayllu.fleet.printed import assigned_lines, plan_value
     from ayllu.fleet.together import assign
 
-    assigned = [plan_value(each.job, [each], {}) for each in assign(jobs, fleet)]
+    assigned = assign(jobs, fleet)
     if json:
-        _print_json({"jobs": assigned})
+        _print_json({"jobs": [plan_value(each.job, [each], {}) for each in assigned]})
     else:
-        _print_lines(
-            f"{each['model']} on {pool['count']:,} {pool['accelerator']}: {pool['choices'][0]['days']:,.4g} days"
-            for each in assigned
-            for pool in each["pools"]
-        )
+        _print_lines(assigned_lines(assigned))
 
 
 def _print_json(value: Any) -> None:

@@ -89,6 +89,21 @@ CONSTANTS: dict[str, Constant] = {
     ),
 }
 
+EXPERT_CONSTANTS: dict[str, Constant] = {
+    "expert_product": Constant(
+        believed=0.85, spread=0.2, meaning="rate of the experts' grouped products over that of one product"
+    ),
+    "expert_exposed": Constant(
+        believed=0.7, spread=0.3, meaning="share of the exchange of tokens between experts that nothing hides"
+    ),
+    "expert_overhead": Constant(
+        believed=0.5e-3,
+        spread=0.5,
+        meaning="seconds per layer of experts and micro-batch to choose experts and launch their kernels, both ways",
+    ),
+}
+"""The same for mixtures of experts, fitted on their runs alone, so that they change no dense prediction."""
+
 EFFECT_SPREAD = {"family": 0.12, "generation": 0.10, "stack": 0.08, "accelerator": 0.08}
 """Log standard deviation of the factors of a software family, of a generation of accelerators at one precision
 (throttling differs from the short products that MAMF times), and of a kind of software (Megatron's kernels, PyTorch's
@@ -107,6 +122,8 @@ class Constants:
     """Measured over predicted time in 80 of 100 runs of held-out sources."""
     interval_unseen: tuple[float, float] = (0.65, 1.55)
     """The same in 90 of 100 runs of held-out software families: for accelerators that no run was seen of."""
+    interval_experts: tuple[float, float] = (0.6, 1.7)
+    """The same in 90 of 100 runs of mixtures of experts, each source held out."""
     sources: tuple[str, ...] = ()
     """What the values were fitted on."""
 
@@ -116,7 +133,7 @@ class Constants:
         return self.interval if f"accelerator:{accelerator}" in self.effects else self.interval_unseen
 
     def __getitem__(self, name: str) -> float | np.ndarray:
-        return self.values[name]
+        return self.values[name] if name in self.values else EXPERT_CONSTANTS[name].believed
 
 
 def believed() -> Constants:
@@ -132,12 +149,15 @@ def shipped() -> Constants:
         return believed()
     found = json.loads(path.read_text(encoding="utf-8"))
     low, high = found["interval"]
-    values = {name: found["values"].get(name, constant.believed) for name, constant in CONSTANTS.items()}
+    known = CONSTANTS | EXPERT_CONSTANTS
+    values = {name: found["values"].get(name, constant.believed) for name, constant in known.items()}
     unseen_low, unseen_high = found["interval_unseen"]
+    experts_low, experts_high = found["interval_experts"]
     return Constants(
         values=values,
         effects=found["effects"],
         interval=(low, high),
         interval_unseen=(unseen_low, unseen_high),
+        interval_experts=(experts_low, experts_high),
         sources=tuple(found["sources"]),
     )

@@ -36,6 +36,8 @@ FUSED_SOFTMAX_SHARE = 0.6
 counted)."""
 FUSED_LAUNCH_SHARE = 0.4
 """Kernels of a block where the elementwise work is fused, over those in eager mode (about 60 of 150, counted)."""
+ROUTING_PASSES = 6
+"""Reads and writes of a routed token in one block forward: into the experts' order and back, weighted and summed."""
 OVERLAP_NORM = 4.0
 """Two overlapped streams take the p-norm of their times: the longer one, and a little more when they are alike."""
 
@@ -51,6 +53,7 @@ class Breakdown:
     overhead: Column
     tensor_parallel: Column
     context_parallel: Column
+    expert_parallel: Column
     pipeline_transfer: Column
     bubble: Column
     imbalance: Column
@@ -83,7 +86,10 @@ def step_time(cases: Cases, constants: Constants) -> Breakdown:
     bubble = work * (cases.pp - 1) / cases.virtual
     exchange = _gradient_exchange(cases, constants)
 
-    state = cases.parameters / (cases.tp * cases.pp) / np.where(cases.sharding > 0, cases.dp_shard * cases.cp, 1.0)
+    sharded_states = cases.sharding > 0
+    state = cases.common_parameters / (cases.tp * cases.pp) / np.where(sharded_states, cases.dp_shard * cases.cp, 1.0)
+    experts = cases.expert_parameters / (cases.ep * cases.pp)
+    state = state + experts / np.where(sharded_states, cases.expert_shards, 1.0)
     optimizer = state * constants["optimizer_bytes"] / cases.memory_bandwidth + constants["step_overhead"]
     step = micro * (work + sharded) + bubble + exchange + optimizer
     lag = constants["straggling"] * np.log2(np.maximum(cases.devices / 8, 1.0))
@@ -99,6 +105,7 @@ def step_time(cases: Cases, constants: Constants) -> Breakdown:
         overhead=summed("overhead") + micro * constants["micro_batch_overhead"],
         tensor_parallel=summed("tensor_parallel"),
         context_parallel=summed("context_parallel"),
+        expert_parallel=summed("expert_parallel"),
         pipeline_transfer=micro * transfer,
         bubble=bubble,
         imbalance=micro * imbalance,
@@ -142,27 +149,46 @@ def _block(cases: Cases, constants: Constants) -> dict[str, Column]:
         )
 
     inner, q_k_v = cases.heads * cases.head_width, (cases.heads + 2 * cases.kv_heads) * cases.head_width
+
+    def grouped(n: Column, k: Column) -> Column:
+        """Seconds of one product in all experts of the rank: each reads weights of its own."""
+        flops = 2 * cases.routed * n * k / (cases.narrow_rate * share * constants["expert_product"])
+        moved = cases.routed * (n + k) + cases.experts / cases.ep * n * k
+        return flops + constants["product_bytes"] * cases.element * moved / cases.memory_bandwidth
+
+    attention_products = product(q_k_v / cases.tp, cases.width) + product(cases.width, inner / cases.tp)
+    dense = 1 - cases.sparse
     forward = (
-        product(q_k_v / cases.tp, cases.width)
-        + product(cases.width, inner / cases.tp)
-        + product(cases.gates * cases.feed_forward / cases.tp, cases.width)
-        + product(cases.width, cases.feed_forward / cases.tp)
+        attention_products * cases.attention_share
+        + dense * product(cases.gates * cases.feed_forward / cases.tp, cases.width)
+        + dense * product(cases.width, cases.feed_forward / cases.tp)
     )
+    shared = product(cases.gates * cases.shared_width / cases.tp, cases.width)
+    shared = shared + product(cases.width, cases.shared_width / cases.tp)
+    experts = grouped(cases.gates * cases.expert_width, cases.width) + grouped(cases.width, cases.expert_width)
+    router = product(cases.experts / cases.tp, cases.width)
+    forward = forward + cases.sparse * (shared + experts + router)
     attention_forward, attention_backward = _attention(cases, constants)
 
     d_passes = FUSED_WIDTH_PASSES * cases.width / cases.tp
-    f_passes = FUSED_FEED_FORWARD_PASSES * cases.gates * cases.feed_forward / cases.tp
+    f_passes = FUSED_FEED_FORWARD_PASSES * cases.gates * cases.always_width / cases.tp
     traffic = cases.element * tokens * (d_passes + f_passes) * constants["elementwise"]
+    passes = ROUTING_PASSES * cases.width + FUSED_FEED_FORWARD_PASSES * cases.gates * cases.expert_width
+    traffic = traffic + cases.sparse * cases.element * cases.routed * passes * constants["elementwise"]
     eager = constants["unfused"] * np.where(cases.kernels >= KERNELS["eager"], 1.0, NAIVE_TRAFFIC)
     traffic = traffic * np.where(_fused(cases), 1.0, eager)
-    casts = constants["cast"] * 3 * tokens * (2 * cases.width + (cases.gates + 1) * cases.feed_forward) / cases.tp
+    casts = constants["cast"] * 3 * tokens * (2 * cases.width + (cases.gates + 1) * cases.always_width) / cases.tp
+    routed_casts = 3 * cases.sparse * cases.routed * (2 * cases.width + (cases.gates + 1) * cases.expert_width)
+    casts = casts + constants["cast"] * routed_casts
     elementwise = (traffic + np.where(narrow, casts, 0.0)) / cases.memory_bandwidth
 
     full, selective = cases.recompute >= 2, (cases.recompute >= 1) & (cases.recompute < 2)
     again_selective = np.where(cases.attention > 0, SELECTIVE_SHARE * (forward + elementwise), attention_forward)
     again = np.where(full, forward + attention_forward + elementwise, np.where(selective, again_selective, 0.0))
 
-    collectives = 4 + np.where(full, 2.0, 0.0)
+    # Experts are whole on their rank, so a layer without shared ones needs no sum after its feed-forward.
+    summed_layers = 1 - 0.5 * cases.sparse * (cases.shared_width <= 0)
+    collectives = (4 + np.where(full, 2.0, 0.0)) * summed_layers
     message = cases.element * tokens * cases.width
     tensor_parallel = np.where(cases.tp > 1, collectives * _all_reduce(cases, constants, message, cases.tp), 0.0)
     keys_values = cases.element * cases.micro_batch * cases.sequence * 2 * cases.kv_heads * cases.head_width / cases.tp
@@ -170,17 +196,24 @@ def _block(cases: Cases, constants: Constants) -> dict[str, Column]:
         cases.tp * cases.cp <= cases.link_domain, cases.link * constants["link_share"], _network(cases, constants)
     )
     context_parallel = np.where(cases.cp > 1, 3 * keys_values * (cases.cp - 1) / cases.cp / reach, 0.0)
+    # Tokens go to their experts and come back, and so do their gradients.
+    exchanges = (4 + np.where(full, 2.0, 0.0)) * cases.sparse
+    expert_parallel = np.where(cases.ep > 1, exchanges * _all_to_all(cases, constants), 0.0)
     # Each micro-batch adds its weight gradients to a float32 sum: one read and one write of 4 bytes.
-    accumulate = 8 * cases.block_matrices / cases.tp / cases.memory_bandwidth * constants["product_bytes"]
+    here = cases.block_matrices / cases.tp + cases.expert_matrices / cases.ep
+    accumulate = 8 * here / cases.memory_bandwidth * constants["product_bytes"]
+    routing = constants["expert_overhead"] * cases.sparse
+    repeated = 1 + np.where(full, 1 / 3, 0.0)
     return {
         "products": 3 * forward + accumulate,
         "attention": attention_forward + attention_backward,
         "elementwise": 3 * elementwise,
         "recompute": again,
-        "overhead": constants["layer_overhead"] * (1 + np.where(full, 1 / 3, 0.0)) * np.where(_fused(cases), 1.0, 2.0),
+        "overhead": constants["layer_overhead"] * repeated * np.where(_fused(cases), 1.0, 2.0) + routing * repeated,
         "tensor_parallel": tensor_parallel
         * np.where(cases.overlap > 0, constants["tp_overlapped"], constants["tp_exposed"]),
         "context_parallel": context_parallel * constants["cp_exposed"],
+        "expert_parallel": expert_parallel * constants["expert_exposed"],
     }
 
 
@@ -250,6 +283,25 @@ def _all_reduce(cases: Cases, constants: Constants, message: Column, ranks: Colu
     return np.where(over, inside + outside, inside) + constants["hop"] * np.log2(np.maximum(ranks, 2))
 
 
+def _all_to_all(cases: Cases, constants: Constants) -> Column:
+    """Seconds in which each of `ep` neighbouring ranks sends every routed token to its expert's rank.
+
+    A token crosses the network once for each node that has experts of its own, and is handed on over the link there
+    (arXiv:2412.19437, section 3.2.2), both at the same time; beyond the pod what crosses is slowed by the
+    oversubscription.
+    """
+    message = cases.element * cases.routed * cases.width
+    near = np.minimum(cases.ep, cases.link_domain)
+    inside = message * (near - 1) / near / (cases.link * constants["link_share"])
+    groups = cases.ep / near
+    # Of `groups` domains a token's experts, drawn evenly, lie in so many; its own costs nothing.
+    reached = (groups - 1) * (1 - (1 - 1 / groups) ** cases.active_experts)
+    crossing = message / np.maximum(cases.active_experts, 1.0) * reached
+    beyond_pod = np.maximum(1 - cases.pod_size / cases.ep, 0.0)
+    outside = crossing / _network(cases, constants) * (1 + beyond_pod * (cases.oversubscription - 1))
+    return _overlapped(inside, outside) + constants["hop"] * np.log2(np.maximum(cases.ep, 2))
+
+
 def _data_bandwidth(cases: Cases, constants: Constants, ranks: Column, apart: Column) -> Column:
     """Bytes/s at which each of the data-parallel `ranks`, which stand `apart` devices from each other, moves a ring's
     traffic.
@@ -298,8 +350,11 @@ def _fsdp(cases: Cases, constants: Constants, compute: Column) -> Column:
     ranks hold the same parameters, so they share the states too.
     """
     ranks = cases.dp_shard * cases.cp
-    moved = 3 * cases.element * cases.parameters / (cases.tp * cases.pp) * (ranks - 1) / ranks
+    moved = 3 * cases.element * cases.common_parameters / (cases.tp * cases.pp) * (ranks - 1) / ranks
     seconds = moved / _data_bandwidth(cases, constants, ranks, cases.tp)
+    alike = cases.expert_shards
+    experts = 3 * cases.element * cases.expert_parameters / (cases.ep * cases.pp) * (alike - 1) / alike
+    seconds = seconds + experts / _data_bandwidth(cases, constants, alike, cases.ep)
     seconds = seconds + 3 * cases.layers / cases.pp * constants["hop"] * np.log2(np.maximum(ranks, 2))
     added = _overlapped(compute, seconds) - compute + constants["fsdp_contention"] * np.minimum(seconds, compute)
     return np.where(_gathers_each_time(cases), added, 0.0)
@@ -313,8 +368,12 @@ def _gradient_exchange(cases: Cases, constants: Constants) -> Column:
     each_time = _gathers_each_time(cases)
     shards = np.where(each_time, cases.dp_shard * cases.cp, 1.0)
     ranks = np.where(each_time, cases.dp_replicate, cases.dp * cases.cp)
-    per_rank = cases.parameters / (cases.tp * cases.pp) / shards
+    per_rank = cases.common_parameters / (cases.tp * cases.pp) / shards
     width = np.where(cases.sharding > 0, 6.0, 2 * cases.element)
     seconds = width * per_rank * (ranks - 1) / ranks / _data_bandwidth(cases, constants, ranks, cases.tp * shards)
+    parts = np.where(each_time, cases.expert_shards, 1.0)
+    copies = np.maximum(cases.expert_copies / parts, 1.0)
+    experts = width * cases.expert_parameters / (cases.ep * cases.pp) / parts * (copies - 1) / copies
+    seconds = seconds + experts / _data_bandwidth(cases, constants, copies, cases.ep * parts)
     shown = np.where(cases.overlap > 0, constants["dp_overlapped"], constants["dp_exposed"])
-    return np.where(ranks > 1, shown * seconds, 0.0)
+    return np.where((ranks > 1) | (copies > 1), shown * seconds, 0.0)

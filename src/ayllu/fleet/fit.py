@@ -7,10 +7,13 @@ mistakes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 
 from ayllu.fleet.catalogue import PRECISIONS
-from ayllu.fleet.constants import CONSTANTS, EFFECT_SPREAD, Constants
+from ayllu.fleet.constants import CONSTANTS, EFFECT_SPREAD, EXPERT_CONSTANTS, Constant, Constants
 from ayllu.fleet.cost import step_time
 from ayllu.fleet.runs import Run
 from ayllu.fleet.truth import Truth
@@ -49,24 +52,48 @@ def predict(truth: Truth, constants: Constants) -> np.ndarray:
 
 
 def fit(truth: Truth) -> Constants:
-    """Constants fitted to all runs of `truth`, starting from the beliefs."""
-    names = list(CONSTANTS)
+    """Constants fitted to all dense runs of `truth`, starting from the beliefs."""
     effects = sorted({name for run in truth.runs for name in effect_names(run)})
     applies = np.array([[name in effect_names(run) for name in effects] for run in truth.runs], dtype=float)
-    believed = np.log([constant.believed for constant in CONSTANTS.values()])
-    spread = np.array(
-        [constant.spread for constant in CONSTANTS.values()] + [EFFECT_SPREAD[name.split(":")[0]] for name in effects]
+    values, factors = _fitted(
+        truth, CONSTANTS, {}, applies, np.array([EFFECT_SPREAD[e.split(":")[0]] for e in effects])
     )
-    prior = np.concatenate([believed, np.zeros(len(effects))])
+    found = dict(zip(effects, factors, strict=True))
+    return Constants(values=values, effects=found, sources=tuple(dict.fromkeys(run.source for run in truth.runs)))
+
+
+def fit_experts(mixtures: Truth, dense: Constants) -> Constants:
+    """`dense` with the constants of mixtures of experts fitted to their runs, all others as they are."""
+    factors = np.array([effect(run, dense) for run in mixtures.runs])
+    values, _ = _fitted(mixtures, EXPERT_CONSTANTS, dense.values, np.zeros((len(factors), 0)), np.zeros(0), factors)
+    return replace(dense, values={**dense.values, **values})
+
+
+def _fitted(
+    truth: Truth,
+    free: Mapping[str, Constant],
+    fixed: Mapping[str, float | np.ndarray],
+    applies: np.ndarray,
+    spread_of_effects: np.ndarray,
+    known: np.ndarray | float = 0.0,
+) -> tuple[dict[str, float], list[float]]:
+    """Values of `free` and log factors of the effects; `applies` has a row per run and a column per effect.
+
+    `known` are log factors of the runs that are not to be found.
+    """
+    names = list(free)
+    believed = np.log([constant.believed for constant in free.values()])
+    spread = np.concatenate([[constant.spread for constant in free.values()], spread_of_effects])
+    prior = np.concatenate([believed, np.zeros(applies.shape[1])])
     weight = _source_weights(truth)
-    measured = np.log(truth.seconds)
+    measured = np.log(truth.seconds) - known
 
     # The point itself and one shifted copy for each constant, evaluated in one pass: a row per copy, a column per run.
     shifts = np.vstack([np.zeros(len(names)), SHIFT * np.eye(len(names))])
 
     def predicted(point: np.ndarray) -> np.ndarray:
         values = np.exp(point[: len(names)] + shifts)
-        constants = Constants(values={name: values[:, [column]] for column, name in enumerate(names)})
+        constants = Constants(values={**fixed, **{name: values[:, [column]] for column, name in enumerate(names)}})
         return np.log(step_time(truth.cases, constants).total) + applies @ point[len(names) :]
 
     point = prior.copy()
@@ -83,8 +110,7 @@ def fit(truth: Truth) -> Constants:
         if np.abs(move).max() < 1e-3:
             break
     values = dict(zip(names, np.exp(point[: len(names)]).tolist(), strict=True))
-    found = dict(zip(effects, point[len(names) :].tolist(), strict=True))
-    return Constants(values=values, effects=found, sources=tuple(dict.fromkeys(run.source for run in truth.runs)))
+    return values, point[len(names) :].tolist()
 
 
 def _source_weights(truth: Truth) -> np.ndarray:

@@ -7,9 +7,10 @@ from itertools import product
 
 from ayllu.fleet.cases import RECOMPUTE, SHARDING
 from ayllu.fleet.catalogue import Pool
+from ayllu.fleet.experts import ExpertModel
 from ayllu.model.config import ModelConfig
 
-LAYOUT_COLUMNS = ("tp", "cp", "pp", "virtual", "dp_shard", "dp_replicate", "micro_batch", "recompute", "sharding")
+LAYOUT_COLUMNS = ("tp", "cp", "pp", "virtual", "ep", "dp_shard", "dp_replicate", "micro_batch", "recompute", "sharding")
 MICRO_BATCHES = (1, 2, 4, 8, 16)
 CONTEXT_PARALLEL = (1, 2, 4, 8, 16)
 MIN_TOKENS_PER_CONTEXT_RANK = 1024
@@ -36,10 +37,17 @@ def layouts(model: ModelConfig, pool: Pool, *, sequence: int, global_batch: int)
             continue
         for micro in MICRO_BATCHES:
             dp = _data_parallel(replicas, global_batch, micro)
-            for virtual, recompute, (shard, sharding) in product(
-                _chunks(model.layers, pp), RECOMPUTE.values(), _shardings(dp, pool, tp * cp)
+            for virtual, ep, recompute, (shard, sharding) in product(
+                _chunks(model.layers, pp), _expert_degrees(model, dp), RECOMPUTE.values(), _shardings(dp, pool, tp * cp)
             ):
-                yield tp, cp, pp, virtual, shard, dp // shard, micro, int(recompute), int(sharding)
+                yield tp, cp, pp, virtual, ep, shard, dp // shard, micro, int(recompute), int(sharding)
+
+
+def _expert_degrees(model: ModelConfig, dp: int) -> list[int]:
+    """Ranks between which the experts divide evenly, whole on each, out of `dp` replicas; one in a dense model."""
+    if not isinstance(model, ExpertModel):
+        return [1]
+    return [n for n in range(1, min(model.experts, dp) + 1) if model.experts % n == 0 and dp % n == 0]
 
 
 def _data_parallel(replicas: int, batch: int, micro: int) -> int:

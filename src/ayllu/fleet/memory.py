@@ -46,16 +46,22 @@ def footprint(cases: Cases) -> Footprint:
     embedding = cases.vocabulary * cases.width
     both_ends = np.where(cases.pp > 1, 1.0, 2.0 - cases.tied)
     parameters = (blocks + embedding * both_ends) / cases.tp
+    # Dense layers come first, so that a later stage may hold experts in all of its own.
+    sparse_here = np.minimum(np.ceil(cases.layers / cases.pp), cases.layers * cases.sparse)
+    experts = sparse_here * cases.expert_matrices / np.where(cases.sparse > 0, cases.sparse, 1.0) / cases.ep
 
     # Sharded fully the weights lie in float32 with their states; two blocks and the embedding are gathered at a time.
     # A pipeline keeps what it gathered for the step.
     shards = np.where(sharded, cases.dp_shard * cases.cp, 1.0)
-    gathered = np.where(cases.pp > 1, parameters, (2 * cases.block_matrices + embedding) / cases.tp) * cases.element
-    weights = np.where(full, 4 * parameters / shards + gathered, cases.element * parameters)
+    two_blocks = (2 * cases.block_matrices + embedding) / cases.tp + 2 * cases.expert_matrices / cases.ep
+    here = parameters + experts
+    kept_here = parameters / shards + experts / np.where(sharded, cases.expert_shards, 1.0)
+    gathered = np.where(cases.pp > 1, here, two_blocks) * cases.element
+    weights = np.where(full, 4 * kept_here + gathered, cases.element * here)
     # Sharded fully in a pipeline, gradients are summed whole in float32 and scattered after the last micro-batch.
-    unsharded = np.where(cases.pp > 1, 4 * parameters, gathered / 2)
-    gradients = np.where(full, 4 * parameters / shards + unsharded, np.where(sharded | wide, 4.0, 2.0) * parameters)
-    states = np.where(full, 8.0, np.where(wide, 8.0, 12.0)) * parameters / shards
+    unsharded = np.where(cases.pp > 1, 4 * here, gathered / 2)
+    gradients = np.where(full, 4 * kept_here + unsharded, np.where(sharded | wide, 4.0, 2.0) * here)
+    states = np.where(full, 8.0, np.where(wide, 8.0, 12.0)) * kept_here
 
     tokens = cases.micro_batch * cases.sequence / cases.cp
     kept = _block_activations(cases)
@@ -105,10 +111,12 @@ def _block_activations(cases: Cases) -> Column:
     tokens = cases.micro_batch * cases.sequence / cases.cp
     narrow = np.where(cases.precision >= PRECISIONS.index("float8"), 0.75, 1.0)
     attention = (2 * cases.heads + 2 * cases.kv_heads) * cases.head_width / cases.tp
-    inside = (cases.gates + 1) * cases.feed_forward / cases.tp
+    inside = (cases.gates + 1) * cases.always_width / cases.tp
     # Without sequence parallelism every tensor-parallel rank keeps the whole residual stream.
     stream = 4 * cases.width / _stream_ranks(cases)
-    plain = cases.element * tokens * (stream + attention + inside) * narrow
+    # A routed token is kept as it went into its expert, inside of it, and as it came out.
+    routed = cases.sparse * cases.routed * (2 * cases.width + (cases.gates + 1) * cases.expert_width)
+    plain = cases.element * (tokens * (stream + attention + inside) + routed) * narrow
     scores = cases.micro_batch * cases.heads / cases.tp * cases.sequence**2 / cases.cp
     dropped = np.where(cases.kernels >= KERNELS["eager"], cases.element, 0.0)
     kept_scores = np.where(cases.attention > ATTENTION["scores"], 0.0, (cases.element + dropped + 1) * scores)

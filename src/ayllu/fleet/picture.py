@@ -30,13 +30,16 @@ STATES = {"replicated": "replicated", "optimizer": "sharded by step", "full": "s
 """How often a layout gathers its parameters, in words."""
 SHOWN_SLOWER = 2.5
 """Layouts slower than the best by more than this are not drawn."""
+UNITS = ((1.0, "days"), (1 / 24, "hours"), (1 / 1440, "minutes"))
+TITLE_PAD = 58
+"""Points between a title and its axes: room for a legend of four lines."""
 COLOURS = ("#1d6fa5", "#2f855a", "#b7791f", "#c53030", "#6b46c1", "#0d9488", "#9f580a", "#718096")
 PARTS = {
     "matrix products": ("products",),
     "attention": ("attention",),
     "elementwise": ("elementwise",),
     "recomputed": ("recompute",),
-    "tensor and context parallel": ("tensor_parallel", "context_parallel"),
+    "tensor, context, expert parallel": ("tensor_parallel", "context_parallel", "expert_parallel"),
     "pipeline": ("pipeline_transfer", "bubble", "imbalance"),
     "data parallel": ("data_parallel",),
     "everything else": ("overhead", "optimizer", "straggling"),
@@ -68,7 +71,10 @@ def draw_plan(found: Plan, scaling: Sequence[Plan], path: Path) -> tuple[Path, P
             fontsize=12,
             fontweight="bold",
         )
-        figure.tight_layout(rect=(0, 0, 1, 0.95))
+        for axes in (left, middle, right):
+            # A legend wider than its axes would push the others apart.
+            axes.get_legend().set_in_layout(False)
+        figure.tight_layout(rect=(0, 0, 1, 0.97), w_pad=2.5)
         targets = path.with_suffix(".png"), path.with_suffix(".svg")
         try:
             for target in targets:
@@ -90,7 +96,8 @@ def draw_plan(found: Plan, scaling: Sequence[Plan], path: Path) -> tuple[Path, P
 def label(choice: Choice) -> str:
     """The degrees of a layout that differ from 1, in a line."""
     layout = choice.layout
-    degrees = {"tp": layout.tp, "cp": layout.cp, "pp": layout.pp, "v": layout.virtual, "dp": layout.data_parallel}
+    degrees = {"tp": layout.tp, "cp": layout.cp, "pp": layout.pp, "v": layout.virtual}
+    degrees |= {"ep": layout.ep, "dp": layout.data_parallel}
     text = " ".join(f"{name}{value}" for name, value in degrees.items() if value > 1)
     extra = f" mb{layout.micro_batch}" + ("" if layout.recompute == "none" else f" {layout.recompute} recompute")
     return (text or "one device") + extra
@@ -121,7 +128,7 @@ def _draw_frontier(axes: Axes, found: Plan) -> None:
         label=f"{label(best)}: {best.step_s:.3g} s, MFU {100 * best.mfu:.0f} %",
     )
     axes.set(xlabel="memory of one accelerator, %", ylabel="seconds per step", xlim=(0, 100))
-    axes.set_title("Time against memory", pad=44)
+    axes.set_title("Time against memory", pad=TITLE_PAD)
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(
@@ -140,11 +147,12 @@ def _draw_breakdown(axes: Axes, found: Plan) -> None:
         low, high = choice.interval_s
         axes.plot([low, high], [row - 0.36] * 2, color=INK, linewidth=1.2, solid_capstyle="butt")
         axes.text(0, row + 0.33, f"{label(choice)}, states {STATES[choice.sharding]}", fontsize=8, va="bottom")
-    axes.set(xlabel="seconds per step (line: interval)", yticks=[], ylim=(-0.6, len(choices) - 0.3))
-    axes.set_title("Where the time goes", pad=44)
+    axes.set(xlabel="seconds per step (line: interval)", yticks=[])
+    axes.set_ylim(min(0, len(choices) - 5) - 0.6, len(choices) - 0.3)
+    axes.set_title("Where the time goes", pad=TITLE_PAD)
     axes.legend(
         frameon=False,
-        ncols=3,
+        ncols=2,
         fontsize=8,
         loc="lower left",
         bbox_to_anchor=(-0.02, 1.0),
@@ -156,9 +164,13 @@ def _draw_breakdown(axes: Axes, found: Plan) -> None:
 
 
 def _draw_scaling(axes: Axes, scaling: Sequence[Plan]) -> None:
+    from matplotlib.ticker import LogLocator
+
     counts = [each.best.devices for each in scaling]
-    days = [each.best.days for each in scaling]
-    least = min(count * took for count, took in zip(counts, days, strict=True))
+    # Days, hours or minutes: what the longest run is told in.
+    size, unit = next((pair for pair in UNITS if max(each.best.days for each in scaling) >= pair[0]), UNITS[-1])
+    times = [each.best.days / size for each in scaling]
+    least = min(count * took for count, took in zip(counts, times, strict=True))
     axes.plot(
         counts,
         [least / count for count in counts],
@@ -167,17 +179,22 @@ def _draw_scaling(axes: Axes, scaling: Sequence[Plan]) -> None:
         linewidth=1,
         label="as efficient as the best of these",
     )
-    axes.plot(counts, days, "o-", color=COLOURS[0], markersize=4, label="fastest layout")
-    for each, count, took in zip(scaling, counts, days, strict=True):
+    axes.plot(counts, times, "o-", color=COLOURS[0], markersize=4, label="fastest layout")
+    flat = max(times) < 2 * min(times)
+    for number, (each, count, took) in enumerate(zip(scaling, counts, times, strict=True)):
         energy = each.best.energy_mwh
-        note = _days(took) + (f" · {_energy(energy)}" if energy is not None else "")
-        axes.annotate(note, (count, took), xytext=(6, 2), textcoords="offset points", fontsize=7.5, color=SOFT)
-    axes.set(xscale="log", yscale="log", xlabel="accelerators", ylabel="days of the whole run")
-    axes.set_title("What a shorter run costs", pad=44)
+        note = told_days(each.best.days) + (f" · {told_energy(energy)}" if energy is not None else "")
+        place = (6, -12) if flat and (len(scaling) - number) % 2 == 0 else (6, 2)
+        axes.annotate(note, (count, took), xytext=place, textcoords="offset points", fontsize=7.5, color=SOFT)
+    axes.set(xscale="log", yscale="log", xlabel="accelerators", ylabel=f"{unit} of the whole run")
+    axes.set_title("What a shorter run costs", pad=TITLE_PAD)
+    axes.set_xticks(counts[:: 1 + len(counts) // 4])
+    axes.set_xticks([], minor=True)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    wide = max(times) > 100 * min(times)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=12))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.yaxis.set_minor_formatter(lambda value, _: "")
-    axes.xaxis.set_minor_formatter(lambda value, _: "")
     axes.set_xlim(min(counts) / 1.6, max(counts) * (max(counts) / min(counts)) ** 0.45 * 1.6)
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -186,9 +203,17 @@ def _draw_scaling(axes: Axes, scaling: Sequence[Plan]) -> None:
     )
 
 
-def _days(value: float) -> str:
-    return f"{value:,.0f} d" if value >= 10 else f"{value:.2g} d" if value >= 0.1 else f"{value * 24:.2g} h"
+def told_days(days: float) -> str:
+    """A time in the unit that reads best."""
+    for size, unit in ((1.0, "d"), (1 / 24, "h"), (1 / 1440, "min")):
+        if days >= size:
+            return f"{days / size:,.3g} {unit}" if days / size < 1000 else f"{days / size:,.0f} {unit}"
+    return f"{days * 86_400:,.3g} s"
 
 
-def _energy(mwh: float) -> str:
-    return f"{mwh / 1000:.3g} GWh" if mwh >= 1000 else f"{mwh:.3g} MWh" if mwh >= 0.1 else f"{mwh * 1000:.2g} kWh"
+def told_energy(mwh: float) -> str:
+    """An energy in the unit that reads best."""
+    for size, unit in ((1e3, "GWh"), (1.0, "MWh"), (1e-3, "kWh")):
+        if mwh >= size:
+            return f"{mwh / size:,.3g} {unit}" if mwh / size < 1000 else f"{mwh / size:,.0f} {unit}"
+    return f"{mwh * 1e6:,.3g} Wh"

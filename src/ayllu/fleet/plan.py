@@ -7,6 +7,7 @@ what does not fit and the cost model times the rest, so a search is a few dozen 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ayllu.fleet.cases import ATTENTION, KERNELS, LOSS, RECOMPUTE, SHARDING, Cas
 from ayllu.fleet.catalogue import Pool, Precision, find_accelerator, find_fleet
 from ayllu.fleet.constants import Constants, shipped
 from ayllu.fleet.cost import Breakdown, mfu, step_time
+from ayllu.fleet.experts import ExpertModel, expert_models, read_expert_config
 from ayllu.fleet.layouts import LAYOUT_COLUMNS, layouts
 from ayllu.fleet.memory import USABLE_SHARE, footprint
 from ayllu.lab.error import UserError
@@ -163,7 +165,7 @@ def plan(
         least = memory.min()
         raise UserError(
             f"plan: {job.name} fits no layout on {pool.count} {pool.accelerator.id}: the smallest needs "
-            f"{least / 2**30:.0f} GiB of {pool.accelerator.memory_gb or 0:.0f} each; "
+            f"{least / 2**30:,.0f} GiB on each, which has {pool.accelerator.memory_gb or 0:.0f}; "
             "take more accelerators or larger ones"
         )
     table, memory = table.take(fitting), memory[fitting]
@@ -242,7 +244,7 @@ def _distinct(table: Cases, order: np.ndarray, top: int) -> list[int]:
     """The fastest rows with different tp, cp, pp and sharding."""
     found: dict[tuple, int] = {}
     for index in order:
-        key = (table.tp[index], table.cp[index], table.pp[index], table.sharding[index])
+        key = (table.tp[index], table.cp[index], table.pp[index], table.ep[index], table.sharding[index])
         found.setdefault(key, int(index))
         if len(found) == top:
             break
@@ -278,6 +280,7 @@ def _choice(
         cp=int(table.cp[index]),
         pp=int(table.pp[index]),
         virtual=int(table.virtual[index]),
+        ep=int(table.ep[index]),
         dp_shard=int(table.dp_shard[index]),
         dp_replicate=int(table.dp_replicate[index]),
         micro_batch=int(table.micro_batch[index]),
@@ -286,6 +289,9 @@ def _choice(
     )
     step = float(seconds[index])
     low, high = constants.interval_on(pool.accelerator.id)
+    if isinstance(job.model, ExpertModel):
+        (expert_low, expert_high) = constants.interval_experts
+        low, high = min(low, expert_low), max(high, expert_high)
     days = job.steps * step / 86_400
     watts = power(pool, layout.devices)
     energy = watts * days * 24 / 1e6 if watts is not None else None
@@ -323,7 +329,7 @@ def _why(best: Choice, job: Job, pool: Pool, table: Cases, seconds: np.ndarray, 
     largest = [(name, share) for name, share in best.breakdown_s.items() if share > 0.01 * best.step_s][:4]
     told = ", ".join(f"{name.replace('_', ' ')} {100 * share / best.step_s:.0f} %" for name, share in largest)
     reasons = [f"the step goes to {told}"]
-    for name in ("tp", "cp", "pp"):
+    for name in ("tp", "cp", "pp", "ep"):
         here = getattr(table, name)[index]
         others = {}
         for value in np.unique(getattr(table, name)):
@@ -333,6 +339,9 @@ def _why(best: Choice, job: Job, pool: Pool, table: Cases, seconds: np.ndarray, 
         if near:
             told = " and ".join(f"{name} {value} is {100 * more:.0f} % slower" for value, more in near)
             reasons.append(f"with {name} {int(here)}: {told} at its best")
+    if layout.ep > 1:
+        within = "stays within the link's" if layout.ep <= pool.accelerator.link_domain else "goes beyond the link's"
+        reasons.append(f"the exchange of tokens between experts {within} {pool.accelerator.link_domain} accelerators")
     if layout.tp * layout.cp <= pool.accelerator.link_domain and layout.tp > 1:
         reasons.append(
             f"tensor and context parallel stay within the link's {pool.accelerator.link_domain} accelerators"
@@ -369,13 +378,16 @@ def fewest_within(job: Job, pool: Pool, days: float, *, prices: Prices | None = 
     return None
 
 
-def find_model(name: str) -> ModelConfig:
-    """A preset by name, a rung of the small models' ladder (`ladder-4x256`), or the configuration in a folder.
+def find_model(name: str, *, recipes: Sequence[str] = ()) -> ModelConfig:
+    """A preset or a published mixture of experts by name, a rung of the small models' ladder (`ladder-4x256`), or the
+    configuration in a folder.
 
-    Raises UserError when there is none of them.
+    Raises UserError when there is none of them; `recipes` are names that the caller takes too.
     """
     if name.lower() in PRESETS:
         return PRESETS[name.lower()]
+    if name.lower() in expert_models():
+        return expert_models()[name.lower()]
     if name.startswith("ladder-"):
         from ayllu.train.budget import LADDER
 
@@ -397,5 +409,17 @@ def find_model(name: str) -> ModelConfig:
     if folder.is_dir():
         from ayllu.model.files.hf import load_config
 
-        return load_config(folder)
-    raise UserError(f"no model is called {name!r} and no such folder exists; the names are {', '.join(PRESETS)}")
+        try:
+            return read_expert_config(folder) or load_config(folder)
+        except ValueError as error:
+            raise UserError(f"plan: {error}") from error
+    told = f"recipes are {', '.join(recipes)}; " if recipes else ""
+    raise UserError(
+        f"no {'recipe or ' if recipes else ''}model is called {name!r} and no such folder exists; {told}models are "
+        f"{', '.join((*PRESETS, *expert_models()))}, and the ladder's rungs, such as ladder-4x256"
+    )
+
+
+def parameters_seen(model: ModelConfig) -> int:
+    """Parameters that one token passes: all of a dense model."""
+    return model.active_parameters if isinstance(model, ExpertModel) else model.parameters

@@ -7,25 +7,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ayllu.fleet.picture import label
-from ayllu.fleet.plan import Choice, Job, Plan
+from ayllu.fleet.experts import ExpertModel
+from ayllu.fleet.picture import label, told_days, told_energy
+from ayllu.fleet.plan import Choice, Job, Plan, parameters_seen
 from ayllu.fleet.validate import Report
 
 MFU_FORMULA = (
-    "tokens/s x (6 x matrix parameters + 12 x layers x heads x head width x sequence) / (devices x dense peak)"
+    "tokens/s x (6 x matrix parameters that a token passes + 12 x layers x heads x head width x sequence) / "
+    "(devices x dense peak)"
 )
-CHOICE_WIDTHS = (11, 9, 16, 12, 6, 8, 11, 10)
+PLANNED_ONLY = (
+    "a mixture of experts is planned only, with even routing: `ayllu` trains dense models and refuses ep above 1"
+)
+CHOICE_WIDTHS = (11, 10, 19, 13, 6, 8, 10, 11)
 
 
-def plan_value(job: Job, plans: Sequence[Plan], refused: dict[str, str]) -> dict[str, Any]:
+def plan_value(job: Job, plans: Sequence[Plan], refused: dict[str, str], note: str | None = None) -> dict[str, Any]:
     return {
         "model": job.name,
         "parameters": job.model.parameters,
+        "active_parameters": parameters_seen(job.model),
         "tokens": job.tokens,
         "sequence": job.sequence,
         "global_batch": job.global_batch,
         "precision": job.precision,
         "mfu_formula": MFU_FORMULA,
+        "note": PLANNED_ONLY if isinstance(job.model, ExpertModel) else note,
         "pools": [
             {
                 "accelerator": each.pool.accelerator.id,
@@ -42,10 +49,14 @@ def plan_value(job: Job, plans: Sequence[Plan], refused: dict[str, str]) -> dict
 
 
 def plan_lines(job: Job, plans: Sequence[Plan], value: dict[str, Any]) -> Iterable[str]:
+    experts = isinstance(job.model, ExpertModel)
+    seen = f" of which a token passes {_count(parameters_seen(job.model))}" if experts else ""
     yield (
-        f"{job.name}: {_count(job.model.parameters)} parameters, {_count(job.tokens)} tokens, "
+        f"{job.name}: {_count(job.model.parameters)} parameters{seen}, {_count(job.tokens)} tokens, "
         f"{job.global_batch:,} sequences of {job.sequence:,} a step, {job.precision}"
     )
+    if value["note"]:
+        yield value["note"]
     for each in plans:
         yield ""
         yield f"{each.pool.count:,} {each.pool.accelerator.id}: {each.considered:,} layouts, {each.fitting:,} fit"
@@ -61,7 +72,7 @@ def plan_lines(job: Job, plans: Sequence[Plan], value: dict[str, Any]) -> Iterab
         met = value["deadline"]["met_with"]
         yield (
             f"deadline of {value['deadline']['days']:g} days: "
-            f"{met['devices']:,} accelerators do it in {met['days']:,.1f}"
+            f"{met['devices']:,} accelerators do it in {told_days(met['days'])}"
             if met
             else f"deadline of {value['deadline']['days']:g} days: not on this fleet"
         )
@@ -69,17 +80,27 @@ def plan_lines(job: Job, plans: Sequence[Plan], value: dict[str, Any]) -> Iterab
     yield f"MFU = {value['mfu_formula']}"
 
 
+def assigned_lines(assigned: Sequence[Plan]) -> Iterable[str]:
+    """Which job goes on which part, and how."""
+    for each in assigned:
+        best = each.best
+        yield (
+            f"{each.job.name} on {each.pool.count:,} {each.pool.accelerator.id}: {told_days(best.days)}, "
+            f"{label(best)} on {best.devices:,} of them, {best.tokens_per_s:,.0f} tokens/s"
+        )
+
+
 def _choice_lines(choices: Sequence[Choice]) -> Iterable[str]:
-    yield _choice_row(("layout", "states", "step", "interval", "tokens/s", "MFU", "memory", "days", "MWh"))
+    yield _choice_row(("layout", "states", "step", "interval", "tokens/s", "MFU", "memory", "time", "energy"))
     for c in choices:
-        energy = _short(c.energy_mwh) if c.energy_mwh is not None else "-"
+        energy = told_energy(c.energy_mwh) if c.energy_mwh is not None else "-"
         interval = f"{c.interval_s[0]:.3g} to {c.interval_s[1]:.3g}"
         extra = (f", {_short(c.carbon_t)} t CO2e" if c.carbon_t is not None else "") + (
             f", cost {c.cost:,.0f}" if c.cost is not None else ""
         )
         share, used = f"{100 * c.mfu:.0f}%", f"{100 * c.memory_share:.0f}%"
         times = (f"{c.step_s:.3g} s", interval, f"{c.tokens_per_s:,.0f}")
-        yield _choice_row((label(c), c.sharding, *times, share, used, _short(c.days), energy)) + extra
+        yield _choice_row((label(c), c.sharding, *times, share, used, told_days(c.days), energy)) + extra
 
 
 def _short(value: float) -> str:
@@ -106,6 +127,12 @@ def report_lines(report: Report) -> Iterable[str]:
     yield f"constant MFU on the same rows: {_errors(report.baseline)}"
     for name, figures in report.other_protocols.items():
         yield f"{name} ({figures['rows']} rows): {_errors(figures)}"
+    if report.experts is not None:
+        experts, peaks = report.experts, report.experts["memory"]
+        yield (
+            f"mixtures of experts, in none of the other figures ({experts['rows']} rows): {_errors(experts)}"
+            + (f"; memory {peaks['median_abs_error_pct']:.1f} % on {peaks['rows']} peaks" if peaks["rows"] else "")
+        )
     memory = report.memory
     if memory["rows"]:
         yield (

@@ -87,6 +87,11 @@ def simulate(
             _print_result(result)
 
 
+def _told(value: float) -> str:
+    """Four figures, and no exponent where the digits do."""
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
 def _print_lines(lines: Any) -> None:
     for line in lines:
         sys.stdout.write(line + "\n")
@@ -184,7 +189,7 @@ def advise(
     for curve in curves.values():
         low, high = curve.near
         _print_lines([f"{curve.question}: {curve.best:,.3g} {curve.unit} ({low:,.3g} to {high:,.3g} are as good)"])
-        _print_lines(f"    {name.replace('_', ' '):32} {value:,.4g}" for name, value in curve.checks.items())
+        _print_lines(f"    {name.replace('_', ' '):32} {_told(value)}" for name, value in curve.checks.items())
 
 
 def launch(

@@ -12,16 +12,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
-
-from ayllu.fleet.cases import ATTENTION, KERNELS, LOSS, RECOMPUTE, SHARDING, rate_columns, stack
+from ayllu.fleet.cases import ATTENTION, KERNELS, LOSS, RECOMPUTE, SHARDING, model_columns, rate_columns, stack
 from ayllu.fleet.catalogue import PRECISIONS, Accelerator, Precision, accelerators, read_table
+from ayllu.fleet.columns import MISSING, number
+from ayllu.fleet.experts import expert_model
+from ayllu.lab.error import UserError
 
 OTHER_MODELS = re.compile(
     r"deepseek|mixtral|moe\b|gpt.?oss|kimi|_?a\d+b\b|nemotron.?[3h]|grok|dbrx|jamba|mamba|llama-?4|glm-4\.5|switch|bert|t5|sd3|flux|vit",
     re.I,
 )
-"""Names of models that are no dense decoder: experts, state spaces, encoders, pictures."""
+"""Names of models that are no dense decoder: experts, state spaces, encoders, pictures. Those with experts whose shape
+is in `data/experts.csv` are scored, apart from the dense ones."""
+
+
+COUNTS = frozenset(
+    ("layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "gpus", "tp", "pp", "cp", "dp", "ep", "vpp", "seq_len")
+)
+"""Columns of whole numbers."""
+LARGEST = 1e15
+"""No count, rate or time of a run is larger in the units of these tables."""
+LARGEST_NETWORK = 1e5
+"""Gb/s per accelerator."""
 
 
 class Unusable(ValueError):
@@ -53,6 +65,10 @@ class Run:
         return int(self.columns["precision"])
 
     @property
+    def has_experts(self) -> bool:
+        return self.columns.get("experts", 0) > 0
+
+    @property
     def question(self) -> tuple:
         """What a planner is given: all but the layout."""
         columns = self.columns
@@ -66,18 +82,26 @@ class Run:
     def layout(self) -> tuple:
         """What a planner chooses."""
         names = ("tp", "cp", "pp", "virtual", "dp_shard", "dp_replicate", "micro_batch", "recompute", "sharding")
-        return tuple(self.columns[name] for name in names)
+        return (*(self.columns[name] for name in names), self.columns.get("ep", 1.0))
 
 
 def read_run(row: Mapping[str, str]) -> Run:
     """One row as a run. Raises Unusable with the reason when it cannot be scored."""
-    if OTHER_MODELS.search(row["model"]) or (_number(row, "ep") or 1) > 1:
+    other = OTHER_MODELS.search(row["model"]) or (_number(row, "ep") or 1) > 1
+    mixture = _known_mixture(row["model"]) if other else None
+    if other and mixture is None:
         raise Unusable("not a dense decoder")
     software = _software(row)
     kinds = _kinds(row["gpu_type"])
-    model = _shape(row, software)
+    model = _shape(row, software) if mixture is None else _expert_shape(row, software, mixture)
     layout = _layout(row, software, model["layers"])
+    if "experts" in model:
+        layout |= _expert_layout(row, layout, model["experts"])
     precision = _precision(row, software)
+    try:
+        peak = min(kind.peak(precision) for kind in kinds)
+    except UserError as error:
+        raise Unusable("accelerator without a rate at that precision") from error
     rates = [rate_columns(kind, precision) for kind in kinds]
     # A synchronous step over several kinds waits for the slowest of them in each respect.
     slowest = {name: min(rate[name] for rate in rates) for name in rates[0]}
@@ -96,13 +120,13 @@ def read_run(row: Mapping[str, str]) -> Run:
         "kernels": KERNELS["eager" if re.search(r"\beager\b", notes) else software["kernels"]],
     }
     return Run(
-        source=row["source"],
+        source=row.get("source") or "a source that is not named",
         label=f"{row['model']} on {row['gpus']} {row['gpu_type']}",
         family=software["family"],
         stack=software["stack"],
         generation=min(kinds, key=lambda kind: kind.achieved("bf16")).generation,
         columns=columns,
-        seconds=_checked(_seconds(row, columns, kinds[0]), columns, min(kind.peak(precision) for kind in kinds)),
+        seconds=_checked(_seconds(row, columns, kinds[0]), columns, peak),
         measured_memory=_memory(notes),
         recompute_given=bool(row.get("recompute") or software["recompute"]),
         kinds=tuple(kind.id for kind in kinds),
@@ -111,14 +135,17 @@ def read_run(row: Mapping[str, str]) -> Run:
 
 def _number(row: Mapping[str, str], name: str) -> float | None:
     text = row.get(name, "")
-    if not text:
+    if text.strip().lower() in MISSING:
         return None
-    try:
-        value = float(text.replace(",", ""))
-    except ValueError as error:
-        raise Unusable(f"{name} is no number") from error
-    if not np.isfinite(value) or value <= 0:
+    value = number(name, text)
+    if value is None:
+        raise Unusable(f"{name} is no number in a known unit")
+    if value <= 0:
         raise Unusable(f"{name} is not above 0")
+    if value > LARGEST:
+        raise Unusable(f"{name} is too large to be true")
+    if name in COUNTS and value != int(value):
+        raise Unusable(f"{name} is no whole number")
     return value
 
 
@@ -129,35 +156,46 @@ def _habits() -> list[dict[str, str]]:
 
 def _software(row: Mapping[str, str]) -> dict[str, str]:
     """Habits of the software that ran it, by what the row says of its source; unknown software gets today's habits."""
-    for text in (row["source"], row.get("where", ""), row["model"]):
+    for text in (row.get("source", ""), row.get("where", ""), row["model"]):
         for habit in _habits()[:-1]:
             if re.search(habit["pattern"], text):
                 return habit
     return _habits()[-1] | ({"sharding": "full"} if row.get("fsdp") else {})
 
 
+def _plain(label: str) -> str:
+    """Small letters and digits, with a dot where two numbers would run together: a trn1.32xlarge is no trn132."""
+    return re.sub(r"[^a-z0-9.]", "", re.sub(r"(?<=\d)[^a-z0-9]+(?=\d)", ".", label.lower()))
+
+
 @cache
 def _labels() -> list[tuple[str, Accelerator]]:
-    plain = [
-        (re.sub(r"[^a-z0-9]", "", label.lower()), part)
-        for part in accelerators().values()
-        for label in (part.id, part.name, *part.aliases)
-    ]
+    plain = [(_plain(label), part) for part in accelerators().values() for label in (part.id, part.name, *part.aliases)]
     return sorted(plain, key=lambda pair: -len(pair[0]))
 
 
 def _kinds(text: str) -> tuple[Accelerator, ...]:
     """The accelerators that a `gpu_type` names; `A+B` names two."""
-    found = []
-    for part in text.split("+"):
-        plain = re.sub(r"[^a-z0-9]", "", part.lower())
-        match = next((kind for label, kind in _labels() if label == plain), None)
-        match = match or next((kind for label, kind in _labels() if len(label) > 2 and plain.startswith(label)), None)
-        match = match or next((kind for label, kind in _labels() if len(label) > 3 and label in plain), None)
-        if match is None:
-            raise Unusable("accelerator not in the catalogue")
-        found.append(match)
-    return tuple(sorted(found, key=lambda kind: kind.id))
+    return tuple(sorted((_kind(part) for part in text.split("+")), key=lambda kind: kind.id))
+
+
+def _kind(text: str) -> Accelerator:
+    plain = _plain(text)
+    # A number that goes on names another part: an A1000 is no A100.
+    ways = (lambda label: plain == label, lambda label: _starts(plain, label), lambda label: _holds(plain, label))
+    for fits, least in zip(ways, (1, 3, 4), strict=True):
+        for label, kind in _labels():
+            if len(label) >= least and fits(label):
+                return kind
+    raise Unusable("accelerator not in the catalogue")
+
+
+def _starts(text: str, label: str) -> bool:
+    return re.match(re.escape(label) + r"(?!\d)", text) is not None
+
+
+def _holds(text: str, label: str) -> bool:
+    return re.search(re.escape(label) + r"(?!\d)", text) is not None
 
 
 @cache
@@ -179,6 +217,8 @@ def _shape(row: Mapping[str, str], software: Mapping[str, str]) -> dict[str, flo
         raise Unusable("no architecture")
     heads = known("heads", "heads") or max(1.0, round(width / 128))
     kv_heads = known("kv_heads", "kv_heads") or heads
+    if not kv_heads <= heads <= width:
+        raise Unusable("more heads than features, or more of keys than of queries")
     vocabulary = known("vocab", "vocabulary") or 50304.0
     sequence = _number(row, "seq_len") or float(software["sequence"] or 0)
     if not sequence:
@@ -204,6 +244,37 @@ def _shape(row: Mapping[str, str], software: Mapping[str, str]) -> dict[str, flo
             "tied": 0.0,
         }
     return shape | _nearest_blocks(shape, feed_forward or 4 * width, parameters)
+
+
+@cache
+def _expert_shapes() -> list[tuple[str, dict[str, str]]]:
+    rows = [(re.sub(r"[^a-z0-9.]", "", row["name"].lower()), row) for row in read_table("experts.csv")]
+    return sorted(rows, key=lambda pair: -len(pair[0]))
+
+
+def _known_mixture(model: str) -> dict[str, str] | None:
+    plain = re.sub(r"[^a-z0-9.]", "", model.lower())
+    return next((shape for name, shape in _expert_shapes() if name in plain), None)
+
+
+def _expert_shape(row: Mapping[str, str], software: Mapping[str, str], public: dict[str, str]) -> dict[str, float]:
+    """The columns of a published mixture of experts, perhaps cut to the row's layers."""
+    sequence = _number(row, "seq_len") or float(software["sequence"] or 0)
+    if not sequence:
+        raise Unusable("no sequence length")
+    layers = _number(row, "layers")
+    width = _number(row, "hidden")
+    if (layers or 1) > int(public["layers"]) or (width or int(public["width"])) != int(public["width"]):
+        raise Unusable("architecture and name disagree")
+    return model_columns(expert_model(public, layers=int(layers) if layers else None), int(sequence))
+
+
+def _expert_layout(row: Mapping[str, str], layout: Mapping[str, float], experts: float) -> dict[str, float]:
+    """Expert parallelism, and no chunks of the pipeline but those that the row names."""
+    ep = _number(row, "ep") or 1.0
+    if experts % ep or (layout["tp"] * layout["cp"] * layout["dp_shard"]) % ep:
+        raise Unusable("degrees do not multiply to the device count")
+    return {"ep": ep, "virtual": _number(row, "vpp") or 1.0}
 
 
 def _nearest_blocks(shape: Mapping[str, float], feed_forward: float, parameters: float) -> dict[str, float]:
@@ -236,7 +307,7 @@ def _layout(row: Mapping[str, str], software: Mapping[str, str], layers: float) 
     if tp * cp * pp * dp != devices:
         raise Unusable("degrees do not multiply to the device count")
     notes = row.get("notes", "")
-    local = re.search(r"local batch (\d+)", notes)
+    local = re.search(r"local batch ([1-9]\d{0,8})\b", notes)
     batch = _number(row, "global_batch_seqs") or (dp * float(local[1]) if local else None)
     if batch is None and (tokens := _number(row, "global_batch_tokens")) and (length := _number(row, "seq_len")):
         batch = tokens / length
@@ -298,13 +369,14 @@ def _network(row: Mapping[str, str], kind: Accelerator) -> float | None:
     per_device = re.search(r"(\d+)\s*G(?:b/s|bps)[^,;]*per GPU", text)
     per_node = re.search(r"(\d+)\s*G(?:b/s|bps)\s*(?:node-node|RoCE|inter-node)|inter-node (\d+) Gb/s", text)
     several = re.search(r"(\d+)x(\d+)\s*Gb/s", text)
+    gigabits = 0.0
     if per_device:
-        return float(per_device[1]) / 8 * 1e9
-    if several:
-        return float(several[1]) * float(several[2]) / 8 / kind.node_size * 1e9
-    if per_node:
-        return float(per_node[1] or per_node[2]) / 8 / max(kind.node_size, 1) * 1e9
-    return None
+        gigabits = float(per_device[1])
+    elif several:
+        gigabits = float(several[1]) * float(several[2]) / max(kind.node_size, 1)
+    elif per_node:
+        gigabits = float(per_node[1] or per_node[2]) / max(kind.node_size, 1)
+    return gigabits / 8 * 1e9 if 0 < gigabits < LARGEST_NETWORK else None
 
 
 def _checked(seconds: float, columns: Mapping[str, float], peak: float) -> float:
@@ -336,8 +408,7 @@ def _seconds(row: Mapping[str, str], columns: Mapping[str, float], kind: Acceler
 
 
 def _memory(notes: str) -> float | None:
-    gib = re.search(r"peak (?:memory|alloc|mem)[^=0-9]*=?\s*([\d.]+)\s*|GiB=([\d.]+)", notes)
-    if gib and (gib[1] or gib[2]):
-        return float(gib[1] or gib[2]) * 2**30
-    raw = re.search(r"max_mem=(\d+)", notes)
-    return float(raw[1]) if raw else None
+    gib = re.search(r"peak (?:memory|alloc|mem)[^=0-9]*=?\s*(\d{1,9}(?:\.\d+)?)|GiB=(\d{1,9}(?:\.\d+)?)", notes)
+    found = float(gib[1] or gib[2]) * 2**30 if gib else None
+    raw = re.search(r"max_mem=(\d{1,18})\b", notes)
+    return found or (float(raw[1]) if raw else None) or None

@@ -204,7 +204,7 @@ def _text(number: Any) -> str:
     if number is None:
         return "-"
     if isinstance(number, float):
-        return f"{number:.4g}"
+        return f"{number:.0f}" if number >= 1e3 else f"{number:.4g}"
     return str(number)
 
 
@@ -213,4 +213,6 @@ def _count(number: float | None) -> str:
 
 
 def _mw(number: float | None) -> str:
-    return "-" if number is None else f"{number:,.3g} MW"
+    if number is None:
+        return "-"
+    return f"{number:,.3g} MW" if number >= 1 else f"{1000 * number:,.3g} kW"

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from ayllu.fleet.cases import Cases, stack
 from ayllu.fleet.catalogue import read_table
+from ayllu.fleet.columns import read_rows
 from ayllu.fleet.runs import Run, Unusable, read_run
 from ayllu.lab.error import UserError
 
-REQUIRED = (
-    "source",
-    "model",
-    "gpus",
-    "gpu_type",
-    "dtype",
-    "tp",
-    "pp",
-    "dp",
-    "global_batch_seqs",
-    "seq_len",
-    "step_time_s",
-    "tokens_per_s",
-)
-"""Columns without which a table is no table of runs."""
+REQUIRED = ("model", "gpus", "gpu_type")
+"""Columns without which a table is no table of runs; one of `TIMES` is needed too, and what a row leaves out of the
+rest is filled where it can be."""
 
 OUT_OF_MEMORY = re.compile(r"\bOOM\b|out of memory|did not fit", re.I)
 TIMES = ("step_time_s", "tokens_per_s", "tflops_per_gpu", "mfu_pct")
@@ -46,6 +35,8 @@ class Truth:
     left_out: Mapping[str, int]
     out_of_memory: Cases | None = None
     """Runs that were tried and did not fit."""
+    experts: Truth | None = None
+    """Runs of mixtures of experts, which are scored apart; None where the table has none."""
 
     def take(self, rows: np.ndarray) -> Truth:
         """The runs that a mask selects."""
@@ -55,50 +46,64 @@ class Truth:
 
 def read_truth(path: Path | None = None) -> Truth:
     """The runs of the CSV at `path`, or of the packaged table. Raises UserError when the file is no such table."""
-    if path is None:
-        rows = read_table("training_runs.csv")
-    else:
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{path}: it cannot be read as a CSV of runs ({error})") from error
-    missing = [name for name in REQUIRED if not rows or name not in rows[0]]
+    rows = read_table("training_runs.csv") if path is None else read_rows(path)
+    needed = f"a table of runs has at least the columns {', '.join(REQUIRED)} and one of {', '.join(TIMES)}"
+    if not rows:
+        raise UserError(f"{path or 'the packaged table'}: it has no rows; {needed}")
+    missing = [name for name in REQUIRED if name not in rows[0]]
+    missing += [] if any(name in row for row in rows for name in TIMES) else [f"{TIMES[0]} or another time"]
     if missing:
-        where = path or "the packaged table"
-        raise UserError(
-            f"{where}: no rows, or no columns {', '.join(missing)}; "
-            f"a table of runs has at least the columns {', '.join(REQUIRED)}"
-        )
-    return gather(rows)
+        raise UserError(f"{path or 'the packaged table'}: it has no column {', '.join(missing)}; {needed}")
+    try:
+        return gather(rows)
+    except UserError as error:
+        raise UserError(f"{path or 'the packaged table'}: {error}") from error
+
+
+@cache
+def packaged_truth() -> Truth:
+    """The runs of the packaged table, read once."""
+    return read_truth()
 
 
 def gather(rows: list[dict[str, str]]) -> Truth:
-    """The usable rows as runs. Raises UserError when none is usable."""
+    """The usable rows as runs. Raises UserError when no dense one is usable."""
     runs: list[Run] = []
+    mixtures: list[Run] = []
     failed: list[dict[str, float]] = []
     left_out = Counter[str]()
     for raw in rows:
-        row = {
-            name: (value or "").strip()
-            for name, value in raw.items()
-            if isinstance(name, str) and not isinstance(value, list)
-        }
+        row = {name: value.strip() for name, value in raw.items()}
+        if not any(row.values()):
+            left_out["an empty row"] += 1
+            continue
         try:
             if OUT_OF_MEMORY.search(row.get("notes", "")) and not any(row.get(name) for name in TIMES):
                 failed.append(dict(read_run(row | {"step_time_s": "1"}).columns))
                 left_out["ran out of memory (scored as such)"] += 1
             else:
-                runs.append(read_run(row))
+                run = read_run(row)
+                (mixtures if run.has_experts else runs).append(run)
+                left_out["a mixture of experts (scored apart)"] += run.has_experts
         except Unusable as reason:
             left_out[str(reason)] += 1
+    left_out = +left_out
     if not runs:
         reasons = "; ".join(f"{count} × {reason}" for reason, count in left_out.most_common(3))
-        raise UserError(f"none of the {len(rows)} rows can be scored: {reasons}")
+        beside = "; mixtures of experts are scored beside dense runs, and there is none" if mixtures else ""
+        raise UserError(f"none of the {len(rows)} rows can be scored: {reasons}{beside}")
+    return replace(
+        _truth(runs),
+        left_out=dict(left_out.most_common()),
+        out_of_memory=stack(failed) if failed else None,
+        experts=_truth(mixtures) if mixtures else None,
+    )
+
+
+def _truth(runs: list[Run]) -> Truth:
     return Truth(
         runs=tuple(runs),
         cases=stack([dict(run.columns) for run in runs]),
         seconds=np.array([run.seconds for run in runs]),
-        left_out=dict(left_out.most_common()),
-        out_of_memory=stack(failed) if failed else None,
+        left_out={},
     )

@@ -16,10 +16,10 @@ import numpy as np
 
 from ayllu.fleet.catalogue import PRECISIONS, find_accelerator
 from ayllu.fleet.constants import Constants, shipped
-from ayllu.fleet.fit import fit, predict
+from ayllu.fleet.fit import fit, fit_experts, predict
 from ayllu.fleet.memory import fits, footprint
 from ayllu.fleet.runs import Run
-from ayllu.fleet.truth import Truth, read_truth
+from ayllu.fleet.truth import Truth, packaged_truth, read_truth
 from ayllu.lab.progress import track
 
 MIN_LAYOUTS = 3
@@ -81,6 +81,8 @@ class Report:
     left_out: dict[str, int]
     baseline: dict[str, float]
     """A constant MFU, fitted on the same other sources."""
+    experts: dict[str, Any] | None = None
+    """The same figures of the mixtures of experts, which count in none of the others; None without any."""
     other_protocols: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def validate(path: Path | None = None, *, constants: Constants | None = None, by
 
     `by_family` adds the harder protocol that leaves a whole software family out at a time.
     """
-    packaged = read_truth()
+    packaged = packaged_truth()
     truth = packaged if path is None else read_truth(path)
     known = {_identity(run) for run in packaged.runs}
     seen = sum(_identity(run) in known for run in truth.runs)
@@ -106,6 +108,8 @@ def validate(path: Path | None = None, *, constants: Constants | None = None, by
         report = _report(
             truth, predicted, _constant_mfu(truth, packaged), str(path or "packaged"), "leave-one-source-out", others
         )
+        if truth.experts is not None:
+            report = replace(report, experts=_experts(truth.experts, _experts_held_out(truth.experts, packaged)))
         if not by_family:
             return report
         blind = leave_one_out(truth, packaged, lambda run: run.family or run.source, title="leave one family out")
@@ -116,9 +120,35 @@ def validate(path: Path | None = None, *, constants: Constants | None = None, by
     fresh = np.array([_identity(run) not in known for run in truth.runs])
     if seen:
         others["rows not in the packaged table"] = summary(predicted[fresh], truth.seconds[fresh])
-    return _report(
+    report = _report(
         truth, predicted, _constant_mfu(truth, packaged), str(path or "packaged"), "shipped-constants", others
     )
+    if truth.experts is None:
+        return report
+    return replace(report, experts=_experts(truth.experts, predict(truth.experts, constants or shipped())))
+
+
+def _experts_held_out(mixtures: Truth, packaged: Truth) -> np.ndarray:
+    """Predicted seconds of each run of a mixture of experts by constants, dense ones too, of the other sources."""
+    assert packaged.experts is not None
+    predicted = np.zeros(len(mixtures.runs))
+    named = np.array([run.source for run in mixtures.runs])
+    dense, known = (np.array([run.source for run in part.runs]) for part in (packaged, packaged.experts))
+    for source in track(list(dict.fromkeys(named.tolist())), "mixtures of experts", unit="fits"):
+        constants = fit_experts(packaged.experts.take(known != source), fit(packaged.take(dense != source)))
+        predicted[named == source] = predict(mixtures.take(named == source), constants)
+    return predicted
+
+
+def _experts(mixtures: Truth, predicted: np.ndarray) -> dict[str, Any]:
+    groups = plan_groups(mixtures, predicted)
+    return summary(predicted, mixtures.seconds) | {
+        "plan_regret_pct": _mean_regret(groups),
+        "interval": _quantiles(mixtures.seconds / predicted, 0.05, 0.95),
+        "memory": _memory_figures(mixtures),
+        "by_source": _by_source(mixtures, predicted, groups),
+        "worst": [asdict(miss) for miss in _worst(mixtures, predicted, 6)],
+    }
 
 
 def leave_one_out(truth: Truth, reference: Truth, label: Callable[[Run], str], *, title: str) -> np.ndarray:
@@ -179,10 +209,13 @@ def write_constants(path: Path, truth: Truth, report: Report) -> Constants:
     """Fit on all of `truth` and write the constants, with the interval of the held-out `report`, for
     `constants.shipped`."""
     fitted = fit(truth)
+    if truth.experts is not None and report.experts is not None:
+        fitted = replace(fit_experts(truth.experts, fitted), interval_experts=report.experts["interval"])
     content = {
         "fitted_on": f"{report.rows} runs of {len(report.by_source)} sources",
         "interval": report.interval,
         "interval_unseen": report.interval_unseen,
+        "interval_experts": fitted.interval_experts,
         "values": {name: float(f"{value:.5g}") for name, value in fitted.values.items()},
         "effects": {name: round(value, 5) for name, value in fitted.effects.items()},
         "sources": list(fitted.sources),

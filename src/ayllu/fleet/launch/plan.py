@@ -26,9 +26,14 @@ def read_layout(path: Path, choice: int = 1) -> Layout:
     if not 1 <= choice <= len(choices):
         raise UserError(f"{path}: has {len(choices)} choices, there is no number {choice}")
     try:
-        return Layout(**choices[choice - 1]["layout"])
+        layout = Layout(**choices[choice - 1]["layout"])
     except (LookupError, TypeError, ValueError) as error:
         raise UserError(f"{path}: choice {choice} has no layout that can be ({error})") from None
+    if layout.ep > 1:
+        raise UserError(
+            f"{path}: choice {choice} divides experts (ep {layout.ep}), which the engine does not train yet"
+        )
+    return layout
 
 
 def nodes_of(layout: Layout, per_node: int) -> int:

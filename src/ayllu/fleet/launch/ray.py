@@ -35,8 +35,9 @@ class Ray:
         words = ["python", "-m", "ayllu.fleet.launch.ray_nodes", f"--nodes={job.nodes}", f"--restarts={job.restarts}"]
         words.append(f"--cpus={job.cpus_per_node or 1}")
         words.append(f"--gpus={job.accelerators_per_node}")
-        words.append(f"cd {shlex.quote(str(job.folder))} && {command}")
-        return {"entry.sh": f"#!/bin/sh\n{job.exports()}exec {shlex.join(words)}\n"}
+        # Ray's workers know nothing of this script's environment, so the command on each node sets its own.
+        words.append(f"{job.exports()}cd {shlex.quote(str(job.folder))} && {command}")
+        return {"entry.sh": f"#!/bin/sh\nexec {shlex.join(words)}\n"}
 
     def submit(self, job: Job) -> str:
         """`ray job submit`; returns the submission's identity, which holds the job's name."""

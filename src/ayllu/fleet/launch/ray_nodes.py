@@ -19,9 +19,11 @@ def _on_node(command: str, first: str) -> int:
 
 
 def _address() -> str:
+    """Where the cluster itself reaches this node: a machine with several networks has other addresses too."""
     import ray
 
-    return str(ray.util.get_node_ip_address())
+    here = ray.get_runtime_context().get_node_id()
+    return next(str(node["NodeManagerAddress"]) for node in ray.nodes() if node["NodeID"] == here)
 
 
 def main(arguments: list[str] | None = None) -> int:

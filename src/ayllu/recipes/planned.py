@@ -1,0 +1,78 @@
+"""What each recipe would train on another machine, for `ayllu fleet plan`: the rules of the recipes, nothing run."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from ayllu.lab.error import UserError
+from ayllu.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from ayllu.fleet.catalogue import Pool, Precision
+    from ayllu.fleet.jobs import RecipePlan, Trained
+
+
+def cria(pool: Pool, precision: Precision, budget: float | None) -> Trained:
+    """Pretraining: the minutes and the speed of one accelerator choose the model, as `ayllu.train.budget` does."""
+    from ayllu.fleet.jobs import Trained
+    from ayllu.train.budget import BATCH, COMPILE_MINUTES, EFFICIENCY, choose_shape
+
+    minutes, length = _minutes("cria", budget), _default("cria", "length")
+    model = choose_shape(
+        rate=pool.accelerator.achieved(precision) * 1e12 * EFFICIENCY[minutes >= COMPILE_MINUTES],
+        seconds=60 * minutes,
+        vocabulary=_default("cria", "vocabulary"),
+        length=length,
+    )
+    return Trained(
+        model=model,
+        sequence=length,
+        global_batch=BATCH,
+        minutes=minutes,
+        note=f"{minutes:g} minutes of pretraining (--budget) and the speed of one accelerator choose the model; "
+        "finetuning, a sixth more at most, and measuring come on top",
+    )
+
+
+def smol(pool: Pool, precision: Precision, budget: float | None) -> Trained:
+    """Post-training of SmolLM2-135M, the model that the recipe adopts where none is named."""
+    from ayllu.fleet.jobs import Trained
+    from ayllu.model.config import ModelConfig
+    from ayllu.recipes.post import LENGTH, SIZES, TRAINING
+
+    minutes = _minutes("smol", budget)
+    # The config.json of HuggingFaceTB/SmolLM2-135M-Instruct.
+    smollm2 = ModelConfig(
+        vocabulary=49_152,
+        layers=30,
+        width=576,
+        heads=9,
+        kv_heads=3,
+        feed_forward=1536,
+        rope_theta=100_000.0,
+        tied=True,
+    )
+    return Trained(
+        model=smollm2,
+        sequence=LENGTH,
+        global_batch=SIZES["sft"],
+        minutes=minutes * TRAINING,
+        note=f"of {minutes:g} minutes (--budget) {100 * TRAINING:.0f} % are training, planned as steps of SFT on all "
+        "weights; LoRA takes less, and drawing answers for GRPO is not planned",
+    )
+
+
+PLANNED: dict[str, RecipePlan] = {"cria": cria, "smol": smol}
+"""By the names that `ayllu run` takes."""
+
+
+def _default(recipe: str, name: str) -> Any:
+    return inspect.signature(RECIPES[recipe]).parameters[name].default
+
+
+def _minutes(recipe: str, budget: float | None) -> float:
+    minutes = float(_default(recipe, "budget")) if budget is None else budget
+    if not 0 < minutes <= 60 * 24 * 365:
+        raise UserError(f"the budget is {minutes:g} minutes; give a number above 0, such as --budget 10")
+    return minutes
