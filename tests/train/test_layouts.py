@@ -77,6 +77,18 @@ def test_a_model_that_is_never_whole_is_the_same_model(single: Path) -> None:
             assert losses(Path(f"{place}-{layout}")) == pytest.approx(expected, rel=1e-5), (kind, layout)
 
 
+def test_products_in_8_bits_under_layouts(single: Path) -> None:
+    """Scales are those of what a process sees, so losses are near those of one process and not the same."""
+    layouts = ("dp_shard=2", "cp=2", "pp=2", "dp_replicate=2")
+    words = [f"{single}/float8-{layout}:{layout},precision=float8:untied:adamw:20" for layout in layouts]
+    run(2, single / "tokens", *words)
+    for layout in layouts:
+        found = losses(single / f"float8-{layout}")
+        assert found != losses(single / "untied-adamw")
+        assert found[0] == pytest.approx(losses(single / "untied-adamw")[0], rel=0.01), layout
+        assert found == pytest.approx(losses(single / "untied-adamw"), rel=0.15), layout
+
+
 def test_a_checkpoint_of_any_layout_goes_on_under_any_other(single: Path) -> None:
     """Ten steps each under one layout after the other, data order and all; the losses are those of one process."""
     folder = single / "moving"

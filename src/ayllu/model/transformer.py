@@ -26,6 +26,9 @@ from ayllu.model.rope import rotate, rotation
 class Linear(nn.Linear):
     """A matrix product without bias; the weight (out, in) is cast to the input's type."""
 
+    product: Callable[[Tensor, Tensor], Tensor] = staticmethod(F.linear)
+    """Of input and weight; a module can be given another."""
+
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, bias=False)
 
@@ -33,7 +36,7 @@ class Linear(nn.Linear):
         """Nothing: `Transformer.initialise` draws all weights, and files bring theirs."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight.to(x.dtype))
+        return self.product(x, self.weight.to(x.dtype))
 
 
 class RMSNorm(nn.Module):

@@ -25,6 +25,7 @@ from ayllu.lab.error import Stopped, UserError
 from ayllu.lab.progress import bar, say
 from ayllu.model.transformer import Transformer
 from ayllu.train.checkpoint import Checkpoints
+from ayllu.train.float8 import end_float8
 from ayllu.train.flops import tokens_per_second, utilisation
 from ayllu.train.layout import Layout
 from ayllu.train.machine import matrix_rate
@@ -212,6 +213,7 @@ def train(
 def _trained(run: Run, checkpoints: Checkpoints) -> tuple[Transformer, Callable[[str], Tensor]]:
     """The model, and how its weights are read: of many processes' shards through a last checkpoint."""
     model = run.spread.model
+    end_float8(model)
     if run.spread.size == 1:
         return model, dict(model.named_parameters()).__getitem__
     checkpoints.save(run.step, run.tensors(), run.facts())

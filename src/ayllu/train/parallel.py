@@ -37,6 +37,7 @@ from ayllu.lab.error import UserError
 from ayllu.model.attention import attention_mask
 from ayllu.model.rope import rotation
 from ayllu.model.transformer import Transformer, causal_mask
+from ayllu.train.float8 import use_float8
 from ayllu.train.layout import Layout
 from ayllu.train.objective import Objective, head_loss, next_token_loss
 from ayllu.train.optimizer import cut, cut_by, local, settle
@@ -141,6 +142,8 @@ class Spread:
                 "start as many with torchrun, or change the layout"
             )
         check(model, self.layout)
+        if self.layout.precision == "float8":
+            use_float8(model)
         for layer, block in enumerate(model.blocks if self.layout.recompute != "none" else []):
             model.blocks[layer] = recomputed(block, selective=self.layout.recompute == "selective")
         if self.size > 1:
@@ -368,8 +371,8 @@ def check(model: Transformer, layout: Layout) -> None:
     config = model.config
     if layout.ep > 1:
         raise UserError("the layout has ep above 1, and the model has no experts; leave it out")
-    if layout.precision == "float8":
-        raise UserError("float8 products are planned for, and the engine does not run them yet; use precision=bf16")
+    if layout.precision == "float8" and layout.tp > 1:
+        raise UserError("float8 products of matrices that tensor parallelism cuts are not there yet; use tp=1 or bf16")
     if layout.virtual > 1 and layout.pp == 1:
         raise UserError("the layout has virtual stages and no pipeline; set pp above 1 or leave virtual out")
     parts = layout.pp * layout.virtual
