@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gguf import GGMLQuantizationType, GGUFReader, quants
+from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, quants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_models import SHAPES, TEXT, random_model, same_bits
@@ -301,6 +301,38 @@ def test_values_beyond_half_precision_stop_the_writing(weights, tmp_path):
     with pytest.raises(ValueError, match=r"w1.weight has values beyond the range of F16"):
         gguf.write(tmp_path / "out" / "x.gguf", model, folder, dtype="F16", name="test")
     assert not list((tmp_path / "out").iterdir())
+
+
+def split_as_gguf_split_does(whole: Path, base: Path, tensors: int) -> list[Path]:
+    """The same fields and tensors over several files, by the gguf package's own writer."""
+    reader = GGUFReader(whole)
+    writer = GGUFWriter(base, "llama", split_max_tensors=tensors)
+    for field in reader.fields.values():
+        if not field.name.startswith("GGUF.") and field.name != "general.architecture":
+            kind, inner = field.types[0], field.types[-1] if len(field.types) > 1 else None
+            writer.add_key_value(field.name, field.contents(), kind, inner)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, np.array(tensor.data), raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return sorted(base.parent.glob("split-*.gguf"))
+
+
+def test_a_model_in_several_files_is_one_model(weights, tmp_path):
+    folder, model = weights()
+    gguf.write(tmp_path / "whole.gguf", model, folder, dtype="F32", name="test")
+    files = split_as_gguf_split_does(tmp_path / "whole.gguf", tmp_path / "split.gguf", 8)
+    assert len(files) > 2
+    assert gguf.parts(files[1]) == files
+    for named in (files[0], files[-1]):
+        found = gguf.read(named)
+        same_bits(found.model, model)
+        assert found.vocabulary == gguf.read(tmp_path / "whole.gguf").vocabulary
+    files[1].unlink()
+    with pytest.raises(ValueError, match=f"{files[1].name} does not exist"):
+        gguf.read(files[0])
 
 
 def test_damaged_files_are_named(weights, tmp_path):

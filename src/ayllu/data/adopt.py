@@ -130,7 +130,12 @@ def find(source: str, cache: Path, *, licence: str | None = None) -> Found:
 
 
 def _gguf(path: Path, licence: str | None) -> Found:
-    digests = {path.name: sha256_of(path)}
+    from ayllu.model.files.gguf import parts
+
+    missing = [part for part in parts(path) if not part.is_file()]
+    if missing:
+        raise UserError(f"{missing[0]} is missing: put all parts of {path.name} into one folder")
+    digests = {part.name: sha256_of(part) for part in parts(path)}
 
     def read(folder: Path) -> Origin:
         facts = _read_gguf(path, folder)
@@ -154,12 +159,14 @@ def _folder(path: Path, licence: str | None) -> Found:
     elif (path / "config.json").is_file():
         kind, files = "hugging-face", [path / "config.json", *sorted(path.glob("*.safetensors*"))]
     else:
+        from ayllu.model.files.gguf import parts
+
         found = sorted(path.glob("*.gguf"))
-        if len(found) == 1:
+        if found and found == parts(found[0]):
             return _gguf(found[0], licence)
         raise UserError(
             f"{path} holds no model: it has neither config.json (Hugging Face) nor consolidated.*.pth (Meta) nor one "
-            "GGUF file"
+            "GGUF model"
         )
     more = [path / name for name in (*_BESIDE, *_STATING)]
     digests = {file.name: sha256_of(file) for file in (*files, *more) if file.is_file()}

@@ -8,6 +8,7 @@ rotary positions becomes the tensor `rope_freqs.weight`; a tied output projectio
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from ayllu.model.rope import inverse_frequencies
 from ayllu.model.transformer import Transformer
 
 if TYPE_CHECKING:
-    from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
+    from gguf import GGMLQuantizationType, GGUFWriter
 
 Type = Literal["F32", "F16", "BF16", "Q8_0"]
 """Types of matrix that can be written; norms are always F32."""
@@ -45,6 +46,8 @@ INNER = {
     "feed_forward.w3": "ffn_up",
 }
 ROPE_FACTORS = "rope_freqs.weight"
+SPLIT = re.compile(r"(?P<name>.+)-\d{5}-of-(?P<count>\d{5})\.gguf")
+"""The name of one part of a split model, as llama.cpp's gguf-split gives it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,16 +195,12 @@ def scaling_of(config: ModelConfig, factors: NDArray[np.float32]) -> RopeScaling
 def read(path: Path, *, dtype: torch.dtype = torch.float32) -> Contents:
     """The model and tokenizer in `path`, with matrices of every type that the gguf package can dequantize.
 
-    Raises ValueError with one sentence when the file is damaged or not a Llama.
+    `path` may be any part of a model that is split into several files, which lie beside each other. Raises ValueError
+    with one sentence when a file is missing, damaged or not a Llama.
     """
-    from gguf import GGUFReader, quants
+    from gguf import quants
 
-    try:
-        reader = GGUFReader(path)
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist; give a GGUF file") from None
-    except Exception as error:  # whatever the reader meets in bytes that are not GGUF
-        raise ValueError(f"{path} cannot be read as GGUF ({error}); copy or download it again") from None
+    reader = _Parts(path)
     config, vocabulary = _config(reader, path), _vocabulary(reader, path)
     ours = {theirs: name for name, theirs in renamed(config, OUTER, INNER, "blk.{}").items()}
     state: dict[str, torch.Tensor] = {}
@@ -226,10 +225,37 @@ def read(path: Path, *, dtype: torch.dtype = torch.float32) -> Contents:
     )
 
 
+def parts(path: Path) -> list[Path]:
+    """The files of the model that `path` belongs to: itself, or NAME-00001-of-00003.gguf and so on, in order."""
+    split = SPLIT.fullmatch(path.name)
+    if split is None:
+        return [path]
+    count = int(split["count"])
+    return [path.with_name(f"{split['name']}-{i:05d}-of-{count:05d}.gguf") for i in range(1, count + 1)]
+
+
+class _Parts:
+    """A GGUF file, or several that hold one model: the first has the fields, all have tensors."""
+
+    def __init__(self, path: Path) -> None:
+        from gguf import GGUFReader
+
+        readers = []
+        for file in parts(path):
+            try:
+                readers.append(GGUFReader(file))
+            except FileNotFoundError:
+                raise ValueError(f"{file} does not exist; give a GGUF file, all of its parts beside it") from None
+            except Exception as error:  # whatever the reader meets in bytes that are not GGUF
+                raise ValueError(f"{file} cannot be read as GGUF ({error}); copy or download it again") from None
+        self.tensors = [tensor for reader in readers for tensor in reader.tensors]
+        self.get_field = readers[0].get_field
+
+
 _REQUIRED = object()
 
 
-def _field(reader: GGUFReader, path: Path, key: str, default: Any = _REQUIRED) -> Any:
+def _field(reader: _Parts, path: Path, key: str, default: Any = _REQUIRED) -> Any:
     field = reader.get_field(key)
     if field is not None:
         return field.contents()
@@ -238,7 +264,7 @@ def _field(reader: GGUFReader, path: Path, key: str, default: Any = _REQUIRED) -
     return default
 
 
-def _config(reader: GGUFReader, path: Path) -> ModelConfig:
+def _config(reader: _Parts, path: Path) -> ModelConfig:
     architecture = _field(reader, path, "general.architecture")
     if architecture != "llama":
         raise ValueError(f"{path} holds a {architecture!r} model; only 'llama' can be read")
@@ -277,7 +303,7 @@ def _short(value: float) -> float:
     return float(str(np.float32(value)))
 
 
-def _vocabulary(reader: GGUFReader, path: Path) -> Vocabulary:
+def _vocabulary(reader: _Parts, path: Path) -> Vocabulary:
     if _field(reader, path, "tokenizer.ggml.model") != "gpt2":
         raise ValueError(f"{path} holds a tokenizer that is not byte-level BPE, which Llama 3 models have")
     bos = _field(reader, path, "tokenizer.ggml.bos_token_id", None)
