@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ayllu.model.sample import Sample
 from ayllu.train.tasks import FORMAT_REWARD, ReasoningTasks, ask, grade
 
 
@@ -58,3 +59,17 @@ def test_held_out_questions_are_never_trained_on() -> None:
     assert not set(drawn) & {item["question"] for item in held}
     assert drawn == [tasks.item(index)["question"] for index in range(50)]
     assert ask("4 + 3 =").startswith("4 + 3 =\n")
+
+
+def test_an_answer_that_never_ends_earns_nothing() -> None:
+    """Else a model learns to write on after the right number until it is cut off."""
+
+    class Letters:
+        def decode(self, ids: list[int]) -> str:
+            return bytes(ids).decode()
+
+    tasks = ReasoningTasks(Sums(), Letters(), held_out=[])  # type: ignore[arg-type]
+    right = list(tasks.item(3)["answer"].encode())
+    ended, cut = (Sample(ids=right, log_probabilities=[], stopped=stopped) for stopped in (True, False))
+    assert (tasks.reward(3, ended).correct, tasks.reward(3, ended).total) == (1, 1)
+    assert (tasks.reward(3, cut).correct, tasks.reward(3, cut).total) == (1, 0)

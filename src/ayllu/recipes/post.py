@@ -40,7 +40,7 @@ is about other things, would make it forget."""
 SIZES = {"sft": 4, "dpo": 8, "grpo": 8}
 """Groups of conversations, pairs, and prompts in a step."""
 PLAIN_LENGTH = 128
-"""Ids in a row of plain text, on which SFT must not diverge from the adopted model."""
+"""Ids in a row of plain text, on which GRPO and SFT must not diverge from the adopted model."""
 PLAIN_ROWS = 2
 """Such rows in a step."""
 PLAIN_WEIGHT = 1.0
@@ -55,8 +55,8 @@ HELD_OUT = 300
 """Items of the family that are kept for measuring."""
 DRAWN_TOGETHER = 64
 """Answers drawn at a time for the rehearsal."""
-ANSWER_IDS = 12
-"""Most ids of an answer that GRPO draws: enough for a number or a short equation, not for talk."""
+ANSWER_IDS = 16
+"""Most ids of an answer that GRPO draws: enough for a short equation and its end, not for talk."""
 NAME = "Smol"
 
 
@@ -216,7 +216,7 @@ def read_plain(folder: Path) -> list[list[int]]:
     return rows
 
 
-@stage()
+@stage(rev=2)
 def rehearsal(ctx: Context, model: Path, plan: PostPlan, *, seed: int) -> None:
     """Answers of `model` to training questions that the checker accepts, as groups of conversations: what SFT mixes in.
 
@@ -258,7 +258,7 @@ def rehearsal(ctx: Context, model: Path, plan: PostPlan, *, seed: int) -> None:
     ctx.note("answers", len(kept))
 
 
-@stage(makes=open_post_plan)
+@stage(makes=open_post_plan, rev=2)
 def plan_post(
     ctx: Context, base: Path, learnt: Path, *, budget: float, seed: int, steps: tuple[int, int, int] | None, items: int
 ) -> None:
@@ -329,17 +329,20 @@ def _lesson(
     rehearsed: Path | None = None,
     journal: str = "rewards.jsonl",
 ) -> tuple[Any, Any]:
-    """The source and the objective of one kind of training; SFT holds on to the model `before` everything."""
+    """The source and the objective of one kind of training; GRPO and SFT hold on to the model `before` everything."""
     from ayllu.train import anchor, policy, preference, supervised
+
+    def anchored(lesson: Any, objective: Any) -> tuple[Any, Any]:
+        adopted, _ = _load(before)
+        return (
+            anchor.AnchoredSource(lesson, read_plain(learnt), rows=PLAIN_ROWS, seed=seed),
+            anchor.anchored_loss(objective, adopted, weight=PLAIN_WEIGHT),
+        )
 
     if name == "sft":
         conversations = read_conversations(learnt) + (read_conversations(rehearsed) if rehearsed else [])
         lesson = supervised.ConversationSource(conversations, length=LENGTH, seed=seed)
-        adopted, _ = _load(before)
-        return (
-            anchor.AnchoredSource(lesson, read_plain(learnt), rows=PLAIN_ROWS, seed=seed),
-            anchor.anchored_loss(supervised.conversation_loss, adopted, weight=PLAIN_WEIGHT),
-        )
+        return anchored(lesson, supervised.conversation_loss)
     if name == "dpo":
         # Only the pairs that the steps will see: each costs a forward pass of the reference.
         pairs = read_pairs(learnt)[: steps * SIZES["dpo"]]
@@ -365,10 +368,10 @@ def _lesson(
         dtype=_dtype(precision),
         journal=ctx.scratch / journal,
     )
-    return source, policy.policy_loss(settings)
+    return anchored(source, policy.policy_loss(settings))
 
 
-@stage()
+@stage(rev=2)
 def teach(
     ctx: Context,
     model: Path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ayllu.data.reasoning import Family
@@ -59,5 +60,6 @@ class ReasoningTasks:
         return render([Message(role="user", content=ask(self.item(index)["question"]))], self._tokenizer)
 
     def reward(self, index: int, answer: Sample) -> Reward:
-        """What `answer` earns; one that was cut off has no form."""
-        return grade(self._tokenizer.decode(answer.ids), self.item(index), self._family)
+        """What `answer` earns; one that was cut off earns nothing, or the model would learn never to end."""
+        found = grade(self._tokenizer.decode(answer.ids), self.item(index), self._family)
+        return found if answer.stopped else replace(found, total=0.0)
