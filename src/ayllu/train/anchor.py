@@ -85,7 +85,7 @@ def anchored_loss(objective: Any, before: Transformer, *, weight: float) -> Obje
 def divergence(before: Transformer, model: Transformer, text_BT: Tensor, dtype: torch.dtype) -> Tensor:
     """KL(before || model) of the next id in nats, summed over all ids of `text_BT`, a float32 scalar."""
     with torch.no_grad():
-        before_BTD = before.hidden(text_BT, dtype=dtype)
+        before_BTD = before.to(text_BT.device).hidden(text_BT, dtype=dtype)
     state_BTD = model.hidden(text_BT, dtype=dtype)
     return linear_divergence(
         state_BTD.flatten(0, 1), model.output.weight, before_BTD.flatten(0, 1), before.output.weight, 1.0

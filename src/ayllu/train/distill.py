@@ -38,7 +38,9 @@ def distillation_loss(
             )
         counted_BT = batch.targets_BT != IGNORED
         with torch.no_grad():
-            wise_BTD = teacher.hidden(batch.ids_BT, documents_BT=batch.documents_BT, dtype=dtype)
+            wise_BTD = teacher.to(batch.ids_BT.device).hidden(
+                batch.ids_BT, documents_BT=batch.documents_BT, dtype=dtype
+            )
         state_ND = model.hidden(batch.ids_BT, documents_BT=batch.documents_BT, dtype=dtype)[counted_BT]
         soft = linear_divergence(
             state_ND, model.output.weight, wise_BTD[counted_BT], teacher.output.weight, temperature

@@ -142,6 +142,8 @@ class Spread:
                 "start as many with torchrun, or change the layout"
             )
         check(model, self.layout)
+        if not any(weight.is_meta for weight in model.parameters()):
+            model.to(device())
         if self.layout.precision == "float8":
             use_float8(model)
         for layer, block in enumerate(model.blocks if self.layout.recompute != "none" else []):
@@ -260,9 +262,7 @@ class Spread:
         """The part of a batch's rows that this process computes with, on its device."""
         where = device() if self.size > 1 or torch.cuda.is_available() else None
         if where is not None and where.type != "cpu":
-            batch = dataclasses.replace(
-                batch, **{f.name: _to(getattr(batch, f.name), where) for f in dataclasses.fields(batch)}
-            )
+            batch = _to(batch, where)
         if self.layout.cp == 1:
             return batch
         if not isinstance(batch, Batch):
@@ -512,4 +512,10 @@ def split_batch(batch: Any, size: int) -> Iterable[Any]:
 
 
 def _to(value: Any, where: torch.device) -> Any:
-    return value.to(where) if isinstance(value, Tensor) else value
+    """The same on another device: a tensor, or a batch of tensors and batches."""
+    if isinstance(value, Tensor):
+        return value.to(where)
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    moved = {field.name: _to(getattr(value, field.name), where) for field in dataclasses.fields(value)}
+    return dataclasses.replace(value, **moved)
