@@ -45,6 +45,8 @@ PLAIN_ROWS = 2
 """Such rows in a step."""
 PLAIN_WEIGHT = 1.0
 """What the divergence per id of plain text counts beside the loss per predicted id."""
+KEPT = 0.5
+"""Share of what was learnt that the final model keeps: see `soften`."""
 CHECKPOINT_SECONDS = 60.0
 """Between checkpoints: one holds the frozen weights too, half a gigabyte for 135 million parameters."""
 LEAST = {"sft": 8, "dpo": 4, "grpo": 4}
@@ -421,6 +423,23 @@ def teach(
     ctx.note("loss", math.fsum(last) / len(last))
 
 
+@stage()
+def soften(ctx: Context, before: Path, taught: Path, *, kept: float) -> None:
+    """Weights between the adopted model's and the taught one's, `kept` of the way.
+
+    What was learnt hardly gets weaker, and what was forgotten comes back (WiSE-FT, Wortsman et al., arXiv:2109.01903,
+    section 4).
+    """
+    import torch
+
+    weights, tokenizer = _load(taught)
+    start, _ = _load(before)
+    with torch.no_grad():
+        for weight, first in zip(weights.parameters(), start.parameters(), strict=True):
+            weight.copy_(first + kept * (weight - first))
+    _keep_model(ctx, weights, tokenizer, taught)
+
+
 def _keep_model(ctx: Context, weights: Transformer, tokenizer: Tokenizer, before: Path) -> None:
     from ayllu.model.files import hf
 
@@ -557,6 +576,7 @@ def release_post(
     model: Path,
     grpo: Path,
     sft: Path,
+    dpo: Path,
     scores: Path,
     comparison: Path,
     plan: PostPlan,
@@ -572,7 +592,7 @@ def release_post(
     from ayllu.release.policy import find_policy
 
     origin = read_origin(base)
-    told = {kind: read_manifest(folder)["record"] for kind, folder in (("grpo", grpo), ("sft", sft), ("dpo", model))}
+    told = {kind: read_manifest(folder)["record"] for kind, folder in (("grpo", grpo), ("sft", sft), ("dpo", dpo))}
     measured = math.fsum(record["seconds"] for record in told.values())
     records = {
         "description": f"{origin.title}, taught sums, to call tools, and some manners, with Ayllu's recipe smol.",
@@ -583,7 +603,7 @@ def release_post(
             for kind, record in told.items()
         },
         "comparison": json.loads((comparison / "comparison.json").read_text()),
-        "machine": read_manifest(model)["machine"],
+        "machine": read_manifest(dpo)["machine"],
     }
     summary = build_release(
         ctx.folder / "release",

@@ -37,7 +37,7 @@ def smol(
     preferences
         Pairs of answers of your own, JSONL with `prompt`, `chosen` and `rejected` on each line: half of what DPO sees.
     items
-        Held-out questions of each kind.
+        Held-out questions of each kind; of each benchmark four times as many.
     steps
         Steps of GRPO, SFT and DPO instead of what the budget buys. With the same values a run can be repeated exactly.
     name
@@ -84,12 +84,15 @@ def teach(
     right = post.rehearsal(grpo, plan, seed=seed)
     sft = post.teach(grpo, learnt, plan, kind="sft", seed=seed, rate=3e-3, rank=rank, before=start, rehearsed=right)
     dpo = post.teach(sft, learnt, plan, kind="dpo", seed=seed, rate=5e-4, rank=rank, before=start)
+    final = post.soften(start, dpo, kept=post.KEPT)
     kinds = ("tool_calls", "reasoning")
-    first, last = (post.skills(model, plan, items=items, kinds=kinds) for model in (start, dpo))
+    first, last = (post.skills(model, plan, items=items, kinds=kinds) for model in (start, final))
     between = post.skills(grpo, plan, items=items, kinds=("reasoning",))
-    before, after = (post.benchmarks(model, plan, items=2 * items) for model in (start, dpo))
+    before, after = (post.benchmarks(model, plan, items=4 * items) for model in (start, final))
     comparison = post.compare(first, between, last, before, after, grpo)
-    return post.release_post(start, dpo, grpo, sft, after, comparison, plan, name=name, version="1.0.0", policy="open")
+    return post.release_post(
+        start, final, grpo, sft, dpo, after, comparison, plan, name=name, version="1.0.0", policy="open"
+    )
 
 
 def _own(path: Path, read: Callable[..., Any]) -> str:
