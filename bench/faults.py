@@ -258,6 +258,7 @@ def stall(minutes: float) -> dict[str, float]:
         generator = torch.Generator().manual_seed(0)
         ids = torch.randint(2, config.vocabulary, (400, 250), generator=generator).tolist()
         pieces = [Piece(ids=[1, *row]) for row in ids]
+        (folder / "tokens").mkdir()
         write_tokens(folder / "tokens", {"a": pieces}, length=256, vocabulary=config.vocabulary, bos=1, pad=0)
         loader, seconds, waited = Loader(Tokens(folder / "tokens"), seed=0), [], []
         step, often = 2.0, 60.0

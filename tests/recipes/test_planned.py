@@ -26,7 +26,10 @@ def known() -> None:
 
 
 def test_every_recipe_is_planned() -> None:
-    assert set(PLANNED) == set(RECIPES)
+    # What llama trains is a shape, and planned by its own name.
+    assert set(PLANNED) == set(RECIPES) - {"llama"}
+    for name in PLANNED:
+        assert plan(find_job(name, LAPTOP)[0], LAPTOP).best.days > 0
 
 
 def test_cria_takes_its_model_and_steps_from_the_minutes_and_the_machine() -> None:
@@ -55,7 +58,7 @@ def test_what_the_user_says_goes_first() -> None:
 @pytest.mark.parametrize(
     ("name", "given", "said"),
     [
-        ("criaa", {}, r"recipes are cria, smol; models are llama-3\.2-1b.*deepseek-v3"),
+        ("criaa", {}, r"recipes are cria, smol, draft; models are llama-3\.2-1b.*deepseek-v3"),
         ("cria", {"budget": 0}, "above 0"),
         ("cria", {"budget": 10, "tokens": 1e9}, "leave one out"),
         ("llama-3.1-8b", {"budget": 10}, "for recipes"),

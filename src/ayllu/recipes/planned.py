@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.error import UserError
+from ayllu.model.config import ModelConfig
 from ayllu.recipes import RECIPES
 
 if TYPE_CHECKING:
     from ayllu.fleet.catalogue import Pool, Precision
     from ayllu.fleet.jobs import RecipePlan, Trained
+
+
+# The config.json of HuggingFaceTB/SmolLM2-135M-Instruct.
+SMOLLM2 = ModelConfig(
+    vocabulary=49_152,
+    layers=30,
+    width=576,
+    heads=9,
+    kv_heads=3,
+    feed_forward=1536,
+    rope_theta=100_000.0,
+    tied=True,
+)
 
 
 def cria(pool: Pool, precision: Precision, budget: float | None) -> Trained:
@@ -38,23 +53,11 @@ def cria(pool: Pool, precision: Precision, budget: float | None) -> Trained:
 def smol(pool: Pool, precision: Precision, budget: float | None) -> Trained:
     """Post-training of SmolLM2-135M, the model that the recipe adopts where none is named."""
     from ayllu.fleet.jobs import Trained
-    from ayllu.model.config import ModelConfig
     from ayllu.recipes.post import LENGTH, SIZES, TRAINING
 
     minutes = _minutes("smol", budget)
-    # The config.json of HuggingFaceTB/SmolLM2-135M-Instruct.
-    smollm2 = ModelConfig(
-        vocabulary=49_152,
-        layers=30,
-        width=576,
-        heads=9,
-        kv_heads=3,
-        feed_forward=1536,
-        rope_theta=100_000.0,
-        tied=True,
-    )
     return Trained(
-        model=smollm2,
+        model=SMOLLM2,
         sequence=LENGTH,
         global_batch=SIZES["sft"],
         minutes=minutes * TRAINING,
@@ -63,8 +66,23 @@ def smol(pool: Pool, precision: Precision, budget: float | None) -> Trained:
     )
 
 
-PLANNED: dict[str, RecipePlan] = {"cria": cria, "smol": smol}
-"""By the names that `ayllu run` takes."""
+def draft(pool: Pool, precision: Precision, budget: float | None) -> Trained:
+    """Distillation of some layers of SmolLM2-135M, the teacher where none is named."""
+    from ayllu.fleet.jobs import Trained
+    from ayllu.recipes.draft import BATCH, LENGTH, TRAINING
+
+    minutes = _minutes("draft", budget)
+    return Trained(
+        model=replace(SMOLLM2, layers=_default("draft", "layers")),
+        sequence=LENGTH,
+        global_batch=BATCH,
+        minutes=minutes * TRAINING,
+        note=f"of {minutes:g} minutes (--budget) {100 * TRAINING:.0f} % are training; the teacher's pass is left out",
+    )
+
+
+PLANNED: dict[str, RecipePlan] = {"cria": cria, "smol": smol, "draft": draft}
+"""By the names that `ayllu run` takes; the recipe llama is planned by the name of its shape."""
 
 
 def _default(recipe: str, name: str) -> Any:
