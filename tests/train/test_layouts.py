@@ -31,8 +31,8 @@ def run(processes: int, tokens: Path, *runs: str) -> None:
     """One torchrun for many runs: starting processes takes longer than training."""
     command = [sys.executable, str(PROGRAM), str(tokens), *runs]
     if processes > 1:
-        # As `ayllu run` starts them. gloo now and then breaks a process's heap below DTensor's collectives; when it is
-        # started again, the runs that are done are taken from their last checkpoint.
+        # As `ayllu run` starts them: a process now and then dies of a signal below DTensor's collectives on gloo
+        # (docs/log.md), and the runs that are done are then taken from their last checkpoint.
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--max-restarts=3"]
         command = [sys.executable, *launcher, *command[1:]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)

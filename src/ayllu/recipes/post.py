@@ -595,7 +595,10 @@ def release_post(
     told = {kind: read_manifest(folder)["record"] for kind, folder in (("grpo", grpo), ("sft", sft), ("dpo", dpo))}
     measured = math.fsum(record["seconds"] for record in told.values())
     records = {
-        "description": f"{origin.title}, taught sums, to call tools, and some manners, with Ayllu's recipe smol.",
+        "description": (
+            f"{origin.title}, taught sums, to call tools, and some manners, with Ayllu's recipe smol. The weights keep "
+            f"{100 * KEPT:.0f} % of what training changed."
+        ),
         "predicted": {"seconds": round(plan.seconds, 1)},
         "measured": {"seconds": round(measured, 1)},
         "posttraining": {
