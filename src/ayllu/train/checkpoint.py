@@ -24,6 +24,7 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, Hu
 from ayllu.lab.key import file_digest
 from ayllu.lab.progress import say
 from ayllu.lab.store import write_atomically
+from ayllu.train.processes import GLOO
 
 KEPT = 2
 """Checkpoints kept: the newest, and the one before for when the newest turns out damaged."""
@@ -37,7 +38,7 @@ class Checkpoints:
         self.folder = folder
         self._rank, self._size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         # A group of its own: messages about checkpoints come from another thread than those of the training.
-        self._group = dist.new_group(backend="gloo") if self._size > 1 else None
+        self._group = dist.new_group(backend=GLOO) if self._size > 1 else None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         self._unusable: list[Path] = []

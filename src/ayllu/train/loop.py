@@ -32,7 +32,8 @@ from ayllu.train.machine import matrix_rate
 from ayllu.train.metrics import Metrics, draw
 from ayllu.train.objective import Countable, Objective, next_token_loss
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
-from ayllu.train.parallel import Spread, start_processes
+from ayllu.train.parallel import Spread
+from ayllu.train.processes import start_processes
 from ayllu.train.schedule import rate
 from ayllu.train.stability import Guard, GuardConfig
 from ayllu.train.step import StepResult, train_step

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import warnings
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -41,30 +39,7 @@ from ayllu.train.float8 import use_float8
 from ayllu.train.layout import Layout
 from ayllu.train.objective import Objective, head_loss, next_token_loss
 from ayllu.train.optimizer import cut, cut_by, local, settle
-
-TIMEOUT = timedelta(minutes=10)
-
-
-def start_processes() -> tuple[int, int]:
-    """Join the other processes when torchrun started this one; returns rank and number of processes."""
-    if "RANK" not in os.environ:
-        return 0, 1
-    if not dist.is_initialized():
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        # gloo carries the checkpoints' small messages where nccl carries the training.
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        store, rank, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
-        if os.environ.get("GROUP_WORLD_SIZE") == "1":
-            # torchrun keeps its store when it starts processes again, and with it the addresses of the dead.
-            store = dist.PrefixStore(f"start-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
-    return dist.get_rank(), dist.get_world_size()
-
-
-def device() -> torch.device:
-    """What this process computes on."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+from ayllu.train.processes import device
 
 
 class Part(nn.Module):
