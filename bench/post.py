@@ -5,7 +5,8 @@
 The peers live in an environment of their own, which this script makes once. Runs alternate, ours, theirs, ours, theirs;
 each is a process of its own that loads the model, does one step that is not timed, and then `--steps` timed ones.
 Tokens are counted once, from the data, for both: prompt and answer of every example, padding left out. Both merge what
-they learnt, and both models are scored by the same code on the same held-out examples.
+they learnt, and both models are scored by the same code on the same held-out examples. Each round draws another order
+of the data and other adapters for both sides; the difference has a paired interval over examples.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ SIZES = {"sft": 12, "dpo": 8, "grpo": 4}
 GROUP, ANSWER = 8, 12
 RATE = 2e-4
 RANK = 16
+HELD, HELD_TASKS = 120, 128
+"""Conversations with their pairs, and questions, that no step sees."""
 
 
 def prepare(folder: Path, steps: int) -> None:
@@ -53,7 +56,7 @@ def prepare(folder: Path, steps: int) -> None:
 
     rows = []
     # Six requests share their tools, as they do in the recipe.
-    for _ in range((steps + 1) * SIZES["sft"] // 6 + 4):
+    for _ in range(((steps + 1) * SIZES["sft"] + HELD) // 6):
         for request in group("train", 6, chance):
             asked = [Message(role="user", content=request.text)]
             good = Message(role="assistant", tool_calls=request.calls)
@@ -65,7 +68,7 @@ def prepare(folder: Path, steps: int) -> None:
                     "rejected": answered(asked, bad, request.tools),
                 }
             )
-    held, rows = rows[:24], rows[24:]
+    held, rows = rows[:HELD], rows[HELD:]
     family = Family(post.FAMILY, default_cache(), post.SETTINGS)
     items = [family.item(index) for index in range((steps + 1) * SIZES["grpo"])]
     tasks = [
@@ -76,7 +79,7 @@ def prepare(folder: Path, steps: int) -> None:
         }
         for item in items
     ]
-    data = {"rows": rows, "held": held, "tasks": tasks, "held_tasks": questions(family, 64, held_out=True)}
+    data = {"rows": rows, "held": held, "tasks": tasks, "held_tasks": questions(family, HELD_TASKS, held_out=True)}
     (folder / "data.json").write_text(json.dumps(data))
 
 
@@ -94,7 +97,7 @@ def tokens_of(rows: list[dict[str, Any]], kind: str) -> int:
     return sum(len(row["prompt"]) + len(row[side]) for row in rows for side in sides)
 
 
-def ours(kind: str, folder: Path, steps: int, out: Path) -> dict[str, Any]:
+def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str, Any]:
     """One run of Ayllu."""
     import torch
 
@@ -122,24 +125,31 @@ def ours(kind: str, folder: Path, steps: int, out: Path) -> dict[str, Any]:
             for same in shared
         ]
         source, objective, size = (
-            supervised.ConversationSource(groups, length=512, seed=0),
+            supervised.ConversationSource(groups, length=512, seed=seed),
             supervised.conversation_loss,
             2,
         )
     elif kind == "dpo":
         pairs = [(r["prompt"], r["chosen"], r["rejected"]) for r in rows]
         known = preference.reference_log_probabilities(model, pairs, length=512, dtype=dtype)
-        source = preference.PairSource(pairs, known, length=512, seed=0)
+        source = preference.PairSource(pairs, known, length=512, seed=seed)
         objective = preference.preference_loss(preference.PreferenceConfig(beta=0.1))
     else:
         family = Family(post.FAMILY, default_cache(), post.SETTINGS)
         settings = policy.PolicyConfig(group=GROUP, tokens=ANSWER)
         tasks = ReasoningTasks(family, tokenizer, held_out=[])
         source = policy.RolloutSource(
-            model, tasks, settings, length=256, stop=tokenizer.stops, seed=0, dtype=dtype, journal=out / "rewards.jsonl"
+            model,
+            tasks,
+            settings,
+            length=256,
+            stop=tokenizer.stops,
+            seed=seed,
+            dtype=dtype,
+            journal=out / "rewards.jsonl",
         )
         objective = policy.policy_loss(settings)
-    attach(model, LoraConfig(rank=RANK, alpha=2.0 * RANK))
+    attach(model, LoraConfig(rank=RANK, alpha=2.0 * RANK), seed=seed)
     prepared = time.perf_counter() - began
     optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], lr=RATE, weight_decay=0.0)
     times, answer_tokens = [], 0
@@ -159,15 +169,16 @@ def ours(kind: str, folder: Path, steps: int, out: Path) -> dict[str, Any]:
     return {"seconds": seconds, "tokens": tokens_of(rows[SIZES[kind] :], kind) + answer_tokens}
 
 
-def theirs(kind: str, folder: Path, steps: int, out: Path) -> dict[str, Any]:
+def theirs(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str, Any]:
     """One run of TRL, with its own trainers, in its own environment."""
     import torch
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
 
     data = json.loads((folder / "data.json").read_text())
     rows, size = examples(data, kind, steps), SIZES[kind]
+    set_seed(seed)
     model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     adapter = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -180,6 +191,7 @@ def theirs(kind: str, folder: Path, steps: int, out: Path) -> dict[str, Any]:
         "weight_decay": 0.0,
         "bf16": True,
         "use_cpu": True,
+        "seed": seed,
         "report_to": [],
         "save_strategy": "no",
         "logging_steps": 1,
@@ -267,8 +279,10 @@ def reward(text, right):
 '''
 
 
-def score(kind: str, folder: Path, out: Path) -> float:
-    """Held-out: nats per answer token (lower is better), share of pairs in the right order, share of right answers."""
+def score(kind: str, folder: Path, out: Path) -> list[float]:
+    """Of each held-out example, more is better: minus its nats per id, whether a pair is in the right order, whether
+    an answer is right.
+    """
     import torch
 
     from ayllu.data.archive import default_cache
@@ -284,13 +298,37 @@ def score(kind: str, folder: Path, out: Path) -> float:
     if kind == "grpo":
         family = Family(post.FAMILY, default_cache(), post.SETTINGS)
         rows = reasoning(model, tokenizer, family, data["held_tasks"], dtype=torch.bfloat16)
-        return statistics.mean(row["correct"] for row in rows)
+        return [float(row["correct"]) for row in rows]
+    found: list[float] = []
     with torch.no_grad():
-        held = branch([(r["prompt"], (r["chosen"], r["rejected"])) for r in data["held"]], length=512)
-        sums = held.by_continuation(held.log_probabilities(model, torch.bfloat16)).view(-1, 2)
-        if kind == "dpo":
-            return float((sums[:, 0] > sums[:, 1]).float().mean())
-        return float(-sums[:, 0].sum() / held.lengths().view(-1, 2)[:, 0].sum())
+        for first in range(0, HELD, 24):
+            pairs = data["held"][first : first + 24]
+            held = branch([(r["prompt"], (r["chosen"], r["rejected"])) for r in pairs], length=512)
+            sums = held.by_continuation(held.log_probabilities(model, torch.bfloat16)).view(-1, 2)
+            each = sums[:, 0] > sums[:, 1] if kind == "dpo" else sums[:, 0] / held.lengths().view(-1, 2)[:, 0]
+            found += each.double().tolist()
+    return found
+
+
+def compare(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Speeds, scores, and how much better ours are: over all rounds, with an interval over the examples."""
+    from ayllu.evals.statistics import paired_bootstrap
+
+    rates = {side: statistics.median(run["rate"] for run in found) for side, found in runs.items()}
+    items = {
+        side: [statistics.mean(each) for each in zip(*(run["items"] for run in found), strict=True)]
+        for side, found in runs.items()
+    }
+    return {
+        "tokens_per_second": rates,
+        "ratio": rates["ours"] / rates["theirs"],
+        "score": {side: statistics.mean(values) for side, values in items.items()},
+        "difference": paired_bootstrap(items["theirs"], items["ours"]).as_json(),
+        "runs": {
+            side: [{key: value for key, value in run.items() if key != "items"} for run in found]
+            for side, found in runs.items()
+        },
+    }
 
 
 def environment(folder: Path) -> Path:
@@ -303,9 +341,10 @@ def environment(folder: Path) -> Path:
     return python
 
 
-def worker(python: str, side: str, kind: str, folder: Path, steps: int) -> dict[str, Any]:
+def worker(python: str, side: str, kind: str, folder: Path, steps: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         command = [python, __file__, "--worker", side, kind, str(folder), "--steps", str(steps), "--out", scratch]
+        command += ["--seed", str(seed)]
         limits = {
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())),
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -314,7 +353,8 @@ def worker(python: str, side: str, kind: str, folder: Path, steps: int) -> dict[
         if done.returncode:
             raise SystemExit(f"{side} {kind} failed:\n{done.stderr[-3000:]}")
         found = json.loads(done.stdout.splitlines()[-1])
-        return found | {"score": score(kind, folder, Path(scratch)), "rate": found["tokens"] / found["seconds"]}
+        items = score(kind, folder, Path(scratch))
+        return found | {"items": items, "score": statistics.mean(items), "rate": found["tokens"] / found["seconds"]}
 
 
 def main() -> None:
@@ -326,10 +366,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--worker", nargs=3)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if given.worker:
         side, kind, folder = given.worker
-        print(json.dumps({"ours": ours, "theirs": theirs}[side](kind, Path(folder), given.steps, given.out)))
+        print(
+            json.dumps({"ours": ours, "theirs": theirs}[side](kind, Path(folder), given.steps, given.seed, given.out))
+        )
         return
     peers = environment(given.env)
     table: dict[str, Any] = {}
@@ -339,25 +382,22 @@ def main() -> None:
         (folder / "bench_rewards.py").write_text(REWARDS)
         for kind in given.kinds:
             runs: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
-            for _ in range(given.rounds):
+            for seed in range(given.rounds):
                 for side, python in (("ours", sys.executable), ("theirs", str(peers))):
-                    runs[side].append(worker(python, side, kind, folder, given.steps))
-                    print(kind, side, {k: round(v, 3) for k, v in runs[side][-1].items()}, file=sys.stderr)
-            medians = {side: statistics.median(run["rate"] for run in found) for side, found in runs.items()}
-            table[kind] = {
-                "tokens_per_second": medians,
-                "ratio": medians["ours"] / medians["theirs"],
-                "score": {side: statistics.median(run["score"] for run in found) for side, found in runs.items()},
-                "runs": runs,
-            }
+                    run = worker(python, side, kind, folder, given.steps, seed)
+                    runs[side].append(run)
+                    said = {key: round(value, 3) for key, value in run.items() if key != "items"}
+                    print(kind, side, said, file=sys.stderr)
+            table[kind] = compare(runs)
     if given.json:
         print(json.dumps(table))
         return
     for kind, found in table.items():
-        rate, points = found["tokens_per_second"], found["score"]
+        rate, points, better = found["tokens_per_second"], found["score"], found["difference"]
         print(
             f"{kind}: {rate['ours']:,.0f} tokens/s, TRL {rate['theirs']:,.0f}: {found['ratio']:.2f} times; "
-            f"held out {points['ours']:.3f}, TRL {points['theirs']:.3f}"
+            f"held out {points['ours']:.3f}, TRL {points['theirs']:.3f}: "
+            f"{better['value']:+.3f} ({better['low']:.3f} to {better['high']:.3f})"
         )
 
 
