@@ -1,7 +1,7 @@
 """Scenarios of shared clusters: how long jobs queued at Seren, Kalos, Helios and Philly, and what their A100s drew.
 
 A cluster starts from its size, the number of its jobs, and the published curves of their sizes and times
-(`measured.py`), never from the queue time of a job with accelerators. What is not published is assumed, once for all.
+(`measured.py`), never from the queue time of a job with accelerators. What is not published is drawn for each run.
 """
 
 from __future__ import annotations
@@ -87,6 +87,13 @@ KINDS = {
 }
 """Per cent of the jobs and of the accelerator time (AcmeTrace figure/treemap_job_dist.pdf @6d6ac9cd, CC BY 4.0)."""
 
+HOLDERS = ("users", "teams", "everybody", "users, everybody", "users, teams")
+"""Who submits no other batch while one of theirs waits; after a comma, for jobs of whole nodes (assumption).
+
+That somebody does is seen at Earth, where 1.7 jobs waited on average in the fullest virtual cluster in May 2020, and
+not the 85 to 185 of a simulation in which nobody holds back. Who, is published nowhere.
+"""
+
 RESERVED = ("Pretrain", "Debug")
 """Kinds on the machines that Acme keeps for pretraining: the runs, and the search for what is wrong with them."""
 
@@ -96,6 +103,24 @@ PHILLY_NODES = (64, 64, 64, 32, 32, 32, 16, 16, 16, 8, 8)
 PHILLY_LOAD = 312.988 / 423.459
 """Nodes of Philly that held a job over all nodes, mean of each minute from October 2017 (HeliosArtifact
 philly_node_sequence.csv). The jobs of the trace, a part of all, would fill only 39 % of the GPUs: more come, alike."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unknown:
+    """What is published of no cluster and decides how long jobs wait: drawn for each run, so that intervals hold it."""
+
+    holders: str
+    """Of `HOLDERS`."""
+    kept: float
+    """What Acme keeps for pretraining: from 0 (what that needs) to 1 (all but what the others need)."""
+    fullest: float
+    """How busy a virtual cluster may be: from 0 (Earth's fullest, the only cluster published by parts) to 1 (full)."""
+
+    @classmethod
+    def draw(cls, seed: int) -> Unknown:
+        """Of run `seed`: each rule in turn, the rest uniform."""
+        kept, fullest = np.random.default_rng([seed, 2]).random(2)
+        return cls(holders=HOLDERS[seed % len(HOLDERS)], kept=float(kept), fullest=float(fullest))
 
 
 @cache
@@ -120,15 +145,20 @@ def _earth() -> dict[str, np.ndarray]:
     return {name: np.array([float(row[name]) for row in rows]) for name in names}
 
 
-def _parts(accelerators: np.ndarray, load: float, like: np.ndarray) -> Parts:
+def _fullest_of_earth() -> float:
+    """How busy the fullest virtual cluster of Earth was in May 2020, the month that is published by parts."""
+    return float((_earth()["mean_busy"] / _earth()["accelerators"]).max())
+
+
+def _parts(accelerators: np.ndarray, load: float, like: np.ndarray, fullest: float = 0.0) -> Parts:
     """Virtual clusters of these sizes, as unlike each other as those of Earth whose numbers are in `like`."""
     earth = {name: column[like] for name, column in _earth().items()}
     sizes = np.maximum(8, 8 * np.round(accelerators / 8)).astype(int)
-    fullest = float((_earth()["mean_busy"] / _earth()["accelerators"]).max())
+    most = _fullest_of_earth() + (1 - _fullest_of_earth()) * fullest
     loads = earth["mean_busy"] / earth["accelerators"]
     for _ in range(200):
-        # None is fuller than Earth's fullest; the others take what it cannot.
-        loads = np.minimum(loads * load * sizes.sum() / (loads * sizes).sum(), fullest)
+        # Where one would be too full, the others take what it cannot.
+        loads = np.minimum(loads * load * sizes.sum() / (loads * sizes).sum(), most)
     return Parts(
         accelerators=sizes,
         load=loads,
@@ -174,18 +204,19 @@ class _Load:
     batch: np.ndarray
 
 
-def _waits(load: _Load, accelerators: int, start: float, days: float, seed: int) -> np.ndarray:
+def _waits(load: _Load, accelerators: int, holders: str, start: float, days: float, seed: int) -> np.ndarray:
     """Seconds that each job of the days waited; NaN for those that did not start.
 
-    Whoever has a batch waiting submits no other: users for jobs of less than a node, teams for whole nodes, on which
-    their members agree. A team has as many accelerators as the mean virtual cluster of Earth.
+    A team has as many accelerators as the mean virtual cluster of Earth.
     """
     left = np.where(load.arrive < 0, load.arrive + load.seconds, load.seconds)
     kept = np.flatnonzero(left > 0)
     sizes = np.minimum(load.accelerators[kept], accelerators)
     later = np.flatnonzero(load.arrive[kept] >= 0)
     teams = max(1, round(accelerators / float(_earth()["accelerators"].mean())))
-    who = np.where(sizes >= 8, -1 - load.user[kept] % teams, load.user[kept])
+    by = {"users": load.user[kept], "teams": load.user[kept] % teams, "everybody": np.zeros(len(kept), dtype=int)}
+    small, _, whole_nodes = holders.partition(", ")
+    who = np.where(sizes >= 8, -1 - by[whole_nodes or small], by[small]) if whole_nodes else by[small]
     held = hold_back(who[later], load.batch[kept][later])
     after = np.full(len(kept), -1)
     after[later] = np.where(held >= 0, later[held], -1)
@@ -206,7 +237,14 @@ def _waits(load: _Load, accelerators: int, start: float, days: float, seed: int)
 
 
 def _shared_waits(
-    mix: SharedMix, parts: Parts, users: list[np.ndarray], per_day: float, start: float, days: float, seed: int
+    mix: SharedMix,
+    parts: Parts,
+    users: list[np.ndarray],
+    holders: str,
+    per_day: float,
+    start: float,
+    days: float,
+    seed: int,
 ) -> np.ndarray:
     """Waits in a cluster that is cut into virtual clusters."""
     rng = np.random.default_rng(seed)
@@ -221,19 +259,19 @@ def _shared_waits(
             user=rng.choice(len(users[part]), len(begin), p=users[part])[batch],
             batch=batch,
         )
-        waits.append(_waits(load, int(parts.accelerators[part]), start, days, seed))
+        waits.append(_waits(load, int(parts.accelerators[part]), holders, start, days, seed))
     return np.concatenate(waits)
 
 
-@cache
-def _helios() -> list[tuple[str, float, SharedMix, Parts, list[np.ndarray]]]:
+def _helios(fullest: float) -> list[tuple[str, float, SharedMix, Parts, list[np.ndarray]]]:
     found = []
     longest = _summary("Helios")["max_run_time_gpu"]
     for row in read_table("helios_clusters.csv"):
         total, jobs = float(row["accelerators"]), float(row["jobs"])
         earth = _earth()["accelerators"]
         load = float(row["accelerator_seconds"]) / (total * _cluster("Helios").days * DAY)
-        parts = _parts(earth * total / earth.sum(), load, np.arange(len(earth)))
+        most = 0.0 if row["name"] == "Earth" else fullest
+        parts = _parts(earth * total / earth.sum(), load, np.arange(len(earth)), most)
         mix = shared_mix(row["name"], parts, float(row["accelerator_seconds"]) / jobs, longest)
         users = _users([row["name"]], int(row["users"]), parts.load * parts.accelerators)
         found.append((row["name"], jobs / _cluster("Helios").days, mix, parts, users))
@@ -244,24 +282,40 @@ def _cluster(name: str) -> PublishedCluster:
     return next(cluster for cluster in CLUSTERS if cluster.name == name)
 
 
-def _philly_waits(cluster: PublishedCluster, start: float, days: float, seed: int) -> np.ndarray:
+def _philly_waits(cluster: PublishedCluster, unknown: Unknown, start: float, days: float, seed: int) -> np.ndarray:
     row = _summary("Philly")
     # Nothing is published of what the virtual clusters of Philly do: they get the habits of Earth's by lot.
     like = np.random.default_rng([seed, 1]).permutation(len(_earth()["accelerators"]))[: len(PHILLY_NODES)]
     nodes = np.array(PHILLY_NODES)
-    parts = _parts(nodes * cluster.accelerators / nodes.sum(), PHILLY_LOAD, like)
+    parts = _parts(nodes * cluster.accelerators / nodes.sum(), PHILLY_LOAD, like, unknown.fullest)
     mix = shared_mix("Philly", parts, _accelerator_seconds(row), row["max_run_time_gpu"])
     users = _users_like_helios(cluster.accelerators, parts.load * parts.accelerators)
     per_day = PHILLY_LOAD * cluster.accelerators * DAY / _accelerator_seconds(row)
-    return _shared_waits(mix, parts, users, per_day, start, days, seed)
+    return _shared_waits(mix, parts, users, unknown.holders, per_day, start, days, seed)
 
 
-def _acme_waits(cluster: PublishedCluster, start: float, days: float, seed: int) -> np.ndarray:
-    """Waits at Seren or Kalos: pretraining has machines of its own, in proportion to its time."""
+def _kept(cluster: PublishedCluster, unknown: Unknown) -> float:
+    """The part of a cluster that is kept for pretraining.
+
+    Either side has room for its largest job, and is no busier than the fullest virtual cluster of Earth.
+    """
+    row, kinds = _summary(cluster.name), KINDS[cluster.name]
+    load = row["gpu_job_num"] * _accelerator_seconds(row) / (cluster.accelerators * cluster.days * DAY)
+    needs = []
+    for on_reserved in (True, False):
+        mine = [kind for kind in kinds if (kind in RESERVED) == on_reserved]
+        time = sum(kinds[kind][1] for kind in mine) / sum(each[1] for each in kinds.values())
+        largest = max(curves()[cluster.name, kind, "accelerators"][0][-1] for kind in mine)
+        needs.append(max(load * time / _fullest_of_earth(), largest / cluster.accelerators))
+    return needs[0] + (1 - needs[1] - needs[0]) * unknown.kept
+
+
+def _acme_waits(cluster: PublishedCluster, unknown: Unknown, start: float, days: float, seed: int) -> np.ndarray:
+    """Waits at Seren or Kalos: pretraining has machines of its own."""
     row, kinds = _summary(cluster.name), KINDS[cluster.name]
     rng = np.random.default_rng(seed)
     total = [sum(each[column] for each in kinds.values()) for column in (0, 1)]
-    reserved = sum(kinds[kind][1] for kind in RESERVED) / total[1]
+    reserved = _kept(cluster, unknown)
     waits = []
     for on_reserved, part in ((True, reserved), (False, 1 - reserved)):
         accelerators = 8 * round(part * cluster.accelerators / 8)
@@ -275,14 +329,14 @@ def _acme_waits(cluster: PublishedCluster, start: float, days: float, seed: int)
         (chances,) = _users_like_helios(accelerators, np.ones(1)) if not on_reserved else [np.ones(1)]
         of_batch = rng.choice(len(chances), int(batch.max()) + 1, p=chances)
         order = np.argsort(arrive, kind="stable")
-        load = _Load(
+        jobs = _Load(
             arrive=arrive[order],
             accelerators=sizes[order],
             seconds=seconds[order],
             user=of_batch[batch[order]],
             batch=batch[order],
         )
-        waits.append(_waits(load, accelerators, start, days, seed))
+        waits.append(_waits(jobs, accelerators, unknown.holders, start, days, seed))
     return np.concatenate(waits)
 
 
@@ -312,20 +366,26 @@ def _kind_stream(
     return begin[batch] - BEFORE * DAY, sizes, seconds, batch * len(KINDS["Seren"]) + list(KINDS["Seren"]).index(kind)
 
 
-def queue_times(cluster: PublishedCluster, seed: int, days: float | None = None) -> dict[str, np.ndarray]:
-    """Seconds that each job of `days` days waited, by the clusters that `cluster` is made of; None: see `JOBS`."""
+def queue_times(
+    cluster: PublishedCluster, seed: int, days: float | None = None, unknown: Unknown | None = None
+) -> dict[str, np.ndarray]:
+    """Seconds that each job of `days` days (None: see `JOBS`) waited, by the clusters that `cluster` is made of.
+
+    What is not known is drawn where it is not given.
+    """
+    unknown = unknown or Unknown.draw(seed)
     if days is None:
         days = cluster.days * min(1.0, JOBS / _summary(cluster.name)["gpu_job_num"])
     # Jobs without accelerators wait for the scheduler and the container only, as any job of the cluster must.
     start = _summary(cluster.name).get("med_que_time_cpu", 0.0) + cluster.retry_seconds
     if cluster.name in KINDS:
-        waits = {cluster.name: _acme_waits(cluster, start, days, seed)}
+        waits = {cluster.name: _acme_waits(cluster, unknown, start, days, seed)}
     elif cluster.name == "Philly":
-        waits = {cluster.name: _philly_waits(cluster, start, days, seed)}
+        waits = {cluster.name: _philly_waits(cluster, unknown, start, days, seed)}
     else:
         waits = {
-            name: _shared_waits(mix, parts, users, per_day, start, days, seed)
-            for name, per_day, mix, parts, users in _helios()
+            name: _shared_waits(mix, parts, users, unknown.holders, per_day, start, days, seed)
+            for name, per_day, mix, parts, users in _helios(unknown.fullest)
         }
     # The traces hold whole seconds.
     return {name: np.round(wait[~np.isnan(wait)]) for name, wait in waits.items()}
@@ -382,9 +442,9 @@ def _shape_rows(cluster: PublishedCluster, waits: list[dict[str, np.ndarray]]) -
 
 NOTES = [
     "Most jobs start at once and a few per cent wait for hours: the mean is made by those. It varies by a factor from "
-    "seed to seed, as it does by month in the traces.",
-    "Kalos keeps 3 % of its machines for all but pretraining in this model, and evaluations queue there too long; "
-    "pretraining and evaluation share more than a fixed cut allows.",
+    "run to run, as it does by month in the traces.",
+    "What decides waits and is published nowhere is drawn for each run: who holds jobs back, how much Acme keeps for "
+    "pretraining, how full a virtual cluster gets. The intervals hold it, and are wide.",
     "At Philly 30 to 55 % of the jobs start within a minute and the next third after three (Jeon et al., figure 3); "
     "here all need about 150 s, so that the median fits and the first minute does not. One of its virtual clusters, in "
     "which a fifth of the small jobs waited for more than 1,000 minutes, makes much of the mean that is missing.",
@@ -503,13 +563,18 @@ SCENARIOS = (
             ),
             Input(
                 name="who has a batch waiting",
-                value="submits no other: users small jobs, teams of 54 GPUs whole nodes",
-                source="assumption, chosen from five by results; 54: mean virtual cluster of Earth",
+                value="submits no other: users, teams of 54 GPUs, everybody, or one of them for whole nodes",
+                source="drawn: five rules in turn; 54: mean virtual cluster of Earth",
             ),
             Input(
                 name="kept for pretraining",
-                value="71 % of Seren, 97 % of Kalos",
-                source="assumption: in proportion to the accelerator time, treemap_job_dist.pdf",
+                value="46 to 81 % of Seren, 42 to 97 % of Kalos",
+                source="drawn: both sides have room for their largest job and are 91 % busy at most (Earth's fullest)",
+            ),
+            Input(
+                name="fullest virtual cluster",
+                value="91 % busy at Earth, elsewhere 91 to 100 %",
+                source="data/virtual_clusters.csv; drawn",
             ),
             Input(
                 name="load of Philly",
@@ -523,7 +588,7 @@ SCENARIOS = (
             ),
         ),
         run=_queues,
-        seeds=5,
+        seeds=10,
     ),
     Scenario(
         name="a100-power",
