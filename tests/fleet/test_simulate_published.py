@@ -122,9 +122,9 @@ def test_what_nobody_published_is_drawn_and_spans_the_published_mean(name: str) 
 
 def test_power_comes_from_the_other_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     before = published_clusters._accelerator_power("Seren", 0)
-    for name, published in (("Seren", 168.4), ("Kalos", 191.4)):
+    for name, published, near in (("Seren", 168.4, 0.12), ("Kalos", 191.4, 0.1)):
         watts_by_month = [published_clusters._accelerator_power(name, seed) for seed in range(20)]
-        assert np.mean(watts_by_month) == pytest.approx(published, rel=0.11)
+        assert np.mean(watts_by_month) == pytest.approx(published, rel=near)
         assert min(watts_by_month) < published < max(watts_by_month)
     levels, watts = power_curve("Kalos")
     assert np.all(np.diff(levels) > 0) and np.all(np.diff(watts) > 0)

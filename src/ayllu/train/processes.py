@@ -20,13 +20,14 @@ def start_processes() -> tuple[int, int]:
     """Join the other processes when torchrun started this one; returns rank and number of processes."""
     if "RANK" not in os.environ:
         return 0, 1
+    # Also where another program has joined them already: checkpoints make a group of their own.
+    if not hasattr(dist.Backend, GLOO.upper()):
+        dist.Backend.register_backend(GLOO, _gloo, devices=["cpu"])
+        # A thread of gloo that lets go of its last tensor while the interpreter ends takes the process down.
+        atexit.register(time.sleep, 0.1)
     if not dist.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        if not hasattr(dist.Backend, GLOO.upper()):
-            dist.Backend.register_backend(GLOO, _gloo, devices=["cpu"])
-            # A thread of gloo that lets go of its last tensor while the interpreter ends takes the process down.
-            atexit.register(time.sleep, 0.1)
         # gloo carries the checkpoints' small messages where nccl carries the training.
         backend = f"cpu:{GLOO},cuda:nccl" if torch.cuda.is_available() else GLOO
         store, rank, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
@@ -38,7 +39,7 @@ def start_processes() -> tuple[int, int]:
 
 
 def _gloo(store: dist.Store, rank: int, size: int, timeout: timedelta) -> Any:
-    """gloo as torch makes it, with one thread for each network instead of two.
+    """gloo as torch makes it, with one thread instead of two for each network.
 
     Two threads of a group race in torch 2.13: as each ends a collective it writes the collective's name into one string
     of the group (`pgStatus_->lastCompletedWorkName`, unlocked). Names of 16 letters and more lie on the heap, which
