@@ -2,7 +2,7 @@
 
 Arguments: the contender's name and a shape as JSON. Prints a JSON line when it is ready, and for each number N read
 one with the seconds of N steps. All contenders have the same shape, tokens, fused AdamW, bf16 products with float32
-weights, and a loss over all tokens.
+weights, and a loss over all tokens. Where there is a GPU all run on it.
 """
 
 from __future__ import annotations
@@ -17,33 +17,47 @@ from typing import Any
 import torch
 
 RATE = 1e-4
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+DOCUMENT = 700
+"""Ids of a document, where rows hold several that do not see each other."""
 
 
-def ours(shape: dict[str, int], ids: torch.Tensor) -> Callable[[], float]:
+def ours(
+    shape: dict[str, int], ids: torch.Tensor, *, precision: str = "bf16", documents: bool = False
+) -> Callable[[], float]:
     from ayllu.data.loader import Batch
     from ayllu.model.config import ModelConfig
     from ayllu.model.transformer import Transformer
+    from ayllu.train.layout import Layout
     from ayllu.train.loop import prepare
     from ayllu.train.optimizer import Optimizer, OptimizerConfig
     from ayllu.train.parallel import Spread
     from ayllu.train.step import train_step
 
     prepare()
-    model = Transformer(
-        ModelConfig(
-            vocabulary=shape["V"],
-            layers=shape["L"],
-            width=shape["D"],
-            heads=shape["H"],
-            kv_heads=shape["K"],
-            feed_forward=shape["F"],
-            context=shape["T"],
+    with DEVICE:
+        model = Transformer(
+            ModelConfig(
+                vocabulary=shape["V"],
+                layers=shape["L"],
+                width=shape["D"],
+                heads=shape["H"],
+                kv_heads=shape["K"],
+                feed_forward=shape["F"],
+                context=shape["T"],
+            )
         )
-    )
-    model.initialise(0)
-    spread = Spread(model, None, dtype=torch.bfloat16, compiled=True)
+    if DEVICE.type == "cpu":
+        model.initialise(0)
+    else:  # Billions of weights, drawn where they are.
+        for weight in model.parameters():
+            if weight.ndim == 2:
+                weight.data.normal_(0, 0.02)
+    layout = Layout(precision=precision, micro_batch=shape["B"]) if precision != "bf16" else None
+    spread = Spread(model, layout, dtype=torch.bfloat16, compiled=True)
     optimizer = Optimizer(spread.weights(), OptimizerConfig(matrices="adamw", adam_lr=RATE))
-    batch = Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), None)
+    whose = torch.arange(shape["T"]).div(DOCUMENT, rounding_mode="floor").expand(shape["B"], -1) if documents else None
+    batch = Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), whose)
     return lambda: train_step(spread, optimizer, batch, 1.0).loss
 
 
@@ -52,7 +66,7 @@ def autocast_step(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> C
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, fused=True)
 
     def step() -> float:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(DEVICE.type, torch.bfloat16):
             value = loss()
         value.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9)
@@ -77,7 +91,8 @@ def transformers(shape: dict[str, int], ids: torch.Tensor, *, compiled: bool) ->
         rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
         use_cache=False,
     )
-    model = LlamaForCausalLM(config)
+    with DEVICE:
+        model = LlamaForCausalLM(config)
     forward: Any = torch.compile(model, dynamic=False) if compiled else model
     # The labels are shifted inside: of the same number of ids that go in, the last of a row has no target here.
     return autocast_step(model, lambda: forward(input_ids=ids, labels=ids).loss)
@@ -104,7 +119,8 @@ def litgpt(shape: dict[str, int], ids: torch.Tensor, *, compiled: bool) -> Calla
         intermediate_size=shape["F"],
         rope_base=500_000,
     )
-    model = GPT(config)
+    with DEVICE:
+        model = GPT(config)
     forward: Any = torch.compile(model, dynamic=False) if compiled else model
     inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
     return autocast_step(model, lambda: chunked_cross_entropy(forward(inputs), targets, chunk_size=0))
@@ -123,8 +139,8 @@ def olmo_core(shape: dict[str, int], ids: torch.Tensor, *, compiled: bool) -> Ca
     )
     # Its rule for the feed-forward gives another width: the benchmark's is set.
     config.block.feed_forward.hidden_size = shape["F"]
-    model = config.build(init_device="cpu")
-    model.init_weights(device=torch.device("cpu"))
+    model = config.build(init_device=DEVICE.type)
+    model.init_weights(device=DEVICE)
     if compiled:
         model.apply_compile()
     inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
@@ -133,6 +149,9 @@ def olmo_core(shape: dict[str, int], ids: torch.Tensor, *, compiled: bool) -> Ca
 
 CONTENDERS: dict[str, Callable[[dict[str, int], torch.Tensor], Callable[[], float]]] = {
     "ours": ours,
+    "ours-documents": lambda shape, ids: ours(shape, ids, documents=True),
+    "ours-float8": lambda shape, ids: ours(shape, ids, precision="float8"),
+    "ours-float8-documents": lambda shape, ids: ours(shape, ids, precision="float8", documents=True),
     "transformers-eager": lambda shape, ids: transformers(shape, ids, compiled=False),
     "transformers-compiled": lambda shape, ids: transformers(shape, ids, compiled=True),
     "litgpt-eager": lambda shape, ids: litgpt(shape, ids, compiled=False),
@@ -149,9 +168,11 @@ def main() -> None:
     extra = 0 if name.startswith("transformers") else 1
     ids = torch.randint(0, shape["V"], (shape["B"], shape["T"] + extra), generator=torch.Generator().manual_seed(0))
     began = time.perf_counter()
-    step = CONTENDERS[name](shape, ids)
+    # Ours brings its batches to the device itself.
+    step = CONTENDERS[name](shape, ids if name.startswith("ours") else ids.to(DEVICE))
     loss = step()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    held = torch.cuda.max_memory_allocated() if DEVICE.type == "cuda" else 0
+    peak = held / 2**30 if held else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(json.dumps({"first_s": time.perf_counter() - began, "loss": loss, "peak_gib": peak}), flush=True)
     for line in sys.stdin:
         seconds = []

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from small import CONFIG, descend, gradients, log_softmax_of, small_model
 
 from ayllu.data.loader import IGNORED, Batch
-from ayllu.train import branched, distill, objective
+from ayllu.train import objective
 from ayllu.train.branched import branch
 from ayllu.train.distill import distillation_loss
 from ayllu.train.objective import next_token_loss
@@ -34,8 +34,7 @@ F32 = torch.float32
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three rows of logits at a time, so that chunks meet."""
-    for module in (objective, branched, distill):
-        monkeypatch.setattr(module, "CHUNK_LOGITS", 3 * CONFIG.vocabulary)
+    monkeypatch.setattr(objective, "CHUNK_LOGITS", 3 * CONFIG.vocabulary)
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:

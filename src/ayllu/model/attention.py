@@ -6,11 +6,14 @@ N rows of a block of queries times G.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 BLOCK = 128
 """Queries whose scores are computed together. Of 64, 128 and 256 the fastest, see docs/log.md."""
@@ -18,17 +21,28 @@ LONGEST = 1024
 """Rows up to this length are attended to in blocks on a CPU; longer ones by torch's flash attention."""
 
 
-def attend(q_BHTh: Tensor, k_BKSh: Tensor, v_BKSh: Tensor, mask: Tensor | None) -> Tensor:
+Mask = Tensor | BlockMask
+"""What is added to the scores, (B or 1, 1, T, S), 0 or minus infinity; or which blocks of them are made at all."""
+
+
+def attend(q_BHTh: Tensor, k_BKSh: Tensor, v_BKSh: Tensor, mask: Mask | None) -> Tensor:
     """softmax(q k' / sqrt(h) + mask) v, (B, H, T, h); causal when `mask` is None and T > 1.
 
-    `mask` is added to the scores: (B or 1, 1, T, S), 0 or minus infinity. It never shows a later key than its query's
-    where T equals S and the code is being compiled: the blocks rely on it.
+    A mask never shows a later key than its query's where T equals S and the code is being compiled: the blocks of a CPU
+    rely on it. A `BlockMask` needs code that is being compiled.
     """
     T, S = q_BHTh.shape[2], k_BKSh.shape[2]
+    if isinstance(mask, BlockMask):
+        return flex_attention(q_BHTh, k_BKSh, v_BKSh, block_mask=mask, enable_gqa=True)
     if q_BHTh.device.type == "cpu" and 1 < T == S <= LONGEST and torch.compiler.is_compiling():
         return BlockedCausal.apply(q_BHTh.contiguous(), k_BKSh.contiguous(), v_BKSh.contiguous(), mask)
     if T == 1 and q_BHTh.device.type == "cpu":
         return _attend_one(q_BHTh, k_BKSh, v_BKSh, mask)
+    if mask is not None and q_BHTh.device.type == "cuda":
+        # With grouped heads and a mask torch has no fused kernel, and would hold all scores.
+        group = q_BHTh.shape[1] // k_BKSh.shape[1]
+        k_BKSh, v_BKSh = (x.repeat_interleave(group, 1) for x in (k_BKSh, v_BKSh))
+        return F.scaled_dot_product_attention(q_BHTh, k_BKSh, v_BKSh, attn_mask=mask)
     return F.scaled_dot_product_attention(
         q_BHTh, k_BKSh, v_BKSh, attn_mask=mask, is_causal=mask is None and T > 1, enable_gqa=True
     )
@@ -99,6 +113,24 @@ class BlockedCausal(torch.autograd.Function):
             dk[:, :, :end] += ds_BKNS.mT @ q_BKNh
             dv[:, :, :end] += p_BKNS.mT @ d_BKNh
         return torch.cat(dq, 3).view(B, H, T, h), dk.type_as(k_BKTh), dv.type_as(v_BKTh), None
+
+
+def document_blocks(documents_BT: Tensor) -> BlockMask:
+    """The blocks of the scores in which a token sees itself and those before it that have its number.
+
+    On a GPU what no token sees is never computed, where a mask of numbers is read and added for all of it.
+    """
+    B, T = documents_BT.shape
+
+    def seen(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (key <= query) & (documents_BT[b, query] == documents_BT[b, key])
+
+    return _compiled_create()(seen, B, None, T, T, device=documents_BT.device)
+
+
+@functools.cache
+def _compiled_create() -> Callable[..., BlockMask]:
+    return torch.compile(create_block_mask)
 
 
 def attention_mask(

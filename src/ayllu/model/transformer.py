@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ayllu.model.attention import attend, attention_mask
+from ayllu.model.attention import Mask, attend, attention_mask, document_blocks
 from ayllu.model.config import ModelConfig
 from ayllu.model.rope import rotate, rotation
 
@@ -105,7 +105,7 @@ class Attention(nn.Module):
         """Context parallelism: brings the keys or values of all devices that share a sequence together."""
 
     def forward(
-        self, x_BTD: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int
+        self, x_BTD: Tensor, turn: tuple[Tensor, Tensor], mask: Mask | None, cache: Cache | None, layer: int
     ) -> Tensor:
         # The number of heads is not said: under tensor parallelism a device has some of them.
         B, T, _ = x_BTD.shape
@@ -144,7 +144,7 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config)
 
     def forward(
-        self, x_BTD: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor | None, cache: Cache | None, layer: int
+        self, x_BTD: Tensor, turn: tuple[Tensor, Tensor], mask: Mask | None, cache: Cache | None, layer: int
     ) -> Tensor:
         x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), turn, mask, cache, layer)
         return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
@@ -177,7 +177,7 @@ class Transformer(nn.Module):
         documents_BT: Tensor | None = None,
         branches: Branches | None = None,
         positions_T: Tensor | None = None,
-        mask: Tensor | None = None,
+        mask: Mask | None = None,
         cache: Cache | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
@@ -193,7 +193,9 @@ class Transformer(nn.Module):
             positions_T = torch.arange(past, past + ids_BT.shape[1], device=ids_BT.device)
         if mask is None:
             starts_B = cache.starts_B if cache is not None else None
-            mask = causal_mask(positions_T, documents_BT, past, dtype, branches=branches, starts_B=starts_B)
+            mask = causal_mask(
+                positions_T, documents_BT, past, dtype, branches=branches, starts_B=starts_B, fused=self.fused
+            )
         x_BTD = self.embedding(ids_BT).to(dtype)
         turn = rotation(self.config, positions_T if branches is None else branches.positions_BT[:, None])
         for layer, block in enumerate(self.blocks):
@@ -253,13 +255,17 @@ def causal_mask(
     *,
     branches: Branches | None = None,
     starts_B: Tensor | None = None,
-) -> Tensor | None:
+    fused: bool = False,
+) -> Mask | None:
     """The mask of tokens that follow `past` cached ones; None where torch's own causal attention is right.
 
     Documents and branches cannot be told apart in what a cache holds, so they need `past` 0. A query in the padding
-    before `starts_B` sees itself alone: a row of minus infinities has no softmax.
+    before `starts_B` sees itself alone: a row of minus infinities has no softmax. Documents alone are blocks where a
+    GPU runs compiled (`fused`) code.
     """
     T = positions_T.shape[0]
+    if fused and documents_BT is not None and documents_BT.is_cuda and branches is None and past == 0:
+        return document_blocks(documents_BT)
     if documents_BT is None and branches is None and starts_B is None and (past == 0 or T == 1):
         return None
     keys_S = torch.arange(past + T, device=positions_T.device)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ayllu.data.pack import fit
 from ayllu.model.transformer import Branches, Transformer
-from ayllu.train.objective import CHUNK_LOGITS
+from ayllu.train.objective import chunk_rows
 
 Ids = Sequence[int]
 
@@ -127,7 +127,7 @@ class _LinearLogProbability(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, state_ND: Tensor, weight_VD: Tensor, targets_N: Tensor) -> Tensor:
         weight = weight_VD.to(state_ND.dtype)
-        chunk = max(CHUNK_LOGITS // weight.shape[0], 1)
+        chunk = chunk_rows(weight)
         found, sums = [], []
         for x_ND, targets in zip(state_ND.split(chunk), targets_N.split(chunk), strict=True):
             logits_NV = (x_ND @ weight.t()).float()
@@ -140,7 +140,7 @@ class _LinearLogProbability(torch.autograd.Function):
     def backward(ctx: Any, *d_values: Tensor) -> tuple[Tensor, Tensor | None, None]:
         state_ND, weight_VD, targets_N, sums_N = ctx.saved_tensors
         weight = weight_VD.to(state_ND.dtype)
-        chunk = max(CHUNK_LOGITS // weight.shape[0], 1)
+        chunk = chunk_rows(weight)
         d_weight = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
         d_states = []
         for x_ND, targets, log_sum, d_value in zip(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ayllu.data.loader import IGNORED, Batch
 from ayllu.model.transformer import Transformer
-from ayllu.train.objective import CHUNK_LOGITS, linear_cross_entropy
+from ayllu.train.objective import chunk_rows, linear_cross_entropy
 
 
 def distillation_loss(
@@ -69,7 +69,7 @@ class _LinearDivergence(torch.autograd.Function):
         ctx: Any, state_ND: Tensor, weight_VD: Tensor, wise_ND: Tensor, wise_VD: Tensor, temperature: float
     ) -> Tensor:
         weight, wise = weight_VD.to(state_ND.dtype), wise_VD.to(wise_ND.dtype)
-        chunk = max(CHUNK_LOGITS // weight.shape[0], 1)
+        chunk = chunk_rows(weight)
         loss = torch.zeros((), dtype=torch.float32, device=state_ND.device)
         d_weight = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
         d_states = []

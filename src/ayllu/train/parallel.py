@@ -32,7 +32,7 @@ from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
 from ayllu.data.loader import Batch
 from ayllu.lab.error import UserError
-from ayllu.model.attention import attention_mask
+from ayllu.model.attention import Mask, attention_mask
 from ayllu.model.rope import rotation
 from ayllu.model.transformer import Transformer, causal_mask
 from ayllu.train.float8 import use_float8
@@ -60,14 +60,14 @@ class Part(nn.Module):
         self.output = model.output if ends else None
 
     def forward(
-        self, x: Tensor, *, targets_BT: Tensor, documents_BT: Tensor | None = None, mask: Tensor | None = None
+        self, x: Tensor, *, targets_BT: Tensor, documents_BT: Tensor | None = None, mask: Mask | None = None
     ) -> Tensor:
         """From ids (B, T), or the stream (B, T, D) of the part before, to the stream or the summed loss."""
         positions_T = self.positions_T
         if positions_T is None:
             positions_T = torch.arange(targets_BT.shape[1], device=x.device)
         if mask is None:
-            mask = causal_mask(positions_T, documents_BT, 0, self.dtype)
+            mask = causal_mask(positions_T, documents_BT, 0, self.dtype, fused=self.fused)
         x_BTD = self.embedding(x).to(self.dtype) if self.embedding is not None else x
         turn = rotation(self.config, positions_T)
         for block in self.blocks.values():
@@ -470,6 +470,9 @@ def recomputed(block: nn.Module, *, selective: bool) -> nn.Module:
         torch.ops.aten.mm.default,
         torch.ops.aten._scaled_dot_product_flash_attention.default,
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default,
+        torch.ops.aten._scaled_dot_product_efficient_attention.default,
+        torch.ops.aten._scaled_dot_product_cudnn_attention.default,
+        torch.ops.higher_order.flex_attention,
     ]
     contexts = partial(create_selective_checkpoint_contexts, kept)
     return checkpoint_wrapper(block, preserve_rng_state=False, context_fn=contexts)
