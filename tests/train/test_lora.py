@@ -7,10 +7,14 @@ from pathlib import Path
 import peft
 import pytest
 import torch
+from layouts import tokens
+from safetensors import safe_open
 from small import CONFIG, small_model
 
+from ayllu.data.loader import Batch, Loader
 from ayllu.model.files import hf
 from ayllu.model.transformer import Transformer
+from ayllu.train.loop import TrainConfig, train
 from ayllu.train.lora import LoraConfig, LoraLinear, attach, detach, disabled, load_adapter, merged, save_adapter
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
@@ -114,6 +118,41 @@ def test_peft_computes_the_same(tmp_path: Path) -> None:
     save_adapter(tmp_path, model, config)
     theirs = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), tmp_path)
     torch.testing.assert_close(theirs(IDS).logits, model(IDS), rtol=0, atol=1e-4)
+
+
+class Cut(Loader):
+    """Data that breaks off, as a kill does."""
+
+    until = 10**9
+
+    def batch(self, first: int, size: int) -> Batch:
+        if first >= self.until:
+            raise KeyboardInterrupt
+        return super().batch(first, size)
+
+
+def test_checkpoints_hold_what_is_trained_and_a_run_goes_on_from_them(tmp_path: Path) -> None:
+    data = tokens(tmp_path / "tokens")
+    config = TrainConfig(steps=12, batch=4, warmup=2, precision="float32", checkpoint_seconds=0.0)
+    ends = {}
+    for name in ("whole", "cut"):
+        source = Cut(data, seed=0)
+        if name == "cut":
+            source.until = 4 * 7
+            with pytest.raises(KeyboardInterrupt):
+                train(attach(small_model(), LoraConfig(rank=4)), source, config, scratch=tmp_path / name, title=name)
+            source.until = 10**9
+        model = attach(small_model(), LoraConfig(rank=4))
+        ends[name] = train(model, source, config, scratch=tmp_path / name, title=name).losses, model(IDS)
+    assert ends["whole"][0] == ends["cut"][0]
+    assert torch.equal(ends["whole"][1], ends["cut"][1])
+    held = {
+        name
+        for path in (tmp_path / "cut").rglob("*.safetensors")
+        for name in safe_open(path, "pt").keys()  # noqa: SIM118
+        if name.startswith("model.")
+    }
+    assert len(held) == CONFIG.layers * 7 * 2
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:

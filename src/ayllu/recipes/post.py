@@ -47,8 +47,8 @@ PLAIN_WEIGHT = 1.0
 """What the divergence per id of plain text counts beside the loss per predicted id."""
 KEPT = 0.5
 """Share of what was learnt that the final model keeps: see `soften`."""
-CHECKPOINT_SECONDS = 60.0
-"""Between checkpoints: one holds the frozen weights too, half a gigabyte for 135 million parameters."""
+TIMED, USUAL = 3, 32
+"""Steps of each kind that are timed before the run; batches over which the length of a step is averaged."""
 LEAST = {"sft": 8, "dpo": 4, "grpo": 4}
 FAMILY = "chain_sum"
 SETTINGS = {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1}
@@ -286,22 +286,29 @@ def plan_post(
 
 
 def _time(name: str, base: Path, learnt: Path, precision: str, seed: int, ctx: Context) -> float:
-    """Seconds of a step of one kind: the median of two after one."""
+    """Seconds of a step of one kind with as many ids as its steps have on average: the median of some after one."""
     from ayllu.train.lora import LoraConfig, attach
 
     model, tokenizer = _load(base)
+    size = SIZES[name]
+    began = time.monotonic()
     source, objective = _lesson(
-        name, model, tokenizer, learnt, precision, seed, ctx, steps=3, before=base, journal="trial.jsonl"
+        name, model, tokenizer, learnt, precision, seed, ctx, steps=1 + TIMED, before=base, journal="trial.jsonl"
     )
+    # The reference of DPO passes over the pairs before the first step.
+    prepared = (time.monotonic() - began) / (1 + TIMED) if name == "dpo" else 0.0
     attach(model, LoraConfig())
-    times = []
-    for step in range(3):
+    rates, ids = [], []
+    for step in range(1 + TIMED):
         began = time.monotonic()
-        batch = source.batch(step * SIZES[name], SIZES[name])
+        batch = source.batch(step * size, size)
         (objective(model, batch, _dtype(precision)) / batch.count).backward()
         model.zero_grad(set_to_none=True)
-        times.append(time.monotonic() - began)
-    return statistics.median(times[1:])
+        ids.append(batch.ids)
+        rates.append((time.monotonic() - began) / batch.ids)
+    if name == "sft":  # Of the other two a batch takes the model to make.
+        ids = [source.batch(step * size, size).ids for step in range(USUAL)]
+    return prepared + statistics.median(rates[1:]) * statistics.mean(ids)
 
 
 def _dtype(precision: str) -> torch.dtype:
@@ -407,7 +414,6 @@ def teach(
         # Muon on the companions: they are thin, so that making them orthogonal costs next to nothing.
         optimizer=OptimizerConfig(muon_lr=rate, weight_decay=0.0),
         precision=plan.precision,
-        checkpoint_seconds=CHECKPOINT_SECONDS,
     )
     result = train(weights, source, config, objective=objective, scratch=ctx.scratch, title=kind)
     _keep_model(ctx, detach(weights, merge=True), tokenizer, model)

@@ -129,9 +129,12 @@ class Run:
         """Time inside steps; and of this process between them, for checkpoints."""
         self.losses: list[float] = []
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights and optimizer state by name, the same names under every layout."""
-        weights = self.spread.weights()
+    def tensors(self, *, frozen: bool = False) -> dict[str, Tensor]:
+        """Weights and optimizer state by name, the same names under every layout.
+
+        Weights that training does not change only with `frozen`: a run that goes on is given them again.
+        """
+        weights = {name: w for name, w in self.spread.weights().items() if frozen or w.requires_grad}
         state = {f"optimizer.{name}": value for name, value in self.optimizer.state().items()}
         return {f"model.{name}": weight for name, weight in weights.items()} | state
 
@@ -217,7 +220,7 @@ def _trained(run: Run, checkpoints: Checkpoints) -> tuple[Transformer, Callable[
     end_float8(model)
     if run.spread.size == 1:
         return model, dict(model.named_parameters()).__getitem__
-    checkpoints.save(run.step, run.tensors(), run.facts())
+    checkpoints.save(run.step, run.tensors(frozen=True), run.facts())
     checkpoints.wait()
     with torch.device("meta"):
         shape = Transformer(model.config)
