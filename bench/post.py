@@ -29,6 +29,8 @@ SIZES = {"sft": 12, "dpo": 8, "grpo": 4}
 GROUP, ANSWER = 8, 12
 RATE = 2e-4
 RANK = 16
+SHARED = 2
+"""Conversations that stand in one row with their tools. More would be faster still, and mix fewer tools in a step."""
 HELD, HELD_TASKS = 120, 128
 """Conversations with their pairs, and questions, that no step sees."""
 
@@ -117,7 +119,7 @@ def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str,
     began = time.perf_counter()
     source: Any
     if kind == "sft":
-        shared = [rows[i : i + 6] for i in range(0, len(rows), 6)]
+        shared = [rows[i : i + SHARED] for i in range(0, len(rows), SHARED)]
         groups = [
             supervised.together(
                 [(r["prompt"] + r["chosen"], [False] * len(r["prompt"]) + [True] * len(r["chosen"])) for r in same]
@@ -127,7 +129,7 @@ def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str,
         source, objective, size = (
             supervised.ConversationSource(groups, length=512, seed=seed),
             supervised.conversation_loss,
-            2,
+            size // SHARED,
         )
     elif kind == "dpo":
         pairs = [(r["prompt"], r["chosen"], r["rejected"]) for r in rows]
