@@ -37,7 +37,7 @@ def smol(
     preferences
         Pairs of answers of your own, JSONL with `prompt`, `chosen` and `rejected` on each line: half of what DPO sees.
     items
-        Held-out questions of each kind; of each benchmark four times as many.
+        Held-out questions of each kind; of each benchmark six times as many.
     steps
         Steps of GRPO, SFT and DPO instead of what the budget buys. With the same values a run can be repeated exactly.
     name
@@ -88,7 +88,7 @@ def teach(
     kinds = ("tool_calls", "reasoning")
     first, last = (post.skills(model, plan, items=items, kinds=kinds) for model in (start, final))
     between = post.skills(grpo, plan, items=items, kinds=("reasoning",))
-    before, after = (post.benchmarks(model, plan, items=4 * items) for model in (start, final))
+    before, after = (post.benchmarks(model, plan, items=6 * items) for model in (start, final))
     comparison = post.compare(first, between, last, before, after, grpo)
     return post.release_post(
         start, final, grpo, sft, dpo, after, comparison, plan, name=name, version="1.0.0", policy="open"
