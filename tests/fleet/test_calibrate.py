@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,36 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("AYLLU_CACHE", str(blocked))
     with pytest.raises(UserError, match="AYLLU_CACHE"):
         room.calibrate(training=False)
+
+
+def test_the_gpus_of_a_machine_are_what_is_planned_with(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of two GPUs, played: a machine without any still reads what one with them has written."""
+    found = room.calibrate(training=False)
+    played = replace(
+        found, gpus=2, name="GPU", bf16_tflops=700.0, float8_tflops=1300.0, link_gb_s=400.0, memory_gb=80.0
+    )
+    (quick / "fleet" / "this-machine.json").write_text(json.dumps(asdict(played)), encoding="utf-8")
+    pool = find_fleet("this-machine").pools[0]
+    assert (pool.count, pool.accelerator.link_domain, pool.accelerator.link_gb_s) == (2, 2, 400.0)
+    assert pool.accelerator.achieved("float8") == 1300
+    model = ModelConfig(vocabulary=512, layers=2, width=64, heads=2, kv_heads=1, feed_forward=128, context=128)
+    job = Job(name="tiny", model=model, sequence=128, global_batch=4, tokens=1e6)
+    assert {choice.devices for choice in plan(job, pool).choices} == {2}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and there is none here")
+def test_a_gpu_is_measured_and_a_step_on_it_foretold(quick: Path) -> None:
+    found = room.calibrate(compiled=True)
+    assert found.gpus == torch.cuda.device_count()
+    assert found.bf16_tflops > 3 * found.fp32_tflops
+    assert found.memory_gb_s > 300
+    model = ModelConfig(
+        vocabulary=32_768, layers=6, width=2048, heads=16, kv_heads=8, feed_forward=5632, context=2048, tied=True
+    )
+    job = Job(name="step", model=model, sequence=2048, global_batch=4, tokens=1e9)
+    best = min(
+        (c for c in plan(job, find_fleet("this-machine").pools[0]).frontier if c.layout.micro_batch == 4),
+        key=lambda c: c.step_s,
+    )
+    measured = room.training_step(model, 4, "bf16", compiled=True)
+    assert best.step_s == pytest.approx(measured, rel=0.2)

@@ -211,7 +211,9 @@ def find_fleet(name: str) -> Fleet:
     unknown."""
     if name == THIS_MACHINE:
         machine = find_accelerator(THIS_MACHINE)
-        return Fleet(name=name, pools=(_pool(machine, 1, pue=1.0),), note="measured by `ayllu fleet calibrate`")
+        return Fleet(
+            name=name, pools=(_pool(machine, machine.node_size, pue=1.0),), note="measured by `ayllu fleet calibrate`"
+        )
     rows = [row for row in read_table("fleets.csv") if row["fleet"] == name]
     if rows:
         pools = tuple(
@@ -309,14 +311,20 @@ def _packaged_accelerators() -> Mapping[str, Accelerator]:
 def _from_calibration(path: Path) -> Accelerator:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+        gpus, narrow = int(found.get("gpus", 0)), found.get("float8_tflops")
+        peaks = {"bf16": found["bf16_tflops"], "fp32": found["fp32_tflops"]} | ({"float8": narrow} if narrow else {})
+        achieved = {"bf16": found["bf16_tflops"], "float32": found["fp32_tflops"]}
         return Accelerator(
             id=THIS_MACHINE,
             name=found["name"],
-            generation="cpu",
-            peak_tflops={"bf16": found["bf16_tflops"], "fp32": found["fp32_tflops"]},
-            achieved_tflops={"bf16": found["bf16_tflops"], "float32": found["fp32_tflops"]},
+            generation="" if gpus else "cpu",
+            peak_tflops=peaks,
+            achieved_tflops=achieved | ({"float8": narrow} if narrow else {}),
             memory_gb=found["memory_gb"],
             memory_tb_s=found["memory_gb_s"] / 1000,
+            link_gb_s=found.get("link_gb_s"),
+            link_domain=max(gpus, 1),
+            node_size=max(gpus, 1),
             network_gb_s=found["loopback_gb_s"],
             tdp_w=found.get("power_w"),
             training_precision=found["training_precision"],
