@@ -73,6 +73,17 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
         room.calibrate(training=False)
 
 
+def test_what_was_measured_of_a_step_stands_in_place_of_what_was_believed(quick: Path) -> None:
+    """Not beside it: on a fast machine what every step takes would count twice."""
+    found = replace(room.calibrate(training=False), training=((64, 1.5),), optimizer_s_per_parameter=1e-6)
+    (quick / "fleet" / "this-machine.json").write_text(json.dumps(asdict(found)), encoding="utf-8")
+    model = ModelConfig(vocabulary=512, layers=2, width=64, heads=2, kv_heads=1, feed_forward=128, context=128)
+    job = Job(name="tiny", model=model, sequence=128, global_batch=4, tokens=1e6, precision="float32")
+    best = plan(job, find_fleet("this-machine").pools[0]).best
+    assert best.breakdown_s["optimizer"] == pytest.approx(1e-6 * model.parameters)
+    assert sum(best.breakdown_s.values()) == pytest.approx(best.step_s)
+
+
 def test_the_gpus_of_a_machine_are_what_is_planned_with(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures of two GPUs, played: a machine without any still reads what one with them has written."""
     found = room.calibrate(training=False)

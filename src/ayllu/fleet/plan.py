@@ -171,9 +171,10 @@ def plan(
     table, memory = table.take(fitting), memory[fitting]
     parts = step_time(table, constants)
     factor = _factor(job, pool, constants)
-    seconds = parts.total * factor + pool.accelerator.optimizer_s_per_parameter * job.model.parameters / (
-        table.tp * table.pp
-    )
+    if pool.accelerator.training:  # What a step takes whatever its batch was measured here.
+        measured = pool.accelerator.optimizer_s_per_parameter * job.model.parameters / (table.tp * table.pp)
+        parts = replace(parts, optimizer=measured / factor)
+    seconds = parts.total * factor
     order = np.argsort(seconds)
     chosen = [
         _choice(index, job, pool, table, memory, seconds, parts, factor, constants, prices)
