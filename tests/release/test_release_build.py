@@ -18,7 +18,9 @@ from ayllu.lab.error import UserError
 from ayllu.model.files import gguf, hf
 from ayllu.release import build, content
 from ayllu.release.build import build_release
+from ayllu.release.card import model_card
 from ayllu.release.policy import OPEN, Policy, find_policy
+from ayllu.release.reference import problems
 from ayllu.release.verify import verify_release
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer
@@ -49,6 +51,32 @@ def test_transformers_loads_it_and_its_card_tells_how(built, monkeypatch, capsys
     ids = torch.arange(100)[None]
     with torch.no_grad():
         assert (names["model"](ids).logits - ours(ids)).abs().max() < 1e-4
+
+
+def test_what_training_changed_is_one_table(built):
+    files = ("records.json", "scores.json", "sources.json")
+    records = {name: json.loads((built.folder / name).read_text()) for name in files}
+    skill = {
+        "items": 200,
+        "before": {"value": 0.135},
+        "after": {"value": 0.41},
+        "difference": {"value": 0.275, "low": 0.2, "high": 0.35},
+    }
+    benchmark = {"items": 800, "accuracy": {"value": -0.012, "low": -0.027, "high": 0.001}}
+    records["records.json"]["training"] |= {
+        "posttraining": {"grpo": {"steps": 66, "seconds": 235.7}, "sft": {"steps": 226, "seconds": 1658.2}},
+        "comparison": {
+            "skills": {"reasoning correct": {"adopted to final": skill}},
+            "benchmarks": {"hellaswag": benchmark},
+        },
+    }
+    card = model_card(records, OPEN, gguf="cria.gguf")
+    assert list(problems(card, records)) == []
+    read = re.sub(r"<!--.*?-->", "", card)
+    assert "| reasoning correct | adopted to final | 200 | 13.5 % | 41.0 % | 27.5 % | 20.0 % to 35.0 % |" in read
+    assert "| HellaSwag | adopted to final | 800 | – | – | -1.2 % | -2.7 % to 0.1 % |" in read
+    assert "| sft | 226 | 1,658 |" in read
+    assert "comparison," not in read
 
 
 def test_the_configuration_names_both_stops(built, given):

@@ -133,6 +133,9 @@ def _front_matter(pages: Pages, policy: Policy) -> Iterator[str]:
 def _sections(pages: Pages) -> Iterator[str]:
     shape = [(label, (RECORDS, "model", key)) for key, label in SHAPE.items()]
     yield "## Model\n\n" + _table(("", ""), ([label, pages.show(*path)] for label, path in shape))
+    changes = list(_changes(pages))
+    if changes:
+        yield "## What training changed\n\n" + "\n".join(changes)
     training = list(_training(pages))
     if training:
         yield "## Training\n\n" + "\n".join(training)
@@ -149,10 +152,52 @@ def _training(pages: Pages) -> Iterator[str]:
             ("", *compared),
             ([_label(path), *(pages.show(RECORDS, "training", column, *path) for column in compared)] for path in rows),
         )
-    facts = {key: value for key, value in records.items() if key not in (*compared, "description")}
+    kinds = records.get("posttraining")
+    if isinstance(kinds, dict):
+        fields = list(dict.fromkeys(field for record in kinds.values() for field in record))
+        yield _table(
+            ("", *(_label((field,)) for field in fields)),
+            ([kind, *(pages.show(RECORDS, "training", "posttraining", kind, f) for f in fields)] for kind in kinds),
+        )
+    told = (*compared, "description", "posttraining", "comparison")
+    facts = {key: value for key, value in records.items() if key not in told}
     rows_of_facts = [[_label(path), _listed(pages, path, value)] for path, value in _leaves(facts)]
     if rows_of_facts:
         yield _table(("", ""), rows_of_facts)
+
+
+def _changes(pages: Pages) -> Iterator[str]:
+    """Before and after on the same held-out items: skills, benchmarks, and the benchmarks together."""
+    whole = ("training", "comparison")
+    comparison = pages.get(RECORDS, *whole) or {}
+
+    def row(name: str, step: str, *path: str) -> list[str]:
+        found = pages.get(RECORDS, *whole, *path)
+        both = [
+            pages.show(RECORDS, *whole, *path, side, "value", percent=True) if side in found else "–"
+            for side in ("before", "after")
+        ]
+        changed = (*path, "difference" if "difference" in found else "accuracy")
+        value, low, high = (
+            pages.show(RECORDS, *whole, *changed, bound, percent=True) for bound in ("value", "low", "high")
+        )
+        return [name, step, pages.show(RECORDS, *whole, *path, "items"), *both, value, f"{low} to {high}"]
+
+    rows = [
+        row(_label((name,)), step, "skills", name, step)
+        for name, steps in comparison.get("skills", {}).items()
+        for step in steps
+    ]
+    final = "adopted to final"
+    rows += [row(_named_set(pages, name), final, "benchmarks", name) for name in comparison.get("benchmarks", {})]
+    if "pooled" in comparison:
+        rows.append(row("benchmarks together", final, "pooled"))
+    if rows:
+        yield _table(("right answers", "from … to", "items", "before", "after", "difference", "interval"), rows)
+        yield (
+            "Differences are in percentage points, paired on the same held-out items; their intervals hold with "
+            "ninety-five per cent confidence.\n"
+        )
 
 
 def _scores(pages: Pages) -> Iterator[str]:
@@ -191,6 +236,11 @@ def _scores(pages: Pages) -> Iterator[str]:
                 for key in sources
             ),
         )
+
+
+def _named_set(pages: Pages, key: str) -> str:
+    titled = pages.get(SCORES, "sets", key, "title")
+    return pages.show(SCORES, "sets", key, "title") if titled else key
 
 
 def _set_row(pages: Pages, key: str, entry: dict[str, Any]) -> list[str]:
