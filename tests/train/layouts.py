@@ -15,6 +15,7 @@ from ayllu.data.pack import Piece, Tokens, write_tokens
 from ayllu.model.config import ModelConfig
 from ayllu.model.files.weights import stored
 from ayllu.model.transformer import Transformer
+from ayllu.train import optimizer
 from ayllu.train.layout import parse_layout
 from ayllu.train.loop import Execution, TrainConfig, train
 from ayllu.train.optimizer import OptimizerConfig
@@ -77,6 +78,8 @@ def main() -> None:
     KIND is tied or untied, with -meta built on the meta device.
     """
     torch.set_num_threads(1)
+    # Three matrices at a time of the eight of a shape, so that chunks meet.
+    optimizer.STACK_BYTES = 3 * 4 * 32 * 48
     data = tokens(Path(sys.argv[1]))
     for word in sys.argv[2:]:
         folder, layout, kind, matrices, halt = word.split(":")

@@ -18,6 +18,9 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
 
+STACK_BYTES = 1 << 32
+"""Size in float32 of the matrices that are made orthogonal, or sent, together: without a limit those of a model of
+405 billion would not fit beside its weights."""
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration (Jordan et al.): steep at zero, they bring singular values into 0.7 to 1.2."""
 
@@ -116,26 +119,44 @@ def _orthogonal_updates(
 ) -> list[Tensor]:
     """This device's part of the orthogonalised `nesterov` (parts too) of `weights`, all of one shape."""
     first = weights[0]
+    together = max(STACK_BYTES // (4 * first.numel()), 1)
+    chunks = [range(start, min(start + together, len(weights))) for start in range(0, len(weights), together)]
     if not isinstance(first, DTensor):
-        return list(orthogonalise(torch.stack(list(nesterov)), iterations, dtype).to(first.dtype).unbind())
+        return [
+            update
+            for chunk in chunks
+            for update in orthogonalise(torch.stack([nesterov[i] for i in chunk]), iterations, dtype)
+            .to(first.dtype)
+            .unbind()
+        ]
     mesh = first.device_mesh
     size = mesh.size()
-    at = (mesh.mesh == dist.get_rank()).flatten().nonzero().item()
-    whole = []
-    for weight, part in zip(weights, nesterov, strict=True):
+    at = int((mesh.mesh == dist.get_rank()).flatten().nonzero().item())
+    # All devices see every matrix whole, one after the other, and keep their own.
+    mine: dict[int, Tensor] = {}
+    for i, (weight, part) in enumerate(zip(weights, nesterov, strict=True)):
         assert isinstance(weight, DTensor)
-        whole.append(_gather(part, weight))
-    stack = torch.zeros(len(whole), *first.shape, dtype=dtype, device=whole[0].device)
-    mine = list(range(int(at), len(whole), size))
-    if mine:
-        stack[mine] = orthogonalise(torch.stack([whole[i] for i in mine]), iterations, dtype)
-    # Every matrix is there on one device and zero on the others: sums are exact, and gather without a group of all.
-    for dimension in range(mesh.ndim):
-        dist.all_reduce(stack, group=mesh.get_group(dimension))
+        whole = _gather(part, weight)
+        if i % size == at:
+            mine[i] = whole
+    numbers = list(mine)
+    for start in range(0, len(numbers), together):
+        chosen = numbers[start : start + together]
+        stack = orthogonalise(torch.stack([mine[i] for i in chosen]), iterations, dtype)
+        mine |= dict(zip(chosen, stack.unbind(), strict=True))
     parts = []
-    for weight, update in zip(weights, stack.to(first.dtype).unbind(), strict=True):
-        assert isinstance(weight, DTensor)
-        parts.append(cut(update, weight))
+    for chunk in chunks:
+        stack = torch.zeros(len(chunk), *first.shape, dtype=dtype, device=nesterov[0].device)
+        for place, i in enumerate(chunk):
+            if i in mine:
+                stack[place] = mine.pop(i)
+        # Every matrix is there on one device and zero on the others: sums are exact, and gather without a group of all.
+        for dimension in range(mesh.ndim):
+            dist.all_reduce(stack, group=mesh.get_group(dimension))
+        for i, update in zip(chunk, stack.to(first.dtype).unbind(), strict=True):
+            weight = weights[i]
+            assert isinstance(weight, DTensor)
+            parts.append(cut(update, weight).clone())  # a view would keep all of the stack
     return parts
 
 
