@@ -47,6 +47,8 @@ PLAIN_WEIGHT = 1.0
 """What the divergence per id of plain text counts beside the loss per predicted id."""
 KEPT = 0.5
 """Share of what was learnt that the final model keeps: see `soften`."""
+CHECKPOINT_SECONDS = 15.0
+"""Between checkpoints, which hold the companions alone."""
 TIMED, USUAL = 3, 32
 """Steps of each kind that are timed before the run; batches over which the length of a step is averaged."""
 LEAST = {"sft": 8, "dpo": 4, "grpo": 4}
@@ -414,6 +416,7 @@ def teach(
         # Muon on the companions: they are thin, so that making them orthogonal costs next to nothing.
         optimizer=OptimizerConfig(muon_lr=rate, weight_decay=0.0),
         precision=plan.precision,
+        checkpoint_seconds=CHECKPOINT_SECONDS,
     )
     result = train(weights, source, config, objective=objective, scratch=ctx.scratch, title=kind)
     _keep_model(ctx, detach(weights, merge=True), tokenizer, model)
