@@ -31,6 +31,11 @@ def all_waits(name: str, seed: int, days: float | None = None) -> np.ndarray:
     return np.concatenate(list(queue_times(CLUSTER[name], seed, days, unknown).values()))
 
 
+def drawn_waits(name: str, seed: int) -> np.ndarray:
+    """As the scenario draws what is not published."""
+    return np.concatenate(list(queue_times(CLUSTER[name], seed).values()))
+
+
 def test_every_published_curve_rises_to_all_jobs() -> None:
     for key, (at, below) in curves().items():
         assert list(at) == sorted(at), key
@@ -94,22 +99,31 @@ def test_no_published_wait_of_a_job_with_accelerators_is_an_input(name: str, mon
     assert np.array_equal(all_waits(name, 0, 5), before)
 
 
-@pytest.mark.parametrize("name", ["Seren", "Kalos", "Helios", "Philly"])
-def test_waits_come_near_the_published_ones(name: str) -> None:
-    """The mean of a heavy tail within a factor of five (Kalos is the worst), the median within two."""
-    waits = [all_waits(name, seed) for seed in (0, 1)]
+@pytest.mark.parametrize(("name", "runs"), [("Seren", 10), ("Kalos", 10), ("Helios", 2), ("Philly", 2)])
+def test_waits_come_near_the_published_ones(name: str, runs: int) -> None:
+    """The mean of a heavy tail within a factor of five (Seren is the worst), the middle run's median within two."""
+    waits = [drawn_waits(name, seed) for seed in range(runs)]
     mean, published = float(np.mean([wait.mean() for wait in waits])), float(SUMMARY[name]["avg_que_time_gpu"])
     assert published / 5 < mean < 5 * published
-    median, published = float(np.mean([np.median(wait) for wait in waits])), float(SUMMARY[name]["med_que_time_gpu"])
+    median, published = float(np.median([np.median(wait) for wait in waits])), float(SUMMARY[name]["med_que_time_gpu"])
     assert published / 2 <= median <= max(2 * published, 1)
 
 
 @pytest.mark.parametrize("name", ["Seren", "Kalos"])
 def test_the_share_that_waits_so_long_is_near_the_published_one(name: str) -> None:
     seconds, shares = queue_shape(name)
-    wait = np.concatenate([all_waits(name, seed) for seed in (0, 1)])
+    wait = np.concatenate([drawn_waits(name, seed) for seed in range(10)])
     for at in (64, 1024, 4096):
-        assert float((wait <= at).mean()) == pytest.approx(shares[seconds.index(at)], abs=0.12)
+        assert float((wait <= at).mean()) == pytest.approx(shares[seconds.index(at)], abs=0.1)
+
+
+def test_a_start_takes_what_it_takes_jobs_without_accelerators() -> None:
+    """Their median and mean, as a log-normal time; where neither is published, the median that is known otherwise."""
+    median, sigma = published_clusters._start(CLUSTER["Kalos"])
+    drawn = median * np.exp(sigma * np.random.default_rng(0).standard_normal(1_000_000))
+    assert np.median(drawn) == pytest.approx(float(SUMMARY["Kalos"]["med_que_time_cpu"]), rel=0.02)
+    assert drawn.mean() == pytest.approx(float(SUMMARY["Kalos"]["avg_que_time_cpu"]), rel=0.1)
+    assert published_clusters._start(CLUSTER["Philly"]) == (150.0, 0.5)
 
 
 @pytest.mark.parametrize("name", ["Seren", "Kalos"])
