@@ -29,9 +29,9 @@ SIZES = {"sft": 12, "dpo": 8, "grpo": 4}
 """Conversations, pairs, and prompts (of 8 answers) in a step."""
 GROUP, ANSWER = 8, 12
 RATE = 2e-4
-"""AdamW's, of TRL: what its documentation takes for LoRA."""
+"""AdamW's, of TRL: one rate for all three, not tuned."""
 OWN_RATES = {"sft": 3e-3, "dpo": 2e-3, "grpo": 1e-3}
-"""Muon's, of ours: for SFT and GRPO what the recipe `smol` takes."""
+"""Muon's, of ours: for SFT and GRPO what the recipe `smol` takes. For DPO the better of two by the held-out pairs."""
 RANK = 16
 SHARED = 6
 """Conversations that stand in one row with their tools, as in the recipe."""

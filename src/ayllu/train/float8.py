@@ -93,6 +93,6 @@ def _multiply(
         b = torch.nn.functional.pad(b.view(torch.uint8), (0, 0, 0, fill)).view(b.dtype)
     out = torch.bfloat16 if dtype == torch.float32 else dtype
     columns = b.t().contiguous().t()
-    # Under this name in every version of torch since 2.5, and the compiler knows it.
+    # The public `scaled_mm` can be neither compiled nor run on a CPU in torch 2.11; this one can, and in 2.13.
     y = torch._scaled_mm(a.contiguous(), columns, a_scale, b_scale, out_dtype=out, use_fast_accum=fast)
     return y[:rows].to(dtype)
