@@ -25,7 +25,7 @@ DOCUMENT = 700
 def ours(
     shape: dict[str, int], ids: torch.Tensor, *, precision: str = "bf16", documents: bool = False
 ) -> Callable[[], float]:
-    from ayllu.data.loader import Batch
+    from ayllu.data.tokens.loader import Batch
     from ayllu.model.config import ModelConfig
     from ayllu.model.transformer import Transformer
     from ayllu.train.layout import Layout

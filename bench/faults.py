@@ -244,8 +244,8 @@ def stall(minutes: float) -> dict[str, float]:
     """Share of the time that steps waited for checkpoints, and how much longer a step took beside their writing."""
     import torch
 
-    from ayllu.data.loader import Loader
-    from ayllu.data.pack import Piece, Tokens, write_tokens
+    from ayllu.data.tokens.loader import Loader
+    from ayllu.data.tokens.pack import Piece, Tokens, write_tokens
     from ayllu.model.config import ModelConfig
     from ayllu.model.transformer import Transformer
     from ayllu.train.loop import Execution, TrainConfig, train

@@ -40,7 +40,7 @@ class Samples:
 
 
 def ours(job: dict[str, Any], samples: Samples) -> tuple[Step, Callable[[], None], Callable[[Path], None]]:
-    from ayllu.data.loader import IGNORED, Batch
+    from ayllu.data.tokens.loader import IGNORED, Batch
     from ayllu.model.config import ModelConfig
     from ayllu.model.files import hf
     from ayllu.model.transformer import Transformer

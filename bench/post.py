@@ -44,8 +44,8 @@ def prepare(folder: Path, steps: int) -> None:
     import random
 
     from ayllu.data.archive import default_cache
-    from ayllu.data.reasoning import Family, questions
-    from ayllu.data.tool_requests import group, wrong_call
+    from ayllu.data.conversations.reasoning import Family, questions
+    from ayllu.data.conversations.tool_requests import group, wrong_call
     from ayllu.recipes import post
     from ayllu.recipes.adopt import adopt
     from ayllu.text.chat import Message, render, render_masked
@@ -107,7 +107,7 @@ def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str,
     import torch
 
     from ayllu.data.archive import default_cache
-    from ayllu.data.reasoning import Family
+    from ayllu.data.conversations.reasoning import Family
     from ayllu.model.files import hf
     from ayllu.recipes import post
     from ayllu.text.tokenizer import Tokenizer
@@ -292,7 +292,7 @@ def score(kind: str, folder: Path, out: Path) -> list[float]:
     import torch
 
     from ayllu.data.archive import default_cache
-    from ayllu.data.reasoning import Family
+    from ayllu.data.conversations.reasoning import Family
     from ayllu.evals.skills import reasoning
     from ayllu.model.files import hf
     from ayllu.recipes import post

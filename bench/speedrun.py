@@ -23,8 +23,8 @@ from environments import FOLDER, python_with
 from train_step import PEERS
 
 from ayllu.data.archive import default_cache
-from ayllu.data.loader import Loader
-from ayllu.data.pack import Tokens
+from ayllu.data.tokens.loader import Loader
+from ayllu.data.tokens.pack import Tokens
 from ayllu.evals.heldout import bits_per_byte
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store

@@ -7,7 +7,7 @@ from hypothesis import settings
 
 from ayllu.data.archive import default_cache
 from ayllu.data.document import Document
-from ayllu.data.everyday import read_everyday
+from ayllu.data.sources.everyday import read_everyday
 
 # A loaded machine is no failure.
 settings.register_profile("unhurried", deadline=None)

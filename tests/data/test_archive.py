@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ayllu.data import archive as module
 from ayllu.data.archive import Archive, default_cache, fetch, members, open_member, sha256_of
-from ayllu.data.dialogue import CHATTERBOT
+from ayllu.data.conversations.dialogue import CHATTERBOT
 from ayllu.lab.error import UserError
 
 

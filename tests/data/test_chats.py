@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ayllu.data.chats import read_chats, read_preferences
+from ayllu.data.conversations.chats import read_chats, read_preferences
 from ayllu.lab.error import UserError
 from ayllu.text.chat import Message
 

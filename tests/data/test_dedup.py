@@ -5,7 +5,17 @@ import random
 import numpy as np
 from datasketch import MinHash, MinHashLSH
 
-from ayllu.data.dedup import BANDS, HASHES, ROWS, Clusters, digest, near_duplicates, shingles, signature, split_key
+from ayllu.data.cleaning.dedup import (
+    BANDS,
+    HASHES,
+    ROWS,
+    Clusters,
+    digest,
+    near_duplicates,
+    shingles,
+    signature,
+    split_key,
+)
 from ayllu.data.document import Document
 
 JACCARD = 0.7

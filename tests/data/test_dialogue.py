@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from ayllu.data.archive import default_cache
-from ayllu.data.dedup import split_key
-from ayllu.data.dialogue import Dialogues, build_dialogues
-from ayllu.data.everyday import raw_texts
-from ayllu.data.smalltalk import exchanges
+from ayllu.data.cleaning.dedup import split_key
+from ayllu.data.conversations.dialogue import Dialogues, build_dialogues
+from ayllu.data.conversations.smalltalk import exchanges
+from ayllu.data.sources.everyday import raw_texts
 from ayllu.lab.error import UserError
 
 

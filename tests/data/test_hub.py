@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ayllu.data.hub import DataSet, choose_files, parse
+from ayllu.data.sources.hub import DataSet, choose_files, parse
 from ayllu.lab.error import UserError
 
 NOWHERE = "http://127.0.0.1:9"
@@ -39,7 +39,7 @@ configs:
 READ = """
 import sys, json
 from pathlib import Path
-from ayllu.data.source import open_source
+from ayllu.data.sources.registry import open_source
 from ayllu.lab.error import UserError
 for name in sys.argv[1:]:
     try:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ayllu.data.loader import PATTERN, Loader, permute
-from ayllu.data.pack import Piece, Tokens, write_tokens
+from ayllu.data.tokens.loader import PATTERN, Loader, permute
+from ayllu.data.tokens.pack import Piece, Tokens, write_tokens
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ayllu.data.document import Document, Source, cut
-from ayllu.data.local import WHOLE, folder_source
+from ayllu.data.sources.local import WHOLE, folder_source
 from ayllu.lab.error import UserError
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ayllu.data.loader import IGNORED, Loader
-from ayllu.data.pack import Piece, Tokens, fit, write_tokens
+from ayllu.data.tokens.loader import IGNORED, Loader
+from ayllu.data.tokens.pack import Piece, Tokens, fit, write_tokens
 
 BOS, PAD = 1, 0
 documents = st.lists(st.lists(st.integers(2, 99), min_size=0, max_size=60), min_size=1, max_size=30)

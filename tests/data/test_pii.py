@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ayllu.data.pii import MARKS, iban_valid, luhn, mask
+from ayllu.data.cleaning.pii import MARKS, iban_valid, luhn, mask
 
 digits = st.text("0123456789", min_size=1, max_size=1)
 before = st.sampled_from(["", "Call ", "Her number: ", "(", "write to "])

@@ -2,8 +2,8 @@
 
 import pytest
 
+from ayllu.data.cleaning.quality import CleanRules, broken_rule, language_judge
 from ayllu.data.document import Document
-from ayllu.data.quality import CleanRules, broken_rule, language_judge
 
 RULES = CleanRules()
 SENTENCE = "The old farmer walked to the market with three brown horses and a cart full of apples. "

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from ayllu.data.archive import default_cache
-from ayllu.data.reasoning import FAMILIES, Family, questions
+from ayllu.data.conversations.reasoning import FAMILIES, Family, questions
 from ayllu.lab.error import UserError
 
 SUMS = {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1}

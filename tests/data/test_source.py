@@ -8,8 +8,8 @@ from archives import cache_with
 
 from ayllu.data.archive import default_cache
 from ayllu.data.document import Document
-from ayllu.data.everyday import OLMO, raw_texts
-from ayllu.data.source import SOURCES, open_source
+from ayllu.data.sources.everyday import OLMO, raw_texts
+from ayllu.data.sources.registry import SOURCES, open_source
 from ayllu.lab.error import UserError
 
 

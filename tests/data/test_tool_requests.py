@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ayllu.data.tool_requests import Request, group, requests, same_calls, specs, wrong_call
+from ayllu.data.conversations.tool_requests import Request, group, requests, same_calls, specs, wrong_call
 from ayllu.text.tool_calls import Tool, ToolCall, parse, problem, write_calls
 
 

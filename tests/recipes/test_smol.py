@@ -14,7 +14,7 @@ import pytest
 from drive_smol import tiny
 
 from ayllu.data.archive import default_cache
-from ayllu.data.chats import keep
+from ayllu.data.conversations.chats import keep
 from ayllu.lab.error import UserError
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ayllu.data.source import SOURCES
+from ayllu.data.sources.registry import SOURCES
 from ayllu.release.licences import PERMITTING, licence_text, read_licence
 
 

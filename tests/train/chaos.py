@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from layouts import model, tokens
 
-from ayllu.data.loader import Batch, Loader
+from ayllu.data.tokens.loader import Batch, Loader
 from ayllu.lab.error import Stopped
 from ayllu.train.layout import parse_layout
 from ayllu.train.loop import Execution, TrainConfig, train

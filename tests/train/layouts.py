@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from ayllu.data.loader import Batch, Loader
-from ayllu.data.pack import Piece, Tokens, write_tokens
+from ayllu.data.tokens.loader import Batch, Loader
+from ayllu.data.tokens.pack import Piece, Tokens, write_tokens
 from ayllu.model.config import ModelConfig
 from ayllu.model.files.weights import stored
 from ayllu.model.transformer import Transformer

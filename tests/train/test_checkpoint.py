@@ -15,7 +15,7 @@ import pytest
 import torch
 from layouts import model, tokens
 
-from ayllu.data.loader import Batch, Loader
+from ayllu.data.tokens.loader import Batch, Loader
 from ayllu.train.checkpoint import Checkpoints
 from ayllu.train.loop import TrainConfig, train
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ayllu.data.loader import Batch, Loader
-from ayllu.data.pack import Piece, Tokens, write_tokens
+from ayllu.data.tokens.loader import Batch, Loader
+from ayllu.data.tokens.pack import Piece, Tokens, write_tokens
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
 from ayllu.train import objective
@@ -116,8 +116,8 @@ import sys, json
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from ayllu.data.loader import Loader
-from ayllu.data.pack import Piece, Tokens, write_tokens
+from ayllu.data.tokens.loader import Loader
+from ayllu.data.tokens.pack import Piece, Tokens, write_tokens
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
 from ayllu.train.loop import TrainConfig, train
@@ -250,7 +250,7 @@ class NoGpu(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, NoGpu())
 from pathlib import Path
 from layouts import model, tokens
-from ayllu.data.loader import Loader
+from ayllu.data.tokens.loader import Loader
 from ayllu.model.generate import Sampling, generate
 from ayllu.train.loop import TrainConfig, train
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from layouts import tokens
 from small import small_model
 
-from ayllu.data.loader import Loader
+from ayllu.data.tokens.loader import Loader
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Linear, Transformer

@@ -9,7 +9,7 @@ import torch
 from layouts import tokens
 from small import log_softmax_of
 
-from ayllu.data.loader import Batch, Loader
+from ayllu.data.tokens.loader import Batch, Loader
 from ayllu.model.config import ModelConfig
 from ayllu.model.files import hf
 from ayllu.model.sample import sample

@@ -12,8 +12,8 @@ import pytest
 import torch
 from layouts import BATCH, STEPS
 
-from ayllu.data.loader import Loader
-from ayllu.data.pack import Tokens
+from ayllu.data.tokens.loader import Loader
+from ayllu.data.tokens.pack import Tokens
 
 PROGRAM = Path(__file__).with_name("layouts.py")
 TWO = ("dp_shard=2", "dp_replicate=2", "tp=2", "cp=2", "pp=2")

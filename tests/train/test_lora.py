@@ -11,7 +11,7 @@ from layouts import tokens
 from safetensors import safe_open
 from small import CONFIG, small_model
 
-from ayllu.data.loader import Batch, Loader
+from ayllu.data.tokens.loader import Batch, Loader
 from ayllu.model.files import hf
 from ayllu.model.transformer import Transformer
 from ayllu.train.loop import TrainConfig, train

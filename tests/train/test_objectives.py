@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from small import CONFIG, descend, gradients, log_softmax_of, small_model
 
-from ayllu.data.loader import IGNORED, Batch
+from ayllu.data.tokens.loader import IGNORED, Batch
 from ayllu.train import objective
 from ayllu.train.branched import branch
 from ayllu.train.distill import distillation_loss

@@ -12,8 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ayllu.data.loader import Batch, Loader
-from ayllu.data.pack import Piece, Tokens, write_tokens
+from ayllu.data.tokens.loader import Batch, Loader
+from ayllu.data.tokens.pack import Piece, Tokens, write_tokens
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer

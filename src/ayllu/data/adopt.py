@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ayllu.data.archive import Archive, fetch, open_member, sha256_of
-from ayllu.data.hub import open_repository, read_card
+from ayllu.data.sources.hub import open_repository, read_card
 from ayllu.lab import progress
 from ayllu.lab.error import UserError
 

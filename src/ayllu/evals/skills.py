@@ -11,8 +11,8 @@ from ayllu.lab.progress import bar
 if TYPE_CHECKING:
     import torch
 
-    from ayllu.data.reasoning import Family
-    from ayllu.data.tool_requests import Request
+    from ayllu.data.conversations.reasoning import Family
+    from ayllu.data.conversations.tool_requests import Request
     from ayllu.model.transformer import Transformer
     from ayllu.text.tokenizer import Tokenizer
 
@@ -51,7 +51,7 @@ def tool_calls(
     model: Transformer, tokenizer: Tokenizer, asked: Sequence[Request], *, dtype: torch.dtype
 ) -> list[dict[str, Any]]:
     """For each request the reply, and whether its calls are just the right ones (`exact`) or can be read (`read`)."""
-    from ayllu.data.tool_requests import same_calls
+    from ayllu.data.conversations.tool_requests import same_calls
     from ayllu.text.chat import Message, render
     from ayllu.text.tool_calls import ToolCall, parse
 

@@ -281,7 +281,7 @@ def training_step(
     """
     import torch
 
-    from ayllu.data.loader import Batch
+    from ayllu.data.tokens.loader import Batch
     from ayllu.model.transformer import Transformer
     from ayllu.train.loop import DTYPES, prepare
     from ayllu.train.optimizer import Optimizer, OptimizerConfig

@@ -19,9 +19,9 @@ from ayllu.recipes import stages
 from ayllu.recipes.adopt import adopted
 
 if TYPE_CHECKING:
+    from ayllu.data.conversations.dialogue import Dialogues
     from ayllu.data.corpus import Corpus
-    from ayllu.data.dialogue import Dialogues
-    from ayllu.data.pack import Tokens
+    from ayllu.data.tokens.pack import Tokens
     from ayllu.model.transformer import Transformer
     from ayllu.text.tokenizer import Tokenizer
 
@@ -119,7 +119,7 @@ def plan_draft(
     """Steps for `budget` minutes on this machine: a few are timed."""
     import torch
 
-    from ayllu.data.loader import Loader
+    from ayllu.data.tokens.loader import Loader
     from ayllu.model.files import hf
     from ayllu.train.distill import distillation_loss
     from ayllu.train.machine import bf16_pays
@@ -164,7 +164,7 @@ def _pruned(wise: Transformer, layers: int) -> Transformer:
 @stage()
 def learn(ctx: Context, teacher: Path, tokens: Tokens, tokenizer: Tokenizer, plan: DraftPlan, *, seed: int) -> None:
     """The weights of the draft."""
-    from ayllu.data.loader import Loader
+    from ayllu.data.tokens.loader import Loader
     from ayllu.model.files import hf
     from ayllu.train.distill import distillation_loss
     from ayllu.train.loop import TrainConfig, train, write_losses

@@ -15,7 +15,7 @@ from ayllu.recipes.cria import EVERYDAY
 
 if TYPE_CHECKING:
     from ayllu.data.corpus import Corpus
-    from ayllu.data.pack import Tokens
+    from ayllu.data.tokens.pack import Tokens
     from ayllu.model.config import ModelConfig
     from ayllu.text.tokenizer import Tokenizer
 

@@ -85,7 +85,7 @@ def open_post_plan(folder: Path) -> PostPlan:
 @stage()
 def lessons(ctx: Context, base: Path, *, seed: int, groups: int, chats: str | None, preferences: str | None) -> None:
     """What to learn, groups of conversations and pairs of a better and a worse answer, and plain text to hold on to."""
-    from ayllu.data.chats import kept
+    from ayllu.data.conversations.chats import kept
     from ayllu.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(base)
@@ -107,7 +107,7 @@ def lessons(ctx: Context, base: Path, *, seed: int, groups: int, chats: str | No
 
 def _plain(tokenizer: Tokenizer, cache: Path) -> Iterator[list[int]]:
     """Rows of plain text: beginnings of Wikipedia passages, which none of the benchmarks measured here draws on."""
-    from ayllu.data.reference import read_boolq
+    from ayllu.data.sources.reference import read_boolq
 
     for document in read_boolq(cache):
         ids = tokenizer.encode(document.text)[:PLAIN_LENGTH]
@@ -119,9 +119,9 @@ def _conversations(
     tokenizer: Tokenizer, chance: random.Random, groups: int, chats: Path | None
 ) -> Iterator[Conversations]:
     """Six of seven groups are tool calls, the others manners; and half as many conversations of your own."""
-    from ayllu.data.chats import read_chats
-    from ayllu.data.smalltalk import exchanges
-    from ayllu.data.tool_requests import group
+    from ayllu.data.conversations.chats import read_chats
+    from ayllu.data.conversations.smalltalk import exchanges
+    from ayllu.data.conversations.tool_requests import group
     from ayllu.text.chat import Message, render_masked
     from ayllu.train.supervised import together
 
@@ -155,7 +155,7 @@ def _length(tokenizer: Tokenizer) -> Callable[[list[Message]], int]:
 
 def _own_pairs(path: Path, tokenizer: Tokenizer) -> list[tuple[list[int], list[int], list[int]]]:
     """Prompt and both answers of each line of the user's preferences. Raises UserError that names bad lines."""
-    from ayllu.data.chats import read_preferences
+    from ayllu.data.conversations.chats import read_preferences
     from ayllu.text.chat import Message
 
     found = []
@@ -182,8 +182,8 @@ def _pair(
 
 def _pairs(tokenizer: Tokenizer, chance: random.Random, count: int) -> Iterator[tuple[list[int], list[int], list[int]]]:
     """Right calls against calls with one mistake, and fitting answers against answers to something else."""
-    from ayllu.data.smalltalk import exchanges
-    from ayllu.data.tool_requests import requests, wrong_call
+    from ayllu.data.conversations.smalltalk import exchanges
+    from ayllu.data.conversations.tool_requests import requests, wrong_call
     from ayllu.text.chat import Message
 
     talk = [exchange for exchange in exchanges(NAME) if len(exchange.turns) >= 2]
@@ -227,7 +227,7 @@ def rehearsal(ctx: Context, model: Path, plan: PostPlan, *, seed: int) -> None:
     Rejection sampling, section 4.2.2 of The Llama 3 Herd of Models (arXiv:2407.21783): the model learns from its own
     right answers, so nothing here tells it what it did not know.
     """
-    from ayllu.data.reasoning import Family, questions
+    from ayllu.data.conversations.reasoning import Family, questions
     from ayllu.lab.progress import bar
     from ayllu.model.sample import in_type, sample
     from ayllu.train.policy import hash_seed
@@ -363,7 +363,7 @@ def _lesson(
             preference.PairSource(pairs, known, length=LENGTH, seed=seed),
             preference.preference_loss(config),
         )
-    from ayllu.data.reasoning import Family, questions
+    from ayllu.data.conversations.reasoning import Family, questions
     from ayllu.train.tasks import ReasoningTasks
 
     family = Family(FAMILY, ctx.cache, SETTINGS)
@@ -460,8 +460,8 @@ def _keep_model(ctx: Context, weights: Transformer, tokenizer: Tokenizer, before
 @stage()
 def skills(ctx: Context, model: Path, plan: PostPlan, *, items: int, kinds: tuple[str, ...]) -> None:
     """Held-out tool calls (`tool_calls`) and tasks (`reasoning`), reply by reply."""
-    from ayllu.data.reasoning import Family, questions
-    from ayllu.data.tool_requests import requests
+    from ayllu.data.conversations.reasoning import Family, questions
+    from ayllu.data.conversations.tool_requests import requests
     from ayllu.evals import skills as measured
 
     weights, tokenizer = _load(model)

@@ -43,7 +43,7 @@ def smol(
     name
         Name of the release, and of the channel that points to it.
     """
-    from ayllu.data.chats import read_chats, read_preferences
+    from ayllu.data.conversations.chats import read_chats, read_preferences
 
     if not 0 < budget <= 60 * 24 * 365:
         raise UserError(f"the budget is {budget:g} minutes; give a number above 0, such as --budget 45")
@@ -98,7 +98,7 @@ def teach(
 def _own(path: Path, read: Callable[..., Any]) -> str:
     """The digest of a file of yours; every line is read first, so that a bad one stops the run before it starts."""
     from ayllu.data.archive import default_cache
-    from ayllu.data.chats import keep
+    from ayllu.data.conversations.chats import keep
 
     # A token has at least one byte, so that what is too long for any tokenizer shows already here.
     read(path, longest=4 * post.LONGEST, length=lambda messages: sum(len(m.content.split()) for m in messages))

@@ -17,10 +17,10 @@ from ayllu.lab.progress import bar
 from ayllu.lab.stage import Context, stage
 
 if TYPE_CHECKING:
+    from ayllu.data.conversations.dialogue import Dialogues
     from ayllu.data.corpus import Corpus
-    from ayllu.data.dialogue import Dialogues
     from ayllu.data.document import Document
-    from ayllu.data.pack import Piece, Tokens
+    from ayllu.data.tokens.pack import Piece, Tokens
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.budget import BudgetPlan
     from ayllu.train.loop import TrainConfig, TrainResult
@@ -47,7 +47,7 @@ def open_corpus(folder: Path) -> Corpus:
 
 
 def open_dialogues(folder: Path) -> Dialogues:
-    from ayllu.data.dialogue import Dialogues
+    from ayllu.data.conversations.dialogue import Dialogues
 
     return Dialogues(folder)
 
@@ -59,7 +59,7 @@ def open_tokenizer(folder: Path) -> Tokenizer:
 
 
 def open_tokens(folder: Path) -> Tokens:
-    from ayllu.data.pack import Tokens
+    from ayllu.data.tokens.pack import Tokens
 
     return Tokens(folder)
 
@@ -73,7 +73,7 @@ def open_plan(folder: Path) -> BudgetPlan:
 @stage(makes=open_corpus)
 def corpus(ctx: Context, *, sources: tuple[str, ...], licence: str | None) -> None:
     """Clean documents of `sources`."""
-    from ayllu.data.clean import build_corpus
+    from ayllu.data.cleaning.clean import build_corpus
 
     summary = build_corpus(sources, ctx.folder, ctx.cache, licence=licence)
     ctx.note("documents", summary.documents)
@@ -85,7 +85,7 @@ def corpus(ctx: Context, *, sources: tuple[str, ...], licence: str | None) -> No
 @stage(makes=open_dialogues)
 def dialogues(ctx: Context, *, seed: int) -> None:
     """Conversations to learn turns from."""
-    from ayllu.data.dialogue import build_dialogues
+    from ayllu.data.conversations.dialogue import build_dialogues
 
     build_dialogues(ctx.folder, ctx.cache, seed=seed)
 
@@ -110,7 +110,7 @@ def learn_tokenizer(ctx: Context, text: Corpus, *, size: int) -> None:
 @stage(makes=open_tokens)
 def tokenize(ctx: Context, text: Corpus, tokenizer: Tokenizer, *, length: int) -> None:
     """Packed rows of the training documents, source by source."""
-    from ayllu.data.pack import write_tokens
+    from ayllu.data.tokens.pack import write_tokens
 
     sources = {name: _pieces(text.documents("train", name), tokenizer) for name in _names(text)}
     header = write_tokens(ctx.folder, sources, length=length, **_ids(tokenizer))
@@ -120,7 +120,7 @@ def tokenize(ctx: Context, text: Corpus, tokenizer: Tokenizer, *, length: int) -
 @stage(makes=open_tokens)
 def tokenize_chat(ctx: Context, chats: Dialogues, text: Corpus, tokenizer: Tokenizer, *, length: int) -> None:
     """Packed conversations, of which only the assistant's words are to be predicted, and some documents to remember."""
-    from ayllu.data.pack import Piece, write_tokens
+    from ayllu.data.tokens.pack import Piece, write_tokens
     from ayllu.text.chat import Message, render_masked
 
     def pieces() -> Iterator[Piece]:
@@ -143,7 +143,7 @@ def _ids(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def _pieces(documents: Iterator[Document], tokenizer: Tokenizer) -> Iterator[Piece]:
-    from ayllu.data.pack import Piece
+    from ayllu.data.tokens.pack import Piece
 
     with bar("tokenizing", unit="documents") as progress:
         while texts := [document.text for document in islice(documents, BATCHED)]:
@@ -163,7 +163,7 @@ def fit_model(
     ctx: Context, tokens: Tokens, *, budget: float, seed: int, speed: float | None, mix: dict[str, float]
 ) -> None:
     """Shape, steps and prediction for `budget` minutes on this machine."""
-    from ayllu.data.loader import Loader
+    from ayllu.data.tokens.loader import Loader
     from ayllu.train.budget import plan_budget
 
     loader = Loader(tokens, seed=seed, weights=_present(tokens, mix))
@@ -183,7 +183,7 @@ def pretrain(
     """Weights from scratch."""
     import torch
 
-    from ayllu.data.loader import Loader
+    from ayllu.data.tokens.loader import Loader
     from ayllu.model.transformer import Transformer
     from ayllu.train.loop import Execution, train
 
@@ -205,7 +205,7 @@ def finetune(
     ctx: Context, base: Path, chats: Tokens, tokenizer: Tokenizer, plan: BudgetPlan, *, seed: int, share: float
 ) -> None:
     """The same weights after conversations; takes about `share` of the budget."""
-    from ayllu.data.loader import Loader
+    from ayllu.data.tokens.loader import Loader
     from ayllu.model.files import hf
     from ayllu.train.loop import Execution, train
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ayllu.data.loader import permute
+from ayllu.data.tokens.loader import permute
 from ayllu.model.transformer import Transformer
 from ayllu.train.branched import content_fingerprint
 from ayllu.train.distill import linear_divergence

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ayllu.data.pack import fit
+from ayllu.data.tokens.pack import fit
 from ayllu.model.transformer import Branches, Transformer
 from ayllu.train.objective import chunk_rows
 

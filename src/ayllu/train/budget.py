@@ -15,8 +15,8 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ayllu.data.loader import Loader
-from ayllu.data.pack import TokensHeader
+from ayllu.data.tokens.loader import Loader
+from ayllu.data.tokens.pack import TokensHeader
 from ayllu.lab.progress import bar
 from ayllu.model.config import ModelConfig, RopeScaling
 from ayllu.model.transformer import Transformer

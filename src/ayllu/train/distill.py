@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ayllu.data.loader import IGNORED, Batch
+from ayllu.data.tokens.loader import IGNORED, Batch
 from ayllu.model.transformer import Transformer
 from ayllu.train.objective import chunk_rows, linear_cross_entropy
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Partial, Replicate
 
-from ayllu.data.loader import IGNORED, Batch
+from ayllu.data.tokens.loader import IGNORED, Batch
 from ayllu.model.transformer import Transformer
 
 CHUNK_LOGITS = 1 << 24

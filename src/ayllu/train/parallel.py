@@ -30,7 +30,7 @@ from torch.distributed.tensor.parallel import (
 )
 from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
-from ayllu.data.loader import Batch
+from ayllu.data.tokens.loader import Batch
 from ayllu.lab.error import UserError
 from ayllu.model.attention import Mask, attention_mask
 from ayllu.model.rope import rotation

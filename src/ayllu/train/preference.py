@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ayllu.data.loader import permute
+from ayllu.data.tokens.loader import permute
 from ayllu.lab.progress import bar
 from ayllu.model.transformer import Transformer
 from ayllu.train.branched import Branched, Ids, branch, content_fingerprint

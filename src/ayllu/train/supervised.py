@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ayllu.data.loader import IGNORED, Batch, permute
+from ayllu.data.tokens.loader import IGNORED, Batch, permute
 from ayllu.model.transformer import Transformer
 from ayllu.train.branched import Branched, branch, content_fingerprint
 from ayllu.train.objective import linear_cross_entropy

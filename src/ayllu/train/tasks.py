@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ayllu.data.reasoning import Family
+from ayllu.data.conversations.reasoning import Family
 from ayllu.model.sample import Sample
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer

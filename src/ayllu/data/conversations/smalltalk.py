@@ -50,7 +50,7 @@ def exchanges(name: str) -> Iterator[Exchange]:
 
 
 def _blocks() -> Iterator[_Block]:
-    text = (files("ayllu.data") / "smalltalk.txt").read_text(encoding="utf-8")
+    text = (files("ayllu.data.conversations") / "smalltalk.txt").read_text(encoding="utf-8")
     topic = ""
     for paragraph in text.split("\n\n"):
         lines = [line for line in paragraph.splitlines() if line and line[0] != "#"]

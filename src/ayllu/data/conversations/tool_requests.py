@@ -190,7 +190,7 @@ def wrong_call(request: Request, chance: random.Random) -> tuple[ToolCall, ...]:
 @cache
 def specs() -> dict[Side, list[_Spec]]:
     """The tools of `tools.txt` by side. Raises UserError where the file does not follow its own rules."""
-    text = (files("ayllu.data") / "tools.txt").read_text(encoding="utf-8")
+    text = (files("ayllu.data.conversations") / "tools.txt").read_text(encoding="utf-8")
     found: dict[Side, list[_Spec]] = {"train": [], "held out": []}
     side: Side = "train"
     for paragraph in text.split("\n\n"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ayllu.data.archive import Archive, fetch, members
 from ayllu.data.document import Document
-from ayllu.data.everyday import olmo_items
+from ayllu.data.sources.everyday import olmo_items
 
 WORDNET = Archive(
     registry="debian",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ayllu.data import books, reference
 from ayllu.data.document import Document, Source
-from ayllu.data.everyday import OLMO, read_everyday
-from ayllu.data.hub import hub_source
-from ayllu.data.local import folder_source
+from ayllu.data.sources import books, reference
+from ayllu.data.sources.everyday import OLMO, read_everyday
+from ayllu.data.sources.hub import hub_source
+from ayllu.data.sources.local import folder_source
 from ayllu.lab.error import UserError
 
 __all__ = ["SOURCES", "Document", "Source", "open_source"]

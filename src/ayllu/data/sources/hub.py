@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ayllu.data.document import Document, Source
-from ayllu.data.local import read_files
+from ayllu.data.sources.local import read_files
 from ayllu.lab import progress
 from ayllu.lab.error import UserError
 

@@ -21,10 +21,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ayllu.data import questions, smalltalk
 from ayllu.data.archive import Archive, fetch, open_member
-from ayllu.data.everyday import OLMO
-from ayllu.data.questions import Answered
+from ayllu.data.conversations import questions, smalltalk
+from ayllu.data.conversations.questions import Answered
+from ayllu.data.sources.everyday import OLMO
 from ayllu.lab import progress
 from ayllu.lab.error import UserError
 

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from ayllu.data import dedup, pii
+from ayllu.data.cleaning import dedup, pii
+from ayllu.data.cleaning.quality import CleanRules, broken_rule, language_judge
+from ayllu.data.cleaning.report import Tally, as_markdown
 from ayllu.data.corpus import Corpus, DocumentWriter, read_rows
 from ayllu.data.document import Document, Source
-from ayllu.data.quality import CleanRules, broken_rule, language_judge
-from ayllu.data.report import Tally, as_markdown
-from ayllu.data.source import open_source
+from ayllu.data.sources.registry import open_source
 from ayllu.lab import progress
 from ayllu.lab.error import UserError
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from ayllu.data.dedup import split_key
-from ayllu.data.everyday import RawText, olmo_items, raw_texts
-from ayllu.data.restore import restore_capitals
+from ayllu.data.cleaning.dedup import split_key
+from ayllu.data.sources.everyday import RawText, olmo_items, raw_texts
+from ayllu.data.sources.restore import restore_capitals
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

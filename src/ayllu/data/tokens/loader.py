@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ayllu.data.pack import Tokens
+from ayllu.data.tokens.pack import Tokens
 
 PATTERN = 1024
 """Samples after which the mix of sources repeats: weights are met to 1/1024."""

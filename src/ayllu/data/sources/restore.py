@@ -132,7 +132,7 @@ def restore_capitals(text: str) -> str:
 def _first_words() -> dict[str, list[tuple[re.Pattern[str], str]]]:
     """The listed names by the first word in lower case, longer names first."""
     table: dict[str, list[tuple[re.Pattern[str], str]]] = {}
-    lines = (files("ayllu.data") / "capitals.txt").read_text(encoding="utf-8").splitlines()
+    lines = (files("ayllu.data.sources") / "capitals.txt").read_text(encoding="utf-8").splitlines()
     for name in sorted((line for line in lines if line and line[0] != "#"), key=len, reverse=True):
         pattern = re.compile(rf"(?<![\w@./]){re.escape(name.lower())}(?![\w@/]|\.\w)")
         table.setdefault(re.split(r"[ '-]", name.lower())[0], []).append((pattern, name))

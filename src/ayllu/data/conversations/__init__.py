@@ -1,0 +1,1 @@
+"""Conversations, preferences and tasks to learn from and to measure with."""

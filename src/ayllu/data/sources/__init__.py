@@ -1,0 +1,1 @@
+"""Where raw documents come from: packaged archives, folders, data sets of the hub."""
