@@ -28,10 +28,10 @@ def ours(
     from ayllu.data.tokens.loader import Batch
     from ayllu.model.config import ModelConfig
     from ayllu.model.transformer import Transformer
-    from ayllu.train.layout import Layout
+    from ayllu.train.distributed.layout import Layout
+    from ayllu.train.distributed.parallel_model import Spread
     from ayllu.train.loop import prepare
     from ayllu.train.optimizer import Optimizer, OptimizerConfig
-    from ayllu.train.parallel import Spread
     from ayllu.train.step import train_step
 
     prepare()

@@ -44,9 +44,9 @@ def ours(job: dict[str, Any], samples: Samples) -> tuple[Step, Callable[[], None
     from ayllu.model.config import ModelConfig
     from ayllu.model.files import hf
     from ayllu.model.transformer import Transformer
+    from ayllu.train.distributed.parallel_model import Spread
     from ayllu.train.loop import prepare
     from ayllu.train.optimizer import Optimizer, OptimizerConfig
-    from ayllu.train.parallel import Spread
     from ayllu.train.step import train_step
 
     shape, settings = job["shape"], job["settings"]

@@ -50,7 +50,7 @@ def prepare(folder: Path, steps: int) -> None:
     from ayllu.recipes.adopt import adopt
     from ayllu.text.chat import Message, render, render_masked
     from ayllu.text.tokenizer import Tokenizer
-    from ayllu.train.tasks import ask
+    from ayllu.train.objectives.rewards import ask
 
     (folder / "model").symlink_to(adopt("smollm2").folder)
     tokenizer = Tokenizer.load(folder / "model")
@@ -111,10 +111,12 @@ def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str,
     from ayllu.model.files import hf
     from ayllu.recipes import post
     from ayllu.text.tokenizer import Tokenizer
-    from ayllu.train import policy, preference, supervised
     from ayllu.train.lora import LoraConfig, attach, detach
+    from ayllu.train.objectives import dpo as preference
+    from ayllu.train.objectives import grpo as policy
+    from ayllu.train.objectives import sft as supervised
+    from ayllu.train.objectives.rewards import ReasoningTasks
     from ayllu.train.optimizer import Optimizer, OptimizerConfig
-    from ayllu.train.tasks import ReasoningTasks
 
     data = json.loads((folder / "data.json").read_text())
     rows, size = examples(data, kind, steps), SIZES[kind]
@@ -277,7 +279,7 @@ FORM = re.compile(r"\\s*<answer>\\s*(.*?)\\s*</answer>\\s*", re.DOTALL)
 NUMBER = re.compile(r"-?\\d[\\d,]*(?:\\.\\d+)?")
 
 def reward(text, right):
-    """The reward of ayllu.train.tasks.grade, without its package."""
+    """The reward of ayllu.train.objectives.rewards.grade, without its package."""
     form = FORM.fullmatch(text)
     numbers = NUMBER.findall(text)
     answer = form[1] if form else numbers[-1] if numbers else None
@@ -297,7 +299,7 @@ def score(kind: str, folder: Path, out: Path) -> list[float]:
     from ayllu.model.files import hf
     from ayllu.recipes import post
     from ayllu.text.tokenizer import Tokenizer
-    from ayllu.train.branched import branch
+    from ayllu.train.objectives.shared_prefix import branch
 
     data = json.loads((folder / "data.json").read_text())
     model, tokenizer = hf.load(out), Tokenizer.load(folder / "model")

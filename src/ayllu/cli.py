@@ -97,7 +97,7 @@ def _layout(text: str, nodes: int) -> Any:
         if nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise UserError("many processes need to be told how to share the work; add --layout, such as dp_shard=8")
         return None
-    from ayllu.train.layout import parse_layout
+    from ayllu.train.distributed.layout import parse_layout
 
     layout = parse_layout(text) if text else layout_from_words(planned or "")
     if "RANK" in os.environ or layout.devices == 1:
@@ -366,7 +366,7 @@ def layout(model: str, layout: str, /, *, json: bool = False) -> None:
 
     from ayllu.model.files.hf import load_config
     from ayllu.model.presets import PRESETS
-    from ayllu.train.layout import parse_layout
+    from ayllu.train.distributed.layout import parse_layout
     from ayllu.train.placement import holdings, table
 
     config = PRESETS[model] if model in PRESETS else load_config(Path(model))

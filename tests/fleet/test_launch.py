@@ -23,7 +23,7 @@ from ayllu.fleet.launch.job import Job
 from ayllu.fleet.launch.kubernetes import manifest
 from ayllu.fleet.run_commands import add_commands
 from ayllu.lab.error import UserError
-from ayllu.train.layout import Layout
+from ayllu.train.distributed.layout import Layout
 
 GOLDEN = Path(__file__).with_name("golden")
 

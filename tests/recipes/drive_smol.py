@@ -14,7 +14,7 @@ from ayllu.lab.stage import Context, stage
 from ayllu.lab.store import Store
 from ayllu.recipes import post
 from ayllu.recipes.smol import teach
-from ayllu.train import policy
+from ayllu.train.objectives import grpo as policy
 
 
 @stage()

@@ -16,7 +16,7 @@ from layouts import model, tokens
 
 from ayllu.data.tokens.loader import Batch, Loader
 from ayllu.lab.error import Stopped
-from ayllu.train.layout import parse_layout
+from ayllu.train.distributed.layout import parse_layout
 from ayllu.train.loop import Execution, TrainConfig, train
 from ayllu.train.optimizer import OptimizerConfig
 

@@ -16,7 +16,7 @@ from ayllu.model.config import ModelConfig
 from ayllu.model.files.weights import stored
 from ayllu.model.transformer import Transformer
 from ayllu.train import optimizer
-from ayllu.train.layout import parse_layout
+from ayllu.train.distributed.layout import parse_layout
 from ayllu.train.loop import Execution, TrainConfig, train
 from ayllu.train.optimizer import OptimizerConfig
 

@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed._functional_collectives as collectives
 
-from ayllu.train.processes import start_processes
+from ayllu.train.distributed.processes import start_processes
 
 ROUNDS, OVERLAPPING, SIZE = 600, 12, 64
 

@@ -16,14 +16,14 @@ from ayllu.data.tokens.loader import Batch, Loader
 from ayllu.data.tokens.pack import Piece, Tokens, write_tokens
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
-from ayllu.train import objective
 from ayllu.train.budget import LADDER, TOKENS_PER_PARAMETER, BudgetPlan, choose_shape
+from ayllu.train.distributed.layout import Layout
+from ayllu.train.distributed.parallel_model import Spread
 from ayllu.train.flops import energy_kwh, forward_flops, tokens_per_second, training_flops, utilisation
-from ayllu.train.layout import Layout
 from ayllu.train.loop import Execution, TrainConfig, compiler_available, train
-from ayllu.train.objective import next_token_loss, reference_loss
+from ayllu.train.objectives import next_token as objective
+from ayllu.train.objectives.next_token import next_token_loss, reference_loss
 from ayllu.train.optimizer import Optimizer, OptimizerConfig, orthogonalise
-from ayllu.train.parallel import Spread
 from ayllu.train.schedule import rate
 from ayllu.train.step import train_step
 

@@ -12,8 +12,8 @@ from ayllu.data.tokens.loader import Loader
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Linear, Transformer
-from ayllu.train.float8 import product, use_float8
-from ayllu.train.layout import Layout
+from ayllu.train.distributed.float8 import product, use_float8
+from ayllu.train.distributed.layout import Layout
 from ayllu.train.loop import Execution, TrainConfig, train
 
 

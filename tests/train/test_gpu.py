@@ -14,10 +14,10 @@ from ayllu.model.config import ModelConfig
 from ayllu.model.files import hf
 from ayllu.model.sample import sample
 from ayllu.model.transformer import Transformer
-from ayllu.train.layout import Layout
+from ayllu.train.distributed.layout import Layout
+from ayllu.train.distributed.parallel_model import Spread
 from ayllu.train.loop import Execution, TrainConfig, train
-from ayllu.train.objective import next_token_loss
-from ayllu.train.parallel import Spread
+from ayllu.train.objectives.next_token import next_token_loss
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and there is none here")
 

@@ -10,18 +10,18 @@ import torch.nn.functional as F
 from small import CONFIG, descend, gradients, log_softmax_of, small_model
 
 from ayllu.data.tokens.loader import IGNORED, Batch
-from ayllu.train import objective
-from ayllu.train.branched import branch
-from ayllu.train.distill import distillation_loss
-from ayllu.train.objective import next_token_loss
-from ayllu.train.preference import (
+from ayllu.train.objectives import next_token as objective
+from ayllu.train.objectives.distill import distillation_loss
+from ayllu.train.objectives.dpo import (
     PairBatch,
     PairSource,
     PreferenceConfig,
     preference_loss,
     reference_log_probabilities,
 )
-from ayllu.train.supervised import supervised_loss
+from ayllu.train.objectives.next_token import next_token_loss
+from ayllu.train.objectives.sft import supervised_loss
+from ayllu.train.objectives.shared_prefix import branch
 
 PAIRS = [
     ([1, 2, 3], [10, 11, 12], [20]),

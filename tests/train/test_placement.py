@@ -13,8 +13,8 @@ from ayllu.fleet.catalogue import find_fleet
 from ayllu.fleet.plan import Job, plan
 from ayllu.lab.error import UserError
 from ayllu.model.presets import PRESETS
-from ayllu.train.layout import Layout
-from ayllu.train.parallel import pipeline_bounds
+from ayllu.train.distributed.layout import Layout
+from ayllu.train.distributed.parallel_model import pipeline_bounds
 from ayllu.train.placement import holdings, table
 
 

@@ -9,9 +9,8 @@ import torch
 from small import descend, gradients, log_softmax_of, small_model
 
 from ayllu.model.sample import Sample
-from ayllu.train.branched import branch
 from ayllu.train.lora import LoraConfig, attach
-from ayllu.train.policy import (
+from ayllu.train.objectives.grpo import (
     PolicyConfig,
     Reward,
     RolloutBatch,
@@ -21,6 +20,7 @@ from ayllu.train.policy import (
     policy_loss,
     read_rewards,
 )
+from ayllu.train.objectives.shared_prefix import branch
 
 F32 = torch.float32
 

@@ -18,8 +18,8 @@ from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
 from ayllu.train.loop import Execution, TrainConfig, TrainResult, train
-from ayllu.train.objective import next_token_loss
-from ayllu.train.stability import Guard, GuardConfig
+from ayllu.train.loss_guard import Guard, GuardConfig
+from ayllu.train.objectives.next_token import next_token_loss
 from ayllu.train.step import StepResult
 
 GUARD = GuardConfig(window=16, fewest=8, patience=3, returns=2)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ayllu.model.sample import Sample
-from ayllu.train.tasks import FORMAT_REWARD, ReasoningTasks, ask, grade
+from ayllu.train.objectives.rewards import FORMAT_REWARD, ReasoningTasks, ask, grade
 
 
 class Sums:

@@ -81,7 +81,7 @@ def reasoning(
 ) -> list[dict[str, Any]]:
     """For each item the reply, whether it is right in whatever form, and whether it has the form."""
     from ayllu.text.chat import Message, render
-    from ayllu.train.tasks import ask, grade
+    from ayllu.train.objectives.rewards import ask, grade
 
     prompts = [render([Message(role="user", content=ask(item["question"]))], tokenizer) for item in items]
     texts = replies(model, tokenizer, prompts, tokens=ANSWER_TOKENS, dtype=dtype, title=family.name)

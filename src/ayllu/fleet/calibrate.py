@@ -29,8 +29,8 @@ from ayllu.fleet.cost import step_time
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import bar
 from ayllu.model.config import ModelConfig
-from ayllu.train.float8 import CAPABILITY, FORWARD
-from ayllu.train.processes import device
+from ayllu.train.distributed.float8 import CAPABILITY, FORWARD
+from ayllu.train.distributed.processes import device
 
 PRODUCT_SIZE, GPU_PRODUCT_SIZE = 1024, 8192
 """Side of the square matrix products, as `ayllu.train.machine.matrix_rate` takes them."""
@@ -164,7 +164,7 @@ def float8_pays() -> bool:
 
 
 def float8_rate(*, size: int = GPU_PRODUCT_SIZE, seconds: float = 0.6) -> float:
-    """FLOP/s of products in e4m3 on the first GPU, as `ayllu.train.float8` makes them forwards."""
+    """FLOP/s of products in e4m3 on the first GPU, as `ayllu.train.distributed.float8` makes them forwards."""
     import torch
 
     a, b = (torch.randn(size, size, device=device()).to(FORWARD) for _ in range(2))
@@ -283,9 +283,9 @@ def training_step(
 
     from ayllu.data.tokens.loader import Batch
     from ayllu.model.transformer import Transformer
+    from ayllu.train.distributed.parallel_model import Spread
     from ayllu.train.loop import DTYPES, prepare
     from ayllu.train.optimizer import Optimizer, OptimizerConfig
-    from ayllu.train.parallel import Spread
     from ayllu.train.step import train_step
 
     prepare()

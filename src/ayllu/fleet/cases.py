@@ -27,9 +27,9 @@ KERNELS = {"naive": 0.0, "eager": 1.0, "fused": 2.0}
 """How elementwise work runs: a kernel per operation with biases and dropout, a kernel per operation without them, or
 fused by a compiler or by hand."""
 LOSS = {"chunked": 0.0, "fused": 1.0, "sharded": 2.0, "plain": 3.0}
-"""How much of the logits the loss holds: never all at once (`ayllu.train.objective`), one copy and its gradient in 16
-bits (flash-attention's fused cross-entropy), a float32 copy that it works on in place (Megatron's vocabulary-parallel
-one), or PyTorch's: 16-bit logits, float32 log-probabilities and their float32 gradient."""
+"""How much of the logits the loss holds: never all at once (`ayllu.train.objectives.next_token`), one copy and its
+gradient in 16 bits (flash-attention's fused cross-entropy), a float32 copy that it works on in place (Megatron's
+vocabulary-parallel one), or PyTorch's: 16-bit logits, float32 log-probabilities and their float32 gradient."""
 LATER_GENERATIONS = ("hopper", "blackwell", "rubin")
 SHARDING = {"replicated": 0.0, "optimizer": 1.0, "full": 3.0}
 """How the data-parallel ranks share state, by ZeRO's stages: nothing, the optimizer (Megatron), everything (FSDP)."""

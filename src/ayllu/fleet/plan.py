@@ -25,7 +25,7 @@ from ayllu.lab.error import UserError
 from ayllu.lab.progress import track
 from ayllu.model.config import ModelConfig
 from ayllu.model.presets import PRESETS
-from ayllu.train.layout import Layout
+from ayllu.train.distributed.layout import Layout
 
 OUR_SOFTWARE = {
     "attention": ATTENTION["tuned"],

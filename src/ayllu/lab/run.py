@@ -35,7 +35,7 @@ class Place:
     store: Store
     cache: Path
     layout: Any = None
-    """How distributed stages spread their work (`ayllu.train.layout.Layout`); None leaves it on this device."""
+    """How distributed stages spread their work (a `Layout` of `ayllu.train.distributed`); None: on this device."""
     rank: int = 0
     """Which process of a job this is: the first makes the artifacts, the others help it with distributed stages."""
 

@@ -121,8 +121,8 @@ def plan_draft(
 
     from ayllu.data.tokens.loader import Loader
     from ayllu.model.files import hf
-    from ayllu.train.distill import distillation_loss
     from ayllu.train.machine import bf16_pays
+    from ayllu.train.objectives.distill import distillation_loss
 
     precision, seconds = "bf16" if bf16_pays() else "float32", 0.0
     wise = hf.load(teacher)
@@ -166,8 +166,8 @@ def learn(ctx: Context, teacher: Path, tokens: Tokens, tokenizer: Tokenizer, pla
     """The weights of the draft."""
     from ayllu.data.tokens.loader import Loader
     from ayllu.model.files import hf
-    from ayllu.train.distill import distillation_loss
     from ayllu.train.loop import TrainConfig, train, write_losses
+    from ayllu.train.objectives.distill import distillation_loss
     from ayllu.train.optimizer import OptimizerConfig
 
     ctx.predict("seconds", round(plan.steps * plan.seconds_per_step, 1))

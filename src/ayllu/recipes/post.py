@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ayllu.model.transformer import Transformer
     from ayllu.text.chat import Message
     from ayllu.text.tokenizer import Tokenizer
-    from ayllu.train.supervised import Conversations
+    from ayllu.train.objectives.sft import Conversations
 
 LENGTH = 512
 """Ids in a row of several conversations."""
@@ -123,7 +123,7 @@ def _conversations(
     from ayllu.data.conversations.smalltalk import exchanges
     from ayllu.data.conversations.tool_requests import group
     from ayllu.text.chat import Message, render_masked
-    from ayllu.train.supervised import together
+    from ayllu.train.objectives.sft import together
 
     def spoken(turns: Sequence[str]) -> list[Message]:
         return [Message(role=("user", "assistant")[i % 2], content=text) for i, text in enumerate(turns)]
@@ -204,7 +204,7 @@ def _pairs(tokenizer: Tokenizer, chance: random.Random, count: int) -> Iterator[
 
 def read_conversations(folder: Path) -> list[Conversations]:
     """What `lessons` wrote."""
-    from ayllu.train.supervised import Conversations
+    from ayllu.train.objectives.sft import Conversations
 
     return [Conversations(**json.loads(line)) for line in (folder / "conversations.jsonl").read_text().splitlines()]
 
@@ -230,9 +230,9 @@ def rehearsal(ctx: Context, model: Path, plan: PostPlan, *, seed: int) -> None:
     from ayllu.data.conversations.reasoning import Family, questions
     from ayllu.lab.progress import bar
     from ayllu.model.sample import in_type, sample
-    from ayllu.train.policy import hash_seed
-    from ayllu.train.supervised import together
-    from ayllu.train.tasks import ReasoningTasks
+    from ayllu.train.objectives.grpo import hash_seed
+    from ayllu.train.objectives.rewards import ReasoningTasks
+    from ayllu.train.objectives.sft import together
 
     weights, tokenizer = _load(model)
     weights = in_type(weights, _dtype(plan.precision))
@@ -341,7 +341,10 @@ def _lesson(
     journal: str = "rewards.jsonl",
 ) -> tuple[Any, Any]:
     """The source and the objective of one kind of training; GRPO and SFT hold on to the model `before` everything."""
-    from ayllu.train import anchor, policy, preference, supervised
+    from ayllu.train.objectives import dpo as preference
+    from ayllu.train.objectives import grpo as policy
+    from ayllu.train.objectives import kl_anchor as anchor
+    from ayllu.train.objectives import sft as supervised
 
     def anchored(lesson: Any, objective: Any) -> tuple[Any, Any]:
         adopted, _ = _load(before)
@@ -364,7 +367,7 @@ def _lesson(
             preference.preference_loss(config),
         )
     from ayllu.data.conversations.reasoning import Family, questions
-    from ayllu.train.tasks import ReasoningTasks
+    from ayllu.train.objectives.rewards import ReasoningTasks
 
     family = Family(FAMILY, ctx.cache, SETTINGS)
     held = questions(family, HELD_OUT, held_out=True)
@@ -513,7 +516,7 @@ def compare(
     from ayllu.evals.compare import compare as compare_scores
     from ayllu.evals.score import recompute
     from ayllu.evals.skills import paired
-    from ayllu.train.policy import read_rewards
+    from ayllu.train.objectives.grpo import read_rewards
 
     before, between, after = (
         json.loads((folder / "replies.json").read_text()) for folder in (skills_before, skills_between, skills_after)

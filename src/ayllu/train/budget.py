@@ -20,11 +20,11 @@ from ayllu.data.tokens.pack import TokensHeader
 from ayllu.lab.progress import bar
 from ayllu.model.config import ModelConfig, RopeScaling
 from ayllu.model.transformer import Transformer
+from ayllu.train.distributed.parallel_model import Spread
 from ayllu.train.flops import training_flops
 from ayllu.train.loop import DTYPES, TrainConfig, compiler_available, prepare
 from ayllu.train.machine import bf16_pays, matrix_rate
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
-from ayllu.train.parallel import Spread
 from ayllu.train.step import train_step
 
 TOKENS_PER_PARAMETER = 4.0

@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, Hu
 from ayllu.lab.key import file_digest
 from ayllu.lab.progress import say
 from ayllu.lab.store import write_atomically
-from ayllu.train.processes import GLOO
+from ayllu.train.distributed.processes import GLOO
 
 KEPT = 2
 """Checkpoints kept: the newest, and the one before for when the newest turns out damaged."""

@@ -25,17 +25,17 @@ from ayllu.lab.error import Stopped, UserError
 from ayllu.lab.progress import bar, say
 from ayllu.model.transformer import Transformer
 from ayllu.train.checkpoint import Checkpoints
-from ayllu.train.float8 import end_float8
+from ayllu.train.distributed.float8 import end_float8
+from ayllu.train.distributed.layout import Layout
+from ayllu.train.distributed.parallel_model import Spread
+from ayllu.train.distributed.processes import start_processes
 from ayllu.train.flops import tokens_per_second, utilisation
-from ayllu.train.layout import Layout
+from ayllu.train.loss_guard import Guard, GuardConfig
 from ayllu.train.machine import matrix_rate
 from ayllu.train.metrics import Metrics, draw
-from ayllu.train.objective import Countable, Objective, next_token_loss
+from ayllu.train.objectives.next_token import Countable, Objective, next_token_loss
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
-from ayllu.train.parallel import Spread
-from ayllu.train.processes import start_processes
 from ayllu.train.schedule import rate
-from ayllu.train.stability import Guard, GuardConfig
 from ayllu.train.step import StepResult, train_step
 from ayllu.train.watchdog import Watchdog
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
-from ayllu.train.layout import Layout
+from ayllu.train.distributed.layout import Layout
+from ayllu.train.distributed.parallel_model import Spread
 from ayllu.train.optimizer import OptimizerConfig, is_matrix, local
-from ayllu.train.parallel import Spread
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from ayllu.train.distributed.parallel_model import Spread
 from ayllu.train.optimizer import Optimizer, local
-from ayllu.train.parallel import Spread
 
 
 @dataclass(frozen=True, kw_only=True)

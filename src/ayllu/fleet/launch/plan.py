@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ayllu.lab.error import UserError
-from ayllu.train.layout import Layout
+from ayllu.train.distributed.layout import Layout
 
 LAYOUT_VARIABLE = "AYLLU_LAYOUT"
 """The environment variable in which a launched process finds its layout, as JSON. How a run is spread belongs to where

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from ayllu.data.tokens.loader import permute
 from ayllu.model.transformer import Transformer
-from ayllu.train.branched import content_fingerprint
-from ayllu.train.distill import linear_divergence
-from ayllu.train.objective import Objective
+from ayllu.train.objectives.distill import linear_divergence
+from ayllu.train.objectives.next_token import Objective
+from ayllu.train.objectives.shared_prefix import content_fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ayllu.data.tokens.loader import IGNORED, Batch, permute
 from ayllu.model.transformer import Transformer
-from ayllu.train.branched import Branched, branch, content_fingerprint
-from ayllu.train.objective import linear_cross_entropy
+from ayllu.train.objectives.next_token import linear_cross_entropy
+from ayllu.train.objectives.shared_prefix import Branched, branch, content_fingerprint
 
 
 def supervised_loss(model: Transformer, batch: Batch, dtype: torch.dtype) -> Tensor:

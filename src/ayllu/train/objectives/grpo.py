@@ -23,8 +23,8 @@ from torch import Tensor
 from ayllu.lab.store import write_atomically
 from ayllu.model.sample import Sample, sample
 from ayllu.model.transformer import Transformer
-from ayllu.train.branched import Branched, Ids, branch, content_fingerprint
 from ayllu.train.lora import disabled, merged
+from ayllu.train.objectives.shared_prefix import Branched, Ids, branch, content_fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ayllu.data.tokens.pack import fit
 from ayllu.model.transformer import Branches, Transformer
-from ayllu.train.objective import chunk_rows
+from ayllu.train.objectives.next_token import chunk_rows
 
 Ids = Sequence[int]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ayllu.data.tokens.loader import IGNORED, Batch
 from ayllu.model.transformer import Transformer
-from ayllu.train.objective import chunk_rows, linear_cross_entropy
+from ayllu.train.objectives.next_token import chunk_rows, linear_cross_entropy
 
 
 def distillation_loss(

@@ -35,11 +35,11 @@ from ayllu.lab.error import UserError
 from ayllu.model.attention import Mask, attention_mask
 from ayllu.model.rope import rotation
 from ayllu.model.transformer import Transformer, causal_mask
-from ayllu.train.float8 import use_float8
-from ayllu.train.layout import Layout
-from ayllu.train.objective import Objective, head_loss, next_token_loss
+from ayllu.train.distributed.float8 import use_float8
+from ayllu.train.distributed.layout import Layout
+from ayllu.train.distributed.processes import device
+from ayllu.train.objectives.next_token import Objective, head_loss, next_token_loss
 from ayllu.train.optimizer import cut, cut_by, local, settle
-from ayllu.train.processes import device
 
 
 class Part(nn.Module):

@@ -17,7 +17,7 @@ from torch import Tensor
 from ayllu.data.tokens.loader import permute
 from ayllu.lab.progress import bar
 from ayllu.model.transformer import Transformer
-from ayllu.train.branched import Branched, Ids, branch, content_fingerprint
+from ayllu.train.objectives.shared_prefix import Branched, Ids, branch, content_fingerprint
 
 Kind = Literal["dpo", "ipo", "simpo"]
 

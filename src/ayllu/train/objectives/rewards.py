@@ -1,4 +1,4 @@
-"""Verifiable tasks as prompts and rewards: what `ayllu.train.policy` learns from."""
+"""Verifiable tasks as prompts and rewards: what `ayllu.train.objectives.grpo` learns from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ayllu.data.conversations.reasoning import Family
 from ayllu.model.sample import Sample
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer
-from ayllu.train.policy import Reward
+from ayllu.train.objectives.grpo import Reward
 
 INSTRUCTION = "Give only the number, between <answer> and </answer>."
 FORMAT_REWARD = 0.2

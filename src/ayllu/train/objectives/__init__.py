@@ -1,0 +1,1 @@
+"""Training objectives: what a step makes small, and the source of its batches."""
