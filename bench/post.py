@@ -295,7 +295,7 @@ def score(kind: str, folder: Path, out: Path) -> list[float]:
 
     from ayllu.data.archive import default_cache
     from ayllu.data.conversations.reasoning import Family
-    from ayllu.evals.skills import reasoning
+    from ayllu.evals.skills.replies import reasoning
     from ayllu.model.files import hf
     from ayllu.recipes import post
     from ayllu.text.tokenizer import Tokenizer

@@ -25,7 +25,7 @@ from train_step import PEERS
 from ayllu.data.archive import default_cache
 from ayllu.data.tokens.loader import Loader
 from ayllu.data.tokens.pack import Tokens
-from ayllu.evals.heldout import bits_per_byte
+from ayllu.evals.likelihood.heldout import bits_per_byte
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
 from ayllu.model.files import hf

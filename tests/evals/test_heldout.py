@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ayllu.evals.heldout import bits_per_byte, document_bits
+from ayllu.evals.likelihood.heldout import bits_per_byte, document_bits
 from ayllu.evals.statistics import ratio_interval
 
 from .tiny import ENGLISH, random_model

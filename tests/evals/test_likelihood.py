@@ -9,8 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ayllu.evals import likelihood
-from ayllu.evals.likelihood import Question, Segment, segment_log_likelihoods, segments, shared_log_likelihoods
+from ayllu.evals.likelihood import log_probabilities as likelihood
+from ayllu.evals.likelihood.log_probabilities import (
+    Question,
+    Segment,
+    segment_log_likelihoods,
+    segments,
+    shared_log_likelihoods,
+)
 
 from .tiny import random_model
 

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from ayllu.data.archive import open_member
-from ayllu.evals.sets import SETS
+from ayllu.evals.likelihood.sets import SETS
 from ayllu.evals.suite import Suite, load_suite, read_set, subset
 from ayllu.lab.error import UserError
 

@@ -11,7 +11,7 @@ import torch
 from drive_smol import tiny
 
 from ayllu.data.archive import default_cache
-from ayllu.evals.acceptance import guesses, tokens_per_pass
+from ayllu.evals.skills.acceptance import guesses, tokens_per_pass
 from ayllu.lab.error import UserError
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store

@@ -70,7 +70,7 @@ def evaluate(
     if chosen is not None:
         import torch
 
-        from ayllu.evals.evaluate import evaluate
+        from ayllu.evals.likelihood.evaluate import evaluate
 
         progress.say(foresee(chosen))
         scores = evaluate(transformer, tokenizer, chosen, dtype=getattr(torch, dtype), folder=out)
@@ -144,7 +144,7 @@ def _documents(
 ) -> list[DocumentBits]:
     import torch
 
-    from ayllu.evals.heldout import document_bits
+    from ayllu.evals.likelihood.heldout import document_bits
 
     return list(document_bits(model, tokenizer, texts, dtype=getattr(torch, dtype), total=len(texts)))
 

@@ -50,7 +50,7 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.evals.item import Headline
-from ayllu.evals.sets import SETS
+from ayllu.evals.likelihood.sets import SETS
 from ayllu.evals.statistics import Interval, attrition_interval, mean_interval, ratio_interval
 from ayllu.evals.suite import items_digest
 from ayllu.lab.error import UserError

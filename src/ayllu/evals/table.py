@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ayllu.evals.sets import SETS
+from ayllu.evals.likelihood.sets import SETS
 from ayllu.evals.statistics import detectable_above
 from ayllu.evals.suite import Suite
 

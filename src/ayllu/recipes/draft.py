@@ -204,7 +204,7 @@ def guess(ctx: Context, teacher: Path, small: Path, chats: Dialogues, plan: Draf
     """How many tokens of the teacher's answers to held-out questions the draft foresees, taught and untaught."""
     import torch
 
-    from ayllu.evals.acceptance import guesses, tokens_per_pass
+    from ayllu.evals.skills.acceptance import guesses, tokens_per_pass
     from ayllu.evals.statistics import ratio_interval
     from ayllu.model.files import hf
     from ayllu.model.sample import in_type, sample
@@ -251,7 +251,7 @@ def release_draft(
 ) -> None:
     """A signed folder that stands alone."""
     from ayllu.data.adopt import read_origin
-    from ayllu.evals.heldout import document_bits
+    from ayllu.evals.likelihood.heldout import document_bits
     from ayllu.evals.score import Scores
     from ayllu.lab.store import read_manifest
     from ayllu.model.files import hf

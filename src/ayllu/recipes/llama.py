@@ -172,7 +172,7 @@ def heldout(ctx: Context, model: Path, text: Corpus, tokenizer: Tokenizer, *, do
     """Bits per byte of held-out documents."""
     import torch
 
-    from ayllu.evals.heldout import document_bits
+    from ayllu.evals.likelihood.heldout import document_bits
     from ayllu.evals.score import Scores
     from ayllu.model.files import hf
 

@@ -465,7 +465,7 @@ def skills(ctx: Context, model: Path, plan: PostPlan, *, items: int, kinds: tupl
     """Held-out tool calls (`tool_calls`) and tasks (`reasoning`), reply by reply."""
     from ayllu.data.conversations.reasoning import Family, questions
     from ayllu.data.conversations.tool_requests import requests
-    from ayllu.evals import skills as measured
+    from ayllu.evals.skills import replies as measured
 
     weights, tokenizer = _load(model)
     dtype = _dtype(plan.precision)
@@ -487,7 +487,7 @@ def skills(ctx: Context, model: Path, plan: PostPlan, *, items: int, kinds: tupl
 @stage()
 def benchmarks(ctx: Context, model: Path, plan: PostPlan, *, items: int) -> None:
     """HellaSwag, PIQA and ARC-Easy."""
-    from ayllu.evals.evaluate import evaluate
+    from ayllu.evals.likelihood.evaluate import evaluate
     from ayllu.evals.suite import load_suite
 
     weights, tokenizer = _load(model)
@@ -515,7 +515,7 @@ def compare(
     """Before and after on the same held-out items, paired, and the curve of the rewards."""
     from ayllu.evals.compare import compare as compare_scores
     from ayllu.evals.score import recompute
-    from ayllu.evals.skills import paired
+    from ayllu.evals.skills.replies import paired
     from ayllu.train.objectives.grpo import read_rewards
 
     before, between, after = (
@@ -544,7 +544,7 @@ def compare(
 def _pooled(first: Path, second: Path) -> dict[str, Any]:
     """The difference in accuracy over the items of all sets together: three times the items, so a narrower interval."""
     from ayllu.evals.score import headline, recompute
-    from ayllu.evals.skills import paired
+    from ayllu.evals.skills.replies import paired
 
     sides = []
     for folder in (first, second):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ayllu.evals.evaluate import Encoder
+from ayllu.evals.likelihood.evaluate import Encoder
 from ayllu.evals.score import DocumentBits
 from ayllu.evals.statistics import Interval, ratio_interval
 from ayllu.lab import progress
@@ -69,7 +69,7 @@ def document_bits(
     """
     import torch
 
-    from ayllu.evals.likelihood import segment_log_likelihoods, segments
+    from ayllu.evals.likelihood.log_probabilities import segment_log_likelihoods, segments
 
     context = context or model.config.context
     stride = stride or max(1, context // 2)

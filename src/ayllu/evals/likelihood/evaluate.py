@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from ayllu.evals.contamination import Overlap
-    from ayllu.evals.likelihood import Question
+    from ayllu.evals.likelihood.log_probabilities import Question
     from ayllu.model.transformer import Transformer
 
 
@@ -83,7 +83,7 @@ def _journal(
 
 
 def _answers(model: Transformer, tokenizer: Encoder, items: Sequence[Item], dtype: torch.dtype) -> Iterator[Outcome]:
-    from ayllu.evals.likelihood import shared_log_likelihoods
+    from ayllu.evals.likelihood.log_probabilities import shared_log_likelihoods
 
     questions = tokenize(tokenizer, items)
     for number, answer in shared_log_likelihoods(model, questions, dtype=dtype):
@@ -112,7 +112,7 @@ def tokenize(tokenizer: Encoder, items: Sequence[Item]) -> list[Question]:
     under Llama 3's split pattern. Where a token would span the boundary, the two are tokenized apart, so that every
     byte of the choice is scored and none of what was given.
     """
-    from ayllu.evals.likelihood import Question
+    from ayllu.evals.likelihood.log_probabilities import Question
 
     pairs = [pair for item in items for pair in item.texts()]
     begun = tokenizer.encode_batch([item.context for item in items])

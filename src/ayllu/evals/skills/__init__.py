@@ -1,0 +1,1 @@
+"""What a model can do, reply by reply."""
