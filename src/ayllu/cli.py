@@ -228,7 +228,7 @@ def chat(
     """
     from ayllu.lab.channel import find_model
     from ayllu.model.generate import Sampling
-    from ayllu.serve.chat import chat_terminal
+    from ayllu.serve.terminal import chat_terminal
 
     given = {"temperature": temperature, "top_p": top_p, "seed": seed}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}

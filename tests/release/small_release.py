@@ -17,8 +17,8 @@ from ayllu.model.files import hf
 from ayllu.model.transformer import Transformer
 from ayllu.release import sign
 from ayllu.release.build import MANIFEST, PUBLIC_KEY, _seal
-from ayllu.release.content import RECORDS, SCORES
 from ayllu.release.digest import file_digests, folder_files, weights_of
+from ayllu.release.gates import RECORDS, SCORES
 from ayllu.release.policy import OPEN
 from ayllu.text.tokenizer import Tokenizer
 

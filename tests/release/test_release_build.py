@@ -16,7 +16,7 @@ from small_release import DIALOGUES, RECORDS_GIVEN, SOURCES, edit, inputs
 from ayllu.evals.score import Outcome, Scores
 from ayllu.lab.error import UserError
 from ayllu.model.files import gguf, hf
-from ayllu.release import build, content
+from ayllu.release import build, gates
 from ayllu.release.build import build_release
 from ayllu.release.card import model_card
 from ayllu.release.policy import OPEN, Policy, find_policy
@@ -273,7 +273,7 @@ def test_a_policy_is_its_rules():
 def test_two_builds_of_the_same_inputs_differ_only_in_time_and_signature(built, given, tmp_path):
     again = build_release(tmp_path / "release", **given)
     assert again.model_digest == built.model_digest
-    for path in (*content.PAGES, "records.json", "sources.json", "cria.gguf", "model.safetensors"):
+    for path in (*gates.PAGES, "records.json", "sources.json", "cria.gguf", "model.safetensors"):
         one, other = ((folder / path).read_text(errors="replace") for folder in (built.folder, again.folder))
         assert one.replace("![loss curve](figures/loss_curve.png)\n\n", "") == other
 

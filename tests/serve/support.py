@@ -12,7 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from ayllu.serve.about import describe
-from ayllu.serve.engine import Engine, Piece, Request, TorchEngine
+from ayllu.serve.engines.engine import Engine, Piece, Request, TorchEngine
 from ayllu.serve.gateway import Limits, build
 from ayllu.serve.queue import EngineQueue
 from ayllu.serve.server import listen

@@ -15,8 +15,8 @@ import pytest
 
 from ayllu.lab.error import UserError
 from ayllu.model.generate import Sampling
-from ayllu.serve.chat import Conversation, _write, chat_terminal
-from ayllu.serve.engine import TorchEngine
+from ayllu.serve.engines.engine import TorchEngine
+from ayllu.serve.terminal import Conversation, _write, chat_terminal
 from ayllu.text.chat import Message, render
 
 from .support import Watched
@@ -24,8 +24,8 @@ from .support import Watched
 PROGRAM = """
 import signal, sys, time, torch
 from pathlib import Path
-from ayllu.serve import engine
-from ayllu.serve.chat import chat_terminal
+from ayllu.serve.engines import engine
+from ayllu.serve.terminal import chat_terminal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has its children ignore it
 torch.set_num_threads(1)
 plain = engine.generate

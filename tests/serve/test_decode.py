@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ayllu.serve.decode import StopScanner, Utf8Decoder
+from ayllu.serve.engines.decode import StopScanner, Utf8Decoder
 from ayllu.text.tokenizer import Tokenizer
 
 TOKENIZER = Tokenizer.learn(["The llama walks. Grüße! дорогой 你好 🦙🏔️"] * 20, 600)

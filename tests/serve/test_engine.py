@@ -8,7 +8,7 @@ import pytest
 from ayllu.lab.error import UserError
 from ayllu.model.files import hf
 from ayllu.model.generate import GREEDY, Sampling, generate
-from ayllu.serve.engine import Piece, Request, TorchEngine
+from ayllu.serve.engines.engine import Piece, Request, TorchEngine
 
 
 def answer(engine: TorchEngine, request: Request) -> list[Piece]:
@@ -39,7 +39,7 @@ def test_both_stop_tokens_end_the_answer(engine: TorchEngine, monkeypatch: pytes
                 return
             yield i
 
-    monkeypatch.setattr("ayllu.serve.engine.generate", scripted)
+    monkeypatch.setattr("ayllu.serve.engines.engine.generate", scripted)
     pieces = answer(engine, Request(prompt=[1], tokens=50))
     assert "".join(p.text for p in pieces) == "so"
     assert pieces[-1].finish == "stop"

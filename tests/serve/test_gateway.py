@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ayllu.serve.engine import Piece, Request, TorchEngine
+from ayllu.serve.engines.engine import Piece, Request, TorchEngine
 from ayllu.serve.gateway import Limits
 from ayllu.serve.schema import ChatBody, TextBody
 from ayllu.text.chat import Message, render

@@ -12,9 +12,9 @@ import pytest
 from ayllu.lab.error import UserError
 from ayllu.model.files import gguf, hf
 from ayllu.model.generate import GREEDY, Sampling
-from ayllu.serve.choose import open_engine
-from ayllu.serve.engine import Engine, Piece, Request, TorchEngine
-from ayllu.serve.llama_cpp import LlamaCppEngine
+from ayllu.serve.engines.choose import open_engine
+from ayllu.serve.engines.engine import Engine, Piece, Request, TorchEngine
+from ayllu.serve.engines.llama_cpp import LlamaCppEngine
 
 from .support import serving
 

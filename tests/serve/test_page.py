@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from ayllu.serve.engine import TorchEngine
-from ayllu.serve.gateway import STATIC
+from ayllu.serve.engines.engine import TorchEngine
+from ayllu.serve.gateway import PAGE
 
 from .support import Watched, serving
 
@@ -103,7 +103,7 @@ def visit(browser: Any, address: str) -> Iterator[Visit]:
 
 
 def test_the_page_is_light() -> None:
-    weight = sum(len(gzip.compress(path.read_bytes())) for path in STATIC.iterdir())
+    weight = sum(len(gzip.compress(path.read_bytes())) for path in PAGE.iterdir())
     assert weight < 150_000
 
 

@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from ayllu.model.generate import Sampling
-from ayllu.serve.engine import Piece, Request, TorchEngine
+from ayllu.serve.engines.engine import Piece, Request, TorchEngine
 from ayllu.serve.queue import EngineQueue, QueueFull, Turns
 
 from .support import Watched

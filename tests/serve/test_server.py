@@ -23,7 +23,7 @@ from ayllu.serve.server import listen, serve
 PROGRAM = """
 import sys, time, torch
 from pathlib import Path
-from ayllu.serve import engine
+from ayllu.serve.engines import engine
 from ayllu.serve.server import serve
 torch.set_num_threads(1)
 plain = engine.generate

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 import ayllu
 from ayllu.lab.error import UserError
-from ayllu.release import card, content, sign
-from ayllu.release.content import GATES, RECORDS, SCORES, SOURCES
+from ayllu.release import card, gates, sign
 from ayllu.release.digest import Weights, file_digests, folder_files, weights_of
+from ayllu.release.gates import GATES, RECORDS, SCORES, SOURCES
 from ayllu.release.licences import licence_text
 from ayllu.release.policy import Policy
 
@@ -79,8 +79,8 @@ def build_release(
         raise UserError(f"the release's name is {name!r}: use letters, digits, dots, dashes and underscores")
     signing = sign.private_key(key)
     origins = {"corpus": [dict(source) for source in sources], "dialogues": [dict(source) for source in dialogues]}
-    for file, reason in content.licence_problems(origins, policy):
-        raise _stopped(content.Problem(file=file, reason=reason, gate="licences"))
+    for file, reason in gates.licence_problems(origins, policy):
+        raise _stopped(gates.Problem(file=file, reason=reason, gate="licences"))
     try:
         with _clean(folder):
             stored = _copy_weights(weights, folder)
@@ -97,7 +97,7 @@ def build_release(
             page = card.model_card(said, policy, gguf=gguf, figures=pictures)
             (folder / "README.md").write_text(page, encoding="utf-8")
             (folder / "LICENSES.md").write_text(card.licences_page(said, policy), encoding="utf-8")
-            for problem in content.problems(folder, policy):
+            for problem in gates.problems(folder, policy):
                 raise _stopped(problem)
             (folder / PUBLIC_KEY).write_bytes(sign.public_pem(signing.public_key()))
             _seal(folder, stored, said, policy)
@@ -122,7 +122,7 @@ def build_release(
     )
 
 
-def _stopped(problem: content.Problem) -> UserError:
+def _stopped(problem: gates.Problem) -> UserError:
     return UserError(f"the release is stopped by the gate “{problem.gate}”: {problem}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from ayllu.release.content import RECORDS, SCORES, SOURCES
+from ayllu.release.gates import RECORDS, SCORES, SOURCES
 from ayllu.release.policy import Policy
 from ayllu.release.reference import Pages, Records
 

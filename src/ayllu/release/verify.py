@@ -13,10 +13,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from ayllu.lab.error import UserError
-from ayllu.release import content, sign
+from ayllu.release import gates, sign
 from ayllu.release.build import MANIFEST, PUBLIC_KEY, bits_per_byte
-from ayllu.release.content import RECORDS, SCORES, Problem
 from ayllu.release.digest import file_digests, folder_files
+from ayllu.release.gates import RECORDS, SCORES, Problem
 from ayllu.release.policy import Policy
 from ayllu.release.reference import json_object
 
@@ -159,7 +159,7 @@ def _content(folder: Path, manifest: dict[str, Any]) -> list[Problem]:
         policy = Policy.from_json(manifest.get("policy") or {})
     except ValueError as error:
         return [Problem(file=MANIFEST, reason=f"names no policy that can be checked: {error}")]
-    problems = list(content.problems(folder, policy))
+    problems = list(gates.problems(folder, policy))
     if problems:
         return problems
     records, scores = (json.loads((folder / file).read_text(encoding="utf-8")) for file in (RECORDS, SCORES))

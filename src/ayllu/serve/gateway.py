@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,18 @@ from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
-from ayllu.serve import engine, errors
+from ayllu.serve import errors
 from ayllu.serve.about import About
+from ayllu.serve.engines import engine
 from ayllu.serve.errors import BUSY, FAILED, ApiError
-from ayllu.serve.guard import Guard
 from ayllu.serve.history import ContextFull, Fitted, fit
+from ayllu.serve.middleware.limits import Guard
 from ayllu.serve.queue import EngineQueue, QueueFull
 from ayllu.serve.schema import Body, ChatBody, TextBody
 
 log = logging.getLogger("uvicorn.error")
 
-STATIC = Path(__file__).parent / "static"
+PAGE = Path(str(resources.files("ayllu"))) / "page"
 COMPLETION_TOKENS = 16
 """Default length of a text completion, as in OpenAI's API."""
 FRESH = {"Cache-Control": "no-cache"}
@@ -62,7 +64,7 @@ def build(
     errors.install(app)
     app.add_middleware(Guard, hosts=hosts, body_bytes=limits.body_bytes, body_seconds=limits.body_seconds)
     app.add_api_route("/", _page, methods=["GET", "HEAD"], include_in_schema=False)
-    app.mount("/static", _Static(directory=STATIC))
+    app.mount("/static", _Static(directory=PAGE))
     app.add_api_route("/health", gateway.health, methods=["GET", "HEAD"])
     app.add_api_route("/card", gateway.card, include_in_schema=False)
     app.add_api_route("/v1/models", gateway.models)
@@ -73,7 +75,7 @@ def build(
 
 
 async def _page() -> FileResponse:
-    return FileResponse(STATIC / "index.html", headers=FRESH)
+    return FileResponse(PAGE / "index.html", headers=FRESH)
 
 
 class _Static(StaticFiles):

@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 
-from ayllu.serve.engine import Engine, Piece, Request
+from ayllu.serve.engines.engine import Engine, Piece, Request
 
 
 class QueueFull(Exception):

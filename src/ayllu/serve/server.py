@@ -20,7 +20,7 @@ from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
 
 if TYPE_CHECKING:
-    from ayllu.serve.choose import EngineName
+    from ayllu.serve.engines.choose import EngineName
 
 
 def serve(
@@ -45,7 +45,7 @@ def serve(
     try:
         # torch takes seconds to import, and nobody should wait for it to hear that the port is in use.
         from ayllu.serve.about import describe
-        from ayllu.serve.choose import open_engine
+        from ayllu.serve.engines.choose import open_engine
         from ayllu.serve.gateway import build
         from ayllu.serve.queue import EngineQueue
 

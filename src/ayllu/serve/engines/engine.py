@@ -12,7 +12,7 @@ from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 from ayllu.model.files import hf
 from ayllu.model.generate import Sampling, generate
-from ayllu.serve.decode import StopScanner, Utf8Decoder
+from ayllu.serve.engines.decode import StopScanner, Utf8Decoder
 from ayllu.text.tokenizer import Tokenizer
 
 LONGEST_CONTEXT = 8192

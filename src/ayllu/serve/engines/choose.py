@@ -8,7 +8,7 @@ from typing import Literal
 
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
-from ayllu.serve.engine import Engine, TorchEngine
+from ayllu.serve.engines.engine import Engine, TorchEngine
 
 EngineName = Literal["auto", "torch", "llama.cpp"]
 
@@ -27,7 +27,7 @@ def open_engine(folder: Path, name: EngineName = "auto") -> Engine:
         raise UserError("the engine llama.cpp needs the package xllamacpp; install it, or choose the engine torch")
     if len(files) != 1:
         raise UserError(f"{folder} has {len(files)} GGUF files and llama.cpp needs one; choose the engine torch")
-    from ayllu.serve.llama_cpp import LlamaCppEngine
+    from ayllu.serve.engines.llama_cpp import LlamaCppEngine
 
     try:
         return LlamaCppEngine(folder, files[0])

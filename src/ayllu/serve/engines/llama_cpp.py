@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 
 from ayllu.lab.error import UserError
-from ayllu.serve.decode import StopScanner
-from ayllu.serve.engine import LONGEST_CONTEXT, Finish, Piece, Request, read_shape, room_for
+from ayllu.serve.engines.decode import StopScanner
+from ayllu.serve.engines.engine import LONGEST_CONTEXT, Finish, Piece, Request, read_shape, room_for
 
 MOST_PARALLEL = 4
 CACHED_TOKENS = 16_384

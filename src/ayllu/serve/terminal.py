@@ -14,8 +14,8 @@ from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
 from ayllu.model.generate import Sampling
 from ayllu.serve.about import describe
-from ayllu.serve.choose import EngineName, open_engine
-from ayllu.serve.engine import Engine, Finish, Request
+from ayllu.serve.engines.choose import EngineName, open_engine
+from ayllu.serve.engines.engine import Engine, Finish, Request
 from ayllu.serve.history import fit
 from ayllu.text.chat import Message
 

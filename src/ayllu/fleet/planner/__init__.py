@@ -1,0 +1,1 @@
+"""Layouts of a training run: how long each takes, what it holds, and which is best."""
