@@ -381,7 +381,7 @@ def layout(model: str, layout: str, /, *, json: bool = False) -> None:
 def _mount() -> None:
     from ayllu.evals.commands import app as eval_app
     from ayllu.fleet.commands import app as fleet_app
-    from ayllu.fleet.jobs import know_recipes
+    from ayllu.fleet.planner.jobs import know_recipes
     from ayllu.fleet.run_commands import add_commands
     from ayllu.recipes import RECIPES
     from ayllu.recipes.planned import PLANNED

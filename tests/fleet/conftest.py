@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ayllu.fleet.validate import validate
+from ayllu.fleet.validation.validate import validate
 
 
 @pytest.fixture(autouse=True)

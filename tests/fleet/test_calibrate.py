@@ -11,7 +11,7 @@ import torch
 
 from ayllu.fleet import calibrate as room
 from ayllu.fleet.catalogue import find_accelerator, find_fleet
-from ayllu.fleet.plan import Job, plan
+from ayllu.fleet.planner.plan import Job, plan
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_validate import ROW
 
-from ayllu.fleet.columns import OTHER_NAMES, number, read_rows
-from ayllu.fleet.runs import Unusable, read_run
-from ayllu.fleet.truth import read_truth
-from ayllu.fleet.validate import validate
+from ayllu.fleet.validation.columns import OTHER_NAMES, number, read_rows
+from ayllu.fleet.validation.measured_runs import read_truth
+from ayllu.fleet.validation.runs import Unusable, read_run
+from ayllu.fleet.validation.validate import validate
 from ayllu.lab.error import UserError
 
 # 6 N + 12 L H h T per token, over 64 accelerators at half of 989 TFLOP/s

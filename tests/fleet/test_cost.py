@@ -11,11 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ayllu.fleet.cases import ATTENTION, KERNELS, LOSS, RECOMPUTE, SHARDING, Cases, cases, model_columns, rate_columns
 from ayllu.fleet.catalogue import find_accelerator
-from ayllu.fleet.constants import believed, shipped
-from ayllu.fleet.cost import mfu, step_time
-from ayllu.fleet.memory import FIXED_BYTES, fits, footprint
+from ayllu.fleet.planner.constants import believed, shipped
+from ayllu.fleet.planner.cost import mfu, step_time
+from ayllu.fleet.planner.memory import FIXED_BYTES, fits, footprint
+from ayllu.fleet.planner.queries import (
+    ATTENTION,
+    KERNELS,
+    LOSS,
+    RECOMPUTE,
+    SHARDING,
+    Cases,
+    cases,
+    model_columns,
+    rate_columns,
+)
 from ayllu.model.presets import PRESETS
 from ayllu.train.flops import training_flops
 

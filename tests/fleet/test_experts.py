@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ayllu.fleet.cases import ATTENTION, KERNELS, LOSS, SHARDING, Cases, cases, model_columns, rate_columns
 from ayllu.fleet.catalogue import find_accelerator, find_fleet
 from ayllu.fleet.commands import app
-from ayllu.fleet.constants import EXPERT_CONSTANTS, shipped
-from ayllu.fleet.cost import step_time
 from ayllu.fleet.experts import ExpertModel, expert_models
 from ayllu.fleet.launch.plan import read_layout
-from ayllu.fleet.layouts import LAYOUT_COLUMNS, layouts
-from ayllu.fleet.memory import footprint
-from ayllu.fleet.plan import Job, find_model, plan
-from ayllu.fleet.truth import Truth, read_truth
+from ayllu.fleet.planner.constants import EXPERT_CONSTANTS, shipped
+from ayllu.fleet.planner.cost import step_time
+from ayllu.fleet.planner.layouts import LAYOUT_COLUMNS, layouts
+from ayllu.fleet.planner.memory import footprint
+from ayllu.fleet.planner.plan import Job, find_model, plan
+from ayllu.fleet.planner.queries import ATTENTION, KERNELS, LOSS, SHARDING, Cases, cases, model_columns, rate_columns
+from ayllu.fleet.validation.measured_runs import Truth, read_truth
 from ayllu.lab.error import UserError
 from ayllu.model.presets import PRESETS
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from ayllu.fleet.catalogue import find_fleet
-from ayllu.fleet.picture import draw_plan
-from ayllu.fleet.plan import Job, Plan, Prices, by_count, fewest_within, find_model, plan, power, workload_h100e
-from ayllu.fleet.together import across, assign
+from ayllu.fleet.planner.multi_pool import across, assign
+from ayllu.fleet.planner.picture import draw_plan
+from ayllu.fleet.planner.plan import Job, Plan, Prices, by_count, fewest_within, find_model, plan, power, workload_h100e
 from ayllu.lab.error import UserError
 from ayllu.model.presets import PRESETS
 

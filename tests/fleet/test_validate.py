@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from ayllu.fleet.catalogue import read_table
-from ayllu.fleet.constants import CONSTANTS, believed, shipped
-from ayllu.fleet.cost import step_time
-from ayllu.fleet.fit import fit, fit_experts, predict
-from ayllu.fleet.runs import Unusable, read_run
-from ayllu.fleet.truth import Truth, gather, read_truth
-from ayllu.fleet.validate import leave_one_out, plan_groups, validate
+from ayllu.fleet.planner.constants import CONSTANTS, believed, shipped
+from ayllu.fleet.planner.cost import step_time
+from ayllu.fleet.validation.fit import fit, fit_experts, predict
+from ayllu.fleet.validation.measured_runs import Truth, gather, read_truth
+from ayllu.fleet.validation.runs import Unusable, read_run
+from ayllu.fleet.validation.validate import leave_one_out, plan_groups, validate
 from ayllu.lab.error import UserError
 
 ROW = {

@@ -10,7 +10,7 @@ import pytest
 
 from ayllu.cli import main
 from ayllu.fleet.catalogue import find_fleet
-from ayllu.fleet.plan import Job, plan
+from ayllu.fleet.planner.plan import Job, plan
 from ayllu.lab.error import UserError
 from ayllu.model.presets import PRESETS
 from ayllu.train.distributed.layout import Layout

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ayllu.fleet.cases import cases, model_columns, rate_columns
 from ayllu.fleet.catalogue import THIS_MACHINE, Accelerator, Precision, cache_folder
-from ayllu.fleet.constants import shipped
-from ayllu.fleet.cost import step_time
+from ayllu.fleet.planner.constants import shipped
+from ayllu.fleet.planner.cost import step_time
+from ayllu.fleet.planner.queries import cases, model_columns, rate_columns
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import bar
 from ayllu.model.config import ModelConfig
@@ -329,7 +329,7 @@ def predicted_seconds(model: ModelConfig, found: Calibration) -> float:
         memory_gb=found.memory_gb,
         memory_tb_s=found.memory_gb_s / 1000,
     )
-    from ayllu.fleet.plan import OUR_SOFTWARE
+    from ayllu.fleet.planner.plan import OUR_SOFTWARE
 
     batches = GPU_TRAINING_BATCHES if found.gpus else TRAINING_BATCHES
     one, two = (

@@ -250,7 +250,7 @@ H100E_CONVENTIONS: Mapping[str, str] = {
     "workload": "tokens/s of one recipe, each part with its own best layout, over the H100's",
 }
 """Name of each convention of H100 equivalents, and what it compares. The last is computed by
-`ayllu.fleet.plan.workload_h100e`."""
+`ayllu.fleet.planner.plan.workload_h100e`."""
 
 
 def h100_equivalents(accelerator: Accelerator, convention: str) -> float:

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from ayllu.fleet.catalogue import Fleet
-    from ayllu.fleet.plan import Job
+    from ayllu.fleet.planner.plan import Job
 
 app = cyclopts.App(
     name="fleet", help="Know the machines, plan a run on them, and check the predictions against published runs."
@@ -147,9 +147,9 @@ def plan(
     json
         Print one JSON object.
     """
-    from ayllu.fleet import plan as planner
     from ayllu.fleet.catalogue import find_fleet
-    from ayllu.fleet.jobs import find_job
+    from ayllu.fleet.planner import plan as planner
+    from ayllu.fleet.planner.jobs import find_job
     from ayllu.fleet.printed import plan_lines, plan_value
     from ayllu.lab.error import UserError
 
@@ -176,14 +176,14 @@ def plan(
     plans.sort(key=lambda each: each.best.days)
     value = plan_value(job, plans, refused, note)
     if len(plans) > 1:
-        from ayllu.fleet.together import across
+        from ayllu.fleet.planner.multi_pool import across
 
         value["together"] = across(job, found).as_json()
     if deadline is not None:
         within = planner.fewest_within(job, plans[0].pool, deadline, prices=prices)
         value["deadline"] = {"days": deadline, "met_with": within.best.as_json() if within else None}
     if picture is not None:
-        from ayllu.fleet.picture import draw_plan
+        from ayllu.fleet.planner.picture import draw_plan
 
         scaling = planner.by_count(job, plans[0].pool, prices=prices)
         value["pictures"] = [str(path) for path in draw_plan(plans[0], scaling, picture)]
@@ -212,9 +212,9 @@ def validate(*, truth: Path | None = None, quick: bool = False, refit: Path | No
         Print one JSON object.
     """
     from ayllu.fleet.printed import report_lines
-    from ayllu.fleet.truth import read_truth
-    from ayllu.fleet.validate import validate as score
-    from ayllu.fleet.validate import write_constants
+    from ayllu.fleet.validation.measured_runs import read_truth
+    from ayllu.fleet.validation.validate import validate as score
+    from ayllu.fleet.validation.validate import write_constants
 
     report = score(truth, by_family=not quick)
     if refit is not None:
@@ -227,8 +227,8 @@ def validate(*, truth: Path | None = None, quick: bool = False, refit: Path | No
 
 def _print_assigned(jobs: list[Job], fleet: Fleet, json: bool) -> None:
     """Which job on which part."""
+    from ayllu.fleet.planner.multi_pool import assign
     from ayllu.fleet.printed import assigned_lines, plan_value
-    from ayllu.fleet.together import assign
 
     assigned = assign(jobs, fleet)
     if json:

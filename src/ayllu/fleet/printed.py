@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from ayllu.fleet.experts import ExpertModel
-from ayllu.fleet.picture import label, told_days, told_energy
-from ayllu.fleet.plan import Choice, Job, Plan, parameters_seen
-from ayllu.fleet.validate import Report
+from ayllu.fleet.planner.picture import label, told_days, told_energy
+from ayllu.fleet.planner.plan import Choice, Job, Plan, parameters_seen
+from ayllu.fleet.validation.validate import Report
 
 MFU_FORMULA = (
     "tokens/s x (6 x matrix parameters that a token passes + 12 x layers x heads x head width x sequence) / "

@@ -18,7 +18,7 @@ from ayllu.fleet.catalogue import (
     read_table,
     with_rest,
 )
-from ayllu.fleet.plan import Job, default_batch, find_model, power, workload_h100e
+from ayllu.fleet.planner.plan import Job, default_batch, find_model, power, workload_h100e
 from ayllu.lab.error import UserError
 
 ANNOUNCED_H100E = 600_000

@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from ayllu.fleet.catalogue import PRECISIONS
-from ayllu.fleet.constants import CONSTANTS, EFFECT_SPREAD, EXPERT_CONSTANTS, Constant, Constants
-from ayllu.fleet.cost import step_time
-from ayllu.fleet.runs import Run
-from ayllu.fleet.truth import Truth
+from ayllu.fleet.planner.constants import CONSTANTS, EFFECT_SPREAD, EXPERT_CONSTANTS, Constant, Constants
+from ayllu.fleet.planner.cost import step_time
+from ayllu.fleet.validation.measured_runs import Truth
+from ayllu.fleet.validation.runs import Run
 
 NOISE = 0.06
 """Log standard deviation of a run around the model: one configuration under successive NVIDIA releases differs by

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ayllu.fleet.plan import Choice, Plan
+from ayllu.fleet.planner.plan import Choice, Plan
 from ayllu.lab.error import UserError
 
 if TYPE_CHECKING:

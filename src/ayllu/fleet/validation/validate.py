@@ -15,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 
 from ayllu.fleet.catalogue import PRECISIONS, find_accelerator
-from ayllu.fleet.constants import Constants, shipped
-from ayllu.fleet.fit import fit, fit_experts, predict
-from ayllu.fleet.memory import fits, footprint
-from ayllu.fleet.runs import Run
-from ayllu.fleet.truth import Truth, packaged_truth, read_truth
+from ayllu.fleet.planner.constants import Constants, shipped
+from ayllu.fleet.planner.memory import fits, footprint
+from ayllu.fleet.validation.fit import fit, fit_experts, predict
+from ayllu.fleet.validation.measured_runs import Truth, packaged_truth, read_truth
+from ayllu.fleet.validation.runs import Run
 from ayllu.lab.progress import track
 
 MIN_LAYOUTS = 3

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ayllu.fleet.cases import Cases, stack
 from ayllu.fleet.catalogue import read_table
-from ayllu.fleet.columns import read_rows
-from ayllu.fleet.runs import Run, Unusable, read_run
+from ayllu.fleet.planner.queries import Cases, stack
+from ayllu.fleet.validation.columns import read_rows
+from ayllu.fleet.validation.runs import Run, Unusable, read_run
 from ayllu.lab.error import UserError
 
 REQUIRED = ("model", "gpus", "gpu_type")

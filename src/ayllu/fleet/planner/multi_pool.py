@@ -8,7 +8,7 @@ from itertools import permutations
 from typing import Any
 
 from ayllu.fleet.catalogue import Fleet, Pool
-from ayllu.fleet.plan import Job, Plan, plan
+from ayllu.fleet.planner.plan import Job, Plan, plan
 from ayllu.lab.error import UserError
 
 GRADIENT_BYTES = 4

@@ -12,10 +12,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from ayllu.fleet.cases import ATTENTION, KERNELS, LOSS, RECOMPUTE, SHARDING, model_columns, rate_columns, stack
 from ayllu.fleet.catalogue import PRECISIONS, Accelerator, Precision, accelerators, read_table
-from ayllu.fleet.columns import MISSING, number
 from ayllu.fleet.experts import expert_model
+from ayllu.fleet.planner.queries import (
+    ATTENTION,
+    KERNELS,
+    LOSS,
+    RECOMPUTE,
+    SHARDING,
+    model_columns,
+    rate_columns,
+    stack,
+)
+from ayllu.fleet.validation.columns import MISSING, number
 from ayllu.lab.error import UserError
 
 OTHER_MODELS = re.compile(

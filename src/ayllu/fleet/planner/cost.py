@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ayllu.fleet.cases import ATTENTION, KERNELS, SHARDING, Cases, Column
 from ayllu.fleet.catalogue import PRECISIONS
-from ayllu.fleet.constants import Constants
+from ayllu.fleet.planner.constants import Constants
+from ayllu.fleet.planner.queries import ATTENTION, KERNELS, SHARDING, Cases, Column
 
 FUSED_WIDTH_PASSES = 14
 """Reads and writes of the residual stream in one block forward: two norms, two residual sums, attention's in and

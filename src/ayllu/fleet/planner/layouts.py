@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from ayllu.fleet.cases import RECOMPUTE, SHARDING
 from ayllu.fleet.catalogue import Pool
 from ayllu.fleet.experts import ExpertModel
+from ayllu.fleet.planner.queries import RECOMPUTE, SHARDING
 from ayllu.model.config import ModelConfig
 
 LAYOUT_COLUMNS = ("tp", "cp", "pp", "virtual", "ep", "dp_shard", "dp_replicate", "micro_batch", "recompute", "sharding")

@@ -14,13 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from ayllu.fleet.cases import ATTENTION, KERNELS, LOSS, RECOMPUTE, SHARDING, Cases, cases, model_columns, pool_columns
 from ayllu.fleet.catalogue import Pool, Precision, find_accelerator, find_fleet
-from ayllu.fleet.constants import Constants, shipped
-from ayllu.fleet.cost import Breakdown, mfu, step_time
 from ayllu.fleet.experts import ExpertModel, expert_models, read_expert_config
-from ayllu.fleet.layouts import LAYOUT_COLUMNS, layouts
-from ayllu.fleet.memory import USABLE_SHARE, footprint
+from ayllu.fleet.planner.constants import Constants, shipped
+from ayllu.fleet.planner.cost import Breakdown, mfu, step_time
+from ayllu.fleet.planner.layouts import LAYOUT_COLUMNS, layouts
+from ayllu.fleet.planner.memory import USABLE_SHARE, footprint
+from ayllu.fleet.planner.queries import (
+    ATTENTION,
+    KERNELS,
+    LOSS,
+    RECOMPUTE,
+    SHARDING,
+    Cases,
+    cases,
+    model_columns,
+    pool_columns,
+)
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import track
 from ayllu.model.config import ModelConfig

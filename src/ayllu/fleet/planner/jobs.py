@@ -10,7 +10,7 @@ from ayllu.lab.error import UserError
 
 if TYPE_CHECKING:
     from ayllu.fleet.catalogue import Pool, Precision
-    from ayllu.fleet.plan import Job
+    from ayllu.fleet.planner.plan import Job
     from ayllu.model.config import ModelConfig
 
 SEQUENCE = 8192
@@ -60,7 +60,7 @@ def find_job(
 
     Raises UserError for an unknown name, with those that are known, and for figures that cannot be.
     """
-    from ayllu.fleet.plan import Job, default_batch, find_model, parameters_seen, plan
+    from ayllu.fleet.planner.plan import Job, default_batch, find_model, parameters_seen, plan
 
     chosen = cast("Precision", precision or pool.accelerator.training_precision)
     if name not in KNOWN:

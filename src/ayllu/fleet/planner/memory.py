@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ayllu.fleet.cases import ATTENTION, KERNELS, LOSS, SHARDING, Cases, Column
 from ayllu.fleet.catalogue import PRECISIONS
+from ayllu.fleet.planner.queries import ATTENTION, KERNELS, LOSS, SHARDING, Cases, Column
 
 USABLE_SHARE = 0.95
 """Share of the memory that a run can fill: the rest is the driver's, the collectives' buffers and fragmentation."""
