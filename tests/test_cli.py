@@ -145,8 +145,8 @@ def test_why_as_json(tmp_path: Path) -> None:
 
 def test_help_needs_no_heavy_library() -> None:
     program = (
-        "import sys, ayllu.cli\n"
-        "ayllu.cli._mount()\n"
+        "import sys, ayllu.cli.main\n"
+        "ayllu.cli.main._mount()\n"
         "print([m for m in ('torch', 'transformers', 'matplotlib', 'fastapi', 'pyarrow') if m in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

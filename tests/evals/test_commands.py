@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ayllu.evals.commands import app
+from ayllu.cli.evals import app
 from ayllu.lab.error import UserError
 from ayllu.model.files import hf
 

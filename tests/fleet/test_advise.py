@@ -8,8 +8,8 @@ from pathlib import Path
 import cyclopts
 import pytest
 
+from ayllu.cli.fleet_jobs import add_commands
 from ayllu.fleet.advise import checkpoint_interval, daly, quota_fleet, research_quota, spare_nodes, young
-from ayllu.fleet.run_commands import add_commands
 from ayllu.fleet.simulate.failures import Hazard
 from ayllu.fleet.simulate.run import Checkpointing, Recovery, Run
 from ayllu.lab.error import UserError

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ayllu.fleet.commands import app
+from ayllu.cli.fleet import app
 from ayllu.lab.error import UserError
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ayllu.cli.fleet import app
 from ayllu.fleet.catalogue import find_accelerator, find_fleet
-from ayllu.fleet.commands import app
 from ayllu.fleet.experts import ExpertModel, expert_models
 from ayllu.fleet.launch.plan import read_layout
 from ayllu.fleet.planner.constants import EXPERT_CONSTANTS, shipped

@@ -17,11 +17,11 @@ import yaml as pyyaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ayllu.fleet import run_commands
+from ayllu.cli import fleet_jobs as run_commands
+from ayllu.cli.fleet_jobs import add_commands
 from ayllu.fleet.launch import records, schema, yaml
 from ayllu.fleet.launch.job import Job
 from ayllu.fleet.launch.kubernetes import manifest
-from ayllu.fleet.run_commands import add_commands
 from ayllu.lab.error import UserError
 from ayllu.train.distributed.layout import Layout
 
@@ -209,7 +209,7 @@ def test_a_plan_that_is_none_is_refused_in_one_sentence(
 
 def test_no_client_is_imported_before_it_is_needed() -> None:
     code = (
-        "import sys, ayllu.fleet.launch.records, ayllu.fleet.launch.ray_nodes, ayllu.fleet.run_commands; "
+        "import sys, ayllu.fleet.launch.records, ayllu.fleet.launch.ray_nodes, ayllu.cli.fleet_jobs; "
         "print([m for m in ('ray', 'sky', 'kubernetes', 'torch', 'matplotlib', 'numpy') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import cyclopts
 import pytest
 
-from ayllu.fleet.run_commands import add_commands
+from ayllu.cli.fleet_jobs import add_commands
 from ayllu.lab.error import UserError
 
 

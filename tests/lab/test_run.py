@@ -12,8 +12,8 @@ import pytest
 
 from ayllu.lab.channel import follow, promote
 from ayllu.lab.error import UserError
+from ayllu.lab.graph import Context, stage
 from ayllu.lab.run import Place, explain, resolve
-from ayllu.lab.stage import Context, stage
 from ayllu.lab.store import Store
 
 calls: list[str] = []
@@ -112,7 +112,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from ayllu.lab.run import Place, resolve
-from ayllu.lab.stage import stage
+from ayllu.lab.graph import stage
 from ayllu.lab.store import Store
 
 @stage()

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.data.archive import default_cache
+from ayllu.lab.graph import Context, stage
 from ayllu.lab.run import Place, resolve
-from ayllu.lab.stage import Context, stage
 from ayllu.lab.store import Store
 from ayllu.recipes import post
 from ayllu.recipes.smol import teach

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ayllu.cli import main
+from ayllu.cli.main import main
 from ayllu.fleet.catalogue import find_fleet
 from ayllu.fleet.planner.plan import Job, plan
 from ayllu.lab.error import UserError

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.lab.error import UserError
+from ayllu.lab.graph import Context, Handle
 from ayllu.lab.key import canonical, key_of
 from ayllu.lab.progress import clock, say
-from ayllu.lab.stage import Context, Handle
 from ayllu.lab.store import Artifact, Store
 
 FULL_BYTES = 1 << 20

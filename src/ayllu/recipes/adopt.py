@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.error import UserError
-from ayllu.lab.stage import Context, Handle, stage
+from ayllu.lab.graph import Context, Handle, stage
 
 if TYPE_CHECKING:
     from ayllu.data.adopt import Found, Origin

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.error import UserError
-from ayllu.lab.stage import Context, stage
+from ayllu.lab.graph import Context, stage
 from ayllu.recipes import stages
 from ayllu.recipes.cria import EVERYDAY
 

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ayllu.lab.stage import Context, stage
+from ayllu.lab.graph import Context, stage
 
 if TYPE_CHECKING:
     import torch

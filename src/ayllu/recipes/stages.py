@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ayllu.lab.graph import Context, stage
 from ayllu.lab.progress import bar
-from ayllu.lab.stage import Context, stage
 
 if TYPE_CHECKING:
     from ayllu.data.conversations.dialogue import Dialogues

@@ -50,7 +50,7 @@ def show(
     json
         Print one JSON object.
     """
-    from ayllu.fleet import shown
+    from ayllu.cli import shown
 
     value = shown.shown(
         name, rest=rest, rest_count=rest_count, prices=shown.parse_prices(price or ()), workload=workload
@@ -147,10 +147,10 @@ def plan(
     json
         Print one JSON object.
     """
+    from ayllu.cli.text import plan_lines, plan_value
     from ayllu.fleet.catalogue import find_fleet
     from ayllu.fleet.planner import plan as planner
     from ayllu.fleet.planner.jobs import find_job
-    from ayllu.fleet.printed import plan_lines, plan_value
     from ayllu.lab.error import UserError
 
     found = find_fleet(fleet)
@@ -211,7 +211,7 @@ def validate(*, truth: Path | None = None, quick: bool = False, refit: Path | No
     json
         Print one JSON object.
     """
-    from ayllu.fleet.printed import report_lines
+    from ayllu.cli.text import report_lines
     from ayllu.fleet.validation.measured_runs import read_truth
     from ayllu.fleet.validation.validate import validate as score
     from ayllu.fleet.validation.validate import write_constants
@@ -227,8 +227,8 @@ def validate(*, truth: Path | None = None, quick: bool = False, refit: Path | No
 
 def _print_assigned(jobs: list[Job], fleet: Fleet, json: bool) -> None:
     """Which job on which part."""
+    from ayllu.cli.text import assigned_lines, plan_value
     from ayllu.fleet.planner.multi_pool import assign
-    from ayllu.fleet.printed import assigned_lines, plan_value
 
     assigned = assign(jobs, fleet)
     if json:

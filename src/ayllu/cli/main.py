@@ -379,13 +379,13 @@ def layout(model: str, layout: str, /, *, json: bool = False) -> None:
 
 
 def _mount() -> None:
-    from ayllu.evals.commands import app as eval_app
-    from ayllu.fleet.commands import app as fleet_app
+    from ayllu.cli.evals import app as eval_app
+    from ayllu.cli.fleet import app as fleet_app
+    from ayllu.cli.fleet_jobs import add_commands
+    from ayllu.cli.release import app as release_app
     from ayllu.fleet.planner.jobs import know_recipes
-    from ayllu.fleet.run_commands import add_commands
     from ayllu.recipes import RECIPES
     from ayllu.recipes.planned import PLANNED
-    from ayllu.release.commands import app as release_app
 
     add_commands(fleet_app, RECIPES)
     know_recipes(PLANNED)
@@ -423,7 +423,3 @@ def _sentence(error: cyclopts.CycloptsError) -> str:
     """A command-line mistake in one line, with where to look."""
     text = " ".join(str(error).split()).rstrip(".")
     return f"{text}; see `ayllu --help`"
-
-
-if __name__ == "__main__":
-    main()

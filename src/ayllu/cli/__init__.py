@@ -1,0 +1,1 @@
+"""The `ayllu` command: the only place that parses arguments and prints."""
