@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ayllu.data.document import Document
-from ayllu.data.sources.restore import restore
+from ayllu.data.sources.detokenize import restore
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import torch
 
 from ayllu.evals.item import Item
 from ayllu.evals.journal import Journal
-from ayllu.evals.likelihood import evaluate as evaluate_module
-from ayllu.evals.likelihood.evaluate import contaminated_by, evaluate, tokenize
+from ayllu.evals.likelihood import multiple_choice as evaluate_module
+from ayllu.evals.likelihood.multiple_choice import contaminated_by, evaluate, tokenize
 from ayllu.evals.suite import Suite, load_suite
 from ayllu.text.tokenizer import Tokenizer
 

@@ -70,7 +70,7 @@ def evaluate(
     if chosen is not None:
         import torch
 
-        from ayllu.evals.likelihood.evaluate import evaluate
+        from ayllu.evals.likelihood.multiple_choice import evaluate
 
         progress.say(foresee(chosen))
         scores = evaluate(transformer, tokenizer, chosen, dtype=getattr(torch, dtype), folder=out)

@@ -487,7 +487,7 @@ def skills(ctx: Context, model: Path, plan: PostPlan, *, items: int, kinds: tupl
 @stage()
 def benchmarks(ctx: Context, model: Path, plan: PostPlan, *, items: int) -> None:
     """HellaSwag, PIQA and ARC-Easy."""
-    from ayllu.evals.likelihood.evaluate import evaluate
+    from ayllu.evals.likelihood.multiple_choice import evaluate
     from ayllu.evals.suite import load_suite
 
     weights, tokenizer = _load(model)

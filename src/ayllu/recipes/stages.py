@@ -249,8 +249,8 @@ def evaluate(ctx: Context, model: Path, base: Path, text: Corpus, tokenizer: Tok
     import torch
 
     from ayllu.evals.contamination import find_overlap
-    from ayllu.evals.likelihood.evaluate import evaluate as score
     from ayllu.evals.likelihood.heldout import bits_per_byte, document_bits
+    from ayllu.evals.likelihood.multiple_choice import evaluate as score
     from ayllu.evals.suite import load_suite
     from ayllu.model.files import hf
     from ayllu.train.machine import bf16_pays

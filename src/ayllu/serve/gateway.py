@@ -23,7 +23,7 @@ from ayllu.serve.about import About
 from ayllu.serve.engines import engine
 from ayllu.serve.errors import BUSY, FAILED, ApiError
 from ayllu.serve.history import ContextFull, Fitted, fit
-from ayllu.serve.middleware.limits import Guard
+from ayllu.serve.middleware.body_limits import Guard
 from ayllu.serve.queue import EngineQueue, QueueFull
 from ayllu.serve.schema import Body, ChatBody, TextBody
 

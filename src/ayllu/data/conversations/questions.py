@@ -14,8 +14,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from ayllu.data.cleaning.dedup import split_key
+from ayllu.data.sources.detokenize import restore_capitals
 from ayllu.data.sources.everyday import RawText, olmo_items, raw_texts
-from ayllu.data.sources.restore import restore_capitals
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

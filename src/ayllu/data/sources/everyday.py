@@ -18,7 +18,7 @@ from typing import Any
 
 from ayllu.data.archive import Archive, fetch, open_member
 from ayllu.data.document import Document
-from ayllu.data.sources.restore import restore
+from ayllu.data.sources.detokenize import restore
 from ayllu.lab.error import UserError
 
 OLMO = Archive(

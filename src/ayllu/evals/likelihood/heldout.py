@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ayllu.evals.likelihood.evaluate import Encoder
+from ayllu.evals.likelihood.multiple_choice import Encoder
 from ayllu.evals.score import DocumentBits
 from ayllu.evals.statistics import Interval, ratio_interval
 from ayllu.lab import progress
