@@ -7,7 +7,8 @@ import random
 import pytest
 
 from ayllu.data.conversations.tool_requests import Request, group, requests, same_calls, specs, wrong_call
-from ayllu.text.tool_calls import Tool, ToolCall, parse, problem, write_calls
+from ayllu.text.call_parser import parse
+from ayllu.text.tool_calls import Tool, ToolCall, problem, write_calls
 
 
 def names(tools: tuple[Tool, ...]) -> set[str]:

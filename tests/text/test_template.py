@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Engine
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from ayllu.text.call_parser import parse
 from ayllu.text.chat import Message, render, render_masked
 from ayllu.text.template import render_text
 from ayllu.text.tokenizer import Tokenizer
-from ayllu.text.tool_calls import Tool, ToolCall, parse, write_call
+from ayllu.text.tool_calls import Tool, ToolCall, write_call
 
 CHATML = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"

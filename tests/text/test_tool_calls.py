@@ -10,15 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ayllu.text.call_parser import CallParser, Event, MalformedCall, joined, parse
 from ayllu.text.tool_calls import (
     CODE_INTERPRETER,
-    CallParser,
-    Event,
-    MalformedCall,
     Tool,
     ToolCall,
-    joined,
-    parse,
     problem,
     write_built_in,
     write_call,

@@ -137,7 +137,7 @@ def tokenize_chat(ctx: Context, chats: Dialogues, text: Corpus, tokenizer: Token
 
 
 def _ids(tokenizer: Tokenizer) -> dict[str, Any]:
-    from ayllu.text.tokenizer import PAD
+    from ayllu.text.llama3_format import PAD
 
     return {"vocabulary": tokenizer.size, "bos": tokenizer.bos, "pad": tokenizer.special.get(PAD, tokenizer.eos)}
 

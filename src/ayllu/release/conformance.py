@@ -11,7 +11,8 @@ from typing import Any
 
 from ayllu.release.reference import json_object
 from ayllu.text.chat import Message, render
-from ayllu.text.tokenizer import BOS, Tokenizer
+from ayllu.text.llama3_format import BOS
+from ayllu.text.tokenizer import Tokenizer
 
 CONVERSATIONS = (
     (("user", "Hello"),),

@@ -1,7 +1,6 @@
 """Conversations to ids: Llama 3's chat format, or the template that an adopted model brought.
 
-Source of the format: "Llama 3 instruct" in meta-llama/llama-models, models/llama3_1/prompt_format.md. Tool calls are
-written as `ayllu.text.tool_calls` says.
+The format is described in `ayllu.text.llama3_format`, tool calls in `ayllu.text.tool_calls`.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ayllu.text import template
+from ayllu.text.llama3_format import EOM, HEADER, HEADER_END, PYTHON_TAG
 from ayllu.text.tool_calls import (
     BUILT_IN,
-    PYTHON_TAG,
     Tool,
     ToolCall,
     definitions,
@@ -25,18 +24,6 @@ if TYPE_CHECKING:
     from ayllu.text.tokenizer import Tokenizer
 
 ROLES = ("system", "user", "assistant", "tool")
-
-CHAT_TEMPLATE = (
-    "{{- bos_token }}"
-    "{%- for message in messages %}"
-    "{%- set role = 'ipython' if message['role'] == 'tool' else message['role'] %}"
-    "{{- '<|start_header_id|>' + role + '<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' }}"
-    "{%- endfor %}"
-    "{%- if add_generation_prompt %}"
-    "{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}"
-    "{%- endif %}"
-)
-"""Gives the text whose ids `render` gives: BOS once, a header before each turn, <|eot_id|> behind it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +98,7 @@ def with_tools(messages: Sequence[Message], tools: Sequence[Tool], *, indent: in
 
 def _body(message: Message, tokenizer: Tokenizer) -> list[int]:
     """The blank line behind the header, the words or calls, and what ends them."""
-    tag, more = tokenizer.special.get(PYTHON_TAG), tokenizer.special.get("<|eom_id|>")
+    tag, more = tokenizer.special.get(PYTHON_TAG), tokenizer.special.get(EOM)
     calls = message.tool_calls
     if tag is not None and more is not None and len(calls) == 1 and calls[0].name in BUILT_IN:
         # The model waits for the result: its message ends, its turn does not.
@@ -149,4 +136,4 @@ def _as_json(message: Message, native: bool) -> dict[str, Any]:
 
 def _header(role: str, tokenizer: Tokenizer) -> list[int]:
     special = tokenizer.special
-    return [special["<|start_header_id|>"], *tokenizer.encode(role), special["<|end_header_id|>"]]
+    return [special[HEADER], *tokenizer.encode(role), special[HEADER_END]]

@@ -7,57 +7,26 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import tiktoken
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as Engine
+from tokenizers import models, pre_tokenizers, trainers
 
-from ayllu.text.chat import CHAT_TEMPLATE
-
-SPLIT_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-"""Where text is cut before merging (`pat_str` in meta-llama/llama-models, llama3/tokenizer.py)."""
-
-BOS, EOS, EOT, EOM = "<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>"
-PAD = "<|finetune_right_pad_id|>"
-
-NAMED_SPECIAL = (
+from ayllu.text.bpe import BPE, EngineBPE, MetaBPE, add_special, byte_letters, new_engine, ranks_model, valid_text
+from ayllu.text.llama3_format import (
     BOS,
-    EOS,
-    "<|reserved_special_token_0|>",
-    "<|reserved_special_token_1|>",
-    PAD,
-    "<|step_id|>",
-    "<|start_header_id|>",
-    "<|end_header_id|>",
+    CHAT_TEMPLATE,
     EOM,
+    EOS,
     EOT,
-    "<|python_tag|>",
-    "<|image|>",
+    LEARNT_SPECIAL,
+    META_SPECIAL,
+    PAD,
+    special_names,
 )
-"""Llama 3's special tokens in the order of their ids (same source)."""
-
-META_SPECIAL = 256
-"""Special tokens of Meta's vocabulary, reserved ones included."""
-LEARNT_SPECIAL = 16
-"""Special tokens of a vocabulary learnt here: a small vocabulary has no room for 256."""
-
-LONGEST_PIECE = 400_000
-LONGEST_RUN = 25_000
-"""Characters in one call of the merger, and of one kind (space or not) in a row: the reference cuts longer text."""
-
-
-def special_names(count: int) -> list[str]:
-    """The first `count` special tokens: the named ones, then reserved ones."""
-    reserved = (f"<|reserved_special_token_{i}|>" for i in range(2, count))
-    return [*NAMED_SPECIAL, *reserved][:count]
-
 
 DOCUMENT_ENDS = ("<|endoftext|>", EOS, "</s>")
 """What vocabularies call the token between two documents."""
@@ -79,15 +48,6 @@ class Marks:
     """Each of them ends a reply."""
 
 
-class _Merger(Protocol):
-    """What turns text without special tokens into ids, and ids into bytes."""
-
-    def encode(self, text: str) -> list[int]: ...
-    def encode_at(self, text: str) -> tuple[list[int], list[int]]: ...
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
-    def decode(self, ids: Sequence[int]) -> str: ...
-
-
 class Tokenizer:
     """Text to ids and back.
 
@@ -97,18 +57,16 @@ class Tokenizer:
 
     def __init__(
         self,
-        merger: _Merger,
+        bpe: BPE,
         special: dict[str, int],
         size: int,
-        merges: _Merges | None = None,
         *,
         marks: Marks | None = None,
         chat_template: str | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         marks = marks or _llama_marks(special)
-        self._merger = merger
-        self._merges = merges
+        self._bpe = bpe
         self._special_ids = frozenset(special.values())
         # The longest first, so that no token is taken for the beginning of another.
         names = sorted(special, key=len, reverse=True)
@@ -127,14 +85,14 @@ class Tokenizer:
             raise ValueError(
                 f"the vocabulary size is {size}; it must be at least 512 (256 bytes, 16 special tokens, merges)"
             )
-        engine = _new_engine(models.BPE(ignore_merges=True))
+        engine = new_engine(models.BPE(ignore_merges=True))
         trainer = trainers.BpeTrainer(
             vocab_size=size - LEARNT_SPECIAL,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        engine.train_from_iterator((_whole(text) for text in texts), trainer)
-        _add_special(engine, special_names(LEARNT_SPECIAL))
+        engine.train_from_iterator((valid_text(text) for text in texts), trainer)
+        add_special(engine, special_names(LEARNT_SPECIAL))
         return cls.from_engine(engine)
 
     @classmethod
@@ -162,7 +120,7 @@ class Tokenizer:
     @classmethod
     def from_engine(cls, engine: Engine) -> Tokenizer:
         """Wrap an engine of the `tokenizers` library that has Llama 3's special tokens."""
-        return cls(_EngineMerger(engine), _special_of(engine), engine.get_vocab_size())
+        return cls(EngineBPE(engine), _special_of(engine), engine.get_vocab_size())
 
     @classmethod
     def _from_folder(cls, engine: Engine, folder: Path) -> Tokenizer:
@@ -172,12 +130,12 @@ class Tokenizer:
         template = _template_of(folder, settings)
         llama = all(name in special for name in (BOS, EOS, EOT))
         if llama and template in (None, CHAT_TEMPLATE):
-            return cls(_EngineMerger(engine), special, engine.get_vocab_size())
+            return cls(EngineBPE(engine), special, engine.get_vocab_size())
         marks = _llama_marks(special) if llama else _marks_of(engine, special, settings, folder)
         stops = _read_object(folder / "generation_config.json").get("eos_token_id") or ()
         more = frozenset(stops if isinstance(stops, list) else [stops] if isinstance(stops, int) else ())
         return cls(
-            _EngineMerger(engine),
+            EngineBPE(engine),
             special,
             engine.get_vocab_size(),
             marks=Marks(bos=marks.bos, eos=marks.eos, eot=marks.eot, stops=marks.stops | more),
@@ -198,15 +156,15 @@ class Tokenizer:
         if len(ranks) < 256:
             raise ValueError(f"{path} has {len(ranks)} entries; a byte-level vocabulary has at least 256")
         special = {name: len(ranks) + i for i, name in enumerate(special_names(META_SPECIAL))}
-        return cls(_MetaMerger(ranks, special), special, len(ranks) + META_SPECIAL, _Merges(ranks))
+        return cls(MetaBPE(ranks, special), special, len(ranks) + META_SPECIAL)
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, without BOS; lone surrogates become U+FFFD."""
-        return self._merger.encode(_whole(text))
+        return self._bpe.encode(valid_text(text))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` for many texts, on all cores."""
-        return self._merger.encode_batch([_whole(text) for text in texts])
+        return self._bpe.encode_batch([valid_text(text) for text in texts])
 
     def encode_rendered(self, text: str, mark: str) -> tuple[list[int], list[int]]:
         """Ids of what a chat template wrote, and where in `text` each begins.
@@ -220,7 +178,7 @@ class Tokenizer:
         for found in [*self._special_text.finditer(text), None]:
             run = text[at : found.start() if found else len(text)]
             kept = [at + i for i, character in enumerate(run) if character != mark]
-            merged, places = self._merger.encode_at(_whole(run.replace(mark, "")))
+            merged, places = self._bpe.encode_at(valid_text(run.replace(mark, "")))
             ids += merged
             starts += [kept[place] for place in places]
             if found:
@@ -246,15 +204,15 @@ class Tokenizer:
         """Text of `ids`; bytes that are not UTF-8 become U+FFFD."""
         if skip_special:
             ids = [i for i in ids if i not in self._special_ids]
-        return self._merger.decode(ids)
+        return self._bpe.decode(ids)
 
     def engine(self) -> Engine:
         """The same vocabulary as an engine of the `tokenizers` library, special tokens included."""
-        if isinstance(self._merger, _EngineMerger):
-            return Engine.from_str(self._merger.engine.to_str())
-        assert self._merges is not None
-        engine = _new_engine(self._merges.model())
-        _add_special(engine, list(self.special))
+        if isinstance(self._bpe, EngineBPE):
+            return Engine.from_str(self._bpe.engine.to_str())
+        assert isinstance(self._bpe, MetaBPE)
+        engine = new_engine(ranks_model(self._bpe.ranks))
+        add_special(engine, list(self.special))
         return engine
 
     def meta_file(self) -> bytes | None:
@@ -266,10 +224,10 @@ class Tokenizer:
         special = {name: size + i for i, name in enumerate(special_names(META_SPECIAL))}
         if self.special != special or sorted(inside.values()) != list(range(size)):
             return None
-        letters = {letter: byte for byte, letter in _byte_letters().items()}
+        letters = {letter: byte for byte, letter in byte_letters().items()}
         ranks = {bytes(letters[letter] for letter in token): i for token, i in inside.items()}
-        same = _new_engine(_Merges(ranks).model())
-        _add_special(same, list(special))
+        same = new_engine(ranks_model(ranks))
+        add_special(same, list(special))
         ours = json.loads(same.to_str())
         if any(ours[part] != fields[part] for part in ("model", "pre_tokenizer", "normalizer")):
             return None
@@ -293,68 +251,6 @@ class Tokenizer:
         _write(folder / "special_tokens_map.json", json.dumps(names, indent=2) + "\n")
         if template:
             _write(folder / "chat_template.jinja", template)
-
-
-class _EngineMerger:
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self._plain = Engine.from_str(engine.to_str())
-        self._plain.encode_special_tokens = True
-
-    def encode(self, text: str) -> list[int]:
-        return self._plain.encode(text, add_special_tokens=False).ids
-
-    def encode_at(self, text: str) -> tuple[list[int], list[int]]:
-        found = self._plain.encode(text, add_special_tokens=False)
-        return found.ids, [start for start, _ in found.offsets]
-
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return [e.ids for e in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return self.engine.decode(list(ids), skip_special_tokens=False)
-
-
-class _MetaMerger:
-    def __init__(self, ranks: dict[bytes, int], special: dict[str, int]) -> None:
-        self._encoding = tiktoken.Encoding(
-            name="llama-3", pat_str=SPLIT_PATTERN, mergeable_ranks=ranks, special_tokens=special
-        )
-
-    def encode(self, text: str) -> list[int]:
-        pieces = (text[i : i + LONGEST_PIECE] for i in range(0, len(text), LONGEST_PIECE))
-        runs = (run for piece in pieces for run in _split_runs(piece))
-        return [i for run in runs for i in self._encoding.encode_ordinary(run)]
-
-    def encode_at(self, text: str) -> tuple[list[int], list[int]]:
-        ids = self.encode(text)
-        return ids, self._encoding.decode_with_offsets(ids)[1]
-
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return [self.encode(text) for text in texts]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return self._encoding.decode(list(ids))
-
-
-class _Merges:
-    """Ranks as vocabulary and merges, which is how `tokenizer.json` says the same."""
-
-    def __init__(self, ranks: dict[bytes, int]) -> None:
-        self._ranks = ranks
-
-    def model(self) -> models.BPE:
-        """Every way to halve a token into two known ones is a merge, in the order of the token's rank."""
-        letters = _byte_letters()
-        names = {token: "".join(letters[b] for b in token) for token in self._ranks}
-        merges: list[tuple[str, str]] = []
-        for token in sorted(self._ranks, key=self._ranks.__getitem__):
-            halves = [(token[:i], token[i:]) for i in range(1, len(token))]
-            known = [(a, b) for a, b in halves if a in self._ranks and b in self._ranks]
-            known.sort(key=lambda pair: (self._ranks[pair[0]], self._ranks[pair[1]]))
-            merges += [(names[a], names[b]) for a, b in known]
-        vocabulary = {names[token]: rank for token, rank in self._ranks.items()}
-        return models.BPE(vocab=vocabulary, merges=merges, ignore_merges=True)
 
 
 def _special_of(engine: Engine) -> dict[str, int]:
@@ -416,59 +312,6 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ValueError(f"{path} holds no JSON object")
     return fields
-
-
-def _new_engine(model: models.BPE) -> Engine:
-    engine = Engine(model)
-    engine.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLIT_PATTERN), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    engine.decoder = decoders.ByteLevel()
-    return engine
-
-
-def _add_special(engine: Engine, names: list[str]) -> None:
-    engine.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
-    bos = engine.token_to_id(BOS)
-    engine.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", pair=f"{BOS} $A {BOS}:1 $B:1", special_tokens=[(BOS, bos)]
-    )
-
-
-def _byte_letters() -> dict[int, str]:
-    """The printable letter that stands for each byte in GPT-2's notation (`bytes_to_unicode` in openai/gpt-2)."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    letters = {b: chr(b) for b in printable}
-    others = (b for b in range(256) if b not in letters)
-    return letters | {b: chr(256 + i) for i, b in enumerate(others)}
-
-
-def _split_runs(text: str) -> Iterator[str]:
-    """Cut `text` so that no piece has more than LONGEST_RUN characters in a row that are all space or all not."""
-    start = length = 0
-    space: bool | None = None
-    for i, character in enumerate(text):
-        if character.isspace() is not space:
-            space, length = character.isspace(), 1
-            continue
-        length += 1
-        if length > LONGEST_RUN:
-            yield text[start:i]
-            start, length = i, 1
-    if start < len(text):
-        yield text[start:]
-
-
-def _whole(text: str) -> str:
-    """`text` with surrogate pairs joined and lone surrogates replaced by U+FFFD, as tiktoken does it."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,33 +1,19 @@
-"""Llama 3.1's tool calls as text: definitions shown to the model, calls written and read, whole or while they stream.
+"""Llama 3.1's tool calls: what they are, the definitions shown to the model, and calls written as text.
 
-Forms that are read (`llama3_1/prompt_format.md` and `llama3/tool_utils.py` in meta-llama/llama-models):
-
-    {"name": NAME, "parameters": {…}}                where the reply begins, also several, separated by spaces or ;
-    [{"name": …}, {"name": …}]                       the same as a list
-    <|python_tag|>{"name": NAME, "parameters": {…}}  anywhere
-    <|python_tag|>NAME.call(key="value")             a built-in tool
-    <|python_tag|>print(1 + 1)                       Python for the tool code_interpreter
-    <function=NAME>{…}</function>                    anywhere
-
-What looks like a call and is none is reported, never repaired: Meta's own reader replaces every ' by ", which damages
-"it's", and stops at the first call.
+The forms, and how they are read, are in `ayllu.text.call_parser`.
 """
 
 from __future__ import annotations
 
-import ast
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-PYTHON_TAG = "<|python_tag|>"
 CODE_INTERPRETER = "code_interpreter"
 BUILT_IN = ("brave_search", "wolfram_alpha", CODE_INTERPRETER)
 """Tools that Llama 3.1 calls without a definition, always behind the python tag."""
-ENDS = ("<|eom_id|>", "<|eot_id|>", "<|im_end|>")
-"""Ends of a reply. They count only where the reply ends: elsewhere they are characters."""
 FUNCTION, FUNCTION_END = "<function=", "</function>"
 
 INSTRUCTIONS = (
@@ -37,10 +23,7 @@ INSTRUCTIONS = (
 )
 """What stands before the definitions, in the first message of the user (the chat template of Llama 3.1)."""
 
-_NAME = re.compile(r"[\w.-]+")
-_CALLISH = re.compile(r"""["']name["']\s*:""")
-_PARAMETERS = re.compile(r"""["'](?:parameters|arguments)["']\s*:""")
-_BUILT_IN_CALL = re.compile(r"\s*\w+\.call\(")
+CALL_NAME = re.compile(r"[\w.-]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,21 +49,8 @@ class ToolCall:
     arguments: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not CALL_NAME.fullmatch(self.name):
             raise ValueError(f"the tool's name {self.name!r} may only have letters, digits and _ . -")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MalformedCall:
-    """What was meant as a call and cannot be read."""
-
-    text: str
-    reason: str
-    """For the model or the user: one clause."""
-
-
-Event = str | ToolCall | MalformedCall
-"""What a reply consists of: words, calls, and calls that cannot be read."""
 
 
 def definitions(tools: Sequence[Tool], *, indent: int | None = 4) -> str:
@@ -120,23 +90,6 @@ def write_built_in(call: ToolCall) -> str:
     return f"{call.name}.call({given})"
 
 
-def parse(text: str) -> list[Event]:
-    """Words and calls of a whole reply, in their order; neighbouring words are one text."""
-    parser = CallParser()
-    return joined([*parser.push(text), *parser.close()])
-
-
-def joined(events: Iterable[Event]) -> list[Event]:
-    """The same with neighbouring words as one text: what any way of cutting a reply into chunks gives."""
-    found: list[Event] = []
-    for event in events:
-        if isinstance(event, str) and found and isinstance(found[-1], str):
-            found[-1] += event
-        else:
-            found.append(event)
-    return found
-
-
 def problem(call: ToolCall, tools: Sequence[Tool]) -> str | None:
     """Why `call` fits none of `tools`: an unknown name, a parameter too few or too many, or one of a wrong type."""
     tool = next((tool for tool in tools if tool.name == call.name), None)
@@ -161,279 +114,3 @@ def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
         whole = isinstance(value, int) or (isinstance(value, float) and (kind == "number" or value.is_integer()))
         return whole and not isinstance(value, bool)
     return kind not in kinds or isinstance(value, kinds[kind])
-
-
-class CallParser:
-    """Reads a reply as it comes: `push` each chunk, `close` at the end.
-
-    Words are given as soon as they cannot be part of a call, a call as soon as its last brace has come. However the
-    reply is cut into chunks, the events are the same but for where words are split (see `joined`).
-    """
-
-    def __init__(self) -> None:
-        self._text = ""
-        """What is not decided yet."""
-        self._state = self._begin
-        self._calls = 0
-        """Calls, readable or not, in the run of JSON under way."""
-        self._tagged = False
-        """Whether that run stands behind the python tag."""
-        self._scan = _Scan()
-
-    def push(self, chunk: str) -> list[Event]:
-        """What is certain now that `chunk` has come."""
-        self._text += chunk
-        return list(self._run(final=False))
-
-    def close(self) -> list[Event]:
-        """What is left when no more comes."""
-        for end in ENDS:
-            if self._text.endswith(end):
-                self._text = self._text.removesuffix(end)
-                break
-        return list(self._run(final=True))
-
-    def _run(self, *, final: bool) -> Iterator[Event]:
-        """Step until the text gives no more."""
-        while True:
-            before = (self._state, len(self._text))
-            yield from self._state(final)
-            if (self._state, len(self._text)) == before:
-                return
-
-    def _begin(self, final: bool) -> Iterator[Event]:
-        """Nothing but spaces so far: a call, or words."""
-        rest = self._text.lstrip()
-        if rest[:1] in ("{", "["):
-            self._calls, self._tagged = 0, False
-            self._enter_json()
-        elif rest or final:
-            self._state = self._words
-        return iter(())
-
-    def _words(self, final: bool) -> Iterator[Event]:
-        found = [(self._text.find(tag), tag) for tag in (PYTHON_TAG, FUNCTION) if tag in self._text]
-        at, tag = min(found, default=(-1, ""))
-        if at >= 0:
-            if at:
-                yield self._take(at)
-            self._take(len(tag))
-            self._state = self._python if tag == PYTHON_TAG else self._function
-            self._scan = _Scan()
-            return
-        keep = 0 if final else _held(self._text)
-        if len(self._text) > keep:
-            yield self._take(len(self._text) - keep)
-
-    def _python(self, final: bool) -> Iterator[Event]:
-        """Behind the python tag: JSON or Python."""
-        rest = self._text.lstrip()
-        if re.match(r"\{|\[\s*\{", rest):
-            self._calls, self._tagged = 0, True
-            self._enter_json()
-        elif final or not re.fullmatch(r"\[?\s*", rest):
-            self._state = self._code
-        return iter(())
-
-    def _code(self, final: bool) -> Iterator[Event]:
-        """Python up to the next tag or the end."""
-        at = self._text.find(PYTHON_TAG)
-        if at < 0 and not final:
-            return
-        code = self._take(at if at >= 0 else len(self._text))
-        yield _read_python(code)
-        self._state = self._words
-
-    def _enter_json(self) -> None:
-        self._scan, self._state = _Scan(), self._json
-
-    def _json(self, final: bool) -> Iterator[Event]:
-        """An object, after `[` where it is the first of a list."""
-        start = self._text.find("{")
-        opening = self._text[: start if start >= 0 else len(self._text)]
-        # Only a list of objects is a list of calls, and only an object with keys is a call.
-        plain = start < 0 and (final or opening.strip() != "[")
-        plain = plain or (start >= 0 and opening.strip() not in ("", "["))
-        plain = plain or (start >= 0 and re.match(r"\{\s*[^\s\"']", self._text[start:]) is not None)
-        if plain and not self._calls:
-            self._state = self._code if self._tagged else self._words
-            return
-        if start < 0:
-            return
-        end = self._scan.end(self._text, start)
-        if end is None and not final:
-            return
-        raw = self._text[start : end if end is not None else len(self._text)]
-        event = _read_json(raw, whole=end is not None, sure=self._tagged or self._calls > 0)
-        if event is None:
-            self._state = self._code if self._tagged and not self._calls else self._words
-            return
-        self._take(start + len(raw))
-        self._calls += 1
-        self._state = self._between
-        yield event
-
-    def _between(self, final: bool) -> Iterator[Event]:
-        """After a call: another one, or words."""
-        rest = self._text.lstrip(" \t\r\n;,")
-        if rest.startswith("]"):
-            self._take(len(self._text) - len(rest) + 1)
-        elif rest.startswith("{"):
-            self._take(len(self._text) - len(rest))
-            self._enter_json()
-        elif rest.startswith(FUNCTION_END):
-            self._take(len(self._text) - len(rest) + len(FUNCTION_END))
-        elif any(rest.startswith(tag) for tag in (PYTHON_TAG, FUNCTION)):
-            self._take(len(self._text) - len(rest))
-            self._state = self._words
-        elif final and not rest:
-            self._take(len(self._text))
-        elif final or (rest and _held(rest) != len(rest)):
-            self._state = self._words
-        return iter(())
-
-    def _function(self, final: bool) -> Iterator[Event]:
-        """Behind `<function=`: a name, `>`, an object, and perhaps the closing tag."""
-        close = self._text.find(">")
-        if close < 0 and not final:
-            return
-        name = self._text[:close] if close >= 0 else self._text
-        body = self._text[close + 1 :] if close >= 0 else ""
-        if body and not body.isspace() and body.lstrip()[0] == "{" and _NAME.fullmatch(name):
-            start = self._text.index("{", close)
-            end = self._scan.end(self._text, start)
-            if end is None and not final:
-                return
-            raw = self._text[start : end if end is not None else len(self._text)]
-            self._take(start + len(raw))
-            yield _checked(name, *_load(raw), f"{FUNCTION}{name}>{raw}")
-        else:
-            if not final and (not body or body.isspace()) and _NAME.fullmatch(name):
-                return
-            at = self._text.find(FUNCTION_END)
-            if at < 0 and not final:
-                return
-            raw = self._take(at if at >= 0 else len(self._text))
-            yield MalformedCall(text=FUNCTION + raw, reason="<function=NAME> must be followed by a JSON object")
-        self._calls, self._tagged = 1, False
-        self._state = self._between
-
-    def _take(self, count: int) -> str:
-        taken, self._text = self._text[:count], self._text[count:]
-        return taken
-
-
-class _Scan:
-    """Finds the brace that closes an object, going on where the last chunk ended."""
-
-    def __init__(self) -> None:
-        self._at = self._depth = 0
-        self._quoted = self._escaped = False
-
-    def end(self, text: str, start: int) -> int | None:
-        """The place behind the object that begins at `start`, or None while it is not complete."""
-        for at in range(max(self._at, start), len(text)):
-            character = text[at]
-            self._at = at + 1
-            if self._quoted:
-                if self._escaped:
-                    self._escaped = False
-                elif character == "\\":
-                    self._escaped = True
-                elif character == '"':
-                    self._quoted = False
-            elif character == '"':
-                self._quoted = True
-            elif character in "{[":
-                self._depth += 1
-            elif character in "}]":
-                self._depth -= 1
-                if self._depth <= 0:
-                    return at + 1
-        return None
-
-
-def _held(text: str) -> int:
-    """How many characters at the end of `text` may be the beginning of a tag, or an end of the reply."""
-    longest = 0
-    for tag in (PYTHON_TAG, FUNCTION, FUNCTION_END, *ENDS):
-        for n in range(min(len(text), len(tag)), 0, -1):
-            if text.endswith(tag[:n]):
-                longest = max(longest, n)
-                break
-    return longest
-
-
-def _read_json(raw: str, *, whole: bool, sure: bool) -> ToolCall | MalformedCall | None:
-    """A call; or why it is none; or None where it was never meant as one. `sure` where nothing else can stand."""
-    value, reason = _load(raw)
-    if reason is not None:
-        reason = reason if whole else "it ends before its JSON is complete"
-        meant = _CALLISH.search(raw) and (sure or _PARAMETERS.search(raw))
-        return MalformedCall(text=raw, reason=reason) if meant else None
-    arguments = value.get("parameters", value.get("arguments"))
-    if "name" not in value:
-        return None
-    if not (sure or "parameters" in value or "arguments" in value or value.get("type") == "function"):
-        return None
-    name = value["name"]
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return MalformedCall(text=raw, reason="its name is not the name of a function")
-    return _checked(name, arguments, None, raw)
-
-
-def _checked(name: str, arguments: Any, reason: str | None, raw: str) -> ToolCall | MalformedCall:
-    if reason is None and not isinstance(arguments, dict):
-        reason = "its parameters are no JSON object"
-    return MalformedCall(text=raw, reason=reason) if reason else ToolCall(name=name, arguments=arguments)
-
-
-def _load(raw: str) -> tuple[Any, str | None]:
-    """The object that `raw` says, or why it says none."""
-
-    def refuse(constant: str) -> Any:
-        raise ValueError(f"{constant} is no JSON")
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("a key stands there twice")
-        return found
-
-    try:
-        value = json.loads(raw, parse_constant=refuse, object_pairs_hook=once)
-        json.dumps(value, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        return {}, f"it is no valid JSON ({error.msg} at character {error.pos})"
-    except UnicodeEncodeError:
-        return {}, "it holds half a character"
-    except RecursionError:
-        return {}, "it is nested too deeply"
-    except ValueError as error:
-        return {}, f"it is no valid JSON ({error})"
-    return value, None
-
-
-def _read_python(code: str) -> ToolCall | MalformedCall:
-    """What stands behind the python tag: the call of a built-in tool, or code."""
-    if not code.strip():
-        return MalformedCall(text=PYTHON_TAG + code, reason=f"nothing follows {PYTHON_TAG}")
-    if _BUILT_IN_CALL.match(code):
-        try:
-            tree = ast.parse(code.strip(), mode="eval").body
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return MalformedCall(text=PYTHON_TAG + code, reason="its arguments are no Python texts")
-        if (
-            isinstance(tree, ast.Call)
-            and isinstance(tree.func, ast.Attribute)
-            and isinstance(tree.func.value, ast.Name)
-            and not tree.args
-        ):
-            given = {
-                key.arg: key.value.value for key in tree.keywords if key.arg and isinstance(key.value, ast.Constant)
-            }
-            if len(given) == len(tree.keywords) and all(
-                isinstance(v, str | int | float | None) for v in given.values()
-            ):
-                return ToolCall(name=tree.func.value.id, arguments=given)
-    return ToolCall(name=CODE_INTERPRETER, arguments={"code": code})

@@ -52,8 +52,9 @@ def tool_calls(
 ) -> list[dict[str, Any]]:
     """For each request the reply, and whether its calls are just the right ones (`exact`) or can be read (`read`)."""
     from ayllu.data.conversations.tool_requests import same_calls
+    from ayllu.text.call_parser import parse
     from ayllu.text.chat import Message, render
-    from ayllu.text.tool_calls import ToolCall, parse
+    from ayllu.text.tool_calls import ToolCall
 
     prompts = [render([Message(role="user", content=r.text)], tokenizer, tools=r.tools) for r in asked]
     rows = []
