@@ -68,7 +68,7 @@ def test_several_jobs_get_a_part_each(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_the_validation_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    from test_validate import ROW, write
+    from fleet.validation.test_validate import ROW, write
 
     path = write(tmp_path / "runs.csv", [dict(ROW), ROW | {"model": "Nemotron_3_Nano"}])
     found = value(capsys, "validate", "--truth", str(path))

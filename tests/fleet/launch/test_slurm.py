@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from slurm_cluster import SlurmCluster, reason_to_skip
 
 from ayllu.fleet.launch import records
 from ayllu.fleet.launch.job import Job
+from fleet.launch.slurm_cluster import SlurmCluster, reason_to_skip
 
 pytestmark = pytest.mark.skipif(reason_to_skip() is not None, reason=str(reason_to_skip()))
 

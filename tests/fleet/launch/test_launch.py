@@ -44,7 +44,7 @@ GOLDEN_JOBS = {
 
 @pytest.mark.parametrize("engine", records.ENGINES)
 def test_files_are_as_they_were(engine: str) -> None:
-    """To renew them after a change that is meant: AYLLU_RENEW=1 pytest tests/fleet/test_launch.py."""
+    """To renew them after a change that is meant: AYLLU_RENEW=1 pytest tests/fleet/launch/test_launch.py."""
     ((name, text),) = records.prepare(engine, GOLDEN_JOBS[engine]).items()
     golden = GOLDEN / f"{engine}-{name}"
     if os.environ.get("AYLLU_RENEW"):
