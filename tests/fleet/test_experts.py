@@ -13,7 +13,7 @@ import pytest
 from ayllu.cli.fleet import app
 from ayllu.fleet.catalogue import find_accelerator, find_fleet
 from ayllu.fleet.experts import ExpertModel, expert_models
-from ayllu.fleet.launch.plan import read_layout
+from ayllu.fleet.launch.planned_layout import read_layout
 from ayllu.fleet.planner.constants import EXPERT_CONSTANTS, shipped
 from ayllu.fleet.planner.cost import step_time
 from ayllu.fleet.planner.layouts import LAYOUT_COLUMNS, layouts

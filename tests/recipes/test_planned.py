@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from ayllu.fleet.catalogue import find_fleet
-from ayllu.fleet.planner.jobs import find_job, know_recipes
 from ayllu.fleet.planner.plan import plan
+from ayllu.fleet.planner.training_job import find_job, know_recipes
 from ayllu.lab.error import UserError
 from ayllu.recipes import RECIPES
 from ayllu.recipes.planned import PLANNED

@@ -150,7 +150,7 @@ def plan(
     from ayllu.cli.text import plan_lines, plan_value
     from ayllu.fleet.catalogue import find_fleet
     from ayllu.fleet.planner import plan as planner
-    from ayllu.fleet.planner.jobs import find_job
+    from ayllu.fleet.planner.training_job import find_job
     from ayllu.lab.error import UserError
 
     found = find_fleet(fleet)

@@ -263,7 +263,7 @@ def launch(
         Print one JSON object.
     """
     from ayllu.fleet.launch import records
-    from ayllu.fleet.launch.job import Job
+    from ayllu.fleet.launch.batch_job import Job
     from ayllu.lab.error import UserError
 
     if KNOWN_RECIPES and recipe not in KNOWN_RECIPES:
@@ -272,7 +272,7 @@ def launch(
     if len(environment) != len(env):
         raise UserError("launch: give every --env once, as NAME=VALUE")
     if plan is not None:
-        from ayllu.fleet.launch.plan import LAYOUT_VARIABLE, layout_words, nodes_of, read_layout
+        from ayllu.fleet.launch.planned_layout import LAYOUT_VARIABLE, layout_words, nodes_of, read_layout
 
         if nodes is not None:
             raise UserError("launch: the plan says how many nodes; leave out --nodes or --plan")

@@ -90,7 +90,7 @@ def _layout(text: str, nodes: int) -> Any:
 
     A job that `ayllu fleet launch --plan` started finds its layout in the environment.
     """
-    from ayllu.fleet.launch.plan import LAYOUT_VARIABLE, layout_from_words
+    from ayllu.fleet.launch.planned_layout import LAYOUT_VARIABLE, layout_from_words
 
     planned = os.environ.get(LAYOUT_VARIABLE)
     if not text and not planned:
@@ -383,7 +383,7 @@ def _mount() -> None:
     from ayllu.cli.fleet import app as fleet_app
     from ayllu.cli.fleet_jobs import add_commands
     from ayllu.cli.release import app as release_app
-    from ayllu.fleet.planner.jobs import know_recipes
+    from ayllu.fleet.planner.training_job import know_recipes
     from ayllu.recipes import RECIPES
     from ayllu.recipes.planned import PLANNED
 

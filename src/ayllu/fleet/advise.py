@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ayllu.fleet.simulate.cluster import Fleet, Year, simulate_fleet
+from ayllu.fleet.simulate.cluster.simulation import Fleet, Year, simulate_fleet
 from ayllu.fleet.simulate.fleet_year import smaller, year_jobs
 from ayllu.fleet.simulate.run import Run, simulate_run
 from ayllu.lab import progress

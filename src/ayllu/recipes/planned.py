@@ -12,7 +12,7 @@ from ayllu.recipes import RECIPES
 
 if TYPE_CHECKING:
     from ayllu.fleet.catalogue import Pool, Precision
-    from ayllu.fleet.planner.jobs import RecipePlan, Trained
+    from ayllu.fleet.planner.training_job import RecipePlan, Trained
 
 
 # The config.json of HuggingFaceTB/SmolLM2-135M-Instruct.
@@ -30,7 +30,7 @@ SMOLLM2 = ModelConfig(
 
 def cria(pool: Pool, precision: Precision, budget: float | None) -> Trained:
     """Pretraining: the minutes and the speed of one accelerator choose the model, as `ayllu.train.budget` does."""
-    from ayllu.fleet.planner.jobs import Trained
+    from ayllu.fleet.planner.training_job import Trained
     from ayllu.train.budget import BATCH, COMPILE_MINUTES, EFFICIENCY, choose_shape
 
     minutes, length = _minutes("cria", budget), _default("cria", "length")
@@ -52,7 +52,7 @@ def cria(pool: Pool, precision: Precision, budget: float | None) -> Trained:
 
 def smol(pool: Pool, precision: Precision, budget: float | None) -> Trained:
     """Post-training of SmolLM2-135M, the model that the recipe adopts where none is named."""
-    from ayllu.fleet.planner.jobs import Trained
+    from ayllu.fleet.planner.training_job import Trained
     from ayllu.recipes.post import LENGTH, SIZES, TRAINING
 
     minutes = _minutes("smol", budget)
@@ -68,7 +68,7 @@ def smol(pool: Pool, precision: Precision, budget: float | None) -> Trained:
 
 def draft(pool: Pool, precision: Precision, budget: float | None) -> Trained:
     """Distillation of some layers of SmolLM2-135M, the teacher where none is named."""
-    from ayllu.fleet.planner.jobs import Trained
+    from ayllu.fleet.planner.training_job import Trained
     from ayllu.recipes.draft import BATCH, LENGTH, TRAINING
 
     minutes = _minutes("draft", budget)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from ayllu.cli import fleet_jobs as run_commands
 from ayllu.cli.fleet_jobs import add_commands
 from ayllu.fleet.launch import records, schema, yaml
-from ayllu.fleet.launch.job import Job
+from ayllu.fleet.launch.batch_job import Job
 from ayllu.fleet.launch.kubernetes import manifest
 from ayllu.lab.error import UserError
 from ayllu.train.distributed.layout import Layout

@@ -25,7 +25,7 @@ import pytest
 
 import ayllu
 from ayllu.fleet.launch import records
-from ayllu.fleet.launch.job import Job
+from ayllu.fleet.launch.batch_job import Job
 from ayllu.fleet.launch.records import Record
 from ayllu.lab.error import UserError
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ayllu.fleet.simulate.cluster import Fleet, Queue, Year, simulate_fleet
+from ayllu.fleet.simulate.cluster.placement import Placement
+from ayllu.fleet.simulate.cluster.power import PowerModel
+from ayllu.fleet.simulate.cluster.simulation import Fleet, Queue, Year, simulate_fleet
 from ayllu.fleet.simulate.fleet_year import simulate_year, smaller, year_figures, year_fleet, year_jobs
+from ayllu.fleet.simulate.job_trace import DAY, HOUR, Jobs, Stream, hold_back
 from ayllu.fleet.simulate.picture import draw_page, draw_png
-from ayllu.fleet.simulate.placement import Placement
-from ayllu.fleet.simulate.power import PowerModel
-from ayllu.fleet.simulate.workload import DAY, HOUR, Jobs, Stream, hold_back
 from ayllu.lab.error import UserError
 
 ONE_QUEUE = (Queue(name="all", priority=0, quota=1.0),)

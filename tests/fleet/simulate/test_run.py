@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ayllu.fleet.simulate.failures import DAY, FailureStream, Hazard, causes, fleet_rates, pooled_rate
-from ayllu.fleet.simulate.interval import Interval
+from ayllu.fleet.simulate.prediction_interval import Interval
 from ayllu.fleet.simulate.published_runs import SCENARIOS, byterobust_run, ft_hsdp_run, llama3_run
 from ayllu.fleet.simulate.run import Checkpointing, Recovery, Run, restart_seconds, simulate_run
 from ayllu.lab.error import UserError

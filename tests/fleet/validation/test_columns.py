@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ayllu.fleet.validation.columns import OTHER_NAMES, number, read_rows
+from ayllu.fleet.validation.measured_run import Unusable, read_run
 from ayllu.fleet.validation.measured_runs import read_truth
-from ayllu.fleet.validation.runs import Unusable, read_run
 from ayllu.fleet.validation.validate import validate
 from ayllu.lab.error import UserError
 from fleet.validation.test_validate import ROW

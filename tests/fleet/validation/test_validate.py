@@ -14,8 +14,8 @@ from ayllu.fleet.catalogue import read_table
 from ayllu.fleet.planner.constants import CONSTANTS, believed, shipped
 from ayllu.fleet.planner.cost import step_time
 from ayllu.fleet.validation.fit import fit, fit_experts, predict
+from ayllu.fleet.validation.measured_run import Unusable, read_run
 from ayllu.fleet.validation.measured_runs import Truth, gather, read_truth
-from ayllu.fleet.validation.runs import Unusable, read_run
 from ayllu.fleet.validation.validate import leave_one_out, plan_groups, validate
 from ayllu.lab.error import UserError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.fleet.launch import schema
-from ayllu.fleet.launch.job import RENDEZVOUS_PORT, Job, Status, tool
+from ayllu.fleet.launch.batch_job import RENDEZVOUS_PORT, Job, Status, tool
 from ayllu.fleet.launch.yaml import dump
 from ayllu.lab.error import UserError
 

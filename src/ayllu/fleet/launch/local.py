@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from ayllu.fleet.launch.job import Job, Status, surroundings
+from ayllu.fleet.launch.batch_job import Job, Status, surroundings
 from ayllu.lab.error import UserError
 
 SCRIPT = "run.sh"

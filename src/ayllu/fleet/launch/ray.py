@@ -6,7 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
-from ayllu.fleet.launch.job import Job, Status, tool
+from ayllu.fleet.launch.batch_job import Job, Status, tool
 
 HINT = "install Ray (pip install 'ray[default]') and start or name a cluster (RAY_ADDRESS)"
 STATES = {

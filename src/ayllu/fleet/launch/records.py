@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ayllu.fleet.launch.job import NAME, Engine, Job, Status
+from ayllu.fleet.launch.batch_job import NAME, Engine, Job, Status
 from ayllu.fleet.launch.kubernetes import Kubernetes
 from ayllu.fleet.launch.local import Local
 from ayllu.fleet.launch.ray import Ray

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ayllu.fleet.launch.job import Job, Status, tool
+from ayllu.fleet.launch.batch_job import Job, Status, tool
 from ayllu.fleet.launch.yaml import dump
 from ayllu.lab.error import UserError
 

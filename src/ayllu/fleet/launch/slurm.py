@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from ayllu.fleet.launch.job import Job, Status, tool
+from ayllu.fleet.launch.batch_job import Job, Status, tool
 from ayllu.lab.error import UserError
 
 HINT = "install Slurm's client tools (Debian: slurm-client), or launch from a login node"

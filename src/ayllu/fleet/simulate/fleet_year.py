@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ayllu.fleet.simulate.cluster import Fleet, Queue, Year, simulate_fleet
-from ayllu.fleet.simulate.interval import Interval
+from ayllu.fleet.simulate.cluster.simulation import Fleet, Queue, Year, simulate_fleet
+from ayllu.fleet.simulate.job_trace import DAY, HOUR, Jobs, Stream
+from ayllu.fleet.simulate.prediction_interval import Interval
 from ayllu.fleet.simulate.scenario import Input, Result, Scenario
-from ayllu.fleet.simulate.workload import DAY, HOUR, Jobs, Stream
 from ayllu.lab import progress
 
 ACCELERATORS = 600_000

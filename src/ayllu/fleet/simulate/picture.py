@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ayllu.fleet.simulate.cluster import Year
+from ayllu.fleet.simulate.cluster.simulation import Year
 
 INK, SOFT, GRID = "#1f2933", "#616e7c", "#e4e7eb"
 BLUE, GREEN, AMBER, RED, VIOLET = "#1d6fa5", "#2f855a", "#b7791f", "#c53030", "#6b46c1"

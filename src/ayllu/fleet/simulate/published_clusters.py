@@ -13,11 +13,11 @@ from functools import cache
 
 import numpy as np
 
-from ayllu.fleet.simulate.cluster import Fleet, Queue, simulate_fleet
-from ayllu.fleet.simulate.interval import Interval
+from ayllu.fleet.simulate.cluster.simulation import Fleet, Queue, simulate_fleet
+from ayllu.fleet.simulate.job_trace import DAY, Jobs, arrivals, hold_back
 from ayllu.fleet.simulate.measured import KindMix, Parts, SharedMix, curves, read_curve, read_table, shared_mix
+from ayllu.fleet.simulate.prediction_interval import Interval
 from ayllu.fleet.simulate.scenario import Input, Result, Row, Scenario
-from ayllu.fleet.simulate.workload import DAY, Jobs, arrivals, hold_back
 
 JOBS = 200_000
 """Jobs after which a simulation ends where the trace goes on: 55 days of Seren, 23 of Helios, all of Kalos."""

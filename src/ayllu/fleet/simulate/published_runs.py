@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from ayllu.fleet.simulate.failures import DAY, FailureStream, Hazard, pooled_rate
-from ayllu.fleet.simulate.interval import Interval
+from ayllu.fleet.simulate.prediction_interval import Interval
 from ayllu.fleet.simulate.run import HOUR, Checkpointing, Recovery, Run, RunOutcome, simulate_run
 from ayllu.fleet.simulate.scenario import Input, Result, Row, Scenario
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ayllu.fleet.simulate.cluster import Year
-from ayllu.fleet.simulate.interval import Interval
+from ayllu.fleet.simulate.cluster.simulation import Year
+from ayllu.fleet.simulate.prediction_interval import Interval
 
 
 @dataclass(frozen=True, kw_only=True)

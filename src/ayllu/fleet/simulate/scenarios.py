@@ -14,8 +14,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from ayllu.fleet.simulate import fleet_year, published_clusters, published_runs
 from ayllu.fleet.simulate.failures import Hazard, pooled_rate
-from ayllu.fleet.simulate.interval import Interval
 from ayllu.fleet.simulate.picture import draw_page, draw_png
+from ayllu.fleet.simulate.prediction_interval import Interval
 from ayllu.fleet.simulate.run import HOUR, Checkpointing, Recovery, Run, simulate_run
 from ayllu.fleet.simulate.scenario import Input, Result, Scenario
 from ayllu.lab import progress

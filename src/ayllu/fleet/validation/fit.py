@@ -15,8 +15,8 @@ import numpy as np
 from ayllu.fleet.catalogue import PRECISIONS
 from ayllu.fleet.planner.constants import CONSTANTS, EFFECT_SPREAD, EXPERT_CONSTANTS, Constant, Constants
 from ayllu.fleet.planner.cost import step_time
+from ayllu.fleet.validation.measured_run import Run
 from ayllu.fleet.validation.measured_runs import Truth
-from ayllu.fleet.validation.runs import Run
 
 NOISE = 0.06
 """Log standard deviation of a run around the model: one configuration under successive NVIDIA releases differs by

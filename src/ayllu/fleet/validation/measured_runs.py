@@ -14,7 +14,7 @@ import numpy as np
 from ayllu.fleet.catalogue import read_table
 from ayllu.fleet.planner.queries import Cases, stack
 from ayllu.fleet.validation.columns import read_rows
-from ayllu.fleet.validation.runs import Run, Unusable, read_run
+from ayllu.fleet.validation.measured_run import Run, Unusable, read_run
 from ayllu.lab.error import UserError
 
 REQUIRED = ("model", "gpus", "gpu_type")

@@ -18,8 +18,8 @@ from ayllu.fleet.catalogue import PRECISIONS, find_accelerator
 from ayllu.fleet.planner.constants import Constants, shipped
 from ayllu.fleet.planner.memory import fits, footprint
 from ayllu.fleet.validation.fit import fit, fit_experts, predict
+from ayllu.fleet.validation.measured_run import Run
 from ayllu.fleet.validation.measured_runs import Truth, packaged_truth, read_truth
-from ayllu.fleet.validation.runs import Run
 from ayllu.lab.progress import track
 
 MIN_LAYOUTS = 3

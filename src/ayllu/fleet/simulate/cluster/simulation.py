@@ -16,10 +16,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from ayllu.fleet.simulate.placement import Held, Placement
-from ayllu.fleet.simulate.power import PowerModel
+from ayllu.fleet.simulate.cluster.placement import Held, Placement
+from ayllu.fleet.simulate.cluster.power import PowerModel
+from ayllu.fleet.simulate.job_trace import DAY, HOUR, Jobs
 from ayllu.fleet.simulate.run import restart_seconds
-from ayllu.fleet.simulate.workload import DAY, HOUR, Jobs
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import Bar
 

@@ -1,0 +1,1 @@
+"""Many jobs on one cluster: queues, gangs, backfill, preemption, pods, failures and a power cap."""
