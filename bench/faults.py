@@ -4,8 +4,8 @@
 
 Each row: the kind of fault, how often it was tried, the steps that were lost (done before the fault, done again after
 it), and the seconds from the fault to the first step that was finished after it. The job is that of the tests
-(`tests/train/chaos.py`: a step of 0.05 s and more, a checkpoint every 0.3 s); every run must end with the losses of the
-unbroken one. Last, how long a model of 100 million parameters waits for checkpoints at one a minute.
+(`tests/support/programs/chaos.py`: a step of 0.05 s and more, a checkpoint every 0.3 s); every run must end with the
+losses of the unbroken one. Last, how long a model of 100 million parameters waits for checkpoints at one a minute.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "train"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "train")]
 
 from test_faults import finish, workers  # noqa: E402  (the same runs as the tests)
 from test_faults import start as start_run  # noqa: E402

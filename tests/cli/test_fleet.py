@@ -10,6 +10,7 @@ import pytest
 
 from ayllu.cli.fleet import app
 from ayllu.lab.error import UserError
+from support.runs_table import ROW, write
 
 
 def lines(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -68,8 +69,6 @@ def test_several_jobs_get_a_part_each(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_the_validation_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    from fleet.validation.test_validate import ROW, write
-
     path = write(tmp_path / "runs.csv", [dict(ROW), ROW | {"model": "Nemotron_3_Nano"}])
     found = value(capsys, "validate", "--truth", str(path))
     assert found["rows"] == 1 and found["left_out"] == {"not a dense decoder": 1}

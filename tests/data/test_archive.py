@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ayllu.data import archive as module
-from ayllu.data.archive import Archive, default_cache, fetch, members, open_member, sha256_of
+from ayllu.data.archive import Archive, default_cache, fetch, members, open_member
 from ayllu.data.conversations.dialogue import CHATTERBOT
 from ayllu.lab.error import UserError
+from support.archives import fetch_and_digest
 
 
 def changed(**fields: str) -> Archive:
@@ -27,13 +28,9 @@ def leftovers(cache: Path) -> list[str]:
     return [p.name for p in (cache / "archives").iterdir() if p.name.startswith(".fetch-")]
 
 
-def _fetch_and_digest(cache: Path) -> str:
-    return sha256_of(fetch(CHATTERBOT, cache))
-
-
 def test_two_processes_that_fetch_one_archive_both_get_it(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        digests = pool.map(_fetch_and_digest, [tmp_path, tmp_path])
+        digests = pool.starmap(fetch_and_digest, [(CHATTERBOT, tmp_path)] * 2)
     assert digests == [CHATTERBOT.sha256] * 2
     assert leftovers(tmp_path) == []
     # Nothing that was downloaded has been run or unpacked beside the archive.

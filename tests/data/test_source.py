@@ -4,13 +4,13 @@ import re
 from functools import cache
 
 import pytest
-from archives import cache_with
 
 from ayllu.data.archive import default_cache
 from ayllu.data.document import Document
 from ayllu.data.sources.everyday import OLMO, raw_texts
 from ayllu.data.sources.registry import SOURCES, open_source
 from ayllu.lab.error import UserError
+from support.archives import cache_with
 
 
 @cache

@@ -13,8 +13,7 @@ from ayllu.evals.suite import OLMO_EVAL
 from ayllu.lab.error import UserError
 from ayllu.model.transformer import Transformer
 from ayllu.text.tokenizer import Tokenizer
-
-from .tiny import ENGLISH, random_model
+from support.texts import ENGLISH, random_model
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,8 +9,7 @@ import pytest
 from ayllu.cli.evals import app
 from ayllu.lab.error import UserError
 from ayllu.model.files import hf
-
-from .tiny import ENGLISH
+from support.texts import ENGLISH
 
 
 @pytest.fixture(scope="module")

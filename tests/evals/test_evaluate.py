@@ -14,8 +14,7 @@ from ayllu.evals.likelihood import multiple_choice as evaluate_module
 from ayllu.evals.likelihood.multiple_choice import contaminated_by, evaluate, tokenize
 from ayllu.evals.suite import Suite, load_suite
 from ayllu.text.tokenizer import Tokenizer
-
-from .tiny import ENGLISH, random_model
+from support.texts import ENGLISH, random_model
 
 ROOF = Item(
     id="hellaswag/0",

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from ayllu.evals.likelihood.heldout import bits_per_byte, document_bits
 from ayllu.evals.statistics import ratio_interval
-
-from .tiny import ENGLISH, random_model
+from support.texts import ENGLISH, random_model
 
 V = 300
 

@@ -17,8 +17,7 @@ from ayllu.evals.likelihood.log_probabilities import (
     segments,
     shared_log_likelihoods,
 )
-
-from .tiny import random_model
+from support.texts import random_model
 
 V = 64
 MODEL = random_model(V, context=48)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from ayllu.evals.item import Item
 from ayllu.evals.suite import Suite
 from ayllu.evals.table import foresee, markdown, render
-
-from .test_score import scores
+from support.scores import scores
 
 
 def test_the_terminal_table_says_what_must_be_known():

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_models import SHAPES, TEXT, random_model
 
 from ayllu.model.files import hf
 from ayllu.model.transformer import Transformer
 from ayllu.text.tokenizer import Tokenizer
+from support.models import SHAPES, TEXT, random_model
 
 
 @pytest.fixture(scope="session")

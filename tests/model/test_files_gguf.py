@@ -17,7 +17,6 @@ import torch
 from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, quants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_models import SHAPES, TEXT, random_model, same_bits
 from tokenizers import Tokenizer as Engine
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
@@ -30,6 +29,7 @@ from ayllu.model.generate import generate
 from ayllu.model.presets import PRESETS
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer
+from support.models import SHAPES, TEXT, random_model, same_bits
 
 TURNS = [
     {"role": "system", "content": "You are a llama."},

@@ -10,13 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from small_models import SHAPES, SMALL, random_model, same_bits
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from ayllu.model.config import ModelConfig, RopeScaling
 from ayllu.model.files import hf
 from ayllu.model.presets import PRESETS
 from ayllu.text.chat import Message, render
+from support.models import SHAPES, SMALL, random_model, same_bits
 
 
 @pytest.mark.parametrize("shape", SHAPES)

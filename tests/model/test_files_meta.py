@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_models import SHAPES, random_model, same_bits
 
 from ayllu.model.config import RopeScaling
 from ayllu.model.files import gguf, hf, meta
 from ayllu.model.files.weights import to_neighbours
 from ayllu.model.presets import PRESETS
 from ayllu.model.rope import inverse_frequencies, rotate, rotation
+from support.models import SHAPES, random_model, same_bits
 
 SCALED = replace(SHAPES["untied"], rope_scaling=RopeScaling(factor=8.0), context=131_072)
 MODELS = {"tied": SHAPES["tied"], "untied": SHAPES["untied"], "scaled": SCALED}

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from small_models import SMALL, random_model
 
 from ayllu.model.generate import generate
 from ayllu.model.sample import in_type, sample
 from ayllu.model.transformer import Branches
+from support.models import SMALL, random_model
 
 PROMPTS = [[5, 9, 300], [17], [44, 45, 46, 47, 48, 49, 50], [599, 3, 3, 8]]
 STOP = frozenset(range(0, 600, 7))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,9 +18,7 @@ from ayllu.release.conformance import problems
 from ayllu.release.export import export
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer
-
-sys.path.append(str(Path(__file__).parent.parent / "text"))
-from test_tokenizer import SAMPLES
+from support.texts import SAMPLES
 
 QUESTIONS = (
     "What is the capital of France?",

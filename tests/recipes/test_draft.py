@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from drive_smol import tiny
 
 from ayllu.data.archive import default_cache
 from ayllu.evals.skills.acceptance import guesses, tokens_per_pass
@@ -18,6 +17,7 @@ from ayllu.lab.store import Store
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
 from ayllu.recipes.draft import distil, draft
+from support.programs.smol import tiny
 
 
 def small(seed: int, *, spread: float = 1.0) -> Transformer:

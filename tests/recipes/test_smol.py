@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from drive_smol import tiny
 
 from ayllu.data.archive import default_cache
 from ayllu.data.conversations.chats import keep
@@ -21,8 +20,10 @@ from ayllu.lab.store import Store
 from ayllu.recipes import post
 from ayllu.recipes.smol import smol
 from ayllu.text.tokenizer import Tokenizer
+from support.programs import PROGRAMS
+from support.programs.smol import tiny
 
-DRIVER = Path(__file__).with_name("drive_smol.py")
+DRIVER = PROGRAMS / "smol.py"
 
 
 def start(home: Path, *, stop_at: str = "") -> subprocess.Popen[str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_release import inputs
 
 from ayllu.release.build import ReleaseSummary, build_release
+from support.release import inputs
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_release import DIALOGUES, RECORDS_GIVEN, SOURCES, edit, inputs
 
 from ayllu.evals.score import Outcome, Scores
 from ayllu.lab.error import UserError
@@ -24,6 +23,7 @@ from ayllu.release.reference import problems
 from ayllu.release.verify import verify_release
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer
+from support.release import DIALOGUES, RECORDS_GIVEN, SOURCES, edit, inputs
 
 
 def test_the_release_holds_what_it_promises(built):

@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
-from small_release import sign_again
 
 from ayllu.lab.error import UserError
 from ayllu.release import sign
 from ayllu.release.build import PUBLIC_KEY
 from ayllu.release.verify import verify_release
+from support.release import sign_again
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 DIGESTS = {"b.txt": "ab" * 32, "a/c.txt": "cd" * 32, "a.txt": "ef" * 32}

@@ -14,13 +14,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_release import edit, list_again, seal_again, sign_again
 
 from ayllu.cli.release import app
 from ayllu.lab.error import UserError
 from ayllu.release import sign
 from ayllu.release.build import MANIFEST, PUBLIC_KEY, build_release
 from ayllu.release.verify import verify_release
+from support.release import edit, list_again, seal_again, sign_again
 
 
 def problems(folder: Path, key: Path | None = None) -> list[str]:

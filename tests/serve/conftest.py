@@ -13,8 +13,7 @@ from ayllu.model.files import hf
 from ayllu.model.transformer import Transformer
 from ayllu.serve.engines.engine import TorchEngine
 from ayllu.text.tokenizer import Tokenizer
-
-from .support import serving
+from support.server import serving
 
 SENTENCES = (
     "The llama walks up the hill to eat the green grass in the morning.",

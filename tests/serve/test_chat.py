@@ -18,8 +18,7 @@ from ayllu.model.generate import Sampling
 from ayllu.serve.engines.engine import TorchEngine
 from ayllu.serve.terminal import Conversation, _write, chat_terminal
 from ayllu.text.chat import Message, render
-
-from .support import Watched
+from support.server import Watched
 
 PROGRAM = """
 import signal, sys, time, torch

@@ -24,8 +24,7 @@ from ayllu.serve.engines.engine import Piece, Request, TorchEngine
 from ayllu.serve.gateway import Limits
 from ayllu.serve.schema import ChatBody, TextBody
 from ayllu.text.chat import Message, render
-
-from .support import Watched, serving
+from support.server import Watched, serving
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 

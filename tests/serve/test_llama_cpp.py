@@ -15,8 +15,7 @@ from ayllu.model.generate import GREEDY, Sampling
 from ayllu.serve.engines.choose import open_engine
 from ayllu.serve.engines.engine import Engine, Piece, Request, TorchEngine
 from ayllu.serve.engines.llama_cpp import LlamaCppEngine
-
-from .support import serving
+from support.server import serving
 
 pytest.importorskip("xllamacpp", reason="xllamacpp has no wheel for this platform")
 

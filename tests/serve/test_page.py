@@ -14,8 +14,7 @@ import pytest
 
 from ayllu.serve.engines.engine import TorchEngine
 from ayllu.serve.gateway import PAGE
-
-from .support import Watched, serving
+from support.server import Watched, serving
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

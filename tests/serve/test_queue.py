@@ -9,8 +9,7 @@ import pytest
 from ayllu.model.generate import Sampling
 from ayllu.serve.engines.engine import Piece, Request, TorchEngine
 from ayllu.serve.queue import EngineQueue, QueueFull, Turns
-
-from .support import Watched
+from support.server import Watched
 
 LONG = Request(prompt=[65], tokens=200, sampling=Sampling(seed=1))
 

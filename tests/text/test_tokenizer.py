@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ayllu.data.archive import Archive, default_cache, fetch, open_member
 from ayllu.text.chat import Message, render, render_masked
 from ayllu.text.tokenizer import Tokenizer
+from support.texts import SAMPLES
 
 LLAMA_MODELS = Archive(
     registry="pypi",
@@ -18,42 +19,6 @@ LLAMA_MODELS = Archive(
     filename="llama_models-0.3.0-py3-none-any.whl",
     sha256="7f77f78ff13fca09f70d76a376aff6414cd901623fb9d57e69c2f8367a73032f",
 )
-
-SAMPLES = {
-    "English": "It's 12:30; we'll meet 1,234,567 people at the café's door, won't we?",
-    "German": "Die Größe der Straße überraschte Jürgen völlig – „wirklich“?",
-    "French": "Où est l'élève ? Ça va très bien, merci à tous !",
-    "Spanish": "¿Dónde está el niño? ¡Mañana será otro día!",
-    "Portuguese": "Não há coração que não sinta saudade às vezes.",
-    "Italian": "Perché no? È così bello quando c'è il sole.",
-    "Dutch": "Zo'n prachtige dag is 's ochtends ideeën waard.",
-    "Polish": "Zażółć gęślą jaźń, proszę państwa.",
-    "Czech": "Příliš žluťoučký kůň úpěl ďábelské ódy.",
-    "Hungarian": "Árvíztűrő tükörfúrógép és egyéb őrültségek.",
-    "Turkish": "Iğdır'ın ışığı İstanbul'dan görülür mü?",
-    "Vietnamese": "Tiếng Việt có nhiều dấu: ở, ữ, ặ, ệ.",
-    "Russian": "Съешь же ещё этих мягких французских булок, да выпей чаю.",
-    "Ukrainian": "Ґанок, їжак і щось іще — усе є.",
-    "Greek": "Ξεσκεπάζω την ψυχοφθόρα βδελυγμία.",
-    "Arabic": "مرحبا بكم في ١٢٣ مدينة جميلة، أليس كذلك؟",
-    "Hebrew": "שָׁלוֹם עולם, מה שלומך היום?",
-    "Hindi": "नमस्ते दुनिया, आप कैसे हैं? १२३४५",
-    "Thai": "สวัสดีชาวโลก วันนี้อากาศดีมาก",
-    "Chinese": "今天天气真好,我们去公园散步吧。1234年",
-    "Japanese": "吾輩は猫である。名前はまだ無い。カタカナ",
-    "Korean": "안녕하세요 세계, 오늘은 날씨가 좋네요.",
-    "Quechua": "Ayllunchikpi tukuy ima sumaqmi, ñuqanchikpaq.",
-    "code": "def f(x: int) -> None:\n\tfor i in range(10):\r\n        print(f'{x}')  # ok\n\n\n",
-    "emoji": "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 ☃︎ 🇵🇪",
-    "spaces": "a  b   c \t\n \n\n  d \u00a0 e\u3000f ",
-    "specials as text": "<|begin_of_text|><|eot_id|> <|start_header_id|>system<|end_header_id|>",
-    "long s": "the '\u017f and '\u212a and 'LL and 'Ve",
-    "broken UTF-8 replaced": b"caf\xe9 \xff\xfe ok \xf0\x9f\x98".decode("utf-8", "replace"),
-    "broken UTF-8 escaped": b"caf\xe9 \xff\xfe ok \xf0\x9f\x98".decode("utf-8", "surrogateescape"),
-    "halves of a pair": "\ud83d\ude00 \ud83d alone",
-    "nothing": "",
-    "a long word": "x" * 26_000 + " " * 26_000 + "é" * 3,
-}
 
 
 @pytest.fixture(scope="session")

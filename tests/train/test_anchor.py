@@ -8,10 +8,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from small import CONFIG, gradients, small_model
 
 from ayllu.train.objectives.kl_anchor import AnchoredSource, anchored_loss, divergence
 from ayllu.train.objectives.sft import ConversationSource, conversation_loss, together
+from support.objectives import CONFIG, gradients, small_model
 
 F32 = torch.float32
 CHATS = [together([([1, 2, 3, 4 + n], [False, False, True, True])]) for n in range(5)]

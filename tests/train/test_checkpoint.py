@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import torch
-from layouts import model, tokens
 
 from ayllu.data.tokens.loader import Batch, Loader
 from ayllu.train.checkpoint import Checkpoints
 from ayllu.train.loop import TrainConfig, train
+from support.programs.layouts import model, tokens
 
 
 def state_of(value: float) -> dict[str, torch.Tensor]:

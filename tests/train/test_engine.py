@@ -26,6 +26,7 @@ from ayllu.train.objectives.next_token import next_token_loss, reference_loss
 from ayllu.train.optimizer import Optimizer, OptimizerConfig, orthogonalise
 from ayllu.train.schedule import rate
 from ayllu.train.step import train_step
+from support.programs import PROGRAMS
 
 CONFIG = ModelConfig(vocabulary=64, layers=2, width=32, heads=2, kv_heads=1, feed_forward=48, context=64, tied=True)
 
@@ -249,7 +250,7 @@ class NoGpu(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, NoGpu())
 from pathlib import Path
-from layouts import model, tokens
+from support.programs.layouts import model, tokens
 from ayllu.data.tokens.loader import Loader
 from ayllu.model.generate import Sampling, generate
 from ayllu.train.loop import TrainConfig, train
@@ -259,7 +260,7 @@ config = TrainConfig(steps=3, batch=4, warmup=1, precision="bf16", checkpoint_se
 result = train(model(True), Loader(tokens(folder / "tokens"), seed=0), config, scratch=folder, title="no gpu")
 print(len(result.losses), len(list(generate(result.model, [1, 5, 6], tokens=4, stop=frozenset(), sampling=Sampling()))))
 """
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(PROGRAMS.parent.parent)}
     command = [sys.executable, "-c", program, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).with_name("chaos.py")
+from support.programs import PROGRAMS
+
+PROGRAM = PROGRAMS / "chaos.py"
 
 
 def start(tokens: Path, folder: Path, *words: str, layout: str = "dp_shard=2") -> subprocess.Popen[bytes]:

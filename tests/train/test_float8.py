@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from layouts import tokens
-from small import small_model
 
 from ayllu.data.tokens.loader import Loader
 from ayllu.lab.error import UserError
@@ -15,6 +13,8 @@ from ayllu.model.transformer import Linear, Transformer
 from ayllu.train.distributed.float8 import product, use_float8
 from ayllu.train.distributed.layout import Layout
 from ayllu.train.loop import Execution, TrainConfig, train
+from support.objectives import small_model
+from support.programs.layouts import tokens
 
 
 def near(found: torch.Tensor, exact: torch.Tensor) -> float:

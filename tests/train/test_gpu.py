@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from layouts import tokens
-from small import log_softmax_of
 
 from ayllu.data.tokens.loader import Batch, Loader
 from ayllu.model.config import ModelConfig
@@ -18,6 +16,8 @@ from ayllu.train.distributed.layout import Layout
 from ayllu.train.distributed.parallel_model import Spread
 from ayllu.train.loop import Execution, TrainConfig, train
 from ayllu.train.objectives.next_token import next_token_loss
+from support.objectives import log_softmax_of
+from support.programs.layouts import tokens
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and there is none here")
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from layouts import BATCH, STEPS
 
 from ayllu.data.tokens.loader import Loader
 from ayllu.data.tokens.pack import Tokens
+from support.programs import PROGRAMS
+from support.programs.layouts import BATCH, STEPS
 
-PROGRAM = Path(__file__).with_name("layouts.py")
+PROGRAM = PROGRAMS / "layouts.py"
 TWO = ("dp_shard=2", "dp_replicate=2", "tp=2", "cp=2", "pp=2")
 FOUR = (
     "dp_shard=2,tp=2",

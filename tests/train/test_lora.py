@@ -7,15 +7,15 @@ from pathlib import Path
 import peft
 import pytest
 import torch
-from layouts import tokens
 from safetensors import safe_open
-from small import CONFIG, small_model
 
 from ayllu.data.tokens.loader import Batch, Loader
 from ayllu.model.files import hf
 from ayllu.model.transformer import Transformer
 from ayllu.train.loop import TrainConfig, train
 from ayllu.train.lora import LoraConfig, LoraLinear, attach, detach, disabled, load_adapter, merged, save_adapter
+from support.objectives import CONFIG, small_model
+from support.programs.layouts import tokens
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
 

@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from small import CONFIG, descend, gradients, log_softmax_of, small_model
 
 from ayllu.data.tokens.loader import IGNORED, Batch
 from ayllu.train.objectives import next_token as objective
@@ -22,6 +21,7 @@ from ayllu.train.objectives.dpo import (
 from ayllu.train.objectives.next_token import next_token_loss
 from ayllu.train.objectives.sft import supervised_loss
 from ayllu.train.objectives.shared_prefix import branch
+from support.objectives import CONFIG, descend, gradients, log_softmax_of, small_model
 
 PAIRS = [
     ([1, 2, 3], [10, 11, 12], [20]),

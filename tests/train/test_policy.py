@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import descend, gradients, log_softmax_of, small_model
 
 from ayllu.model.sample import Sample
 from ayllu.train.lora import LoraConfig, attach
@@ -21,6 +20,7 @@ from ayllu.train.objectives.grpo import (
     read_rewards,
 )
 from ayllu.train.objectives.shared_prefix import branch
+from support.objectives import descend, gradients, log_softmax_of, small_model
 
 F32 = torch.float32
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small import CONFIG, descend, gradients, small_model
 
 from ayllu.text.chat import Message, render_masked
 from ayllu.text.tokenizer import Tokenizer
 from ayllu.text.tool_calls import Tool, ToolCall
 from ayllu.train.objectives.sft import ConversationBatch, ConversationSource, conversation_loss, together
+from support.objectives import CONFIG, descend, gradients, small_model
 
 TOOL = Tool(name="ring", description="Ring a bell", parameters={"type": "object", "properties": {"times": {}}})
 CALL = ToolCall(name="ring", arguments={"times": 2})

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).with_name("chaos.py")
+from support.programs import PROGRAMS
+
+PROGRAM = PROGRAMS / "chaos.py"
 HOSTS = {"ayllu-a": "10.213.77.1", "ayllu-b": "10.213.77.2"}
 
 

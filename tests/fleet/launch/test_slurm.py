@@ -13,7 +13,7 @@ import pytest
 
 from ayllu.fleet.launch import records
 from ayllu.fleet.launch.batch_job import Job
-from fleet.launch.slurm_cluster import SlurmCluster, reason_to_skip
+from support.slurm import SlurmCluster, reason_to_skip
 
 pytestmark = pytest.mark.skipif(reason_to_skip() is not None, reason=str(reason_to_skip()))
 

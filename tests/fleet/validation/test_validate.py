@@ -18,35 +18,7 @@ from ayllu.fleet.validation.measured_run import Unusable, read_run
 from ayllu.fleet.validation.measured_runs import Truth, gather, read_truth
 from ayllu.fleet.validation.validate import leave_one_out, plan_groups, validate
 from ayllu.lab.error import UserError
-
-ROW = {
-    "source": "a new paper",
-    "where": "",
-    "model": "Llama-3.1-8B",
-    "params_b": "8.03",
-    "layers": "32",
-    "hidden": "4096",
-    "heads": "32",
-    "kv_heads": "8",
-    "ffn": "14336",
-    "vocab": "128256",
-    "gpus": "64",
-    "gpu_type": "H100-SXM-80GB",
-    "dtype": "bf16",
-    "tp": "2",
-    "pp": "1",
-    "cp": "1",
-    "dp": "32",
-    "micro_batch": "1",
-    "recompute": "none",
-    "global_batch_seqs": "128",
-    "seq_len": "8192",
-    "step_time_s": "2.0",
-    "tokens_per_s": "",
-    "tflops_per_gpu": "",
-    "mfu_pct": "",
-    "notes": "",
-}
+from support.runs_table import ROW, write
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +28,6 @@ def packaged() -> Truth:
 
 def run(**changes: str) -> Any:
     return read_run(ROW | changes)
-
-
-def write(path: Path, rows: list[dict[str, str]]) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 def test_a_row_is_read_as_it_says() -> None:

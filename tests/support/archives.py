@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ayllu.data.archive import Archive, default_cache, fetch
+from ayllu.data.archive import Archive, default_cache, fetch, sha256_of
 from ayllu.lab.error import UserError
 
 
@@ -18,3 +18,8 @@ def cache_with(*archives: Archive) -> Path:
                 raise
             pytest.skip(str(error))
     return default_cache()
+
+
+def fetch_and_digest(archive: Archive, cache: Path) -> str:
+    """For a process of its own, which can import this module but no test."""
+    return sha256_of(fetch(archive, cache))

@@ -1,0 +1,65 @@
+"""Real but tiny: English to learn a tokenizer from, and a model with random weights."""
+
+from __future__ import annotations
+
+import torch
+
+from ayllu.model.config import ModelConfig
+from ayllu.model.transformer import Transformer
+
+ENGLISH = [
+    "A man is sitting on a roof. He starts pulling up roofing on a roof.",
+    "Question: How do you keep a door open? Answer: Put a stone in front of the door, then let go of the door.",
+    "The children walked to the river in the morning, and when they came back they were tired, wet and happy.",
+    "She was a much better surgeon than her sister, so she always got the harder cases at the hospital.",
+    "Pour the water into the pot, add salt, and wait until it boils. Then put the noodles in for nine minutes.",
+]
+
+SAMPLES = {
+    "English": "It's 12:30; we'll meet 1,234,567 people at the café's door, won't we?",
+    "German": "Die Größe der Straße überraschte Jürgen völlig – „wirklich“?",
+    "French": "Où est l'élève ? Ça va très bien, merci à tous !",
+    "Spanish": "¿Dónde está el niño? ¡Mañana será otro día!",
+    "Portuguese": "Não há coração que não sinta saudade às vezes.",
+    "Italian": "Perché no? È così bello quando c'è il sole.",
+    "Dutch": "Zo'n prachtige dag is 's ochtends ideeën waard.",
+    "Polish": "Zażółć gęślą jaźń, proszę państwa.",
+    "Czech": "Příliš žluťoučký kůň úpěl ďábelské ódy.",
+    "Hungarian": "Árvíztűrő tükörfúrógép és egyéb őrültségek.",
+    "Turkish": "Iğdır'ın ışığı İstanbul'dan görülür mü?",
+    "Vietnamese": "Tiếng Việt có nhiều dấu: ở, ữ, ặ, ệ.",
+    "Russian": "Съешь же ещё этих мягких французских булок, да выпей чаю.",
+    "Ukrainian": "Ґанок, їжак і щось іще — усе є.",
+    "Greek": "Ξεσκεπάζω την ψυχοφθόρα βδελυγμία.",
+    "Arabic": "مرحبا بكم في ١٢٣ مدينة جميلة، أليس كذلك؟",
+    "Hebrew": "שָׁלוֹם עולם, מה שלומך היום?",
+    "Hindi": "नमस्ते दुनिया, आप कैसे हैं? १२३४५",
+    "Thai": "สวัสดีชาวโลก วันนี้อากาศดีมาก",
+    "Chinese": "今天天气真好,我们去公园散步吧。1234年",
+    "Japanese": "吾輩は猫である。名前はまだ無い。カタカナ",
+    "Korean": "안녕하세요 세계, 오늘은 날씨가 좋네요.",
+    "Quechua": "Ayllunchikpi tukuy ima sumaqmi, ñuqanchikpaq.",
+    "code": "def f(x: int) -> None:\n\tfor i in range(10):\r\n        print(f'{x}')  # ok\n\n\n",
+    "emoji": "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 ☃︎ 🇵🇪",
+    "spaces": "a  b   c \t\n \n\n  d \u00a0 e\u3000f ",
+    "specials as text": "<|begin_of_text|><|eot_id|> <|start_header_id|>system<|end_header_id|>",
+    "long s": "the '\u017f and '\u212a and 'LL and 'Ve",
+    "broken UTF-8 replaced": b"caf\xe9 \xff\xfe ok \xf0\x9f\x98".decode("utf-8", "replace"),
+    "broken UTF-8 escaped": b"caf\xe9 \xff\xfe ok \xf0\x9f\x98".decode("utf-8", "surrogateescape"),
+    "halves of a pair": "\ud83d\ude00 \ud83d alone",
+    "nothing": "",
+    "a long word": "x" * 26_000 + " " * 26_000 + "é" * 3,
+}
+
+
+def random_model(vocabulary: int, *, context: int = 96, seed: int = 0) -> Transformer:
+    """A model whose logits are far from uniform, so that a wrong position or token shows."""
+    config = ModelConfig(
+        vocabulary=vocabulary, layers=2, width=32, heads=4, kv_heads=2, feed_forward=64, context=context, tied=False
+    )
+    model = Transformer(config)
+    model.initialise(seed)
+    with torch.no_grad():
+        model.embedding.weight.mul_(40)
+        model.output.weight.mul_(25)
+    return model
