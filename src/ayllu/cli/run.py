@@ -1,0 +1,93 @@
+"""`ayllu run` and `ayllu why`: a command for each recipe, whose options are the recipe's parameters."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from ayllu import api
+from ayllu.cli.options import Home, Json, print_json, print_lines
+from ayllu.recipes import RECIPES
+
+Layout = Annotated[
+    str, Parameter(help="How training is spread over processes, such as dp_shard=4,tp=2; without it there is one.")
+]
+Nodes = Annotated[
+    int, Parameter(help="Machines that share the work; more than one need torchrun, Slurm or another launcher.")
+]
+Recipe = Callable[..., Any]
+
+app = App(name="run")
+why_app = App(name="why")
+
+
+def run(recipe: Recipe, /, *, layout: Layout = "", nodes: Nodes = 1, home: Home = None, json: Json = False,
+        **options: Any) -> None:  # fmt: skip
+    """Run a recipe, in as many processes as its layout needs, and print what was predicted and measured."""
+    spread = api.job_layout(layout or None, nodes=nodes)
+    if spread is not None:
+        from ayllu.train.distributed.launch import processes_missing, start_job
+
+        if processes_missing(spread):
+            recipe(**options)  # refuses what makes no sense, once, before processes are started
+            start_job(spread, ["-m", "ayllu.cli", *_without_nodes(sys.argv[1:])], nodes=nodes)
+    report = api.run(recipe, home=home, layout=spread, **options)
+    if os.environ.get("RANK", "0") != "0":
+        return
+    if json:
+        print_json(report.as_json())
+        return
+    for name, expected in report.predicted.items():
+        measured = report.measured[name]
+        if expected is not None and measured is not None:
+            print_lines([f"{name.replace('_', ' ')}: predicted {expected:,.4g}, measured {measured:,.4g}"])
+    print_lines(
+        [
+            f"release: {report.release}",
+            f"Talk to it: ayllu chat {report.channel}, or ayllu serve {report.channel}",
+        ]
+    )
+
+
+def why(recipe: Recipe, /, *, home: Home = None, json: Json = False, **options: Any) -> None:
+    """Print for each stage of a recipe whether it would run, and what has changed."""
+    rows = api.why(recipe, home=home, **options)
+    if json:
+        print_json({"recipe": recipe.__name__, "stages": rows})
+        return
+    print_lines(f"{row['stage']}: {row['state']}: {row['why']}" for row in rows)
+
+
+def command_for(action: Callable[..., None], recipe: Recipe) -> Callable[..., None]:
+    """`action(recipe, …)` as a command: its options are the recipe's parameters and the keywords of `action`."""
+
+    def command(**given: Any) -> None:
+        action(recipe, **given)
+
+    def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+        hints = typing.get_type_hints(function, include_extras=True)
+        found = inspect.signature(function).parameters.values()
+        return [p.replace(annotation=hints[p.name]) for p in found if p.kind is p.KEYWORD_ONLY]
+
+    options = [*parameters(recipe), *parameters(action)]
+    command.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in options}
+    command.__doc__ = inspect.getdoc(recipe)
+    return command
+
+
+def _without_nodes(words: list[str]) -> list[str]:
+    """A command line without `--nodes`, which the processes that torchrun starts need not be told."""
+    kept = [word for before, word in zip(["", *words], words, strict=False) if "--nodes" not in (before, word)]
+    return [word for word in kept if not word.startswith("--nodes=")]
+
+
+for _name, _recipe in RECIPES.items():
+    app.command(command_for(run, _recipe), name=_name)
+    why_app.command(command_for(why, _recipe), name=_name)
