@@ -11,7 +11,7 @@ import torch
 from ayllu.model.config import ModelConfig
 from ayllu.model.files import hf
 from ayllu.model.transformer import Transformer
-from ayllu.serve.engines.engine import TorchEngine
+from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.text.tokenizer import Tokenizer
 from support.server import serving
 

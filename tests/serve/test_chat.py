@@ -15,7 +15,7 @@ import pytest
 
 from ayllu.lab.error import UserError
 from ayllu.model.generate import Sampling
-from ayllu.serve.engines.engine import TorchEngine
+from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.terminal import Conversation, _write, chat_terminal
 from ayllu.text.chat import Message, render
 from support.server import Watched
@@ -23,16 +23,16 @@ from support.server import Watched
 PROGRAM = """
 import signal, sys, time, torch
 from pathlib import Path
-from ayllu.serve.engines import engine
+from ayllu.serve.engines import torch_engine
 from ayllu.serve.terminal import chat_terminal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has its children ignore it
 torch.set_num_threads(1)
-plain = engine.generate
+plain = torch_engine.generate
 def slow(*args, **options):
     for token in plain(*args, **options | {"stop": frozenset()}):
         time.sleep(0.03)
         yield token
-engine.generate = slow
+torch_engine.generate = slow
 chat_terminal(Path(sys.argv[1]), tokens=40)
 """
 

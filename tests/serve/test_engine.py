@@ -8,25 +8,26 @@ import pytest
 from ayllu.lab.error import UserError
 from ayllu.model.files import hf
 from ayllu.model.generate import GREEDY, Sampling, generate
-from ayllu.serve.engines.engine import Piece, Request, TorchEngine
+from ayllu.serve.engines.engine import GenerationRequest, TextChunk
+from ayllu.serve.engines.torch_engine import TorchEngine
 
 
-def answer(engine: TorchEngine, request: Request) -> list[Piece]:
-    return list(engine.pieces(request, threading.Event()))
+def answer(engine: TorchEngine, request: GenerationRequest) -> list[TextChunk]:
+    return list(engine.generate(request, threading.Event()))
 
 
-def count(pieces: list[Piece]) -> int:
-    return sum(piece.tokens for piece in pieces)
+def count(chunks: list[TextChunk]) -> int:
+    return sum(chunk.tokens for chunk in chunks)
 
 
 def test_the_answer_is_what_the_model_generates(engine: TorchEngine, folder: Path) -> None:
     prompt = [engine.tokenizer.bos, *engine.tokenizer.encode("The llama")]
-    pieces = answer(engine, Request(prompt=prompt, tokens=30, sampling=GREEDY))
+    chunks = answer(engine, GenerationRequest(prompt=prompt, max_tokens=30, sampling=GREEDY))
     expected = list(generate(hf.load(folder), prompt, tokens=30, stop=engine.tokenizer.stops))
-    assert count(pieces) == len(expected)
-    assert "".join(p.text for p in pieces) == engine.tokenizer.decode(expected)
-    assert [p.finish for p in pieces[:-1]] == [None] * (len(pieces) - 1)
-    assert pieces[-1].finish == ("length" if len(expected) == 30 else "stop")
+    assert count(chunks) == len(expected)
+    assert "".join(chunk.text for chunk in chunks) == engine.tokenizer.decode(expected)
+    assert [chunk.finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+    assert chunks[-1].finish_reason == ("length" if len(expected) == 30 else "stop")
 
 
 @pytest.mark.parametrize("name", ["eos", "eot"])
@@ -39,35 +40,37 @@ def test_both_stop_tokens_end_the_answer(engine: TorchEngine, monkeypatch: pytes
                 return
             yield i
 
-    monkeypatch.setattr("ayllu.serve.engines.engine.generate", scripted)
-    pieces = answer(engine, Request(prompt=[1], tokens=50))
-    assert "".join(p.text for p in pieces) == "so"
-    assert pieces[-1].finish == "stop"
+    monkeypatch.setattr("ayllu.serve.engines.torch_engine.generate", scripted)
+    chunks = answer(engine, GenerationRequest(prompt=[1], max_tokens=50))
+    assert "".join(chunk.text for chunk in chunks) == "so"
+    assert chunks[-1].finish_reason == "stop"
 
 
 def test_a_stop_string_ends_the_answer_before_it(engine: TorchEngine) -> None:
     prompt, sampling = [engine.tokenizer.bos, 70, 71], Sampling(seed=4)
-    whole = "".join(p.text for p in answer(engine, Request(prompt=prompt, tokens=60, sampling=sampling)))
+    whole = "".join(
+        chunk.text for chunk in answer(engine, GenerationRequest(prompt=prompt, max_tokens=60, sampling=sampling))
+    )
     stop = whole[20:24]
-    pieces = answer(engine, Request(prompt=prompt, tokens=60, sampling=sampling, stop=[stop]))
-    assert "".join(p.text for p in pieces) == whole[: whole.find(stop)]
-    assert pieces[-1].finish == "stop"
-    assert count(pieces) < 60
+    chunks = answer(engine, GenerationRequest(prompt=prompt, max_tokens=60, sampling=sampling, stop=[stop]))
+    assert "".join(chunk.text for chunk in chunks) == whole[: whole.find(stop)]
+    assert chunks[-1].finish_reason == "stop"
+    assert count(chunks) < 60
 
 
 def test_the_context_is_the_end(engine: TorchEngine) -> None:
     prompt = [65] * (engine.context - 5)
-    pieces = answer(engine, Request(prompt=prompt, tokens=1000, sampling=Sampling(seed=1)))
-    assert count(pieces) == 5
-    assert pieces[-1].finish == "length"
+    chunks = answer(engine, GenerationRequest(prompt=prompt, max_tokens=1000, sampling=Sampling(seed=1)))
+    assert count(chunks) == 5
+    assert chunks[-1].finish_reason == "length"
 
 
 def test_cancelling_stops_at_the_next_token(engine: TorchEngine) -> None:
     cancelled = threading.Event()
-    pieces = engine.pieces(Request(prompt=[65], tokens=100, sampling=Sampling(seed=1)), cancelled)
-    next(pieces)
+    chunks = engine.generate(GenerationRequest(prompt=[65], max_tokens=100, sampling=Sampling(seed=1)), cancelled)
+    next(chunks)
     cancelled.set()
-    assert list(pieces) == []
+    assert list(chunks) == []
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"model_type": "gpt2"}'])

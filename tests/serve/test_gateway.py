@@ -20,7 +20,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ayllu.serve.engines.engine import Piece, Request, TorchEngine
+from ayllu.serve.engines.engine import GenerationRequest, TextChunk
+from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.gateway import Limits
 from ayllu.serve.schema import ChatBody, TextBody
 from ayllu.text.chat import Message, render
@@ -288,10 +289,10 @@ def test_when_too_many_wait_the_next_is_told_so(folder: Path, engine: TorchEngin
 
 
 class Failing(Watched):
-    """An engine that breaks after its third piece."""
+    """An engine that breaks after its third chunk."""
 
-    def pieces(self, request: Request, cancelled: threading.Event) -> Iterator[Piece]:
-        yield from itertools.islice(super().pieces(request, cancelled), 3)
+    def generate(self, request: GenerationRequest, cancelled: threading.Event) -> Iterator[TextChunk]:
+        yield from itertools.islice(super().generate(request, cancelled), 3)
         raise RuntimeError("the engine broke")
 
 

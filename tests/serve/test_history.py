@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ayllu.serve.history import ContextFull, fit
+from ayllu.serve.history import ContextFull, fit_to_context
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer
 
@@ -20,14 +20,14 @@ def conversation(turns: int) -> list[Message]:
 
 def test_a_conversation_that_fits_is_left_alone() -> None:
     messages = [SYSTEM, *conversation(2)]
-    fitted = fit(messages, TOKENIZER, context=2000)
+    fitted = fit_to_context(messages, TOKENIZER, context=2000)
     assert (fitted.prompt, fitted.dropped) == (render(messages, TOKENIZER), 0)
 
 
 @given(turns=st.integers(0, 12), context=st.integers(80, 700), tokens=st.none() | st.integers(1, 500))
 def test_the_oldest_whole_turns_go_and_no_more_than_needed(turns: int, context: int, tokens: int | None) -> None:
     messages = [SYSTEM, *conversation(turns)]
-    fitted = fit(messages, TOKENIZER, context=context, tokens=tokens)
+    fitted = fit_to_context(messages, TOKENIZER, context=context, max_tokens=tokens)
     assert fitted.dropped % 2 == 0
     kept = [SYSTEM, *messages[1 + fitted.dropped :]]
     assert kept[1].role == "user"
@@ -44,10 +44,10 @@ def test_the_oldest_whole_turns_go_and_no_more_than_needed(turns: int, context: 
 def test_a_last_message_that_leaves_no_room_is_refused() -> None:
     long = Message(role="user", content="word " * 200)
     with pytest.raises(ContextFull, match="context holds 100; shorten it"):
-        fit([SYSTEM, *conversation(3), long], TOKENIZER, context=100)
+        fit_to_context([SYSTEM, *conversation(3), long], TOKENIZER, context=100)
 
 
 def test_trimming_can_be_off() -> None:
     with pytest.raises(ContextFull):
-        fit(conversation(20), TOKENIZER, context=200, trim=False)
-    assert fit(conversation(20), TOKENIZER, context=200).dropped > 0
+        fit_to_context(conversation(20), TOKENIZER, context=200, trim=False)
+    assert fit_to_context(conversation(20), TOKENIZER, context=200).dropped > 0

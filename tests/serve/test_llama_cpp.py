@@ -13,8 +13,9 @@ from ayllu.lab.error import UserError
 from ayllu.model.files import gguf, hf
 from ayllu.model.generate import GREEDY, Sampling
 from ayllu.serve.engines.choose import open_engine
-from ayllu.serve.engines.engine import Engine, Piece, Request, TorchEngine
+from ayllu.serve.engines.engine import Engine, GenerationRequest, TextChunk
 from ayllu.serve.engines.llama_cpp import LlamaCppEngine
+from ayllu.serve.engines.torch_engine import TorchEngine
 from support.server import serving
 
 pytest.importorskip("xllamacpp", reason="xllamacpp has no wheel for this platform")
@@ -37,39 +38,39 @@ def llama(release: Path) -> Iterator[Engine]:
     engine.close()
 
 
-def answer(engine: Engine, request: Request) -> list[Piece]:
-    return list(engine.pieces(request, threading.Event()))
+def answer(engine: Engine, request: GenerationRequest) -> list[TextChunk]:
+    return list(engine.generate(request, threading.Event()))
 
 
-def text(pieces: list[Piece]) -> str:
-    return "".join(piece.text for piece in pieces)
+def text(chunks: list[TextChunk]) -> str:
+    return "".join(chunk.text for chunk in chunks)
 
 
-def count(pieces: list[Piece]) -> int:
-    return sum(piece.tokens for piece in pieces)
+def count(chunks: list[TextChunk]) -> int:
+    return sum(chunk.tokens for chunk in chunks)
 
 
 @pytest.mark.parametrize("beginning", ["They cook rice", "a boy", "Grüße"])
 def test_both_engines_give_the_same_answer(llama: Engine, engine: TorchEngine, beginning: str) -> None:
     prompt = [engine.tokenizer.bos, *engine.tokenizer.encode(beginning)]
-    request = Request(prompt=prompt, tokens=12, sampling=GREEDY)
+    request = GenerationRequest(prompt=prompt, max_tokens=12, sampling=GREEDY)
     theirs, ours = answer(llama, request), answer(engine, request)
     assert text(theirs).rstrip("\ufffd") == text(ours).rstrip("\ufffd")
-    assert theirs[-1].finish == ours[-1].finish
-    assert [piece.finish for piece in theirs[:-1]] == [None] * (len(theirs) - 1)
+    assert theirs[-1].finish_reason == ours[-1].finish_reason
+    assert [chunk.finish_reason for chunk in theirs[:-1]] == [None] * (len(theirs) - 1)
 
 
 def test_seeds_and_stops_and_the_context_mean_what_they_mean_elsewhere(llama: Engine) -> None:
-    def ask(**options: object) -> list[Piece]:
-        given = {"prompt": [65, 66], "tokens": 40, "sampling": Sampling(seed=7, temperature=1.0)} | options
-        return answer(llama, Request(**given))  # type: ignore[arg-type]
+    def ask(**options: object) -> list[TextChunk]:
+        given = {"prompt": [65, 66], "max_tokens": 40, "sampling": Sampling(seed=7, temperature=1.0)} | options
+        return answer(llama, GenerationRequest(**given))  # type: ignore[arg-type]
 
     whole = text(ask())
     assert whole == text(ask())
     assert whole != text(ask(sampling=Sampling(seed=8, temperature=1.0)))
     stopped = ask(stop=[whole[9:12]])
     assert text(stopped) == whole[: whole.find(whole[9:12])]
-    assert stopped[-1].finish == "stop"
+    assert stopped[-1].finish_reason == "stop"
     long = ask(prompt=[65] * (llama.context - 3), sampling=Sampling(seed=1))
     assert count(long) <= 3
     with pytest.raises(ValueError, match="context"):
@@ -78,10 +79,10 @@ def test_seeds_and_stops_and_the_context_mean_what_they_mean_elsewhere(llama: En
 
 def test_cancelling_ends_the_answer(llama: Engine) -> None:
     cancelled = threading.Event()
-    pieces = llama.pieces(Request(prompt=[65], tokens=200, sampling=Sampling(seed=2)), cancelled)
-    next(pieces)
+    chunks = llama.generate(GenerationRequest(prompt=[65], max_tokens=200, sampling=Sampling(seed=2)), cancelled)
+    next(chunks)
     cancelled.set()
-    assert list(pieces) == []
+    assert list(chunks) == []
 
 
 def test_nobody_else_can_use_its_port(llama: Engine) -> None:

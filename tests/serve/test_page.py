@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ayllu.serve.engines.engine import TorchEngine
+from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.gateway import PAGE
 from support.server import Watched, serving
 

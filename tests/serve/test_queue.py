@@ -7,16 +7,17 @@ from contextlib import aclosing
 import pytest
 
 from ayllu.model.generate import Sampling
-from ayllu.serve.engines.engine import Piece, Request, TorchEngine
+from ayllu.serve.engines.engine import GenerationRequest, TextChunk
+from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.queue import EngineQueue, QueueFull, Turns
 from support.server import Watched
 
-LONG = Request(prompt=[65], tokens=200, sampling=Sampling(seed=1))
+LONG = GenerationRequest(prompt=[65], max_tokens=200, sampling=Sampling(seed=1))
 
 
-async def consume(queue: EngineQueue, request: Request, client: str = "") -> list[Piece]:
-    async with aclosing(queue.stream(request, client=client)) as pieces:
-        return [piece async for piece in pieces]
+async def consume(queue: EngineQueue, request: GenerationRequest, client: str = "") -> list[TextChunk]:
+    async with aclosing(queue.stream(request, client=client)) as chunks:
+        return [chunk async for chunk in chunks]
 
 
 def test_clients_take_turns_however_much_one_asks() -> None:
@@ -66,14 +67,14 @@ def test_a_turn_given_to_one_who_just_left_is_passed_on() -> None:
 
 def test_one_answer_is_computed_at_a_time_and_all_are_right(engine: TorchEngine) -> None:
     watched = Watched(engine)
-    requests = [Request(prompt=[65 + i], tokens=8, sampling=Sampling(seed=i)) for i in range(4)]
+    requests = [GenerationRequest(prompt=[65 + i], max_tokens=8, sampling=Sampling(seed=i)) for i in range(4)]
 
-    async def scenario() -> list[list[Piece]]:
+    async def scenario() -> list[list[TextChunk]]:
         queue = EngineQueue(watched)
         return await asyncio.gather(*(consume(queue, request) for request in requests))
 
     got = asyncio.run(scenario())
-    assert got == [list(watched.pieces(request, threading.Event())) for request in requests]
+    assert got == [list(watched.generate(request, threading.Event())) for request in requests]
     assert watched.most == 1
 
 
@@ -82,10 +83,10 @@ def test_leaving_stops_the_computing(engine: TorchEngine) -> None:
 
     async def scenario() -> None:
         queue = EngineQueue(watched)
-        async with aclosing(queue.stream(LONG)) as pieces:
-            async for _ in pieces:
+        async with aclosing(queue.stream(LONG)) as chunks:
+            async for _ in chunks:
                 break
-        await consume(queue, Request(prompt=[65], tokens=1))
+        await consume(queue, GenerationRequest(prompt=[65], max_tokens=1))
 
     asyncio.run(scenario())
     assert watched.computed < 20
@@ -94,12 +95,12 @@ def test_leaving_stops_the_computing(engine: TorchEngine) -> None:
 def test_an_answer_that_takes_too_long_is_cut(engine: TorchEngine) -> None:
     watched = Watched(engine)
 
-    async def scenario() -> list[Piece]:
-        return [piece async for piece in EngineQueue(watched).stream(LONG, seconds=0.05)]
+    async def scenario() -> list[TextChunk]:
+        return [chunk async for chunk in EngineQueue(watched).stream(LONG, seconds=0.05)]
 
-    pieces = asyncio.run(scenario())
-    assert pieces[-1].finish == "length"
-    assert 1 < len(pieces) < 100
+    chunks = asyncio.run(scenario())
+    assert chunks[-1].finish_reason == "length"
+    assert 1 < len(chunks) < 100
 
 
 def test_too_many_are_turned_away(engine: TorchEngine) -> None:
@@ -133,12 +134,12 @@ def test_waiting_ends_after_a_time(engine: TorchEngine) -> None:
 
 
 def test_a_failure_of_the_engine_reaches_the_caller_and_frees_the_turn(engine: TorchEngine) -> None:
-    too_long = Request(prompt=[65] * (engine.context + 1), tokens=1)
+    too_long = GenerationRequest(prompt=[65] * (engine.context + 1), max_tokens=1)
 
     async def scenario() -> None:
         queue = EngineQueue(engine)
         with pytest.raises(ValueError, match="context"):
             await consume(queue, too_long)
-        assert len(await consume(queue, Request(prompt=[65], tokens=3))) > 1
+        assert len(await consume(queue, GenerationRequest(prompt=[65], max_tokens=3))) > 1
 
     asyncio.run(scenario())

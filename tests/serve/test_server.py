@@ -18,21 +18,21 @@ import httpx
 import pytest
 
 from ayllu.lab.error import UserError
-from ayllu.serve.server import listen, serve
+from ayllu.serve.server import listen, serve_model
 
 PROGRAM = """
 import sys, time, torch
 from pathlib import Path
-from ayllu.serve.engines import engine
-from ayllu.serve.server import serve
+from ayllu.serve.engines import torch_engine
+from ayllu.serve.server import serve_model
 torch.set_num_threads(1)
-plain = engine.generate
+plain = torch_engine.generate
 def slow(*args, **options):
     for token in plain(*args, **options | {"stop": frozenset()}):
         time.sleep(0.02)
         yield token
-engine.generate = slow
-serve(Path(sys.argv[1]), port=0, drain_seconds=float(sys.argv[2]))
+torch_engine.generate = slow
+serve_model(Path(sys.argv[1]), port=0, drain_seconds=float(sys.argv[2]))
 """
 
 
@@ -93,7 +93,7 @@ def test_the_wait_for_it_has_an_end(folder: Path) -> None:
 
 def test_a_port_in_use_is_said_before_the_model_is_looked_at(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(UserError) as caught:
-        serve(tmp_path / "missing", port=other.getsockname()[1])
+        serve_model(tmp_path / "missing", port=other.getsockname()[1])
     assert re.fullmatch(r"port \d+ on 127\.0\.0\.1 is in use; .* --port", str(caught.value))
 
 
@@ -115,6 +115,6 @@ def test_a_model_that_cannot_be_served_frees_the_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
     with pytest.raises(UserError, match="not a folder"):
-        serve(tmp_path / "missing", port=port)
+        serve_model(tmp_path / "missing", port=port)
     with listen("127.0.0.1", port):
         pass

@@ -12,8 +12,9 @@ from pathlib import Path
 import uvicorn
 
 from ayllu.serve.about import describe
-from ayllu.serve.engines.engine import Engine, Piece, Request, TorchEngine
-from ayllu.serve.gateway import Limits, build
+from ayllu.serve.engines.engine import Engine, GenerationRequest, TextChunk
+from ayllu.serve.engines.torch_engine import TorchEngine
+from ayllu.serve.gateway import Limits, create_app
 from ayllu.serve.queue import EngineQueue
 from ayllu.serve.server import listen
 
@@ -30,14 +31,14 @@ class Watched(TorchEngine):
         self.running = 0
         self.most = 0
 
-    def pieces(self, request: Request, cancelled: threading.Event) -> Iterator[Piece]:
+    def generate(self, request: GenerationRequest, cancelled: threading.Event) -> Iterator[TextChunk]:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
-            for piece in super().pieces(request, cancelled):
+            for chunk in super().generate(request, cancelled):
                 self.computed += 1
                 time.sleep(self.seconds)
-                yield piece
+                yield chunk
         finally:
             self.running -= 1
 
@@ -50,7 +51,7 @@ def serving(folder: Path, engine: Engine, *, limits: Limits | None = None, longe
     """A real server on a free port; gives its address."""
     queue = EngineQueue(engine, longest=longest)
     about = describe(folder, context=engine.context, parameters=engine.parameters)
-    config = uvicorn.Config(build(queue, about, limits=limits), log_level="warning")
+    config = uvicorn.Config(create_app(queue, about, limits=limits), log_level="warning")
     server = uvicorn.Server(config)
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

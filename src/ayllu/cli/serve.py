@@ -29,6 +29,6 @@ def serve(
         Open the page.
     """
     from ayllu.lab.channel import find_model
-    from ayllu.serve.server import serve as serve_model
+    from ayllu.serve.server import serve_model
 
     serve_model(find_model(model, find_home(home)), host=host, port=port, open_browser=open_browser)

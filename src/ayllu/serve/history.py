@@ -24,7 +24,7 @@ class ContextFull(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Fitted:
+class FittedPrompt:
     """A conversation as the model will see it."""
 
     prompt: list[int]
@@ -32,18 +32,23 @@ class Fitted:
     """Messages left out, the oldest ones."""
 
 
-def fit(
-    messages: Sequence[Message], tokenizer: Tokenizer, *, context: int, tokens: int | None = None, trim: bool = True
-) -> Fitted:
-    """Ids of the conversation, ready for an answer of at most `tokens` ids.
+def fit_to_context(
+    messages: Sequence[Message],
+    tokenizer: Tokenizer,
+    *,
+    context: int,
+    max_tokens: int | None = None,
+    trim: bool = True,
+) -> FittedPrompt:
+    """Ids of the conversation, ready for an answer of at most `max_tokens` ids.
 
-    While a quarter of `context` (or `tokens`, if fewer) is not free, the oldest turn is left out: a message of the user
-    with all that follows it up to the next one. System messages at the start and the last turn always stay. With
-    `trim` false nothing is left out. ContextFull when no room for a single token is left, and
-    ValueError when the model's chat template refuses the messages.
+    While a quarter of `context` (or `max_tokens`, if fewer) is not free, the oldest turn is left out: a message of the
+    user with all that follows it up to the next one. System messages at the start and the last turn always stay. With
+    `trim` false nothing is left out. ContextFull when no room for a single token is left, and ValueError when the
+    model's chat template refuses the messages.
     """
     reserve = context // RESERVED_SHARE
-    reserve = min(tokens, reserve) if tokens is not None else reserve
+    reserve = min(max_tokens, reserve) if max_tokens is not None else reserve
     head, turns = _turns(messages)
 
     def prompt(first: int) -> list[int]:
@@ -55,7 +60,7 @@ def fit(
     ids = prompt(first)
     if len(ids) >= context:
         raise ContextFull(len(ids), context)
-    return Fitted(prompt=ids, dropped=sum(len(turn) for turn in turns[:first]))
+    return FittedPrompt(prompt=ids, dropped=sum(len(turn) for turn in turns[:first]))
 
 
 def _turns(messages: Sequence[Message]) -> tuple[list[Message], list[list[Message]]]:

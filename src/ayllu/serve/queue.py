@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 
-from ayllu.serve.engines.engine import Engine, Piece, Request
+from ayllu.serve.engines.engine import Engine, GenerationRequest, TextChunk
 
 
 class QueueFull(Exception):
@@ -89,8 +89,10 @@ class EngineQueue:
         """Whether one more caller would be turned away."""
         return self.turns.full
 
-    async def stream(self, request: Request, *, client: str = "", seconds: float = 600) -> AsyncGenerator[Piece]:
-        """Wait for a turn, then yield the answer's pieces; the last one has a `finish`.
+    async def stream(
+        self, request: GenerationRequest, *, client: str = "", seconds: float = 600
+    ) -> AsyncGenerator[TextChunk]:
+        """Wait for a turn, then yield the answer's chunks; the last one has a `finish_reason`.
 
         Closing the iterator (`contextlib.aclosing`), or cancelling the task that runs it, stops the computing at the
         next token. An answer that takes longer than `seconds` is cut there, as by `length`. QueueFull when too many
@@ -103,12 +105,12 @@ class EngineQueue:
             raise QueueFull from None
         loop = asyncio.get_running_loop()
         cancelled = threading.Event()
-        arrived: asyncio.Queue[Piece | BaseException | None] = asyncio.Queue()
+        arrived: asyncio.Queue[TextChunk | BaseException | None] = asyncio.Queue()
 
         def compute() -> None:
             try:
-                for piece in self.engine.pieces(request, cancelled):
-                    loop.call_soon_threadsafe(arrived.put_nowait, piece)
+                for chunk in self.engine.generate(request, cancelled):
+                    loop.call_soon_threadsafe(arrived.put_nowait, chunk)
                 loop.call_soon_threadsafe(arrived.put_nowait, None)
             except Exception as error:
                 loop.call_soon_threadsafe(arrived.put_nowait, error)
@@ -117,19 +119,19 @@ class EngineQueue:
             self._under_way.discard(cancelled)
             self.turns.give()
 
-        finish = None
+        finish_reason = None
         self._under_way.add(cancelled)
         deadline = loop.call_later(seconds, cancelled.set)
         # The turn ends when the thread has left the engine, not when the caller has left us.
         loop.run_in_executor(self._threads, compute).add_done_callback(done)
         try:
-            while (piece := await arrived.get()) is not None:
-                if isinstance(piece, BaseException):
-                    raise piece
-                finish = piece.finish
-                yield piece
-            if finish is None:
-                yield Piece(text="", finish="length")
+            while (chunk := await arrived.get()) is not None:
+                if isinstance(chunk, BaseException):
+                    raise chunk
+                finish_reason = chunk.finish_reason
+                yield chunk
+            if finish_reason is None:
+                yield TextChunk(text="", finish_reason="length")
         finally:
             deadline.cancel()
             cancelled.set()

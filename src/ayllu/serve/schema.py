@@ -156,7 +156,7 @@ class ChatBody(Body):
             raise ValueError("there is no message of the user to answer")
         return messages
 
-    def tokens(self) -> int | None:
+    def answer_tokens(self) -> int | None:
         """Most ids of the answer; None for as many as fit."""
         return self.max_completion_tokens or self.max_tokens
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ayllu.serve.engines.choose import EngineName
 
 
-def serve(
+def serve_model(
     model_folder: Path,
     *,
     host: str = "127.0.0.1",
@@ -46,13 +46,13 @@ def serve(
         # torch takes seconds to import, and nobody should wait for it to hear that the port is in use.
         from ayllu.serve.about import describe
         from ayllu.serve.engines.choose import open_engine
-        from ayllu.serve.gateway import build
+        from ayllu.serve.gateway import create_app
         from ayllu.serve.queue import EngineQueue
 
         opened = open_engine(model_folder, engine)
         about = describe(model_folder, context=opened.context, parameters=opened.parameters, name=name)
         queue = EngineQueue(opened)
-        app = build(queue, about, hosts=hosts)
+        app = create_app(queue, about, hosts=hosts)
         url = _url(host, listener.getsockname()[1])
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=drain_seconds
@@ -60,7 +60,7 @@ def serve(
         if not _is_loopback(listener):
             say(f"warning: {host} is not loopback, and there are no keys: whoever reaches {url} can use the model")
         try:
-            _Server(config, ready=lambda: _ready(url, about.name, open_browser)).run(sockets=[listener])
+            _Server(config, ready=lambda: _announce(url, about.name, open_browser)).run(sockets=[listener])
         finally:
             queue.close()
     finally:
@@ -105,7 +105,7 @@ def _url(host: str, port: int) -> str:
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
-def _ready(url: str, model: str, open_browser: bool) -> None:
+def _announce(url: str, model: str, open_browser: bool) -> None:
     say(f"{model} is served: chat on {url} · OpenAI-compatible API on {url}/v1 · Ctrl-C stops")
     if open_browser:
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

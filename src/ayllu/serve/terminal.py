@@ -15,8 +15,8 @@ from ayllu.lab.progress import say
 from ayllu.model.generate import Sampling
 from ayllu.serve.about import describe
 from ayllu.serve.engines.choose import EngineName, open_engine
-from ayllu.serve.engines.engine import Engine, Finish, Request
-from ayllu.serve.history import fit
+from ayllu.serve.engines.engine import Engine, FinishReason, GenerationRequest
+from ayllu.serve.history import fit_to_context
 from ayllu.text.chat import Message
 
 HELP = """/reset forgets the conversation · /system TEXT tells the model how to behave (no TEXT: nothing) · /quit leaves
@@ -32,7 +32,7 @@ class Conversation:
     def __init__(self, engine: Engine, *, system: str | None, sampling: Sampling, tokens: int | None) -> None:
         self.system = system
         self.messages: list[Message] = []
-        self.finish: Finish | None = None
+        self.finish_reason: FinishReason | None = None
         self.usage = {"prompt_tokens": 0, "completion_tokens": 0}
         self.dropped = 0
         self._engine, self._sampling, self._tokens = engine, sampling, tokens
@@ -46,21 +46,23 @@ class Conversation:
         head = [Message(role="system", content=self.system)] if self.system else []
         asked = [*self.messages, Message(role="user", content=text)]
         engine = self._engine
-        fitted = fit([*head, *asked], engine.tokenizer, context=engine.context, tokens=self._tokens)
+        fitted = fit_to_context([*head, *asked], engine.tokenizer, context=engine.context, max_tokens=self._tokens)
         # What no longer fits now never will again.
         self.messages, self.dropped = asked[fitted.dropped :], fitted.dropped
         self.usage = {"prompt_tokens": len(fitted.prompt), "completion_tokens": 0}
-        self.finish = None
+        self.finish_reason = None
         room = engine.context - len(fitted.prompt)
-        request = Request(prompt=fitted.prompt, tokens=min(self._tokens or room, room), sampling=self._sampling)
+        request = GenerationRequest(
+            prompt=fitted.prompt, max_tokens=min(self._tokens or room, room), sampling=self._sampling
+        )
         answer = ""
         try:
-            for piece in engine.pieces(request, threading.Event()):
-                answer += piece.text
-                self.usage["completion_tokens"] += piece.tokens
-                self.finish = piece.finish
-                if piece.text:
-                    yield piece.text
+            for chunk in engine.generate(request, threading.Event()):
+                answer += chunk.text
+                self.usage["completion_tokens"] += chunk.tokens
+                self.finish_reason = chunk.finish_reason
+                if chunk.text:
+                    yield chunk.text
         finally:
             self.messages.append(Message(role="assistant", content=answer))
 
@@ -131,7 +133,7 @@ def _answer(conversation: Conversation, message: str, out: TextIO | None) -> dic
     return {
         "message": message,
         "answer": answer,
-        "finish_reason": conversation.finish,
+        "finish_reason": conversation.finish_reason,
         "usage": conversation.usage,
         "seconds": round(time.monotonic() - start, 3),
     }
@@ -183,11 +185,11 @@ def _read(out: TextIO) -> str | None:
             return "\n".join(lines).strip()
 
 
-def _reply(conversation: Conversation, text: str, out: TextIO) -> None:
-    answer = conversation.ask(text)
+def _reply(conversation: Conversation, message: str, out: TextIO) -> None:
+    answer = conversation.ask(message)
     try:
-        for piece in answer:
-            _write(out, piece)
+        for text in answer:
+            _write(out, text)
     except ValueError as error:
         say(str(error))
         return
@@ -199,7 +201,7 @@ def _reply(conversation: Conversation, text: str, out: TextIO) -> None:
     out.write("\n")
     if conversation.dropped:
         say(f"({conversation.dropped} of the oldest messages no longer fitted and were forgotten)")
-    if conversation.finish == "length":
+    if conversation.finish_reason == "length":
         say("(cut: the longest answer, or the end of the model's context, was reached)")
 
 

@@ -1,1 +1,1 @@
-"""What computes tokens when serving: one file an engine, and which one serves a folder."""
+"""Engines compute tokens: the Protocol that all follow, one file an engine, and the choice between them."""

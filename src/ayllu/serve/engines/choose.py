@@ -8,7 +8,8 @@ from typing import Literal
 
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
-from ayllu.serve.engines.engine import Engine, TorchEngine
+from ayllu.serve.engines.engine import Engine
+from ayllu.serve.engines.torch_engine import TorchEngine
 
 EngineName = Literal["auto", "torch", "llama.cpp"]
 

@@ -13,7 +13,14 @@ import httpx
 
 from ayllu.lab.error import UserError
 from ayllu.serve.engines.decode import StopScanner
-from ayllu.serve.engines.engine import LONGEST_CONTEXT, Finish, Piece, Request, read_shape, room_for
+from ayllu.serve.engines.engine import (
+    LONGEST_CONTEXT,
+    FinishReason,
+    GenerationRequest,
+    TextChunk,
+    load_tokenizer_and_config,
+    max_new_tokens,
+)
 
 MOST_PARALLEL = 4
 CACHED_TOKENS = 16_384
@@ -29,7 +36,7 @@ class LlamaCppEngine:
         import torch
         import xllamacpp
 
-        self.tokenizer, config = read_shape(folder)
+        self.tokenizer, config = load_tokenizer_and_config(folder)
         self.context = min(config.context, LONGEST_CONTEXT)
         self.parameters = config.parameters
         self.parallel = max(1, min(MOST_PARALLEL, CACHED_TOKENS // self.context))
@@ -55,38 +62,38 @@ class LlamaCppEngine:
             trust_env=False,
         )
 
-    def pieces(self, request: Request, cancelled: threading.Event) -> Iterator[Piece]:
-        room = room_for(request, self.context)
-        if not room:
-            yield Piece(text="", finish="length")
+    def generate(self, request: GenerationRequest, cancelled: threading.Event) -> Iterator[TextChunk]:
+        most = max_new_tokens(request, self.context)
+        if not most:
+            yield TextChunk(text="", finish_reason="length")
             return
         scanner = StopScanner(request.stop)
         count = 0
         # Leaving this block hangs up, and llama.cpp stops computing.
-        with self._client.stream("POST", "/completion", json=self._body(request, room)) as reply:
+        with self._client.stream("POST", "/completion", json=self._body(request, most)) as reply:
             for event in _events(reply):
                 if cancelled.is_set():
                     return
                 fresh, count = event["tokens_predicted"] - count, event["tokens_predicted"]
                 shown, stopped = scanner.push(event["content"])
                 if stopped:
-                    yield Piece(text=shown, tokens=fresh, finish="stop")
+                    yield TextChunk(text=shown, tokens=fresh, finish_reason="stop")
                     return
                 if event["stop"]:
-                    finish: Finish = "length" if event["stop_type"] == "limit" else "stop"
-                    yield Piece(text=shown + scanner.flush(), tokens=fresh, finish=finish)
+                    finish: FinishReason = "length" if event["stop_type"] == "limit" else "stop"
+                    yield TextChunk(text=shown + scanner.flush(), tokens=fresh, finish_reason=finish)
                     return
-                yield Piece(text=shown, tokens=fresh)
+                yield TextChunk(text=shown, tokens=fresh)
 
     def close(self) -> None:
         self._client.close()
         del self._server
 
-    def _body(self, request: Request, room: int) -> dict[str, Any]:
+    def _body(self, request: GenerationRequest, most: int) -> dict[str, Any]:
         sampling = request.sampling
         return {
             "prompt": list(request.prompt),
-            "n_predict": room,
+            "n_predict": most,
             "stream": True,
             "cache_prompt": True,
             "samplers": SAMPLERS,

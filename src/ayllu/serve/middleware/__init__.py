@@ -1,1 +1,1 @@
-"""What stands before the routes of the gateway."""
+"""ASGI middleware of the gateway, outermost first: security headers, the check of the host, limits of the body."""
