@@ -295,7 +295,7 @@ def score(kind: str, folder: Path, out: Path) -> list[float]:
 
     from ayllu.data.archive import default_cache
     from ayllu.data.conversations.reasoning import Family
-    from ayllu.evals.skills.replies import reasoning
+    from ayllu.evals.skills.reasoning import score_reasoning
     from ayllu.model.files import hf
     from ayllu.recipes import post
     from ayllu.text.tokenizer import Tokenizer
@@ -305,7 +305,7 @@ def score(kind: str, folder: Path, out: Path) -> list[float]:
     model, tokenizer = hf.load(out), Tokenizer.load(folder / "model")
     if kind == "grpo":
         family = Family(post.FAMILY, default_cache(), post.SETTINGS)
-        rows = reasoning(model, tokenizer, family, data["held_tasks"], dtype=torch.bfloat16)
+        rows = score_reasoning(model, tokenizer, family, data["held_tasks"], dtype=torch.bfloat16)
         return [float(row["correct"]) for row in rows]
     found: list[float] = []
     with torch.no_grad():

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ayllu.data.conversations.tool_requests import Request, group, requests, same_calls, specs, wrong_call
+from ayllu.data.conversations.tool_requests import ToolRequest, group, requests, same_calls, specs, wrong_call
 from ayllu.text.call_parser import parse
 from ayllu.text.tool_calls import Tool, ToolCall, problem, write_calls
 
@@ -16,17 +16,17 @@ def names(tools: tuple[Tool, ...]) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def train() -> list[Request]:
+def train() -> list[ToolRequest]:
     return list(requests("train", 3000, seed=1))
 
 
 @pytest.fixture(scope="module")
-def held_out() -> list[Request]:
+def held_out() -> list[ToolRequest]:
     return list(requests("held out", 500, seed=0))
 
 
 def test_names_of_held_out_tools_and_arguments_are_never_trained_on(
-    train: list[Request], held_out: list[Request]
+    train: list[ToolRequest], held_out: list[ToolRequest]
 ) -> None:
     seen = set().union(*(names(request.tools) for request in train))
     asked = set().union(*(names(request.tools) for request in held_out))
@@ -38,7 +38,7 @@ def test_names_of_held_out_tools_and_arguments_are_never_trained_on(
     assert len(held & words) < len(held) / 4, "values too are mostly new"
 
 
-def test_every_call_fits_its_tool_and_can_be_read_back(train: list[Request], held_out: list[Request]) -> None:
+def test_every_call_fits_its_tool_and_can_be_read_back(train: list[ToolRequest], held_out: list[ToolRequest]) -> None:
     for request in [*train, *held_out]:
         assert all(problem(call, request.tools) is None for call in request.calls)
         assert same_calls(parse(write_calls(request.calls)), request.calls)
@@ -57,7 +57,7 @@ def test_a_group_shares_its_tools() -> None:
     assert all(request.tools == made[0].tools for request in made)
 
 
-def test_wrong_calls_are_wrong(train: list[Request]) -> None:
+def test_wrong_calls_are_wrong(train: list[ToolRequest]) -> None:
     chance = random.Random(0)
     for request in train[:500]:
         bad = wrong_call(request, chance)

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from ayllu.evals.compare import compare
+from ayllu.evals.compare import compare_scores
 from ayllu.evals.score import DocumentBits, Outcome, Scores
 from ayllu.evals.statistics import mcnemar
-from ayllu.evals.table import render_comparison
+from ayllu.evals.table import comparison_table
 from ayllu.lab.error import UserError
 
 
@@ -45,7 +45,7 @@ BETTER = [right or i % 20 == 1 for i, right in enumerate(BASE)]  # 20 more right
 
 
 def test_a_small_paired_gain_shows():
-    result = compare(Scores(outcomes=made("piqa", BASE)), Scores(outcomes=made("piqa", BETTER, bits=0.9)))
+    result = compare_scores(Scores(outcomes=made("piqa", BASE)), Scores(outcomes=made("piqa", BETTER, bits=0.9)))
     accuracy = result["sets"]["piqa"]["accuracy"]
     assert accuracy["value"] == pytest.approx(0.05)
     assert 0 < accuracy["low"] < 0.05 < accuracy["high"]
@@ -58,7 +58,7 @@ def test_a_small_paired_gain_shows():
 def test_a_model_does_not_differ_from_itself_and_several_sets_are_adjusted():
     both = Scores(outcomes=made("piqa", BASE) + made("arc-easy", BASE), documents=documents(1.0))
     other = Scores(outcomes=made("piqa", BETTER) + made("arc-easy", BASE), documents=documents(1.0))
-    result = compare(both, other)
+    result = compare_scores(both, other)
     assert result["sets"]["arc-easy"]["accuracy"]["p"] == 1.0
     assert result["sets"]["piqa"]["accuracy"]["p_holm"] == 2 * result["sets"]["piqa"]["accuracy"]["p"]
     assert result["bits_per_byte"]["books"] == {"value": 0.0, "low": 0.0, "high": 0.0, "documents": 100}
@@ -66,21 +66,21 @@ def test_a_model_does_not_differ_from_itself_and_several_sets_are_adjusted():
 
 def test_bits_per_byte_pair_by_document_in_any_order():
     first, second = Scores(documents=documents(1.0)), Scores(documents=documents(0.98)[::-1])
-    books = compare(first, second)["bits_per_byte"]["books"]
+    books = compare_scores(first, second)["bits_per_byte"]["books"]
     assert books["high"] < 0
     assert books["value"] == pytest.approx(-0.02, abs=0.005)
-    assert "books" in render_comparison(compare(first, second))
+    assert "books" in comparison_table(compare_scores(first, second))
 
 
 def test_other_items_prompts_or_texts_are_refused():
     scores = Scores(outcomes=made("piqa", BASE), documents=documents(1.0))
     fewer = replace(scores, outcomes=scores.outcomes[:-1])
     with pytest.raises(UserError, match="of piqa they were asked 400 and 399 items, 399 of them the same"):
-        compare(scores, fewer)
+        compare_scores(scores, fewer)
     reworded = replace(scores, outcomes=(replace(scores.outcomes[0], digest="f" * 16), *scores.outcomes[1:]))
     with pytest.raises(UserError, match="399 of them the same"):
-        compare(scores, reworded)
+        compare_scores(scores, reworded)
     with pytest.raises(UserError, match="of arc-easy they were asked 0 and 400 items"):
-        compare(scores, replace(scores, outcomes=scores.outcomes + made("arc-easy", BASE)))
+        compare_scores(scores, replace(scores, outcomes=scores.outcomes + made("arc-easy", BASE)))
     with pytest.raises(UserError, match="of books they read 100 and 99 held-out documents"):
-        compare(scores, replace(scores, documents=scores.documents[1:]))
+        compare_scores(scores, replace(scores, documents=scores.documents[1:]))

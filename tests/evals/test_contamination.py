@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ayllu.evals.contamination import find_overlap, words_of
+from ayllu.evals.contamination import find_overlap, folded_words
 from ayllu.evals.item import Item
 
 LEXICON = [f"{a}{b}" for a in "bcdfghklmnprst" for b in ("a", "en", "ilo", "orm", "usk")]
@@ -22,11 +22,11 @@ def sentence(generator: random.Random, length: int) -> list[str]:
 
 def naive(items, texts, words):
     """Every n-gram of every text in one set of tuples."""
-    grams = {tuple(w[i : i + words]) for w in map(words_of, texts) for i in range(len(w) - words + 1)}
+    grams = {tuple(w[i : i + words]) for w in map(folded_words, texts) for i in range(len(w) - words + 1)}
     return {
         one.id
         for one in items
-        for w in [words_of(one.plain)]
+        for w in [folded_words(one.plain)]
         if any(tuple(w[i : i + words]) in grams for i in range(len(w) - words + 1))
     }
 

@@ -10,8 +10,8 @@ import torch
 
 from ayllu.evals.item import Item
 from ayllu.evals.journal import Journal
-from ayllu.evals.likelihood import multiple_choice as evaluate_module
-from ayllu.evals.likelihood.multiple_choice import contaminated_by, evaluate, tokenize
+from ayllu.evals.likelihood import multiple_choice
+from ayllu.evals.likelihood.multiple_choice import contaminated_by, evaluate_suite, tokenize_items
 from ayllu.evals.suite import Suite, load_suite
 from ayllu.text.tokenizer import Tokenizer
 from support.texts import ENGLISH, random_model
@@ -49,7 +49,7 @@ def one_by_one(model, tokenizer: Tokenizer, before: str, after: str) -> float:
 
 
 def test_every_choice_gets_the_likelihood_that_it_has_alone(tokenizer, model):
-    scores = evaluate(model, tokenizer, Suite(name="mine", items=ITEMS))
+    scores = evaluate_suite(model, tokenizer, Suite(name="mine", items=ITEMS))
     for item, outcome in zip(ITEMS, scores.outcomes, strict=True):
         expected = [one_by_one(model, tokenizer, before, after) for before, after in item.texts()]
         assert outcome.log_likelihoods == pytest.approx(expected, abs=1e-3)
@@ -61,7 +61,7 @@ def test_every_choice_gets_the_likelihood_that_it_has_alone(tokenizer, model):
 def test_no_token_is_lost_and_only_the_choice_is_scored(archive):
     tokenizer = Tokenizer.learn(ENGLISH * 20, 600)
     items = load_suite("full", items_per_set=150).items
-    for item, question in zip(items, tokenize(tokenizer, items), strict=True):
+    for item, question in zip(items, tokenize_items(tokenizer, items), strict=True):
         assert question.beginning[0] == tokenizer.bos
         for (before, after), continuation, given in zip(
             item.texts(), question.continuations, question.given, strict=True
@@ -82,7 +82,9 @@ class Greedy:
 
 
 def test_a_token_across_the_boundary_is_taken_apart():
-    [question] = tokenize(Greedy(), [Item(id="a", set="s", context="he", choices=("was", "is"), gold=0, plain="")])
+    [question] = tokenize_items(
+        Greedy(), [Item(id="a", set="s", context="he", choices=("was", "is"), gold=0, plain="")]
+    )
     assert question.beginning == [0, ord("h"), ord("e")]
     assert question.continuations == [[ord("W"), ord("a"), ord("s")], [ord(" "), ord("i"), ord("s")]]
     assert question.given == [0, 0]
@@ -90,7 +92,7 @@ def test_a_token_across_the_boundary_is_taken_apart():
 
 def test_a_lead_that_merges_with_the_context_is_given_whole():
     item = Item(id="a", set="s", context="he", leads=(" is", " was"), choices=("ok",) * 2, gold=0, plain="")
-    [question] = tokenize(Greedy(), [item])
+    [question] = tokenize_items(Greedy(), [item])
     assert question.beginning == [0]
     assert [chr(i) for i in question.continuations[0]] == ["h", "E", "i", "s", " ", "o", "k"]
     assert question.given == [4, 4 + 1]
@@ -100,7 +102,7 @@ def test_a_model_that_answers_nothing_is_reported_as_such(tokenizer):
     broken = random_model(tokenizer.size)
     with torch.no_grad():
         broken.norm.weight.fill_(math.nan)
-    entry = evaluate(broken, tokenizer, Suite(name="mine", items=(ROOF,))).as_json()["sets"]["hellaswag"]
+    entry = evaluate_suite(broken, tokenizer, Suite(name="mine", items=(ROOF,))).as_json()["sets"]["hellaswag"]
     assert entry["missing"] == 1
     assert entry["accuracy"] == {"value": 0.0, "low": 0.0, "high": 1.0, "chance": pytest.approx(1 / 3), "uniform": 0.0}
     assert entry["gold_bits_per_byte"]["value"] is None
@@ -109,15 +111,15 @@ def test_a_model_that_answers_nothing_is_reported_as_such(tokenizer):
 def test_a_killed_evaluation_goes_on_where_it_was(tokenizer, model, tmp_path, monkeypatch):
     items = [replace(ROOF, id=f"hellaswag/{i}", context=f"{ROOF.context}{' and he' * i}") for i in range(12)]
     suite = Suite(name="mine", items=tuple(items))
-    whole = evaluate(model, tokenizer, suite)
+    whole = evaluate_suite(model, tokenizer, suite)
     asked: list[str] = []
-    tokenized = evaluate_module.tokenize
+    tokenized = multiple_choice.tokenize_items
 
     def watched(encoder, items):
         asked.append(" ".join(item.id for item in items))
         return tokenized(encoder, items)
 
-    monkeypatch.setattr(evaluate_module, "tokenize", watched)
+    monkeypatch.setattr(multiple_choice, "tokenize_items", watched)
     add, kept = Journal.add, []
 
     def killed(journal, outcome):
@@ -128,11 +130,11 @@ def test_a_killed_evaluation_goes_on_where_it_was(tokenizer, model, tmp_path, mo
 
     monkeypatch.setattr(Journal, "add", killed)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(model, tokenizer, suite, folder=tmp_path)
+        evaluate_suite(model, tokenizer, suite, folder=tmp_path)
     with (tmp_path / "items.partial.jsonl").open("a") as file:
         file.write('{"id": "hellaswag/11", "set": "hella')  # cut off in the middle of a line
     monkeypatch.setattr(Journal, "add", add)
-    again = evaluate(model, tokenizer, suite, folder=tmp_path)
+    again = evaluate_suite(model, tokenizer, suite, folder=tmp_path)
     assert asked[1].split() == [item.id for item in items if item.id not in kept]
     assert [o.id for o in again.outcomes] == [o.id for o in whole.outcomes]
     for mine, theirs in zip(again.outcomes, whole.outcomes, strict=True):
@@ -143,14 +145,14 @@ def test_a_killed_evaluation_goes_on_where_it_was(tokenizer, model, tmp_path, mo
 
 def test_the_answers_of_another_model_are_not_reused(tokenizer, model, tmp_path):
     suite = Suite(name="mine", items=ITEMS)
-    evaluate(model, tokenizer, suite, folder=tmp_path)
+    evaluate_suite(model, tokenizer, suite, folder=tmp_path)
     other = random_model(tokenizer.size, seed=1)
-    assert evaluate(other, tokenizer, suite, folder=tmp_path) == evaluate(other, tokenizer, suite)
+    assert evaluate_suite(other, tokenizer, suite, folder=tmp_path) == evaluate_suite(other, tokenizer, suite)
 
 
 def test_sets_whose_training_part_is_in_the_corpus_are_labelled(tokenizer, model):
     facts = {"everyday-english": ("hellaswag",), "everyday-chat": ("piqa", "hellaswag"), "books": ()}
     assert contaminated_by(["hellaswag", "winogrande"], facts) == {"hellaswag": ("everyday-chat", "everyday-english")}
-    scores = evaluate(model, tokenizer, Suite(name="mine", items=ITEMS), trains_on=facts).as_json()
+    scores = evaluate_suite(model, tokenizer, Suite(name="mine", items=ITEMS), trains_on=facts).as_json()
     assert scores["sets"]["hellaswag"]["trained_on"] == ["everyday-chat", "everyday-english"]
     assert scores["sets"]["winogrande"]["trained_on"] == []

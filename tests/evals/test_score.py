@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ayllu.evals.score import Outcome, discrepancies, recompute
+from ayllu.evals.recompute import discrepancies, recompute
+from ayllu.evals.score import Outcome
 from ayllu.lab.error import UserError
 from support.scores import outcome, scores
 

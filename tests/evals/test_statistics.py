@@ -58,7 +58,7 @@ def test_mean_interval_is_student_t(scipy_stats):
 
 
 def test_one_observation_has_no_interval():
-    assert s.ratio_interval([3.0], [2.0]) == s.Interval(value=1.5, low=None, high=None)
+    assert s.ratio_interval([3.0], [2.0]) == s.ConfidenceInterval(value=1.5, low=None, high=None)
     assert s.ratio_bootstrap([3.0], [2.0]).low is None
 
 
@@ -151,7 +151,7 @@ def test_detectable_difference_matches_connor():
 
 def test_attrition_without_missing_items_is_wilson():
     assert s.attrition_interval(30, 100, 100) == s.wilson(30, 100)
-    assert s.attrition_interval(0, 0, 10) == s.Interval(value=0.0, low=0.0, high=1.0)
+    assert s.attrition_interval(0, 0, 10) == s.ConfidenceInterval(value=0.0, low=0.0, high=1.0)
 
 
 def test_attrition_bounds_hold_what_the_missing_items_could_be():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ayllu.evals.item import Item
 from ayllu.evals.suite import Suite
-from ayllu.evals.table import foresee, markdown, render
+from ayllu.evals.table import describe_power, markdown_table, scores_table
 from support.scores import scores
 
 
 def test_the_terminal_table_says_what_must_be_known():
-    text = render(scores().as_json())
+    text = scores_table(scores().as_json())
     assert "HellaSwag validation" in text
     assert "75.0 % (30.1–95.4)" in text
     assert "50.0 % (15.0–85.0) *" in text
@@ -22,19 +22,19 @@ def test_the_terminal_table_says_what_must_be_known():
 
 
 def test_the_markdown_table_has_one_cell_for_each_head():
-    table = [line for line in markdown(scores().as_json()).splitlines() if line.startswith("|")]
+    table = [line for line in markdown_table(scores().as_json()).splitlines() if line.startswith("|")]
     assert len({line.count("|") - line.count(r"\|") for line in table[:3]}) == 1
     assert r"\*" in table[2]
 
 
 def test_nothing_measured_is_said():
-    assert render({"sets": {}, "bits_per_byte": {}}) == "Nothing was measured.\n"
+    assert scores_table({"sets": {}, "bits_per_byte": {}}) == "Nothing was measured.\n"
 
 
 def test_the_smallest_accuracy_that_can_show_is_told_beforehand():
     def item(number: int) -> Item:
         return Item(id=f"piqa/{number}", set="piqa", context="", choices=("a", "b"), gold=0, plain="")
 
-    many = foresee(Suite(name="mine", items=tuple(map(item, range(1000)))))
+    many = describe_power(Suite(name="mine", items=tuple(map(item, range(1000)))))
     assert many == "PIQA: 1,000 items show an accuracy from 54.4 % on (chance 50.0 %; four times in five)"
-    assert "cannot show" in foresee(Suite(name="mine", items=tuple(map(item, range(2)))))
+    assert "cannot show" in describe_power(Suite(name="mine", items=tuple(map(item, range(2)))))

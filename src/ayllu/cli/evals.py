@@ -57,7 +57,7 @@ def evaluate(
     """
     from ayllu.evals.score import Scores
     from ayllu.evals.suite import load_suite
-    from ayllu.evals.table import foresee, render
+    from ayllu.evals.table import describe_power, scores_table
     from ayllu.lab import progress
     from ayllu.lab.error import UserError
 
@@ -70,16 +70,16 @@ def evaluate(
     if chosen is not None:
         import torch
 
-        from ayllu.evals.likelihood.multiple_choice import evaluate
+        from ayllu.evals.likelihood.multiple_choice import evaluate_suite
 
-        progress.say(foresee(chosen))
-        scores = evaluate(transformer, tokenizer, chosen, dtype=getattr(torch, dtype), folder=out)
+        progress.say(describe_power(chosen))
+        scores = evaluate_suite(transformer, tokenizer, chosen, dtype=getattr(torch, dtype), folder=out)
     if texts:
         scores = scores.with_documents(_documents(transformer, tokenizer, texts, dtype))
     if out is not None:
         scores.save(out)
     figures = scores.as_json()
-    _print(figures, json, render)
+    _print(figures, json, scores_table)
     return 0
 
 
@@ -96,11 +96,11 @@ def compare(first: Path, second: Path, /, *, json: Flag = False) -> int:
     json
         Print one JSON object.
     """
-    from ayllu.evals.compare import compare
-    from ayllu.evals.score import recompute
-    from ayllu.evals.table import render_comparison
+    from ayllu.evals.compare import compare_scores
+    from ayllu.evals.recompute import recompute
+    from ayllu.evals.table import comparison_table
 
-    _print(compare(recompute(first), recompute(second)), json, render_comparison)
+    _print(compare_scores(recompute(first), recompute(second)), json, comparison_table)
     return 0
 
 
@@ -115,7 +115,7 @@ def check(folder: Path, /, *, json: Flag = False) -> int:
     json
         Print one JSON object.
     """
-    from ayllu.evals.score import discrepancies
+    from ayllu.evals.recompute import discrepancies
 
     found = discrepancies(folder)
     _print({"sound": not found, "discrepancies": found}, json, _verdict)

@@ -13,11 +13,12 @@ from ayllu.evals.statistics import (
     mean_interval,
     paired_bootstrap,
     ratio_interval,
+    wilson,
 )
 from ayllu.lab.error import UserError
 
 
-def compare(first: Scores, second: Scores, *, seed: int = 0) -> dict[str, Any]:
+def compare_scores(first: Scores, second: Scores, *, seed: int = 0) -> dict[str, Any]:
     """How much the second model differs from the first, with 95 % intervals of the difference.
 
     Returns {"sets": {name: {"items", "headline", "accuracy": {"value", "low", "high", "p", "p_holm", "only_first",
@@ -37,6 +38,23 @@ def compare(first: Scores, second: Scores, *, seed: int = 0) -> dict[str, Any]:
     other = second.by_source()
     sources = {source: _source(documents, other[source]) for source, documents in first.by_source().items()}
     return {"sets": sets, "bits_per_byte": sources}
+
+
+def compare_verdicts(before: Sequence[bool], after: Sequence[bool], *, seed: int = 0) -> dict[str, Any]:
+    """How often two models are right on the same items, in the same order, and the difference, second minus first.
+
+    Returns {"items", "before", "after", "difference": {"value", "low", "high"} each, "p"}: shares with Wilson's
+    intervals, the difference with the bootstrap's over items, and the p-value of McNemar's test.
+    """
+    only_first = sum(a and not b for a, b in zip(before, after, strict=True))
+    only_second = sum(b and not a for a, b in zip(before, after, strict=True))
+    return {
+        "items": len(before),
+        "before": wilson(sum(before), len(before)).as_json(),
+        "after": wilson(sum(after), len(after)).as_json(),
+        "difference": paired_bootstrap(before, after, seed=seed).as_json(),
+        "p": mcnemar(only_first, only_second),
+    }
 
 
 def _set(name: str, first: Sequence[Outcome], second: Sequence[Outcome], seed: int) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def find_overlap(items: Sequence[Item], texts: Iterable[str], *, words: int = WO
     return Overlap(words=words, checked=checked, found=found)
 
 
-def words_of(text: str) -> list[str]:
+def folded_words(text: str) -> list[str]:
     """The words that are compared: runs of letters, digits and underscores, case folded."""
     return WORD.findall(text.casefold())
 
@@ -66,7 +66,7 @@ class _Index:
 
     def __init__(self, items: Sequence[Item], words: int) -> None:
         self.items, self.words = items, words
-        self.sequences = [words_of(item.plain) for item in items]
+        self.sequences = [folded_words(item.plain) for item in items]
         self.numbers: dict[str, int] = {}
         for sequence in self.sequences:
             for word in sequence:
@@ -80,7 +80,7 @@ class _Index:
 
     def hits(self, text: str) -> Iterator[tuple[Item, str]]:
         """Each item that shares an n-gram with `text`, with the n-gram."""
-        sequence = words_of(text)
+        sequence = folded_words(text)
         hashes = self._hashes(sequence)
         starts = np.searchsorted(self.hashes, hashes, side="left")
         ends = np.searchsorted(self.hashes, hashes, side="right")

@@ -7,7 +7,7 @@ A `Scores` holds the raw outcomes, and every figure is computed from them on rea
                      correct_norm
     documents.jsonl  one line a held-out document: source, digest, bits, bytes, tokens
 
-so that anybody can compute each figure again; `recompute` and `discrepancies` do. The schema of scores.json:
+so that anybody can compute each figure again; `ayllu.evals.recompute` does. The schema of scores.json:
 
     {
       "about":  {...},                                     what the caller recorded: suite, digest, dtype, ...
@@ -51,7 +51,7 @@ from typing import Any
 
 from ayllu.evals.item import Headline
 from ayllu.evals.likelihood.sets import SETS
-from ayllu.evals.statistics import Interval, attrition_interval, mean_interval, ratio_interval
+from ayllu.evals.statistics import ConfidenceInterval, attrition_interval, mean_interval, ratio_interval
 from ayllu.evals.suite import items_digest
 from ayllu.lab.error import UserError
 
@@ -190,9 +190,10 @@ class Scores:
         return {
             "about": {**self.about, **({"items_digest": self.digest} if self.outcomes else {})},
             "sets": {
-                name: summary(name, outcomes, self.trained_on.get(name, ())) for name, outcomes in self.by_set().items()
+                name: set_figures(name, outcomes, self.trained_on.get(name, ()))
+                for name, outcomes in self.by_set().items()
             },
-            "bits_per_byte": {source: source_score(documents) for source, documents in self.by_source().items()},
+            "bits_per_byte": {source: source_figures(documents) for source, documents in self.by_source().items()},
         }
 
     def with_documents(self, documents: Iterable[DocumentBits]) -> Scores:
@@ -216,7 +217,7 @@ def headline(name: str) -> Headline:
     return SETS[name].headline if name in SETS else "accuracy_norm"
 
 
-def summary(name: str, outcomes: list[Outcome], trained_on: Iterable[str]) -> dict[str, Any]:
+def set_figures(name: str, outcomes: list[Outcome], trained_on: Iterable[str]) -> dict[str, Any]:
     """The figures of one set."""
     known = SETS.get(name)
     answered = [outcome for outcome in outcomes if outcome.answered]
@@ -231,45 +232,19 @@ def summary(name: str, outcomes: list[Outcome], trained_on: Iterable[str]) -> di
         **_accuracies(outcomes),
         "gold_bits_per_byte": gold.as_json() if gold else {"value": None, "low": None, "high": None},
         "trained_on": sorted(trained_on),
-        "overlap": _overlap(outcomes),
+        "overlap": _overlap_figures(outcomes),
     }
 
 
-def source_score(documents: list[DocumentBits]) -> dict[str, Any]:
+def bits_per_byte_interval(documents: Sequence[DocumentBits]) -> ConfidenceInterval:
     """Bits per byte of one source with the delta method's interval over its documents."""
-    interval = ratio_interval([document.bits for document in documents], [document.bytes for document in documents])
+    return ratio_interval([document.bits for document in documents], [document.bytes for document in documents])
+
+
+def source_figures(documents: list[DocumentBits]) -> dict[str, Any]:
+    """The figures of one source of held-out text."""
+    interval = bits_per_byte_interval(documents)
     return {**interval.as_json(), "documents": len(documents), "bytes": sum(document.bytes for document in documents)}
-
-
-def recompute(folder: Path) -> Scores:
-    """The scores that the per-item and per-document files in `folder` give.
-
-    Only `about` and `trained_on`, which no outcome tells, are taken from scores.json. Raises UserError where a file is
-    missing or damaged.
-    """
-    stated = _stated(folder)
-    trained_on = {name: tuple(entry["trained_on"]) for name, entry in stated["sets"].items()}
-    about = {key: value for key, value in stated["about"].items() if key != "items_digest"}
-    return Scores(
-        outcomes=tuple(_read(folder / ITEMS, Outcome.from_json)),
-        documents=tuple(_read(folder / DOCUMENTS, DocumentBits.from_json)),
-        trained_on=trained_on,
-        about=about,
-    )
-
-
-def discrepancies(folder: Path, *, tolerance: float = 1e-9) -> list[str]:
-    """Where scores.json, or a verdict in items.jsonl, differs from what the raw outcomes give: a line each, if any.
-
-    Numbers may differ by `tolerance`, relative to their size. Raises UserError where a file is missing or damaged.
-    """
-    scores = recompute(folder)
-    found = list(_differences("", _stated(folder), scores.as_json(), tolerance))
-    for line, outcome in zip(_read(folder / ITEMS, dict), scores.outcomes, strict=True):
-        for verdict in ("correct", "correct_norm"):
-            if line.get(verdict) is not getattr(outcome, verdict):
-                found.append(f"{ITEMS}: {outcome.id} says {verdict} {line.get(verdict)}, its likelihoods the opposite")
-    return found
 
 
 def _accuracies(outcomes: list[Outcome]) -> dict[str, Any]:
@@ -277,7 +252,7 @@ def _accuracies(outcomes: list[Outcome]) -> dict[str, Any]:
     chance = sum(1 / len(outcome.bytes) for outcome in outcomes) / len(outcomes)
 
     def entry(right: int, uniform: int) -> dict[str, Any]:
-        interval: Interval = attrition_interval(right, answered, len(outcomes))
+        interval: ConfidenceInterval = attrition_interval(right, answered, len(outcomes))
         return {**interval.as_json(), "chance": chance, "uniform": uniform / len(outcomes)}
 
     return {
@@ -286,7 +261,7 @@ def _accuracies(outcomes: list[Outcome]) -> dict[str, Any]:
     }
 
 
-def _overlap(outcomes: list[Outcome]) -> dict[str, Any] | None:
+def _overlap_figures(outcomes: list[Outcome]) -> dict[str, Any] | None:
     checked = [outcome for outcome in outcomes if outcome.overlap is not None]
     if not checked:
         return None
@@ -305,49 +280,6 @@ def _likeliest(log_likelihoods: Sequence[float], sizes: Sequence[int] | None = N
     if sizes is not None:
         log_likelihoods = [value / max(1, size) for value, size in zip(log_likelihoods, sizes, strict=True)]
     return max(range(len(log_likelihoods)), key=log_likelihoods.__getitem__)
-
-
-def _stated(folder: Path) -> dict[str, Any]:
-    path = folder / SCORES
-    try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-        if all(isinstance(stated[key], dict) for key in ("about", "sets", "bits_per_byte")):
-            return stated
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: give the folder that an evaluation wrote") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise UserError(f"{path} is not a file of scores: evaluate again")
-
-
-def _read(path: Path, parse: Any) -> list[Any]:
-    entries = []
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    entries.append(parse(json.loads(line)))
-                except (ValueError, KeyError, TypeError) as error:
-                    raise UserError(f"{path} line {number} is damaged ({error}): evaluate again") from error
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: give the folder that an evaluation wrote") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: evaluate again") from error
-    return entries
-
-
-def _differences(place: str, stated: Any, found: Any, tolerance: float) -> Iterable[str]:
-    if isinstance(stated, dict) and isinstance(found, dict):
-        for key in sorted(stated.keys() | found.keys()):
-            if key not in stated or key not in found:
-                yield f"{SCORES}: {place}/{key} is only {'stated' if key in stated else 'found'}"
-            else:
-                yield from _differences(f"{place}/{key}", stated[key], found[key], tolerance)
-    elif isinstance(stated, float) and isinstance(found, float):
-        if not math.isclose(stated, found, rel_tol=tolerance, abs_tol=tolerance):
-            yield f"{SCORES}: {place} says {stated}, the raw outcomes give {found}"
-    elif stated != found:
-        yield f"{SCORES}: {place} says {stated}, the raw outcomes give {found}"
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

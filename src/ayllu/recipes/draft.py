@@ -204,7 +204,7 @@ def guess(ctx: Context, teacher: Path, small: Path, chats: Dialogues, plan: Draf
     """How many tokens of the teacher's answers to held-out questions the draft foresees, taught and untaught."""
     import torch
 
-    from ayllu.evals.skills.acceptance import guesses, tokens_per_pass
+    from ayllu.evals.skills.acceptance import measure_acceptance, tokens_per_pass
     from ayllu.evals.statistics import ratio_interval
     from ayllu.model.files import hf
     from ayllu.model.sample import in_type, sample
@@ -221,7 +221,7 @@ def guess(ctx: Context, teacher: Path, small: Path, chats: Dialogues, plan: Draf
     answers = [(prompt, answer.ids) for prompt, (answer,) in zip(prompts, drawn, strict=True)]
     table = {}
     for label, student in (("untaught", _pruned(wise, plan.layers)), ("taught", hf.load(small))):
-        found = guesses(wise, student, answers, dtype=dtype)
+        found = measure_acceptance(wise, student, answers, dtype=dtype)
         counts = [row.tokens for row in found]
         rate = ratio_interval([row.accepted for row in found], counts)
         table[label] = {

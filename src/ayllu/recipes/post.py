@@ -465,19 +465,20 @@ def skills(ctx: Context, model: Path, plan: PostPlan, *, items: int, kinds: tupl
     """Held-out tool calls (`tool_calls`) and tasks (`reasoning`), reply by reply."""
     from ayllu.data.conversations.reasoning import Family, questions
     from ayllu.data.conversations.tool_requests import requests
-    from ayllu.evals.skills import replies as measured
+    from ayllu.evals.skills.reasoning import score_reasoning
+    from ayllu.evals.skills.tool_calls import score_tool_calls
 
     weights, tokenizer = _load(model)
     dtype = _dtype(plan.precision)
     rows: dict[str, list[dict[str, Any]]] = {}
     if "tool_calls" in kinds:
         asked = list(requests("held out", items, seed=0))
-        rows["tool_calls"] = measured.tool_calls(weights, tokenizer, asked, dtype=dtype)
+        rows["tool_calls"] = score_tool_calls(weights, tokenizer, asked, dtype=dtype)
     if "reasoning" in kinds:
         family = Family(FAMILY, ctx.cache, SETTINGS)
         # One for each of the items kept from training, as far as they go.
         held = questions(family, HELD_OUT, held_out=True)[:items]
-        rows["reasoning"] = measured.reasoning(weights, tokenizer, family, held, dtype=dtype)
+        rows["reasoning"] = score_reasoning(weights, tokenizer, family, held, dtype=dtype)
     (ctx.folder / "replies.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     for name, verdict in VERDICTS:
         if name in rows:
@@ -487,12 +488,14 @@ def skills(ctx: Context, model: Path, plan: PostPlan, *, items: int, kinds: tupl
 @stage()
 def benchmarks(ctx: Context, model: Path, plan: PostPlan, *, items: int) -> None:
     """HellaSwag, PIQA and ARC-Easy."""
-    from ayllu.evals.likelihood.multiple_choice import evaluate
+    from ayllu.evals.likelihood.multiple_choice import evaluate_suite
     from ayllu.evals.suite import load_suite
 
     weights, tokenizer = _load(model)
     suite = load_suite("small", items_per_set=items, cache=ctx.cache)
-    scores = evaluate(weights.eval(), tokenizer, suite, dtype=_dtype(plan.precision), folder=ctx.scratch / "items")
+    scores = evaluate_suite(
+        weights.eval(), tokenizer, suite, dtype=_dtype(plan.precision), folder=ctx.scratch / "items"
+    )
     scores.save(ctx.folder)
 
 
@@ -513,9 +516,8 @@ def compare(
     grpo: Path,
 ) -> None:
     """Before and after on the same held-out items, paired, and the curve of the rewards."""
-    from ayllu.evals.compare import compare as compare_scores
-    from ayllu.evals.score import recompute
-    from ayllu.evals.skills.replies import paired
+    from ayllu.evals.compare import compare_scores, compare_verdicts
+    from ayllu.evals.recompute import recompute
     from ayllu.train.objectives.grpo import read_rewards
 
     before, between, after = (
@@ -528,9 +530,9 @@ def compare(
     table: dict[str, dict[str, Any]] = {}
     for name, verdict in VERDICTS:
         start = verdicts(before, name, verdict)
-        row = {"adopted to final": paired(start, verdicts(after, name, verdict))}
+        row = {"adopted to final": compare_verdicts(start, verdicts(after, name, verdict))}
         if name in between:
-            row["adopted to after GRPO"] = paired(start, verdicts(between, name, verdict))
+            row["adopted to after GRPO"] = compare_verdicts(start, verdicts(between, name, verdict))
         table[f"{name} {verdict}"] = row
     benchmarks_ = compare_scores(recompute(scores_before), recompute(scores_after))["sets"]
     for entry in benchmarks_.values():
@@ -543,8 +545,9 @@ def compare(
 
 def _pooled(first: Path, second: Path) -> dict[str, Any]:
     """The difference in accuracy over the items of all sets together: three times the items, so a narrower interval."""
-    from ayllu.evals.score import headline, recompute
-    from ayllu.evals.skills.replies import paired
+    from ayllu.evals.compare import compare_verdicts
+    from ayllu.evals.recompute import recompute
+    from ayllu.evals.score import headline
 
     sides = []
     for folder in (first, second):
@@ -557,7 +560,7 @@ def _pooled(first: Path, second: Path) -> dict[str, Any]:
             }
         )
     keys = sorted(sides[0])
-    found = paired([sides[0][key] for key in keys], [sides[1][key] for key in keys])
+    found = compare_verdicts([sides[0][key] for key in keys], [sides[1][key] for key in keys])
     return found | {"non_inferior": found["difference"]["low"] > -MARGIN}
 
 

@@ -250,7 +250,7 @@ def evaluate(ctx: Context, model: Path, base: Path, text: Corpus, tokenizer: Tok
 
     from ayllu.evals.contamination import find_overlap
     from ayllu.evals.likelihood.heldout import bits_per_byte, document_bits
-    from ayllu.evals.likelihood.multiple_choice import evaluate as score
+    from ayllu.evals.likelihood.multiple_choice import evaluate_suite
     from ayllu.evals.suite import load_suite
     from ayllu.model.files import hf
     from ayllu.train.machine import bf16_pays
@@ -260,7 +260,7 @@ def evaluate(ctx: Context, model: Path, base: Path, text: Corpus, tokenizer: Tok
     suite = load_suite("small", items_per_set=items, cache=ctx.cache)
     trained = {name: held for name, held in TRAINED_ON.items() if name == "everyday-chat" or name in _names(text)}
     overlap = find_overlap(suite.items, (document.text for document in text.documents("train")))
-    scores = score(
+    scores = evaluate_suite(
         weights, tokenizer, suite, dtype=dtype, trains_on=trained, overlap=overlap, folder=ctx.scratch / "items"
     )
     heldout = [(document.source, document.text) for document in text.documents("heldout")]

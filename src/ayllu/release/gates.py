@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ayllu.evals.score import discrepancies
+from ayllu.evals.recompute import discrepancies
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 from ayllu.release import conformance, reference

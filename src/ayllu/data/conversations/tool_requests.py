@@ -88,7 +88,7 @@ ARGUMENTS = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class ToolRequest:
     """What the user says, with the tools on offer and the calls that are right."""
 
     text: str
@@ -121,14 +121,16 @@ class _Spec:
         )
 
 
-def requests(side: Side, count: int, *, seed: int, most_tools: int = 3, several: bool = True) -> Iterator[Request]:
+def requests(side: Side, count: int, *, seed: int, most_tools: int = 3, several: bool = True) -> Iterator[ToolRequest]:
     """`count` requests, the same for the same `seed`; up to `most_tools` tools on offer, the right ones among them."""
     chance = random.Random(f"{side}/{seed}")
     for _ in range(count):
         yield from group(side, 1, chance, most_tools=most_tools, several=several)
 
 
-def group(side: Side, size: int, chance: random.Random, *, most_tools: int = 3, several: bool = True) -> list[Request]:
+def group(
+    side: Side, size: int, chance: random.Random, *, most_tools: int = 3, several: bool = True
+) -> list[ToolRequest]:
     """Requests that share the tools on offer."""
     offered = chance.sample(specs()[side], chance.randint(1, most_tools))
     names = [_renamed(spec, chance) if side == "train" and chance.random() < RENAMED else {} for spec in offered]
@@ -143,7 +145,7 @@ def group(side: Side, size: int, chance: random.Random, *, most_tools: int = 3, 
             texts.append(text)
             renamed = {names[at].get(name, name): value for name, value in arguments.items()}
             calls.append(ToolCall(name=tools[at].name, arguments=renamed))
-        made.append(Request(text=_joined(texts, chance), tools=tools, calls=tuple(calls)))
+        made.append(ToolRequest(text=_joined(texts, chance), tools=tools, calls=tuple(calls)))
     return made
 
 
@@ -156,7 +158,7 @@ def same_calls(found: Sequence[Any], wanted: Sequence[ToolCall]) -> bool:
     return all(isinstance(call, ToolCall) for call in found) and [plain(c) for c in found] == [plain(c) for c in wanted]
 
 
-def wrong_call(request: Request, chance: random.Random) -> tuple[ToolCall, ...]:
+def wrong_call(request: ToolRequest, chance: random.Random) -> tuple[ToolCall, ...]:
     """Calls that look right and are not: one thing about them is changed."""
     calls = list(request.calls)
     at = chance.randrange(len(calls))

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from ayllu.evals.likelihood.multiple_choice import Encoder
-from ayllu.evals.score import DocumentBits
-from ayllu.evals.statistics import Interval, ratio_interval
+from ayllu.evals.score import DocumentBits, Scores, bits_per_byte_interval
+from ayllu.evals.statistics import ConfidenceInterval
 from ayllu.lab import progress
 
 if TYPE_CHECKING:
@@ -35,18 +35,14 @@ def bits_per_byte(
     context: int | None = None,
     stride: int | None = None,
     dtype: torch.dtype | None = None,
-) -> dict[str, Interval]:
+) -> dict[str, ConfidenceInterval]:
     """Bits per byte of each source among the (source, text) pairs, with the delta method's interval over its documents.
 
     See `document_bits` for the arguments and for what is counted.
     """
-    sources: dict[str, list[DocumentBits]] = {}
-    for document in document_bits(model, tokenizer, texts, context=context, stride=stride, dtype=dtype):
-        sources.setdefault(document.source, []).append(document)
-    return {
-        source: ratio_interval([document.bits for document in documents], [document.bytes for document in documents])
-        for source, documents in sources.items()
-    }
+    documents = tuple(document_bits(model, tokenizer, texts, context=context, stride=stride, dtype=dtype))
+    by_source = Scores(documents=documents).by_source()
+    return {source: bits_per_byte_interval(own) for source, own in by_source.items()}
 
 
 def document_bits(
@@ -67,10 +63,6 @@ def document_bits(
     are as many. `total` documents are announced to the progress bar. Raises ValueError for a context beyond the
     model's, a stride that is not between 1 and the context, and a model that gives no finite number.
     """
-    import torch
-
-    from ayllu.evals.likelihood.log_probabilities import segment_log_likelihoods, segments
-
     context = context or model.config.context
     stride = stride or max(1, context // 2)
     if context > model.config.context:
@@ -79,17 +71,7 @@ def document_bits(
     with progress.bar("held-out bits per byte", total=total, unit="documents") as bar:
         while batch := list(islice(stream, BUFFER)):
             ids = [[tokenizer.bos, *found] for found in tokenizer.encode_batch([text for _, text in batch])]
-            cut = [list(segments(found, 1, context=context, stride=stride)) for found in ids]
-            owners = [number for number, pieces in enumerate(cut) for _ in pieces]
-            nats = [0.0] * len(batch)
-            for owner, value in zip(
-                owners,
-                segment_log_likelihoods(
-                    model, [piece for pieces in cut for piece in pieces], dtype=dtype or torch.float32
-                ),
-                strict=True,
-            ):
-                nats[owner] -= value
+            nats = _nats(model, ids, context=context, stride=stride, dtype=dtype)
             for (source, text), found, value in zip(batch, ids, nats, strict=True):
                 if not math.isfinite(value):
                     raise ValueError(
@@ -104,3 +86,21 @@ def document_bits(
                     tokens=len(found) - 1,
                 )
                 bar.advance()
+
+
+def _nats(
+    model: Transformer, documents: Sequence[Sequence[int]], *, context: int, stride: int, dtype: torch.dtype | None
+) -> list[float]:
+    """-ln P of each document's ids but the first, added up over its windows."""
+    import torch
+
+    from ayllu.evals.likelihood.log_probabilities import segment_log_likelihoods, segments
+
+    windows = [list(segments(ids, 1, context=context, stride=stride)) for ids in documents]
+    owners = [number for number, own in enumerate(windows) for _ in own]
+    flat = [window for own in windows for window in own]
+    nats = [0.0] * len(documents)
+    likelihoods = segment_log_likelihoods(model, flat, dtype=dtype or torch.float32)
+    for owner, value in zip(owners, likelihoods, strict=True):
+        nats[owner] -= value
+    return nats

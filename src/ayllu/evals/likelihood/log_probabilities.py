@@ -1,4 +1,4 @@
-"""How likely a model finds text: the engine under every score.
+"""How likely a model finds text, computed in batches: what every score by likelihood stands on.
 
 Two ways to the same numbers. `segment_log_likelihoods` takes any ids and is the plain way. `shared_log_likelihoods`
 runs what several continuations have in common once and keeps its keys and values, which for multiple choice saves most
@@ -91,7 +91,7 @@ def segment_log_likelihoods(
     results = [0.0] * len(chosen)
     order = sorted(range(len(chosen)), key=lambda i: -len(chosen[i].ids))
     for numbers in _batches(order, lambda i: len(chosen[i].ids)):
-        sums = _run(model, [chosen[i] for i in numbers], dtype, None)
+        sums = _score_batch(model, [chosen[i] for i in numbers], dtype, None)
         for i, value in zip(numbers, sums.tolist(), strict=True):
             results[i] = value
     return results
@@ -114,7 +114,9 @@ def shared_log_likelihoods(
     for shared, group in sorted(groups.items(), reverse=True):
         for start in range(0, len(group), step := max(1, BATCH_TOKENS // max(1, shared))):
             numbers = group[start : start + step]
-            yield from zip(numbers, _together(model, [questions[i] for i in numbers], shared, dtype), strict=True)
+            yield from zip(
+                numbers, _score_behind_shared(model, [questions[i] for i in numbers], shared, dtype), strict=True
+            )
 
 
 def _without_sharing(model: Transformer, question: Question, dtype: torch.dtype) -> list[float]:
@@ -128,9 +130,11 @@ def _without_sharing(model: Transformer, question: Question, dtype: torch.dtype)
 
 
 @torch.inference_mode()
-def _together(model: Transformer, questions: Sequence[Question], shared: int, dtype: torch.dtype) -> list[list[float]]:
+def _score_behind_shared(
+    model: Transformer, questions: Sequence[Question], shared: int, dtype: torch.dtype
+) -> list[list[float]]:
     """Questions whose first `shared` ids run once: then every continuation, behind the rest of its beginning."""
-    past = _remember(model, [question.beginning[:shared] for question in questions], dtype) if shared else None
+    past = _prefill(model, [question.beginning[:shared] for question in questions], dtype) if shared else None
     rows: list[tuple[int, int]] = []
     tails: list[Segment] = []
     for number, question in enumerate(questions):
@@ -142,14 +146,14 @@ def _together(model: Transformer, questions: Sequence[Question], shared: int, dt
     order = sorted(range(len(rows)), key=lambda i: -len(tails[i].ids))
     for numbers in _batches(order, lambda i: len(tails[i].ids), shared):
         room = len(tails[numbers[0]].ids) - 1
-        cache = _pick(model, past, [rows[i][0] for i in numbers], room) if past is not None else None
-        sums = _run(model, [tails[i] for i in numbers], dtype, cache)
+        cache = _gather_rows(model, past, [rows[i][0] for i in numbers], room) if past is not None else None
+        sums = _score_batch(model, [tails[i] for i in numbers], dtype, cache)
         for i, value in zip(numbers, sums.tolist(), strict=True):
             answers[rows[i][0]][rows[i][1]] = value
     return answers
 
 
-def _remember(model: Transformer, beginnings: Sequence[Sequence[int]], dtype: torch.dtype) -> Cache:
+def _prefill(model: Transformer, beginnings: Sequence[Sequence[int]], dtype: torch.dtype) -> Cache:
     device = model.embedding.weight.device
     ids_BT = torch.tensor([list(ids) for ids in beginnings], device=device)
     cache = Cache(model.config, batch=len(beginnings), capacity=ids_BT.shape[1], dtype=dtype, device=device)
@@ -157,7 +161,7 @@ def _remember(model: Transformer, beginnings: Sequence[Sequence[int]], dtype: to
     return cache
 
 
-def _pick(model: Transformer, past: Cache, rows: Sequence[int], room: int) -> Cache:
+def _gather_rows(model: Transformer, past: Cache, rows: Sequence[int], room: int) -> Cache:
     """The given rows of a cache (again and again, as they come), with room for more tokens."""
     device = past.keys.device
     index_B = torch.tensor(rows, device=device)
@@ -168,7 +172,7 @@ def _pick(model: Transformer, past: Cache, rows: Sequence[int], room: int) -> Ca
     return cache
 
 
-def _run(model: Transformer, batch: Sequence[Segment], dtype: torch.dtype, cache: Cache | None) -> Tensor:
+def _score_batch(model: Transformer, batch: Sequence[Segment], dtype: torch.dtype, cache: Cache | None) -> Tensor:
     """Log-likelihoods (B,), float64 on the CPU, of segments of similar length in one pass."""
     device = model.embedding.weight.device
     longest = max(len(segment.ids) for segment in batch) - 1

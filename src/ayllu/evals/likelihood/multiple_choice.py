@@ -31,7 +31,7 @@ class Encoder(Protocol):
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
 
 
-def evaluate(
+def evaluate_suite(
     model: Transformer,
     tokenizer: Encoder,
     suite: Suite,
@@ -85,7 +85,7 @@ def _journal(
 def _answers(model: Transformer, tokenizer: Encoder, items: Sequence[Item], dtype: torch.dtype) -> Iterator[Outcome]:
     from ayllu.evals.likelihood.log_probabilities import shared_log_likelihoods
 
-    questions = tokenize(tokenizer, items)
+    questions = tokenize_items(tokenizer, items)
     for number, answer in shared_log_likelihoods(model, questions, dtype=dtype):
         item = items[number]
         yield Outcome(
@@ -105,7 +105,7 @@ def contaminated_by(sets: Iterable[str], trains_on: Mapping[str, Collection[str]
     return {name: sources for name, sources in labels.items() if sources}
 
 
-def tokenize(tokenizer: Encoder, items: Sequence[Item]) -> list[Question]:
+def tokenize_items(tokenizer: Encoder, items: Sequence[Item]) -> list[Question]:
     """Each item's ids: BOS and context to begin with, then a continuation for each choice.
 
     Given and scored text are parted where the tokens of the whole text allow it, which they do for every prompt here

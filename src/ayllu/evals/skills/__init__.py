@@ -1,1 +1,1 @@
-"""What a model can do, reply by reply."""
+"""What a chat model can do, judged by its replies, and what a draft model foresees of them."""

@@ -92,7 +92,8 @@ def load_tokenizer_and_config(folder: Path) -> tuple[Tokenizer, ModelConfig]:
 def max_new_tokens(request: GenerationRequest, context: int) -> int:
     """Most tokens of the answer: what the request allows and `context` has room for.
 
-    Raises ValueError when not even the prompt fits into `context`."""
+    Raises ValueError when not even the prompt fits into `context`.
+    """
     if len(request.prompt) > context:
         raise ValueError(f"the prompt has {len(request.prompt)} tokens; the context holds {context}")
     return min(request.max_tokens, context - len(request.prompt))

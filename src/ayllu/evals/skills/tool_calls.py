@@ -1,0 +1,45 @@
+"""Whether a chat model calls the right tools: each reply against the calls that are right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ayllu.evals.skills.replies import greedy_replies
+
+if TYPE_CHECKING:
+    import torch
+
+    from ayllu.data.conversations.tool_requests import ToolRequest
+    from ayllu.model.transformer import Transformer
+    from ayllu.text.tokenizer import Tokenizer
+
+CALL_TOKENS = 80
+"""Most ids of a reply with calls."""
+
+
+def score_tool_calls(
+    model: Transformer, tokenizer: Tokenizer, asked: Sequence[ToolRequest], *, dtype: torch.dtype
+) -> list[dict[str, Any]]:
+    """For each request the reply, and whether its calls are just the right ones (`exact`) or can be read (`read`)."""
+    from ayllu.data.conversations.tool_requests import same_calls
+    from ayllu.text.call_parser import parse
+    from ayllu.text.chat import Message, render
+    from ayllu.text.tool_calls import ToolCall
+
+    prompts = [
+        render([Message(role="user", content=request.text)], tokenizer, tools=request.tools) for request in asked
+    ]
+    rows = []
+    texts = greedy_replies(model, tokenizer, prompts, tokens=CALL_TOKENS, dtype=dtype, title="tool calls")
+    for request, text in zip(asked, texts, strict=True):
+        events = parse(text)
+        rows.append(
+            {
+                "request": request.text,
+                "reply": text,
+                "exact": same_calls(events, request.calls),
+                "read": bool(events) and all(isinstance(event, ToolCall) for event in events),
+            }
+        )
+    return rows
