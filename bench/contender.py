@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import peers
 import torch
 
 RATE = 1e-4
@@ -26,7 +27,6 @@ def ours(
     shape: dict[str, int], ids: torch.Tensor, *, precision: str = "bf16", documents: bool = False
 ) -> Callable[[], float]:
     from ayllu.data.tokens.loader import Batch
-    from ayllu.model.config import ModelConfig
     from ayllu.model.transformer import Transformer
     from ayllu.train.distributed.layout import Layout
     from ayllu.train.distributed.parallel_model import Spread
@@ -36,17 +36,7 @@ def ours(
 
     prepare()
     with DEVICE:
-        model = Transformer(
-            ModelConfig(
-                vocabulary=shape["V"],
-                layers=shape["L"],
-                width=shape["D"],
-                heads=shape["H"],
-                kv_heads=shape["K"],
-                feed_forward=shape["F"],
-                context=shape["T"],
-            )
-        )
+        model = Transformer(peers.ours(shape))
     if DEVICE.type == "cpu":
         model.initialise(0)
     else:  # Billions of weights, drawn where they are.
@@ -78,68 +68,28 @@ def autocast_step(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> C
 
 
 def transformers(shape: dict[str, int], ids: torch.Tensor, *, compiled: bool) -> Callable[[], float]:
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
-    config = LlamaConfig(
-        vocab_size=shape["V"],
-        hidden_size=shape["D"],
-        intermediate_size=shape["F"],
-        num_hidden_layers=shape["L"],
-        num_attention_heads=shape["H"],
-        num_key_value_heads=shape["K"],
-        max_position_embeddings=shape["T"],
-        rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
-        use_cache=False,
-    )
     with DEVICE:
-        model = LlamaForCausalLM(config)
+        model = LlamaForCausalLM(peers.transformers(shape))
     forward: Any = torch.compile(model, dynamic=False) if compiled else model
     # The labels are shifted inside: of the same number of ids that go in, the last of a row has no target here.
     return autocast_step(model, lambda: forward(input_ids=ids, labels=ids).loss)
 
 
 def litgpt(shape: dict[str, int], ids: torch.Tensor, *, compiled: bool) -> Callable[[], float]:
-    from litgpt import GPT, Config
+    from litgpt import GPT
     from litgpt.utils import chunked_cross_entropy
 
-    config = Config(
-        block_size=shape["T"],
-        vocab_size=shape["V"],
-        padded_vocab_size=shape["V"],
-        n_layer=shape["L"],
-        n_head=shape["H"],
-        n_query_groups=shape["K"],
-        n_embd=shape["D"],
-        rotary_percentage=1.0,
-        parallel_residual=False,
-        bias=False,
-        norm_class_name="RMSNorm",
-        norm_eps=1e-5,
-        mlp_class_name="LLaMAMLP",
-        intermediate_size=shape["F"],
-        rope_base=500_000,
-    )
     with DEVICE:
-        model = GPT(config)
+        model = GPT(peers.litgpt(shape))
     forward: Any = torch.compile(model, dynamic=False) if compiled else model
     inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
     return autocast_step(model, lambda: chunked_cross_entropy(forward(inputs), targets, chunk_size=0))
 
 
 def olmo_core(shape: dict[str, int], ids: torch.Tensor, *, compiled: bool) -> Callable[[], float]:
-    from olmo_core.nn.transformer import TransformerConfig
-
-    config = TransformerConfig.llama_like(
-        d_model=shape["D"],
-        vocab_size=shape["V"],
-        n_layers=shape["L"],
-        n_heads=shape["H"],
-        n_kv_heads=shape["K"],
-        rope_theta=500_000,
-    )
-    # Its rule for the feed-forward gives another width: the benchmark's is set.
-    config.block.feed_forward.hidden_size = shape["F"]
-    model = config.build(init_device=DEVICE.type)
+    model = peers.olmo_core(shape).build(init_device=DEVICE.type)
     model.init_weights(device=DEVICE)
     if compiled:
         model.apply_compile()

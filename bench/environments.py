@@ -6,19 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+from peers import PACKAGES
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".bench"
 
 
-def python_with(name: str, *packages: str) -> Path:
-    """The interpreter of the environment `name`, made with exactly `packages` (pinned) when it is not there."""
-    folder = FOLDER / name
+def python_with(peer: str, folder: Path | None = None) -> Path:
+    """The interpreter of the environment with exactly the packages of `peer`, made when it is not there."""
+    folder = folder or FOLDER / peer
     python, done = folder / "bin" / "python", folder / "packages"
-    wanted = "\n".join(packages)
+    wanted = "\n".join(PACKAGES[peer])
     if not done.exists() or done.read_text() != wanted:
-        print(f"making the environment {name}: {', '.join(packages)}", file=sys.stderr, flush=True)
+        print(f"making the environment {peer}: {', '.join(PACKAGES[peer])}", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         pip = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        subprocess.run([*pip, *packages], check=True, stdout=sys.stderr)
+        subprocess.run([*pip, *PACKAGES[peer]], check=True, stdout=sys.stderr)
         done.write_text(wanted)
     return python

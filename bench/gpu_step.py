@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import peers
 import torch
 
-from ayllu.model.config import ModelConfig
 from ayllu.train.flops import training_flops
 from ayllu.train.machine import matrix_rate
 
@@ -65,16 +65,7 @@ def main() -> None:
     with given.log.open("w") as log:
         for label in given.shapes:
             shape = SHAPES[label]
-            model = ModelConfig(
-                vocabulary=shape["V"],
-                layers=shape["L"],
-                width=shape["D"],
-                heads=shape["H"],
-                kv_heads=shape["K"],
-                feed_forward=shape["F"],
-                context=shape["T"],
-            )
-            flops = training_flops(model, shape["T"])
+            flops = training_flops(peers.ours(shape), shape["T"])
             for name in given.contenders:
                 found = time_one(name, shape, given.steps, log)
                 result[f"{label} {name}"] = found

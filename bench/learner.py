@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peers
 import torch
 
 Step = Callable[[int, int, float], float]
@@ -41,7 +42,6 @@ class Samples:
 
 def ours(job: dict[str, Any], samples: Samples) -> tuple[Step, Callable[[], None], Callable[[Path], None]]:
     from ayllu.data.tokens.loader import IGNORED, Batch
-    from ayllu.model.config import ModelConfig
     from ayllu.model.files import hf
     from ayllu.model.transformer import Transformer
     from ayllu.train.distributed.parallel_model import Spread
@@ -51,18 +51,7 @@ def ours(job: dict[str, Any], samples: Samples) -> tuple[Step, Callable[[], None
 
     shape, settings = job["shape"], job["settings"]
     prepare()
-    model = Transformer(
-        ModelConfig(
-            vocabulary=shape["V"],
-            layers=shape["L"],
-            width=shape["D"],
-            heads=shape["H"],
-            kv_heads=shape["K"],
-            feed_forward=shape["F"],
-            context=1024,
-            tied=True,
-        )
-    )
+    model = Transformer(peers.ours(shape, context=1024, tied=True))
     model.initialise(job["seed"])
     spread = Spread(model, None, dtype=torch.bfloat16, compiled=True)
     config = OptimizerConfig(**settings.get("optimizer", {}))
@@ -83,25 +72,11 @@ def ours(job: dict[str, Any], samples: Samples) -> tuple[Step, Callable[[], None
 
 
 def transformers(job: dict[str, Any], samples: Samples) -> tuple[Step, Callable[[], None], Callable[[Path], None]]:
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
     shape, settings = job["shape"], job["settings"]
     torch.manual_seed(job["seed"])
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=shape["V"],
-            hidden_size=shape["D"],
-            intermediate_size=shape["F"],
-            num_hidden_layers=shape["L"],
-            num_attention_heads=shape["H"],
-            num_key_value_heads=shape["K"],
-            max_position_embeddings=1024,
-            rms_norm_eps=1e-5,
-            rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
-            tie_word_embeddings=True,
-            use_cache=False,
-        )
-    )
+    model = LlamaForCausalLM(peers.transformers(shape, context=1024, tied=True))
     forward: Any = torch.compile(model, dynamic=False)
 
     def fresh() -> torch.optim.Optimizer:

@@ -23,7 +23,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-PEERS = ("torch==2.13.0", "trl==1.16.0", "transformers==5.23.0", "peft==0.21.2", "accelerate==1.15.0")
+from environments import python_with
+
 KINDS = ("sft", "dpo", "grpo")
 SIZES = {"sft": 12, "dpo": 8, "grpo": 4}
 """Conversations, pairs, and prompts (of 8 answers) in a step."""
@@ -339,16 +340,6 @@ def compare(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     }
 
 
-def environment(folder: Path) -> Path:
-    """The Python of the peers' environment, made when it is not there."""
-    python = folder / "bin" / "python"
-    if not (folder / "made").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEERS], check=True)
-        (folder / "made").touch()
-    return python
-
-
 def worker(python: str, side: str, kind: str, folder: Path, steps: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         command = [python, __file__, "--worker", side, kind, str(folder), "--steps", str(steps), "--out", scratch]
@@ -382,7 +373,7 @@ def main() -> None:
             json.dumps({"ours": ours, "theirs": theirs}[side](kind, Path(folder), given.steps, given.seed, given.out))
         )
         return
-    peers = environment(given.env)
+    peers = python_with("trl", given.env)
     table: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

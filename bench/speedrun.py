@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from environments import FOLDER, python_with
-from train_step import PEERS
 
 from ayllu.data.archive import default_cache
 from ayllu.data.tokens.loader import Loader
@@ -71,7 +70,7 @@ class Race:
 
     def run(self, who: str, settings: dict[str, Any], *, minutes: float, seed: int) -> dict[str, Any]:
         """Train one learner, and measure what it left."""
-        python = python_with("transformers", *PEERS["transformers"]) if who == "transformers" else Path(sys.executable)
+        python = python_with("transformers") if who == "transformers" else Path(sys.executable)
         out = self.folder / f"{who}-{seed}"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)

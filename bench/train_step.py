@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import peers
 import torch
 from environments import FOLDER, python_with
 
-from ayllu.model.config import ModelConfig
 from ayllu.train.flops import training_flops
 
 SHAPES: dict[str, dict[str, int]] = {
@@ -29,11 +29,7 @@ SHAPES: dict[str, dict[str, int]] = {
 }
 MEMORY = {"L": 6, "D": 384, "H": 6, "K": 2, "F": 1024, "V": 128_256, "T": 512, "B": 8}
 """Llama 3's vocabulary: what matters is who holds all logits."""
-PEERS = {
-    "transformers": ("torch==2.13.0", "transformers==5.23.0"),
-    "litgpt": ("torch==2.13.0", "litgpt==0.5.13"),
-    "olmo-core": ("torch==2.13.0", "ai2-olmo-core==3.0.0"),
-}
+PEERS = ("transformers", "litgpt", "olmo-core")
 
 
 class Contender:
@@ -41,7 +37,7 @@ class Contender:
 
     def __init__(self, name: str, shape: dict[str, int], *, stderr: Any) -> None:
         peer = next((p for p in PEERS if name.startswith(p)), None)
-        python = python_with(peer, *PEERS[peer]) if peer else Path(sys.executable)
+        python = python_with(peer) if peer else Path(sys.executable)
         command = [str(python), str(Path(__file__).with_name("contender.py")), name, json.dumps(shape)]
         environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(shape["threads"])}
         self.name = name
@@ -131,22 +127,14 @@ def race(label: str, shape: dict[str, int], names: list[str], rounds: int, steps
 def compare(label: str, shape: dict[str, int], heats: list[list[str]], *args: Any) -> dict[str, Any]:
     """One heat after the other, ours in each of them: all peers at once do not fit into 24 GiB."""
     found = [race(label, shape, names, *args) for names in heats]
-    model = ModelConfig(
-        vocabulary=shape["V"],
-        layers=shape["L"],
-        width=shape["D"],
-        heads=shape["H"],
-        kv_heads=shape["K"],
-        feed_forward=shape["F"],
-    )
-    flops = training_flops(model, shape["T"]) * found[0]["tokens_per_second"]
-    peers = {name: peer for heat in found for name, peer in heat["peers"].items()}
+    flops = training_flops(peers.ours(shape), shape["T"]) * found[0]["tokens_per_second"]
+    others = {name: peer for heat in found for name, peer in heat["peers"].items()}
     return {
         "shape": label,
         **{axis: shape[axis] for axis in "LDHKFVTB"},
         **found[0],
-        "peers": peers,
-        "ratio_to_best_peer": min((peer["ratio"] for peer in peers.values()), default=None),
+        "peers": others,
+        "ratio_to_best_peer": min((peer["ratio"] for peer in others.values()), default=None),
         "flops_per_second": flops,
         "fraction_of_matmul_peak": flops / found[0]["matmul_peak"],
     }
@@ -159,8 +147,8 @@ def memory(names: list[str], log: Any, threads: int) -> dict[str, Any]:
         for contender in start([name], MEMORY | {"threads": threads}, log):
             found[name] = contender.ready["peak_gib"]
             contender.end()
-    peers = [value for name, value in found.items() if name != "ours"]
-    return {**MEMORY, "peak_gib": found, "ratio_to_best_peer": found["ours"] / min(peers) if peers else None}
+    others = [value for name, value in found.items() if name != "ours"]
+    return {**MEMORY, "peak_gib": found, "ratio_to_best_peer": found["ours"] / min(others) if others else None}
 
 
 def show(result: dict[str, Any]) -> None:
@@ -185,7 +173,7 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES))
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--no-memory", action="store_true", help="leave out the memory of a large vocabulary")
-    parser.add_argument("--peers", nargs="*", default=["transformers", "litgpt", "olmo-core"], choices=list(PEERS))
+    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     heats = [[f"{peer}-{kind}" for peer in given.peers] for kind in ("compiled", "eager")] if given.peers else [[]]
