@@ -67,7 +67,7 @@ def test_days_energy_carbon_and_cost_follow_from_the_step(llama_405b: Plan) -> N
 
 
 def test_power_is_what_olmo_3_reports() -> None:
-    # 681 MWh for 1.05 million H100 hours, 146 MWh for 234,000 (research/fleet.md): 649 and 624 W to an H100
+    # 681 MWh for 1.05 million H100 hours, 146 MWh for 234,000: 649 and 624 W to an H100
     watts = power(replace(find_fleet("64xh100").pools[0], pue=1.0), 1)
     assert watts == pytest.approx(637, rel=0.05)
 

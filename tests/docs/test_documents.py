@@ -1,0 +1,99 @@
+"""The documents say what is so: files, entries, dependencies, links, and the stops of the traces."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+@pytest.fixture(scope="module")
+def writer() -> ModuleType:
+    """`docs/map.py`, which writes the map of files and the index of the log."""
+    spec = importlib.util.spec_from_file_location("docs_map", ROOT / "docs" / "map.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def named(requirement: str) -> str:
+    """The package that a requirement asks for."""
+    return re.split(r"[=<>\[ ]", requirement)[0]
+
+
+@pytest.mark.parametrize("name", ["design.md", "log.md"])
+def test_written_parts_are_as_the_tree_is(writer: ModuleType, name: str) -> None:
+    path = ROOT / "docs" / name
+    assert path.read_text(encoding="utf-8") == writer.documents()[path], f"{name} is stale: python docs/map.py"
+
+
+def test_the_map_names_every_file(writer: ModuleType) -> None:
+    package = ROOT / "src" / "ayllu"
+    words = set(writer.file_map().split())
+    files = {path.stem for path in package.rglob("*.py") if not path.name.startswith("_")}
+    folders = {f"{path.parent.name}/" for path in package.rglob("__init__.py") if path.parent != package}
+    assert files | folders | {path.name for path in (package / "page").iterdir()} <= words
+
+
+def test_every_entry_of_the_log_is_in_its_index_newest_first(writer: ModuleType) -> None:
+    text = (ROOT / "docs" / "log.md").read_text(encoding="utf-8")
+    entries = [line for line in text.splitlines() if line.startswith("## ")]
+    index = [line for line in text.splitlines() if re.match(r"\| \d{4}-", line)]
+    assert len(entries) == len(index) > 0
+    for entry, line in zip(entries, index, strict=True):
+        date, title, verdict = writer.HEADING.match(entry).groups()
+        assert line == f"| {date} | [{title}](#{writer.slug(entry[3:])}) | {verdict} |"
+    assert [entry[3:13] for entry in entries] == sorted((entry[3:13] for entry in entries), reverse=True)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(writer: ModuleType, document: Path) -> None:
+    for link in LINK.findall(document.read_text(encoding="utf-8")):
+        if link.startswith(("https://", "http://")):
+            continue
+        file, _, anchor = link.partition("#")
+        target = document.parent / file if file else document
+        assert target.exists(), f"{document.name} links to {link}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {writer.slug(heading) for heading in headings}, f"{document.name} links to {link}"
+
+
+def test_the_table_of_dependencies_is_that_of_the_project(project: dict[str, Any]) -> None:
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    section = text.partition("## Dependencies")[2].partition("\n## ")[0]
+    rows = [line.split("|") for line in section.splitlines() if line.startswith("| ")]
+    listed = [name for row in rows for name in re.findall(r"`([\w-]+)`", row[2])]
+    asked = {*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)}
+    assert sorted(listed) == sorted({named(requirement) for requirement in asked})
+
+
+def test_every_dependency_is_imported_somewhere(project: dict[str, Any]) -> None:
+    imported: set[str] = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.split(".")[0])
+    packages = {
+        package.lower().replace("_", "-") for module in imported for package in packages_distributions().get(module, [])
+    }
+    assert {named(requirement) for requirement in project["dependencies"]} <= packages
