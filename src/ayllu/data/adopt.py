@@ -6,7 +6,6 @@ Nothing of a source is run: pickles are read as tensors only, templates in a san
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import tempfile
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ayllu.data.archive import Archive, fetch, open_member, sha256_of
-from ayllu.data.sources.hub import open_repository, read_card
+from ayllu.data.origin import LICENCE_FILES, ORIGIN, Origin, read_json_object, stated_licence
+from ayllu.data.sources.hub import open_repository
 from ayllu.lab import progress
 from ayllu.lab.error import UserError
 
@@ -26,29 +26,10 @@ if TYPE_CHECKING:
     from ayllu.model.transformer import Transformer
     from ayllu.text.tokenizer import Tokenizer
 
-ORIGIN = "origin.json"
-
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Where an adopted model comes from."""
-
-    kind: str
-    """What the source was: `package`, `gguf`, `hugging-face`, `hub` or `meta`."""
-    source: str
-    """Its name in words: without folders of this machine."""
-    title: str
-    """What the source calls the model."""
-    licence: str
-    files: dict[str, str]
-    """sha256 of each file that was read."""
-    types: dict[str, int]
-    """How many tensors the source holds of each type, such as Q4_1."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """A source that can be read."""
+class ModelSource:
+    """A model that was found and can be read."""
 
     name: str
     """A short name for the model."""
@@ -94,20 +75,9 @@ _BESIDE = (
     "chat_template.jinja",
 )
 """What a folder of weights may have beside them that is read."""
-_STATING = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", ORIGIN)
-"""Files that state a licence."""
-_TEXTS = (
-    ("Apache-2.0", r"Apache License\s+Version 2\.0"),
-    ("MIT", r"MIT License|Permission is hereby granted, free of charge, to any person obtaining a copy"),
-    ("llama3.3", r"LLAMA 3\.3 COMMUNITY LICENSE"),
-    ("llama3.2", r"LLAMA 3\.2 COMMUNITY LICENSE"),
-    ("llama3.1", r"LLAMA 3\.1 COMMUNITY LICENSE"),
-    ("llama3", r"META LLAMA 3 COMMUNITY LICENSE"),
-)
-"""Licences by how their texts begin."""
 
 
-def find(source: str, cache: Path, *, licence: str | None = None) -> Found:
+def find_model_source(source: str, cache: Path, *, licence: str | None = None) -> ModelSource:
     """The source that `source` names; `licence` is for one that states none.
 
     `source` is a packaged model, a GGUF file, a folder of Hugging Face's or Meta's kind, or a repository on the hub,
@@ -129,7 +99,7 @@ def find(source: str, cache: Path, *, licence: str | None = None) -> Found:
     return _hub(hub["repository"], hub["revision"], licence)
 
 
-def _gguf(path: Path, licence: str | None) -> Found:
+def _gguf(path: Path, licence: str | None) -> ModelSource:
     from ayllu.model.files.gguf import parts
 
     missing = [part for part in parts(path) if not part.is_file()]
@@ -149,10 +119,10 @@ def _gguf(path: Path, licence: str | None) -> Found:
             types=facts.types,
         )
 
-    return Found(name=path.stem, identity={"gguf": digests, "licence": licence}, read=read)
+    return ModelSource(name=path.stem, identity={"gguf": digests, "licence": licence}, read=read)
 
 
-def _folder(path: Path, licence: str | None) -> Found:
+def _folder(path: Path, licence: str | None) -> ModelSource:
     """A folder of weights: what it holds says of which kind it is."""
     if any(path.glob("consolidated.*.pth")):
         kind, files = "meta", [*sorted(path.glob("consolidated.*.pth")), path / "params.json"]
@@ -168,17 +138,17 @@ def _folder(path: Path, licence: str | None) -> Found:
             f"{path} holds no model: it has neither config.json (Hugging Face) nor consolidated.*.pth (Meta) nor one "
             "GGUF model"
         )
-    more = [path / name for name in (*_BESIDE, *_STATING)]
+    more = [path / name for name in (*_BESIDE, *LICENCE_FILES)]
     digests = {file.name: sha256_of(file) for file in (*files, *more) if file.is_file()}
     name = path.resolve().name
 
     def read(folder: Path) -> Origin:
         return _read_folder(kind, path, folder, source=name, licence=licence, digests=digests)
 
-    return Found(name=name, identity={kind: digests, "licence": licence}, read=read)
+    return ModelSource(name=name, identity={kind: digests, "licence": licence}, read=read)
 
 
-def _hub(repository: str, revision: str | None, licence: str | None) -> Found:
+def _hub(repository: str, revision: str | None, licence: str | None) -> ModelSource:
     commit, names, get = open_repository(repository, revision, kind="model")
 
     def read(folder: Path) -> Origin:
@@ -187,7 +157,7 @@ def _hub(repository: str, revision: str | None, licence: str | None) -> Found:
         ]
         if "config.json" not in names or not weights:
             raise ValueError(f"{repository} on the hub has no config.json with safetensors weights")
-        wanted = ["config.json", *weights, *(name for name in (*_BESIDE, *_STATING) if name in names)]
+        wanted = ["config.json", *weights, *(name for name in (*_BESIDE, *LICENCE_FILES) if name in names)]
         paths = {
             name: get(name) for name in progress.track(wanted, f"fetch {repository}", total=len(wanted), unit="files")
         }
@@ -197,10 +167,10 @@ def _hub(repository: str, revision: str | None, licence: str | None) -> Found:
         return _read_folder("hub", place, folder, source=named, licence=licence, digests=digests)
 
     identity = {"hub": repository, "commit": commit, "licence": licence}
-    return Found(name=repository.rpartition("/")[2], identity=identity, read=read)
+    return ModelSource(name=repository.rpartition("/")[2], identity=identity, read=read)
 
 
-def _package(name: str, package: Package, cache: Path) -> Found:
+def _package(name: str, package: Package, cache: Path) -> ModelSource:
     archive = package.archive
 
     def read(folder: Path) -> Origin:
@@ -221,7 +191,7 @@ def _package(name: str, package: Package, cache: Path) -> Found:
         )
 
     identity = {"package": archive.name, "version": archive.version, "sha256": archive.sha256, "member": package.member}
-    return Found(name=name, identity=identity, read=read)
+    return ModelSource(name=name, identity=identity, read=read)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,13 +220,13 @@ def _read_folder(
     """Write the model in `place`, a folder of Hugging Face's or Meta's kind, into `folder`, its weights bit for bit."""
     from ayllu.model.files import hf, meta
 
-    stated = _required(licence or _stated_licence(place), place)
+    stated = _required(licence or stated_licence(place), place)
     types = meta.types(place) if kind == "meta" else hf.types(place)
     dtype = _torch_type(types, place)
     model = meta.read(place, dtype=dtype) if kind == "meta" else hf.load(place, dtype=dtype)
     tokenizer = _usable_tokenizer(place, model.config.vocabulary)
     tokenizer.save(folder)
-    begin = _object(place / "config.json").get("bos_token_id")
+    begin = read_json_object(place / "config.json").get("bos_token_id")
     hf.save(
         folder,
         model,
@@ -265,12 +235,12 @@ def _read_folder(
         stops=sorted(tokenizer.stops),
     )
     # How the source recommends to draw tokens, with every stop.
-    settings = _object(place / "generation_config.json")
+    settings = read_json_object(place / "generation_config.json")
     if settings:
-        own = _object(folder / "generation_config.json")
+        own = read_json_object(folder / "generation_config.json")
         merged = settings | {name: own[name] for name in ("bos_token_id", "eos_token_id")}
         (folder / "generation_config.json").write_text(json.dumps(merged, indent=2) + "\n")
-    earlier = _object(place / ORIGIN)
+    earlier = read_json_object(place / ORIGIN)
     title = earlier.get("title") or source.rpartition("/")[2].partition("@")[0]
     if earlier.get("source"):
         source = f"{source}, from {earlier['source']}"
@@ -304,11 +274,12 @@ def _torch_type(types: dict[str, int], where: Path) -> torch.dtype:
     """The type that holds every tensor of `types` without loss."""
     import torch
 
-    known = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-    strange = sorted(types.keys() - known.keys())
+    from ayllu.model.files.weights import TORCH_TYPES
+
+    strange = sorted(types.keys() - TORCH_TYPES.keys())
     if strange:
         raise ValueError(f"{where} holds weights of the type {strange[0]}; only F32, F16 and BF16 can be read")
-    return known[next(iter(types))] if len(types) == 1 else torch.float32
+    return TORCH_TYPES[next(iter(types))] if len(types) == 1 else torch.float32
 
 
 def _exact_type(types: dict[str, int], model: Transformer) -> torch.dtype:
@@ -323,50 +294,10 @@ def _exact_type(types: dict[str, int], model: Transformer) -> torch.dtype:
     return dtype if exact else torch.float32
 
 
-def _stated_licence(place: Path) -> str | None:
-    """The licence that the files in `place` state: an earlier adoption, the card, or a known text."""
-    earlier = _object(place / ORIGIN).get("licence")
-    if isinstance(earlier, str):
-        return earlier
-    if (place / "README.md").is_file():
-        card = read_card(place / "README.md")
-        stated = card.get("license_name") if card.get("license") == "other" else card.get("license")
-        if isinstance(stated, str) and stated:
-            return stated
-    for name in _STATING:
-        if name.startswith("LIC") and (place / name).is_file():
-            text = (place / name).read_text(encoding="utf-8", errors="replace")
-            return next((known for known, words in _TEXTS if re.search(words, text)), None)
-    return None
-
-
 def _required(licence: str | None, where: Path) -> str:
     if not licence:
         raise ValueError(f"{where.name} states no licence; say which it has with --licence")
     return licence
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty where there is none."""
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return fields if isinstance(fields, dict) else {}
-
-
-def write_origin(folder: Path, origin: Origin) -> None:
-    """Write `origin.json`."""
-    text = json.dumps(dataclasses.asdict(origin), indent=2, ensure_ascii=False)
-    (folder / ORIGIN).write_text(text + "\n", encoding="utf-8")
-
-
-def read_origin(folder: Path) -> Origin:
-    """What `write_origin` wrote. Raises UserError where it is missing or damaged."""
-    try:
-        return Origin(**json.loads((folder / ORIGIN).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{folder / ORIGIN} cannot be read ({error}): adopt the model again") from error
 
 
 def channel_name(words: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ayllu.data.archive import Archive
 
-PIECE = 3000
+PART_CHARACTERS = 3000
 """Characters after which a long text is cut, at the next end of a paragraph or sentence."""
 
 _PARAGRAPH = re.compile(r"\n\s*\n")
@@ -51,7 +51,7 @@ class Source:
     """What the reading met and the report should say, such as a file that is not UTF-8. Filled by `read`."""
 
 
-def cut(text: str, size: int = PIECE) -> list[str]:
+def split_text(text: str, size: int = PART_CHARACTERS) -> list[str]:
     """A text in pieces of about `size` characters, cut between paragraphs, or between sentences of a long paragraph.
 
     A last piece shorter than a quarter of `size` stays with the one before it.

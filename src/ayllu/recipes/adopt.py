@@ -11,7 +11,8 @@ from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, stage
 
 if TYPE_CHECKING:
-    from ayllu.data.adopt import Found, Origin
+    from ayllu.data.adopt import ModelSource
+    from ayllu.data.origin import Origin
     from ayllu.model.transformer import Transformer
     from ayllu.text.tokenizer import Tokenizer
 
@@ -27,7 +28,7 @@ class Adopted:
     @property
     def origin(self) -> Origin:
         """Where it comes from."""
-        from ayllu.data.adopt import read_origin
+        from ayllu.data.origin import read_origin
 
         return read_origin(self.folder)
 
@@ -56,7 +57,7 @@ def adopt(source: str, *, name: str | None = None, licence: str | None = None, h
     `licence` (SPDX identifier) is needed where the source states none; `home` is the lab's folder. Raises UserError in
     one sentence when the source cannot be had or used; nothing half-written is left then.
     """
-    from ayllu.data.adopt import channel_name, find
+    from ayllu.data.adopt import channel_name, find_model_source
     from ayllu.data.archive import default_cache
     from ayllu.lab.channel import check_name, promote
     from ayllu.lab.run import Place, resolve
@@ -64,7 +65,7 @@ def adopt(source: str, *, name: str | None = None, licence: str | None = None, h
 
     if name is not None:
         check_name(name)
-    found = find(source, default_cache(), licence=licence)
+    found = find_model_source(source, default_cache(), licence=licence)
     channel = name or channel_name(found.name)
     store = Store(home or default_home())
     handle = _adopted(found)
@@ -75,17 +76,17 @@ def adopt(source: str, *, name: str | None = None, licence: str | None = None, h
 
 def adopted(source: str, *, licence: str | None = None) -> Any:
     """The same as a step of a recipe: the handle of a folder of weights and tokenizer."""
-    from ayllu.data.adopt import find
+    from ayllu.data.adopt import find_model_source
     from ayllu.data.archive import default_cache
 
-    return _adopted(find(source, default_cache(), licence=licence))
+    return _adopted(find_model_source(source, default_cache(), licence=licence))
 
 
-def _adopted(found: Found) -> Handle:
+def _adopted(found: ModelSource) -> Handle:
     """The stage for one source. What identifies its content is the key; where it lies is not."""
 
     def adopt(ctx: Context, *, source: dict[str, Any]) -> None:
-        from ayllu.data.adopt import write_origin
+        from ayllu.data.origin import write_origin
 
         try:
             origin = found.read(ctx.folder)

@@ -250,7 +250,7 @@ def release_draft(
     policy: str,
 ) -> None:
     """A signed folder that stands alone."""
-    from ayllu.data.adopt import read_origin
+    from ayllu.data.origin import read_origin
     from ayllu.evals.likelihood.heldout import document_bits
     from ayllu.evals.score import Scores
     from ayllu.lab.store import read_manifest

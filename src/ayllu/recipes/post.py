@@ -601,7 +601,7 @@ def release_post(
     policy: str,
 ) -> None:
     """A signed folder that stands alone, with the table of before and after."""
-    from ayllu.data.adopt import read_origin
+    from ayllu.data.origin import read_origin
     from ayllu.lab.store import read_manifest
     from ayllu.release.build import build_release
     from ayllu.release.policy import find_policy

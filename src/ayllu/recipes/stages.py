@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ayllu.data.conversations.dialogue import Dialogues
     from ayllu.data.corpus import Corpus
     from ayllu.data.document import Document
-    from ayllu.data.tokens.pack import Piece, Tokens
+    from ayllu.data.tokens.pack import TokenizedDocument, Tokens
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.budget import BudgetPlan
     from ayllu.train.loop import TrainConfig, TrainResult
@@ -120,14 +120,14 @@ def tokenize(ctx: Context, text: Corpus, tokenizer: Tokenizer, *, length: int) -
 @stage(makes=open_tokens)
 def tokenize_chat(ctx: Context, chats: Dialogues, text: Corpus, tokenizer: Tokenizer, *, length: int) -> None:
     """Packed conversations, of which only the assistant's words are to be predicted, and some documents to remember."""
-    from ayllu.data.tokens.pack import Piece, write_tokens
+    from ayllu.data.tokens.pack import TokenizedDocument, write_tokens
     from ayllu.text.chat import Message, render_masked
 
-    def pieces() -> Iterator[Piece]:
+    def pieces() -> Iterator[TokenizedDocument]:
         for dialogue in chats.dialogues("train"):
             messages = [Message(role=turn["role"], content=turn["content"]) for turn in dialogue["messages"]]
             ids, predict = render_masked(messages, tokenizer)
-            yield Piece(ids=ids, predict=predict)
+            yield TokenizedDocument(ids=ids, predict=predict)
 
     with bar("tokenizing conversations", unit="conversations") as progress:
         documents = _pieces(islice(text.documents("train"), REMEMBERED), tokenizer)
@@ -142,13 +142,13 @@ def _ids(tokenizer: Tokenizer) -> dict[str, Any]:
     return {"vocabulary": tokenizer.size, "bos": tokenizer.bos, "pad": tokenizer.special.get(PAD, tokenizer.eos)}
 
 
-def _pieces(documents: Iterator[Document], tokenizer: Tokenizer) -> Iterator[Piece]:
-    from ayllu.data.tokens.pack import Piece
+def _pieces(documents: Iterator[Document], tokenizer: Tokenizer) -> Iterator[TokenizedDocument]:
+    from ayllu.data.tokens.pack import TokenizedDocument
 
     with bar("tokenizing", unit="documents") as progress:
         while texts := [document.text for document in islice(documents, BATCHED)]:
             for text, ids in zip(texts, tokenizer.encode_batch(texts), strict=True):
-                yield Piece(ids=[tokenizer.bos, *ids, tokenizer.eos], bytes=len(text.encode()))
+                yield TokenizedDocument(ids=[tokenizer.bos, *ids, tokenizer.eos], bytes=len(text.encode()))
             progress.advance(len(texts))
 
 

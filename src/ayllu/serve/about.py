@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ayllu.data.origin import ORIGIN, read_json_object
 from ayllu.model.generate import Sampling
 
 
@@ -36,7 +36,7 @@ def describe(folder: Path, *, context: int, parameters: int, name: str | None = 
     """Read what `folder` says about its model; the name is the manifest's, the adopted model's,
     or else the folder's own.
     """
-    manifest, origin = _object(folder / "manifest.json"), _object(folder / "origin.json")
+    manifest, origin = read_json_object(folder / "manifest.json"), read_json_object(folder / ORIGIN)
     card = folder / "README.md"
     bits = manifest.get("bits_per_byte")
     return About(
@@ -49,17 +49,8 @@ def describe(folder: Path, *, context: int, parameters: int, name: str | None = 
         digest=_text(manifest.get("model_digest")),
         bits_per_byte=float(bits) if isinstance(bits, int | float) and not isinstance(bits, bool) else None,
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None,
-        sampling=_sampling(_object(folder / "generation_config.json")),
+        sampling=_sampling(read_json_object(folder / "generation_config.json")),
     )
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty where there is none that can be read, since a model is served without it too."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _created(folder: Path, manifest: dict[str, Any]) -> int:

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from ayllu.data.tokens.loader import Batch, Loader
-from ayllu.data.tokens.pack import Piece, Tokens, write_tokens
+from ayllu.data.tokens.pack import TokenizedDocument, Tokens, write_tokens
 from ayllu.model.config import ModelConfig
 from ayllu.model.files.weights import stored
 from ayllu.model.transformer import Transformer
@@ -28,7 +28,7 @@ def tokens(folder: Path) -> Tokens:
     folder.mkdir(exist_ok=True)
     if not (folder / "tokens.json").exists():
         starts = torch.randint(2, 40, (300,), generator=torch.Generator().manual_seed(0)).tolist()
-        pieces = [Piece(ids=[1, *range(s, s + 12)]) for s in starts]
+        pieces = [TokenizedDocument(ids=[1, *range(s, s + 12)]) for s in starts]
         write_tokens(folder, {"a": pieces}, length=32, vocabulary=64, bos=1, pad=0)
     return Tokens(folder)
 

@@ -20,7 +20,7 @@ from ayllu.train.objectives import grpo as policy
 @stage()
 def tiny(ctx: Context) -> None:
     """A random model with Llama 3's chat format."""
-    from ayllu.data.adopt import Origin, write_origin
+    from ayllu.data.origin import Origin, write_origin
     from ayllu.model.config import ModelConfig
     from ayllu.model.files import hf
     from ayllu.model.transformer import Transformer

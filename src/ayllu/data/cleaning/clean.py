@@ -22,13 +22,11 @@ import numpy as np
 from ayllu.data.cleaning import dedup, pii
 from ayllu.data.cleaning.quality import CleanRules, broken_rule, language_judge
 from ayllu.data.cleaning.report import Tally, as_markdown
-from ayllu.data.corpus import Corpus, DocumentWriter, read_rows
+from ayllu.data.corpus import DocumentWriter, read_rows
 from ayllu.data.document import Document, Source
-from ayllu.data.sources.registry import open_source
+from ayllu.data.sources.registry import find_source
 from ayllu.lab import progress
 from ayllu.lab.error import UserError
-
-__all__ = ["CleanRules", "Corpus", "CorpusSummary", "build_corpus", "tidy"]
 
 HELDOUT_MIN = 16
 """Documents held out of a source where the percentage gives fewer, though never more than a tenth of the source."""
@@ -71,7 +69,7 @@ def build_corpus(
     """Read `sources`, clean them, and write a corpus into `folder`, which exists and is empty.
 
     `heldout_percent` of each source's documents, chosen by hash, are marked `heldout`. `limit` is the number of
-    documents taken from each source, `licence` that of folders and hub data sets (see `open_source`). Writes
+    documents taken from each source, `licence` that of folders and hub data sets (see `find_source`). Writes
     documents.parquet, sources.json, report.json and report.md. Raises UserError where a source is unknown or cannot be
     read, nothing is left, or the folder cannot be written.
     """
@@ -81,11 +79,12 @@ def build_corpus(
         raise UserError(f"a source is named twice ({', '.join(sources)}): name each once")
     if not 0 < heldout_percent < 100:
         raise UserError(f"heldout_percent is {heldout_percent}: it must lie between 0 and 100")
-    opened = [open_source(name, cache, licence=licence) for name in sources]
-    if len({source.name for source in opened}) != len(opened):
-        raise UserError(f"two sources have one name ({', '.join(source.name for source in opened)}): rename a folder")
+    found = [find_source(name, licence=licence) for name in sources]
+    if len({source.name for source in found}) != len(found):
+        names = ", ".join(source.name for source in found)
+        raise UserError(f"two sources have one name ({names}): rename a folder")
     try:
-        return _Build(folder, cache, rules or CleanRules(), heldout_percent, limit).run(opened)
+        return _CorpusBuild(folder, cache, rules or CleanRules(), heldout_percent, limit).run(found)
     except OSError as error:
         raise UserError(
             f"cannot write the corpus into {folder} ({error.strerror or error}): free or choose another disk"
@@ -109,8 +108,8 @@ def tidy(text: str) -> str:
     return _BLANK_LINES.sub("\n\n", _EDGES.sub("\n", _SPACES.sub(" ", text))).strip()
 
 
-class _Build:
-    """One run of the cleaning: the first pass judges documents one by one, the second removes duplicates and splits."""
+class _CorpusBuild:
+    """A corpus being built: the first pass judges documents one by one, the second removes duplicates and splits."""
 
     def __init__(self, folder: Path, cache: Path, rules: CleanRules, heldout_percent: float, limit: int | None) -> None:
         self.folder, self.cache, self.rules = folder, cache, rules

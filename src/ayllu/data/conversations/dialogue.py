@@ -171,7 +171,11 @@ def _all(cache: Path, chance: random.Random, name: str) -> Iterator[_Dialogue]:
         by_topic[exchange.topic].append(dialogue)
     yield from talk * SMALL_TALK_COPIES
     yield from _chatterbot(cache)
-    for source, read in (("how-to", questions.how_to), ("piqa", questions.piqa), ("social-iqa", questions.social)):
+    for source, read in (
+        ("how-to", questions.read_how_to),
+        ("piqa", questions.read_piqa),
+        ("social-iqa", questions.read_social_iqa),
+    ):
         # The same questions for every seed; the seed decides what they are joined with.
         answered = list(islice(read(cache), SHARES[source]))
         for heldout in (True, False):

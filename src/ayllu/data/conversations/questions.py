@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from ayllu.data.cleaning.dedup import split_key
-from ayllu.data.sources.detokenize import restore_capitals
+from ayllu.data.sources.detokenize import truecase
 from ayllu.data.sources.everyday import RawText, olmo_items, raw_texts
 
 
@@ -69,22 +69,22 @@ _OPEN_END = re.compile(
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"(])")
 
 
-def piqa(cache: Path) -> Iterator[Answered]:
+def read_piqa(cache: Path) -> Iterator[Answered]:
     """PIQA-train: goals as questions, gold solutions as answers, in a fixed shuffled order.
 
     Goals that name only a thing are left out.
     """
     items = list(olmo_items(cache, "piqa/train_mc_5shot"))
     verbs = _verbs(item["goal"] for item in items)
-    for item in sorted(items, key=lambda item: pick(item["goal"], 1 << 62)):
+    for item in sorted(items, key=lambda item: hash_below(item["goal"], 1 << 62)):
         goal = _spaced(item["goal"])
         answer = _answer(item["sol2" if item["gold"] else "sol1"])
         question = _goal_question(goal, verbs)
         if question and len(answer.split()) >= 4 and not UNSUITABLE.search(question):
-            yield Answered(question=restore_capitals(question), answer=restore_capitals(answer), group=goal.lower())
+            yield Answered(question=truecase(question), answer=truecase(answer), group=goal.lower())
 
 
-def how_to(cache: Path) -> Iterator[Answered]:
+def read_how_to(cache: Path) -> Iterator[Answered]:
     """WikiHow articles of the source everyday-english: titles as questions, first sentences as answers.
 
     In a fixed shuffled order, without those that a corpus may hold out of the source and without their twins.
@@ -108,7 +108,7 @@ def _beginning(raw: RawText) -> str:
     return raw.body[:80].lower()
 
 
-def social(cache: Path) -> Iterator[Answered]:
+def read_social_iqa(cache: Path) -> Iterator[Answered]:
     """SocialIQA-train: a situation and a question about it, answered in a sentence where the answer fits into one.
 
     In a fixed shuffled order.
@@ -117,7 +117,7 @@ def social(cache: Path) -> Iterator[Answered]:
     wishes = Counter(_first_word(answer) for item, answer in items if "want to do next" in item["question"])
     # A word that often opens the answer to `what will X want to do` is a verb in its base form.
     verbs = frozenset(word for word, times in wishes.items() if times >= 8 and not word.endswith(("ed", "ing", "ful")))
-    for item, gold in sorted(items, key=lambda pair: pick(pair[0]["context"], 1 << 62)):
+    for item, gold in sorted(items, key=lambda pair: hash_below(pair[0]["context"], 1 << 62)):
         answer = _social_answer(item["question"], gold.strip(" ."), verbs)
         context = _spaced(item["context"])
         if answer and context.endswith(".") and context.count(" ") >= 4:
@@ -146,7 +146,7 @@ def _ask(phrase: str) -> str:
     phrase = phrase.strip(" .?!,;:")
     if phrase[:2] != phrase[:2].upper():
         phrase = phrase[:1].lower() + phrase[1:]
-    wording = _HOW[pick(phrase, len(_HOW))]
+    wording = _HOW[hash_below(phrase, len(_HOW))]
     if "I" in wording.split() or " I " in wording:
         phrase = _my(phrase)
     return wording.format(phrase)
@@ -226,6 +226,6 @@ def _shorten(text: str) -> str:
     return kept
 
 
-def pick(text: str, count: int) -> int:
+def hash_below(text: str, count: int) -> int:
     """A number below `count` that depends on the text alone."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) % count

@@ -10,7 +10,7 @@ from html import unescape
 from pathlib import Path
 
 from ayllu.data.archive import Archive, fetch, members, open_member
-from ayllu.data.document import Document, cut
+from ayllu.data.document import Document, split_text
 from ayllu.lab.error import UserError
 
 SOTU = Archive(
@@ -139,5 +139,5 @@ def _r_character_vectors(database: bytes) -> Iterator[list[str]]:
 
 
 def _pieces(text: str, *, source: str, group: str) -> Iterator[Document]:
-    for number, piece in enumerate(cut(text), start=1):
+    for number, piece in enumerate(split_text(text), start=1):
         yield Document(text=piece, source=source, id=f"{group}-{number}", group=group)

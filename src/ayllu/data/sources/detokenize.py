@@ -74,7 +74,7 @@ _SUBSTITUTIONS: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
 """What to look for before trying, what to find, what to put there."""
 
 
-def restore(text: str) -> str:
+def detokenize(text: str) -> str:
     """The text in the spelling of running English."""
     text = " ".join(text.split())
     for needle, pattern, replacement in _SUBSTITUTIONS:
@@ -83,7 +83,7 @@ def restore(text: str) -> str:
     text = _lower_after_abbreviation(_join_addresses(text))
     if '"' in text:
         text = quotation_marks(text)
-    text = restore_capitals(text)
+    text = truecase(text)
     return text[:1].upper() + text[1:]
 
 
@@ -114,7 +114,7 @@ def quotation_marks(text: str) -> str:
     return _TWICE_ENDED.sub(r"\1", out).replace(_INCH, '"')
 
 
-def restore_capitals(text: str) -> str:
+def truecase(text: str) -> str:
     """Names and abbreviations with their capitals, as far as `capitals.txt` lists them."""
     present = set(_LOWER_WORD.findall(text))
     for first in sorted(_first_words().keys() & present):  # a set has another order in every process

@@ -18,7 +18,7 @@ from typing import Any
 
 from ayllu.data.archive import Archive, fetch, open_member
 from ayllu.data.document import Document
-from ayllu.data.sources.detokenize import restore
+from ayllu.data.sources.detokenize import detokenize
 from ayllu.lab.error import UserError
 
 OLMO = Archive(
@@ -85,7 +85,7 @@ class RawText:
 
     def document(self) -> Document:
         """The text in the spelling of running English, the title in a paragraph of its own."""
-        text = f"{restore(self.title).rstrip('.')}\n\n{restore(self.body)}"
+        text = f"{detokenize(self.title).rstrip('.')}\n\n{detokenize(self.body)}"
         return Document(text=text, source="everyday-english", id=self.id, group=self.group)
 
 

@@ -24,7 +24,7 @@ _ENDINGS = (".parquet", ".jsonl", ".jsonl.gz")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSet:
+class HubDataset:
     """What the text after `hf:` names."""
 
     repository: str
@@ -34,17 +34,17 @@ class DataSet:
     """Branch, tag or commit; None is `main`."""
 
 
-def parse(name: str) -> DataSet:
+def parse_hub_name(name: str) -> HubDataset:
     """Read `hf:OWNER/NAME[:CONFIG][@REVISION]`. Raises UserError where it is something else."""
     match = _SPEC.fullmatch(name)
     if match is None:
         raise UserError(f"{name} does not name a data set: write hf:OWNER/NAME, hf:OWNER/NAME:CONFIG or …@REVISION")
-    return DataSet(**match.groupdict())
+    return HubDataset(**match.groupdict())
 
 
 def hub_source(name: str) -> Source:
     """The source that `hf:…` names. Nothing is fetched before it is read."""
-    data_set = parse(name)
+    data_set = parse_hub_name(name)
     notes: list[str] = []
     return Source(
         name=name,
@@ -57,7 +57,7 @@ def hub_source(name: str) -> Source:
     )
 
 
-def _read(data_set: DataSet, source: str, notes: list[str]) -> Iterator[Document]:
+def _read(data_set: HubDataset, source: str, notes: list[str]) -> Iterator[Document]:
     commit, names, get = open_repository(data_set.repository, data_set.revision, kind="dataset")
     card = read_card(get("README.md")) if "README.md" in names else {}
     chosen = choose_files(names, card, data_set)
@@ -127,7 +127,7 @@ def _explained(what: str, revision: str | None) -> Iterator[None]:
         raise _UnreachableError(f"{what} cannot be fetched from the hub ({type(error).__name__})") from error
 
 
-def choose_files(names: list[str], card: dict[str, Any], data_set: DataSet) -> list[str]:
+def choose_files(names: list[str], card: dict[str, Any], data_set: HubDataset) -> list[str]:
     """The files of the train split of a configuration, as the card declares them or else as their names tell.
 
     Raises UserError where none fits.

@@ -13,7 +13,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ayllu.data.document import Document, Source, cut
+from ayllu.data.document import Document, Source, split_text
 from ayllu.lab.error import UserError
 
 ENDINGS = (".txt", ".md", ".jsonl", ".jsonl.gz", ".parquet")
@@ -109,7 +109,7 @@ def _plain_texts(path: Path, name: str, notes: list[str]) -> Iterator[tuple[str,
                 long = False
             if len(buffer) > _CHUNK:
                 long = True
-                *pieces, buffer = cut(buffer)
+                *pieces, buffer = split_text(buffer)
                 yield from ((piece, name) for piece in pieces)
         yield from _cut_if_long(buffer + decoder.decode(b"", final=True), name, long)
     _report_lost(lost, total, path, name, notes)
@@ -118,7 +118,7 @@ def _plain_texts(path: Path, name: str, notes: list[str]) -> Iterator[tuple[str,
 def _cut_if_long(text: str, group: str, long: bool) -> Iterator[tuple[str, str]]:
     """The text as one document, or as pieces of one group. `long`: pieces of it went before."""
     if long or len(text) > WHOLE:
-        yield from ((piece, group) for piece in cut(text))
+        yield from ((piece, group) for piece in split_text(text))
     elif text.strip():
         yield text, ""
 

@@ -1,18 +1,16 @@
-"""The sources by name."""
+"""The sources of raw documents by name, and the one place that looks a name up."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-from ayllu.data.document import Document, Source
+from ayllu.data.document import Source
 from ayllu.data.sources import books, reference
 from ayllu.data.sources.everyday import OLMO, read_everyday
 from ayllu.data.sources.hub import hub_source
 from ayllu.data.sources.local import folder_source
 from ayllu.lab.error import UserError
-
-__all__ = ["SOURCES", "Document", "Source", "open_source"]
 
 _STDLIB = "contents CC0-1.0, database PDDL-1.0 (the package's LICENSE)"
 
@@ -84,11 +82,11 @@ SOURCES: dict[str, Source] = {
 """Every source that a package registry provides."""
 
 
-def open_source(name: str, cache: Path, *, licence: str | None = None) -> Source:
+def find_source(name: str, *, licence: str | None = None) -> Source:
     """The source called `name`: one of `SOURCES`, `folder:PATH`, or `hf:OWNER/NAME[:CONFIG][@REVISION]`.
 
-    `licence` is what the user says that a folder's or a hub data set's licence is. Raises UserError where there is
-    no such source.
+    `licence` is what the user says that a folder's or a hub data set's licence is. Nothing is read yet. Raises
+    UserError where there is no such source.
     """
     if name in SOURCES:
         return SOURCES[name]

@@ -36,7 +36,7 @@ class SourceRows:
     tokens: int
     """Ids to predict: all but BOS and padding."""
     bytes: int
-    """UTF-8 bytes of the text behind them, where the pieces say so."""
+    """UTF-8 bytes of the text behind them, where the documents say so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +59,11 @@ class TokensHeader:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Piece:
-    """One document as ids, BOS first, and for each id whether it is to be predicted."""
+class TokenizedDocument:
+    """One document as ids, BOS first, and for each id whether it is to be predicted.
+
+    A document that is longer than a row is cut into several, of which only the first begins with BOS.
+    """
 
     ids: Sequence[int]
     predict: Sequence[bool] | None = None
@@ -108,7 +111,7 @@ class Tokens:
 
 def write_tokens(
     folder: Path,
-    sources: Mapping[str, Iterable[Piece]],
+    sources: Mapping[str, Iterable[TokenizedDocument]],
     *,
     length: int,
     vocabulary: int,
@@ -130,11 +133,11 @@ def write_tokens(
     return header
 
 
-def fit(lengths: Sequence[int], capacity: int, opens: Sequence[bool]) -> list[list[int]]:
-    """Group pieces by number so that each group's lengths sum to at most `capacity`.
+def pack_best_fit(lengths: Sequence[int], capacity: int, opens: Sequence[bool]) -> list[list[int]]:
+    """Group sequences by number so that each group's lengths sum to at most `capacity`.
 
-    Best fit decreasing: the longest piece first, each into the row that it fills best. A piece that `opens` is the
-    first of a row of its own, which others may fill up.
+    Best fit decreasing: the longest first, each into the row that it fills best. A sequence that `opens` is the first
+    of a row of its own, which others may fill up.
     """
     rows: list[list[int]] = []
     spaces: list[tuple[int, int]] = []  # (room left, row), sorted
@@ -152,15 +155,15 @@ def fit(lengths: Sequence[int], capacity: int, opens: Sequence[bool]) -> list[li
 
 
 def _pack_source(
-    documents: Iterable[Piece], header: TokensHeader, rows: BinaryIO, masks: BinaryIO | None
+    documents: Iterable[TokenizedDocument], header: TokensHeader, rows: BinaryIO, masks: BinaryIO | None
 ) -> SourceRows:
     count = written = tokens = size = 0
-    buffer: list[Piece] = []
+    buffer: list[TokenizedDocument] = []
 
     def flush() -> None:
         nonlocal written, tokens
         opens = [piece.ids[0] != header.bos for piece in buffer]
-        for group in fit([len(piece.ids) for piece in buffer], header.length + 1, opens):
+        for group in pack_best_fit([len(piece.ids) for piece in buffer], header.length + 1, opens):
             row = np.full(header.length + 1, header.pad, dtype=header.dtype)
             mask = np.zeros(header.length + 1, dtype="u1")
             at = 0
@@ -188,10 +191,12 @@ def _pack_source(
     return SourceRows(rows=written, documents=count, tokens=tokens, bytes=size)
 
 
-def _cut(document: Piece, capacity: int) -> Iterator[Piece]:
+def _cut(document: TokenizedDocument, capacity: int) -> Iterator[TokenizedDocument]:
     ids, predict = document.ids, document.predict
     for at in range(0, max(len(ids) - 1, 1), capacity - 1):
-        yield Piece(ids=ids[at : at + capacity], predict=None if predict is None else predict[at : at + capacity])
+        yield TokenizedDocument(
+            ids=ids[at : at + capacity], predict=None if predict is None else predict[at : at + capacity]
+        )
 
 
 def _open(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> NDArray:

@@ -18,7 +18,16 @@ import torch
 from torch import Tensor
 
 from ayllu.model.config import ModelConfig, RopeScaling, llama_feed_forward
-from ayllu.model.files.weights import assemble, renamed, replacing, rotary_heads, stored, to_halves, to_neighbours
+from ayllu.model.files.weights import (
+    TORCH_TYPES,
+    assemble,
+    renamed,
+    replacing,
+    rotary_heads,
+    stored,
+    to_halves,
+    to_neighbours,
+)
 from ayllu.model.transformer import Transformer
 
 PARAMS = "params.json"
@@ -135,7 +144,7 @@ def types(folder: Path) -> dict[str, int]:
     if not files:
         raise ValueError(f"{folder} holds no consolidated.*.pth; give the folder of Meta's download")
     _params(folder / PARAMS)
-    names = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+    names = {dtype: name for name, dtype in TORCH_TYPES.items()}
     return dict(Counter(names.get(values.dtype, str(values.dtype)) for values in _load(files[0]).values()))
 
 

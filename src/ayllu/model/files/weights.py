@@ -17,6 +17,8 @@ from torch import Tensor
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
 
+TORCH_TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+"""The types that weights are stored in, by their names in safetensors and GGUF."""
 OUTER = ("embedding.weight", "norm.weight", "output.weight")
 """Our names of the tensors outside the blocks."""
 INNER = (

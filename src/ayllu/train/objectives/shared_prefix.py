@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ayllu.data.tokens.pack import fit
+from ayllu.data.tokens.pack import pack_best_fit
 from ayllu.model.transformer import Branches, Transformer
 from ayllu.train.objectives.next_token import chunk_rows
 
@@ -70,7 +70,7 @@ def branch(
     # The last token of a continuation predicts nothing: it is scored but does not go in.
     sizes = [len(trunk) + sum(len(c) - 1 for c in continuations) for trunk, continuations in documents]
     length = max([length, *sizes])
-    groups = fit(sizes, length, [False] * len(sizes))
+    groups = pack_best_fit(sizes, length, [False] * len(sizes))
     first = [0]
     for _, continuations in documents:
         first.append(first[-1] + len(continuations))
