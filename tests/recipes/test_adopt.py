@@ -28,7 +28,7 @@ from ayllu.model.files import gguf, hf
 from ayllu.model.files.vocabulary import read_vocabulary
 from ayllu.model.transformer import Transformer
 from ayllu.recipes.adopt import adopt
-from ayllu.release.export import export
+from ayllu.release.export import export_model
 from ayllu.text.tokenizer import Tokenizer
 
 SMALL = ModelConfig(vocabulary=512, layers=2, width=64, heads=4, kv_heads=2, feed_forward=160, context=300, tied=True)
@@ -84,11 +84,11 @@ def test_hugging_face_to_gguf_to_meta_to_hugging_face_keeps_every_bit(
     folder, model = source(shape, dtype)
     first = adopt(str(folder), home=tmp_path / "home")
     assert first.name == "small-llama"
-    export(first.folder, "gguf", tmp_path / "gguf")
+    export_model(first.folder, "gguf", tmp_path / "gguf")
     second = adopt(str(tmp_path / "gguf"), name="second", home=tmp_path / "home")
-    export(second.folder, "meta", tmp_path / "meta")
+    export_model(second.folder, "meta", tmp_path / "meta")
     third = adopt(str(tmp_path / "meta"), name="third", licence="apache-2.0", home=tmp_path / "home")
-    export(third.folder, "hf", tmp_path / "hf")
+    export_model(third.folder, "hf", tmp_path / "hf")
     ends = state(tmp_path / "hf", dtype)
     assert all(torch.equal(values, ends[name]) for name, values in model.state_dict().items())
     assert hf.load_config(tmp_path / "hf") == model.config

@@ -14,8 +14,8 @@ from ayllu.model.files import gguf
 from ayllu.model.generate import generate
 from ayllu.model.transformer import Transformer
 from ayllu.recipes.adopt import Adopted, adopt
-from ayllu.release.conformance import problems
-from ayllu.release.export import export
+from ayllu.release.conformance import conversation_problems
+from ayllu.release.export import export_model
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer
 from support.texts import SAMPLES
@@ -66,8 +66,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(smollm2: Adopted, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with an export in each format."""
     folder = tmp_path_factory.mktemp("exported")
-    export(smollm2.folder, "hf", folder / "hf")
-    export(smollm2.folder, "gguf", folder / "gguf")
+    export_model(smollm2.folder, "hf", folder / "hf")
+    export_model(smollm2.folder, "gguf", folder / "gguf")
     return folder
 
 
@@ -187,5 +187,5 @@ def test_the_exported_file_holds_the_dequantized_weights(loaded: tuple[Transform
 
 
 def test_every_reader_of_the_adopted_model_sees_the_same_conversation(smollm2: Adopted, exported: Path) -> None:
-    assert not list(problems(smollm2.folder))
-    assert not list(problems(exported / "hf"))
+    assert not list(conversation_problems(smollm2.folder))
+    assert not list(conversation_problems(exported / "hf"))

@@ -15,11 +15,12 @@ import torch
 from ayllu.evals.score import Outcome, Scores
 from ayllu.lab.error import UserError
 from ayllu.model.files import gguf, hf
-from ayllu.release import build, gates
+from ayllu.release import build, gates, model_files
 from ayllu.release.build import build_release
 from ayllu.release.card import model_card
+from ayllu.release.digest import inspect_weights
 from ayllu.release.policy import OPEN, Policy, find_policy
-from ayllu.release.reference import problems
+from ayllu.release.reference import number_problems
 from ayllu.release.verify import verify_release
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer
@@ -71,7 +72,7 @@ def test_what_training_changed_is_one_table(built):
         },
     }
     card = model_card(records, OPEN, gguf="cria.gguf")
-    assert list(problems(card, records)) == []
+    assert list(number_problems(card, records)) == []
     read = re.sub(r"<!--.*?-->", "", card)
     assert "| reasoning correct | adopted to final | 200 | 13.5 % | 41.0 % | 27.5 % | 20.0 % to 35.0 % |" in read
     assert "| HellaSwag | adopted to final | 800 | – | – | -1.2 % | -2.7 % to 0.1 % |" in read
@@ -97,7 +98,7 @@ def test_the_gguf_file_holds_the_same_model(built):
 
 
 def test_larger_models_get_a_half_precision_gguf_file(given, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "TINY", 1000)
+    monkeypatch.setattr(model_files, "TINY", 1000)
     summary = build_release(tmp_path / "release", **given)
     assert (tmp_path / "release" / summary.gguf).stat().st_size < 0.7 * (
         tmp_path / "release" / "model.safetensors"
@@ -145,7 +146,7 @@ def test_the_digest_of_the_model_does_not_depend_on_how_it_is_split(built, tmp_p
     monkeypatch.setattr(hf, "SHARD_BYTES", 20_000)
     hf.save(tmp_path / "split", hf.load(built.folder))
     assert len(list((tmp_path / "split").glob("*.safetensors"))) > 2
-    assert build.weights_of(tmp_path / "split") == build.weights_of(built.folder)
+    assert inspect_weights(tmp_path / "split") == inspect_weights(built.folder)
     Tokenizer.load(built.folder).save(tmp_path / "split")
     arguments = inputs(tmp_path / "inputs") | {"weights": tmp_path / "split"}
     assert build_release(tmp_path / "release", **arguments).model_digest == built.model_digest

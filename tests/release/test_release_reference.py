@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ayllu.release.reference import Pages, plain, pointer, problems, resolve
+from ayllu.release.reference import Pages, number_problems, plain, pointer, resolve
 
 RECORDS = {
     "records.json": {
@@ -18,7 +18,7 @@ RECORDS = {
 
 
 def lint(text: str) -> list[str]:
-    return [problem for _, problem in problems(text, RECORDS)]
+    return [problem for _, problem in number_problems(text, RECORDS)]
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_what_they_do_not_say_is_reported(line, problem):
 def test_every_number_that_we_write_passes_and_its_neighbour_does_not(value):
     records = {"records.json": {"x": value}}
     shown = Pages(records).show("records.json", "x")
-    assert list(problems(f"| {shown} |", records)) == []
-    assert len(list(problems(f"| 1{shown.lstrip('-')} |", records))) == 1
+    assert list(number_problems(f"| {shown} |", records)) == []
+    assert len(list(number_problems(f"| 1{shown.lstrip('-')} |", records))) == 1
 
 
 @given(st.floats(0, 1))
 def test_every_share_that_we_write_passes(value):
     records = {"records.json": {"x": value}}
-    assert list(problems(Pages(records).show("records.json", "x", percent=True), records)) == []
+    assert list(number_problems(Pages(records).show("records.json", "x", percent=True), records)) == []
 
 
 @given(st.text())
@@ -84,8 +84,8 @@ def test_every_share_that_we_write_passes(value):
 def test_every_text_that_we_write_passes(text):
     records = {"records.json": {"x": text}}
     pages = Pages(records)
-    assert list(problems(f"| {pages.show('records.json', 'x')} |", records)) == []
-    assert list(problems(f"name: {pages.yaml('records.json', 'x')}", records)) == []
+    assert list(number_problems(f"| {pages.show('records.json', 'x')} |", records)) == []
+    assert list(number_problems(f"name: {pages.yaml('records.json', 'x')}", records)) == []
 
 
 @given(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ayllu.lab.error import UserError
 from ayllu.release import sign
-from ayllu.release.build import PUBLIC_KEY
+from ayllu.release.sign import PUBLIC_KEY
 from ayllu.release.verify import verify_release
 from support.release import sign_again
 

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from ayllu.cli.release import app
 from ayllu.lab.error import UserError
 from ayllu.release import sign
-from ayllu.release.build import MANIFEST, PUBLIC_KEY, build_release
+from ayllu.release.build import build_release
+from ayllu.release.manifest import MANIFEST
+from ayllu.release.sign import PUBLIC_KEY
 from ayllu.release.verify import verify_release
 from support.release import edit, list_again, seal_again, sign_again
 

@@ -16,9 +16,9 @@ from ayllu.model.config import ModelConfig
 from ayllu.model.files import hf
 from ayllu.model.transformer import Transformer
 from ayllu.release import sign
-from ayllu.release.build import MANIFEST, PUBLIC_KEY, _seal
-from ayllu.release.digest import file_digests, folder_files, weights_of
+from ayllu.release.digest import file_digests, folder_files, inspect_weights
 from ayllu.release.gates import RECORDS, SCORES
+from ayllu.release.manifest import MANIFEST, write_manifest
 from ayllu.release.policy import OPEN
 from ayllu.text.tokenizer import Tokenizer
 
@@ -112,8 +112,9 @@ def seal_again(folder: Path, key: ec.EllipticCurvePrivateKey | None = None) -> N
     key = key or ec.generate_private_key(ec.SECP256R1())
     said = {file: json.loads((folder / file).read_text()) for file in (RECORDS, SCORES)}
     (folder / sign.SIGNATURE).unlink()
-    (folder / PUBLIC_KEY).write_bytes(sign.public_pem(key.public_key()))
-    _seal(folder, weights_of(folder), said, OPEN)
+    (folder / sign.PUBLIC_KEY).write_bytes(sign.public_pem(key.public_key()))
+    paths = [path for path in folder_files(folder) if path != MANIFEST]
+    write_manifest(folder, paths, inspect_weights(folder), said, OPEN)
     sign_again(folder, key)
 
 

@@ -115,7 +115,7 @@ def export(
         Type of the matrices; as they are stored when not given. Q8_0 only goes into GGUF.
     """
     from ayllu.lab.channel import find_model
-    from ayllu.release.export import export as export_model
+    from ayllu.release.export import export_model
 
     folder = find_model(model, find_home(home))
     files = export_model(folder, to, out.expanduser().absolute(), dtype=dtype)

@@ -9,25 +9,24 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import ayllu
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
 from ayllu.lab.error import UserError
 from ayllu.release import card, gates, sign
-from ayllu.release.digest import Weights, file_digests, folder_files, weights_of
+from ayllu.release.digest import StoredWeights, file_digests, folder_files
 from ayllu.release.gates import GATES, RECORDS, SCORES, SOURCES
 from ayllu.release.licences import licence_text
+from ayllu.release.manifest import MANIFEST, write_manifest
+from ayllu.release.model_files import copy_files, copy_weights, write_gguf
 from ayllu.release.policy import Policy
+from ayllu.release.reference import write_json
 
-MANIFEST, PUBLIC_KEY = "manifest.json", "release-key.pub"
 UNFINISHED = ".unfinished"
 """Lies in a folder whose build was broken off; the next build clears it."""
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 SCORE_FILES = (SCORES, "items.jsonl", "documents.jsonl")
-TINY = 20_000_000
-"""Parameters up to which the GGUF file keeps float32: the file is small then, and every bit is the same."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,32 +76,22 @@ def build_release(
     start = time.monotonic()
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise UserError(f"the release's name is {name!r}: use letters, digits, dots, dashes and underscores")
-    signing = sign.private_key(key)
+    signing_key = sign.private_key(key)
     origins = {"corpus": [dict(source) for source in sources], "dialogues": [dict(source) for source in dialogues]}
     for file, reason in gates.licence_problems(origins, policy):
         raise _stopped(gates.Problem(file=file, reason=reason, gate="licences"))
+    release = {"name": name, "version": version, "licence": policy.weights_licence}
     try:
-        with _clean(folder):
-            stored = _copy_weights(weights, folder)
-            _copy(SCORE_FILES, scores, folder)
+        with _clean_folder(folder):
+            stored = copy_weights(weights, folder)
+            copy_files(SCORE_FILES, scores, folder)
             (folder / "LICENSE").write_text(licence_text(policy.weights_licence), encoding="utf-8")
-            facts = _facts(folder, stored, name, version, policy, records)
-            for file, value in ((RECORDS, facts), (SOURCES, origins)):
-                _write_json(folder / file, value)
-            gguf = _write_gguf(folder, stored, name, policy)
-            pictures = _copy_figures(figures, folder)
-            said = {
-                file: json.loads((folder / file).read_text(encoding="utf-8")) for file in (RECORDS, SCORES, SOURCES)
-            }
-            page = card.model_card(said, policy, gguf=gguf, figures=pictures)
-            (folder / "README.md").write_text(page, encoding="utf-8")
-            (folder / "LICENSES.md").write_text(card.licences_page(said, policy), encoding="utf-8")
-            for problem in gates.problems(folder, policy):
+            facts = _write_records(folder, stored, release, records, origins)
+            gguf = write_gguf(folder, stored, name, policy.weights_licence)
+            _write_pages(folder, facts, policy, gguf=gguf, figures=_copy_figures(figures, folder))
+            for problem in gates.gate_problems(folder, policy):
                 raise _stopped(problem)
-            (folder / PUBLIC_KEY).write_bytes(sign.public_pem(signing.public_key()))
-            _seal(folder, stored, said, policy)
-            digests = file_digests(folder, [path for path in folder_files(folder) if path != UNFINISHED])
-            (folder / sign.SIGNATURE).write_text(sign.sign(name, digests, signing), encoding="utf-8")
+            _seal(folder, stored, facts, policy, signing_key)
     except OSError as error:
         where = error.filename or folder
         raise UserError(f"the release cannot be written ({error.strerror or error}: {where}): free the disk") from error
@@ -117,9 +106,58 @@ def build_release(
         model_digest=stored.digest,
         gguf=gguf,
         gates=GATES,
-        fingerprint=sign.fingerprint(signing.public_key()),
+        fingerprint=sign.fingerprint(signing_key.public_key()),
         seconds=time.monotonic() - start,
     )
+
+
+def _write_records(
+    folder: Path,
+    stored: StoredWeights,
+    release: Mapping[str, str],
+    training: Mapping[str, Any],
+    origins: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write records.json and sources.json; gives their values and that of scores.json, as they stand in the files."""
+    from ayllu.model.files import hf
+
+    model = {**asdict(hf.load_config(folder)), **asdict(stored)}
+    write_json(folder / RECORDS, {"release": release, "model": model, "training": dict(training)})
+    write_json(folder / SOURCES, origins)
+    return {file: json.loads((folder / file).read_text(encoding="utf-8")) for file in (RECORDS, SCORES, SOURCES)}
+
+
+def _write_pages(folder: Path, facts: Mapping[str, Any], policy: Policy, *, gguf: str, figures: Sequence[str]) -> None:
+    page = card.model_card(facts, policy, gguf=gguf, figures=figures)
+    (folder / "README.md").write_text(page, encoding="utf-8")
+    (folder / "LICENSES.md").write_text(card.licences_page(facts, policy), encoding="utf-8")
+
+
+def _copy_figures(figures: Sequence[Path], folder: Path) -> list[str]:
+    copied = []
+    for figure in figures:
+        if not figure.is_file():
+            raise UserError(f"the figure {figure} does not exist: leave it out or draw it first")
+        (folder / "figures").mkdir(exist_ok=True)
+        shutil.copyfile(figure, folder / "figures" / figure.name)
+        copied.append(f"figures/{figure.name}")
+    return copied
+
+
+def _seal(
+    folder: Path,
+    stored: StoredWeights,
+    facts: Mapping[str, Any],
+    policy: Policy,
+    key: EllipticCurvePrivateKey,
+) -> None:
+    """Put in the public key and the manifest, and sign every file."""
+    (folder / sign.PUBLIC_KEY).write_bytes(sign.public_pem(key.public_key()))
+    paths = [path for path in folder_files(folder) if path != UNFINISHED]
+    write_manifest(folder, paths, stored, facts, policy)
+    digests = file_digests(folder, sorted([*paths, MANIFEST]))
+    name = facts[RECORDS]["release"]["name"]
+    (folder / sign.SIGNATURE).write_text(sign.sign(name, digests, key), encoding="utf-8")
 
 
 def _stopped(problem: gates.Problem) -> UserError:
@@ -127,7 +165,7 @@ def _stopped(problem: gates.Problem) -> UserError:
 
 
 @contextmanager
-def _clean(folder: Path) -> Iterator[None]:
+def _clean_folder(folder: Path) -> Iterator[None]:
     """An empty folder to build in, empty again when the build fails.
 
     What a killed build left is cleared; anything else is somebody's, and stays.
@@ -155,127 +193,3 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(path)
         elif path.name != UNFINISHED:
             path.unlink()
-
-
-def _copy(names: Sequence[str], source: Path, folder: Path) -> None:
-    for name in names:
-        if not (source / name).is_file():
-            raise UserError(f"{source} lacks {name}: give the folder that the stage before wrote")
-        shutil.copyfile(source / name, folder / name)
-
-
-def _copy_weights(weights: Path, folder: Path) -> Weights:
-    """Copy the safetensors files byte for byte and the tokenizer; write the configuration with both stops."""
-    from ayllu.model.files import hf
-    from ayllu.text.tokenizer import Tokenizer
-
-    files = sorted(path.name for path in weights.glob("*.safetensors"))
-    if not files:
-        raise UserError(f"{weights} holds no safetensors file: give a folder of weights")
-    index = [hf.INDEX] if (weights / hf.INDEX).is_file() else []
-    _copy([*files, *index, *TOKENIZER_FILES], weights, folder)
-    try:
-        tokenizer = Tokenizer.load(folder)
-        config, stored = hf.load_config(weights), weights_of(folder)
-        hf.save_config(
-            folder, config, dtype=_torch_type(stored.dtype), bos=tokenizer.bos_token_id, stops=sorted(tokenizer.stops)
-        )
-    except ValueError as error:
-        raise UserError(f"the weights cannot be released: {error}") from None
-    return stored
-
-
-def _torch_type(dtype: str) -> Any:
-    import torch
-
-    types = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-    if dtype not in types:
-        raise ValueError(f"weights of the type {dtype} are not known; convert them to F32, F16 or BF16")
-    return types[dtype]
-
-
-def _write_gguf(folder: Path, stored: Weights, name: str, policy: Policy) -> str:
-    """Write NAME.gguf and read it back: it must hold the weights, rounded to its type, and the tokenizer."""
-    import torch
-
-    from ayllu.model.files import gguf, hf
-    from ayllu.model.files.vocabulary import read_vocabulary
-
-    file = f"{name}.gguf"
-    dtype: Literal["F32", "F16"] = "F32" if stored.parameters <= TINY else "F16"
-    try:
-        model = hf.load(folder, dtype=_torch_type(stored.dtype))
-        licence = policy.weights_licence.lower()
-        gguf.write(folder / file, model, folder, dtype=dtype, name=name, licence=licence)
-        back = gguf.read(folder / file)
-        vocabulary = read_vocabulary(folder, model.config.vocabulary)
-    except ValueError as error:
-        raise UserError(f"the release is stopped by the gate “weights”: no GGUF file can be made: {error}") from None
-    values = back.model.state_dict()
-    for tensor, original in model.state_dict().items():
-        wanted = original.to(torch.float16) if dtype == "F16" and original.dim() > 1 else original
-        if not torch.equal(values[tensor], wanted.to(torch.float32)):
-            raise UserError(f"the release is stopped by the gate “weights”: {file} holds another {tensor}")
-    if back.vocabulary != vocabulary or back.model.config != model.config:
-        raise UserError(f"the release is stopped by the gate “weights”: {file} holds another tokenizer or shape")
-    return file
-
-
-def _facts(
-    folder: Path, stored: Weights, name: str, version: str, policy: Policy, records: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The content of records.json."""
-    from ayllu.model.files import hf
-
-    return {
-        "release": {"name": name, "version": version, "licence": policy.weights_licence},
-        "model": {**asdict(hf.load_config(folder)), **asdict(stored)},
-        "training": dict(records),
-    }
-
-
-def _copy_figures(figures: Sequence[Path], folder: Path) -> list[str]:
-    copied = []
-    for figure in figures:
-        if not figure.is_file():
-            raise UserError(f"the figure {figure} does not exist: leave it out or draw it first")
-        (folder / "figures").mkdir(exist_ok=True)
-        shutil.copyfile(figure, folder / "figures" / figure.name)
-        copied.append(f"figures/{figure.name}")
-    return copied
-
-
-def _seal(folder: Path, stored: Weights, said: Mapping[str, Any], policy: Policy) -> None:
-    """Write the manifest: what the release is, and the size and sha256 of every file but the signature and itself."""
-    paths = [path for path in folder_files(folder) if path not in (UNFINISHED, MANIFEST)]
-    digests = file_digests(folder, paths)
-    _write_json(
-        folder / MANIFEST,
-        {
-            **said[RECORDS]["release"],
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "ayllu": ayllu.__version__,
-            "model_digest": stored.digest,
-            "bits_per_byte": bits_per_byte(said[SCORES]),
-            "policy": policy.as_json(),
-            "gates": list(GATES),
-            "files": {
-                path: {"bytes": (folder / path).stat().st_size, "sha256": digest} for path, digest in digests.items()
-            },
-        },
-    )
-
-
-def bits_per_byte(scores: Mapping[str, Any]) -> float | None:
-    """Bits per byte over all held-out text together, or None where none was measured."""
-    sources = list((scores.get("bits_per_byte") or {}).values())
-    total = sum(source["bytes"] for source in sources)
-    return sum(source["value"] * source["bytes"] for source in sources) / total if total else None
-
-
-def _write_json(path: Path, value: Any) -> None:
-    try:
-        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path.name} cannot hold a value of the records ({error}): record JSON values only") from None
-    path.write_text(text + "\n", encoding="utf-8")

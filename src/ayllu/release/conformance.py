@@ -25,7 +25,7 @@ CONVERSATIONS = (
 )
 
 
-def problems(folder: Path) -> Iterator[tuple[str, str]]:
+def conversation_problems(folder: Path) -> Iterator[tuple[str, str]]:
     """A file and what is wrong with it, for each deviation in the Hugging Face folder `folder`."""
     try:
         tokenizer = _tokenizer(folder)

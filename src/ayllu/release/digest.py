@@ -44,7 +44,7 @@ def _sha256(path: Path, bar: progress.Bar | None = None) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Weights:
+class StoredWeights:
     """What the safetensors files of a folder hold together."""
 
     parameters: int
@@ -56,7 +56,7 @@ class Weights:
     weights in one file or many."""
 
 
-def weights_of(folder: Path) -> Weights:
+def inspect_weights(folder: Path) -> StoredWeights:
     """Read the safetensors files in `folder` without torch. Raises ValueError where one is damaged.
 
     Format: eight bytes with the header's length, a JSON header with the type, shape and byte range of each tensor,
@@ -88,4 +88,4 @@ def weights_of(folder: Path) -> Weights:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path.name} is not a safetensors file ({error})") from None
     digest = hashlib.sha256("".join(line for _, line in sorted(lines)).encode()).hexdigest()
-    return Weights(parameters=parameters, dtype=largest[1], digest=digest)
+    return StoredWeights(parameters=parameters, dtype=largest[1], digest=digest)

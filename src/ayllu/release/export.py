@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from ayllu.data.origin import ORIGIN, read_json_object
 from ayllu.lab.error import UserError
 
 if TYPE_CHECKING:
-    import torch
-
     from ayllu.model.transformer import Transformer
 
 Format = Literal["hf", "gguf", "meta"]
 Type = Literal["F32", "F16", "BF16", "Q8_0"]
-PAPERS = ("README.md", "LICENSE", "LICENSES.md", "origin.json")
+PAPERS = ("README.md", "LICENSE", "LICENSES.md", ORIGIN)
 """What goes along with the weights, where the model has it."""
 
 
-def export(folder: Path, to: Format, out: Path, *, dtype: Type | None = None) -> list[str]:
+def export_model(folder: Path, to: Format, out: Path, *, dtype: Type | None = None) -> list[str]:
     """Write the model in `folder` into the new or empty folder `out`; gives the names of the files, sorted.
 
     Weights keep their type unless `dtype` says another. Raises UserError when `out` is taken or cannot be written, and
@@ -53,12 +51,13 @@ def export(folder: Path, to: Format, out: Path, *, dtype: Type | None = None) ->
 
 def _write(folder: Path, to: Format, place: Path, dtype: Type | None) -> None:
     from ayllu.model.files import gguf, hf, meta
+    from ayllu.model.files.weights import TORCH_TYPES
     from ayllu.text.tokenizer import Tokenizer
 
     kind = dtype or _stored_type(folder)
     # What is rounded to eight bits is rounded once, from all the bits that there are.
-    model = hf.load(folder, dtype=_torch_type("F32" if kind == "Q8_0" else kind))
-    about = _object(folder / "origin.json") or _object(folder / "manifest.json")
+    model = hf.load(folder, dtype=TORCH_TYPES["F32" if kind == "Q8_0" else kind])
+    about = read_json_object(folder / ORIGIN) or read_json_object(folder / "manifest.json")
     title = str(about.get("title") or about.get("name") or folder.resolve().name)
     if to == "gguf":
         name = re.sub(r"[^\w.-]+", "-", title)
@@ -68,7 +67,7 @@ def _write(folder: Path, to: Format, place: Path, dtype: Type | None) -> None:
     tokenizer = Tokenizer.load(folder)
     tokenizer.save(place)
     if to == "meta":
-        meta.write(place, model, dtype=_torch_type(kind))
+        meta.write(place, model, dtype=TORCH_TYPES[kind])
         if ranks := tokenizer.meta_file():
             (place / "tokenizer.model").write_bytes(ranks)
     else:
@@ -83,9 +82,10 @@ def _write(folder: Path, to: Format, place: Path, dtype: Type | None) -> None:
 
 def _write_hf(folder: Path, place: Path, model: Transformer, stops: list[int], kind: Type) -> None:
     from ayllu.model.files import hf
+    from ayllu.model.files.weights import TORCH_TYPES
 
-    begin = _object(folder / "config.json").get("bos_token_id")
-    hf.save(place, model, dtype=_torch_type(kind), bos=begin, stops=stops)
+    begin = read_json_object(folder / "config.json").get("bos_token_id")
+    hf.save(place, model, dtype=TORCH_TYPES[kind], bos=begin, stops=stops)
     if (folder / "generation_config.json").is_file():
         shutil.copyfile(folder / "generation_config.json", place / "generation_config.json")
 
@@ -97,17 +97,3 @@ def _stored_type(folder: Path) -> Type:
     if types.keys() == {"BF16"}:
         return "BF16"
     return "F16" if types.keys() == {"F16"} else "F32"
-
-
-def _torch_type(kind: str) -> torch.dtype:
-    import torch
-
-    return {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[kind]
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return fields if isinstance(fields, dict) else {}

@@ -12,7 +12,7 @@ from ayllu.evals.recompute import discrepancies
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 from ayllu.release import conformance, reference
-from ayllu.release.digest import weights_of
+from ayllu.release.digest import inspect_weights
 from ayllu.release.licences import licence_text, read_licence
 from ayllu.release.policy import Policy
 from ayllu.release.reference import json_object
@@ -50,7 +50,7 @@ class Problem:
         return f"{self.file} {self.reason}"
 
 
-def problems(folder: Path, policy: Policy) -> Iterator[Problem]:
+def gate_problems(folder: Path, policy: Policy) -> Iterator[Problem]:
     """Run every gate over the content of `folder`."""
     try:
         records = {
@@ -63,7 +63,7 @@ def problems(folder: Path, policy: Policy) -> Iterator[Problem]:
         "weights": (RECORDS, _weights(folder, records[RECORDS])),
         "scores": (SCORES, _scores(folder, records[SCORES])),
         "licences": (SOURCES, _licences(folder, records[SOURCES], policy)),
-        "template": ("tokenizer.json", conformance.problems(folder)),
+        "template": ("tokenizer.json", conformance.conversation_problems(folder)),
         "card": (PAGES[0], _pages(folder, records)),
     }
     for gate in GATES:
@@ -113,7 +113,7 @@ def score_problems(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _weights(folder: Path, records: dict[str, Any]) -> Iterator[tuple[str, str]]:
     try:
-        found = weights_of(folder)
+        found = inspect_weights(folder)
     except (OSError, ValueError) as error:
         yield "model.safetensors", f"cannot be read ({error})"
         return
@@ -153,5 +153,5 @@ def _pages(folder: Path, records: dict[str, Any]) -> Iterator[tuple[str, str]]:
         except (OSError, ValueError) as error:
             yield page, f"cannot be read ({error})"
             continue
-        for line, problem in reference.problems(text, records):
+        for line, problem in reference.number_problems(text, records):
             yield page, f"line {line}: {problem}"

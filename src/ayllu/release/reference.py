@@ -1,9 +1,9 @@
 """Numbers that say where they come from: written with a reference to the records beside them, and checked against it.
 
 A page shows `5,512<!-- records.json#/model/parameters -->`: readers see the number; the comment names the file beside
-the page and the JSON pointer (RFC 6901) of the value. Front matter says the same behind ` # `. `problems` reports every
-number that its reference does not give, and every number without one. Code (between backticks), addresses, and numbers
-that are part of a name, as in Apache-2.0, are no claims.
+the page and the JSON pointer (RFC 6901) of the value. Front matter says the same behind ` # `. `number_problems`
+reports every number that its reference does not give, and every number without one. Code (between backticks),
+addresses, and numbers that are part of a name, as in Apache-2.0, are no claims.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+from ayllu.lab.error import UserError
 
 Records = Mapping[str, Any]
 """File name to its JSON value."""
@@ -101,12 +104,21 @@ def json_object(text: str, name: str) -> dict[str, Any]:
     return value
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file of the records. Raises UserError for a value that JSON cannot hold."""
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path.name} cannot hold a value of the records ({error}): record JSON values only") from None
+    path.write_text(text + "\n", encoding="utf-8")
+
+
 def _quoted(value: Any) -> str:
     """A value as YAML and JSON both read it, on one line, without what could be taken for a reference."""
     return json.dumps(value, ensure_ascii=False).translate(_UNSAFE)
 
 
-def problems(text: str, records: Records) -> Iterator[tuple[int, str]]:
+def number_problems(text: str, records: Records) -> Iterator[tuple[int, str]]:
     """The line and what is wrong with it, for each number of a page's `text` that does not come from `records`."""
     fenced = False
     for number, line in enumerate(text.split("\n"), start=1):

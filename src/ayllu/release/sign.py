@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ayllu.lab.error import UserError
 
-SIGNATURE = "model.sig"
+SIGNATURE, PUBLIC_KEY = "model.sig", "release-key.pub"
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from ayllu.lab.error import UserError
 from ayllu.release import gates, sign
-from ayllu.release.build import MANIFEST, PUBLIC_KEY, bits_per_byte
 from ayllu.release.digest import file_digests, folder_files
 from ayllu.release.gates import RECORDS, SCORES, Problem
+from ayllu.release.manifest import MANIFEST, pooled_bits_per_byte
 from ayllu.release.policy import Policy
 from ayllu.release.reference import json_object
 
@@ -62,7 +62,7 @@ def verify_release(folder: Path, key: Path | None = None) -> Verification:
     _compare(digests, signed, manifest, problems)
     # What a file says is judged only when it is the file that was signed.
     if not problems:
-        problems += _content(folder, manifest)
+        problems += _content_problems(folder, manifest)
     return Verification(
         folder=folder,
         problems=tuple(problems),
@@ -90,19 +90,19 @@ def _signature(
 ) -> tuple[str | None, dict[str, str]]:
     """The fingerprint of the release's own key and the digests that its signature vouches for."""
     try:
-        own: EllipticCurvePublicKey | None = sign.public_key((folder / PUBLIC_KEY).read_bytes(), "the file")
+        own: EllipticCurvePublicKey | None = sign.public_key((folder / sign.PUBLIC_KEY).read_bytes(), "the file")
     except OSError:
-        problems.append(Problem(file=PUBLIC_KEY, reason="is missing"))
+        problems.append(Problem(file=sign.PUBLIC_KEY, reason="is missing"))
         own = None
     except sign.BadSignature as error:
-        problems.append(Problem(file=PUBLIC_KEY, reason=f"is damaged: {error}"))
+        problems.append(Problem(file=sign.PUBLIC_KEY, reason=f"is damaged: {error}"))
         own = None
     fingerprint = sign.fingerprint(own) if own else None
     signer = trusted or own
     if own and trusted and fingerprint != sign.fingerprint(trusted):
         problems.append(
             Problem(
-                file=PUBLIC_KEY,
+                file=sign.PUBLIC_KEY,
                 reason=f"is not the trusted key: its fingerprint is {fingerprint}, that of the trusted key "
                 f"{sign.fingerprint(trusted)}",
             )
@@ -154,19 +154,19 @@ def _compare(
                 problems.append(Problem(file=MANIFEST, reason=f"does not describe {path} as it is"))
 
 
-def _content(folder: Path, manifest: dict[str, Any]) -> list[Problem]:
+def _content_problems(folder: Path, manifest: dict[str, Any]) -> list[Problem]:
     try:
         policy = Policy.from_json(manifest.get("policy") or {})
     except ValueError as error:
         return [Problem(file=MANIFEST, reason=f"names no policy that can be checked: {error}")]
-    problems = list(gates.problems(folder, policy))
+    problems = list(gates.gate_problems(folder, policy))
     if problems:
         return problems
     records, scores = (json.loads((folder / file).read_text(encoding="utf-8")) for file in (RECORDS, SCORES))
     stated = {
         **records["release"],
         "model_digest": records["model"]["digest"],
-        "bits_per_byte": bits_per_byte(scores),
+        "bits_per_byte": pooled_bits_per_byte(scores),
     }
     return [
         Problem(file=MANIFEST, reason=f"says {field} {manifest.get(field)}, but the records give {value}")

@@ -1,0 +1,48 @@
+"""The manifest of a release: what it is, and the size and sha256 of every file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import ayllu
+from ayllu.release.digest import StoredWeights, file_digests
+from ayllu.release.gates import GATES, RECORDS, SCORES
+from ayllu.release.policy import Policy
+from ayllu.release.reference import write_json
+
+MANIFEST = "manifest.json"
+
+
+def write_manifest(
+    folder: Path, paths: Sequence[str], stored: StoredWeights, records: Mapping[str, Any], policy: Policy
+) -> None:
+    """Write manifest.json over the files at `paths`, which leave out the manifest itself and the signature.
+
+    `records` has the values of records.json and scores.json by their names.
+    """
+    digests = file_digests(folder, list(paths))
+    write_json(
+        folder / MANIFEST,
+        {
+            **records[RECORDS]["release"],
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "ayllu": ayllu.__version__,
+            "model_digest": stored.digest,
+            "bits_per_byte": pooled_bits_per_byte(records[SCORES]),
+            "policy": policy.as_json(),
+            "gates": list(GATES),
+            "files": {
+                path: {"bytes": (folder / path).stat().st_size, "sha256": digest} for path, digest in digests.items()
+            },
+        },
+    )
+
+
+def pooled_bits_per_byte(scores: Mapping[str, Any]) -> float | None:
+    """Bits per byte over all held-out text together, or None where none was measured."""
+    sources = list((scores.get("bits_per_byte") or {}).values())
+    total = sum(source["bytes"] for source in sources)
+    return sum(source["value"] * source["bytes"] for source in sources) / total if total else None
