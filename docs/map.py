@@ -27,9 +27,9 @@ def layers() -> list[str]:
     return settings["tool"]["importlinter"]["contracts"][0]["layers"]
 
 
-def sentence(folder: Path) -> str:
-    """The first sentence of what a folder says of itself."""
-    start = folder / "__init__.py"
+def sentence(place: Path) -> str:
+    """The first paragraph of what a folder or a file says of itself."""
+    start = place / "__init__.py" if place.is_dir() else place
     told = ast.get_docstring(ast.parse(start.read_text(encoding="utf-8"))) if start.exists() else None
     return (told or "").split("\n\n")[0].replace("\n", " ")
 
@@ -54,8 +54,11 @@ def file_map() -> str:
     for number, layer in zip(reversed(range(len(floors))), floors, strict=True):
         lines.append(f"floor {number}")
         for room in (name.strip() for name in layer.split("|")):
-            folder = PACKAGE / room.strip("()")
-            lines += folder_lines(folder) if folder.is_dir() else [f"{room.strip('()')}/ (planned)"]
+            folder, file = PACKAGE / room.strip("()"), PACKAGE / f"{room}.py"
+            if file.is_file():
+                lines.append(f"{file.name:<18}{sentence(file)}")
+            else:
+                lines += folder_lines(folder) if folder.is_dir() else [f"{room.strip('()')}/ (planned)"]
     lines += [
         "beside the floors",
         "page/             The chat page that serve hands out: no build step, nothing from elsewhere.",

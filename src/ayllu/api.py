@@ -1,4 +1,7 @@
-"""What `import ayllu` offers, and what the commands call. To import it imports neither torch nor numpy."""
+"""What `import ayllu` offers to Python, and what the commands call.
+
+To import this imports neither torch nor numpy: each function does, when it is called.
+"""
 
 from __future__ import annotations
 
@@ -56,11 +59,17 @@ def run(
     """
     from ayllu.lab.channel import promote
     from ayllu.lab.run import resolve
+    from ayllu.train.distributed.launch import processes_missing
 
     began = time.monotonic()
     function = find_recipe(recipe)
     handle = function(**options)
     place = _place(home, layout=job_layout(layout))
+    if place.layout is not None and processes_missing(place.layout):
+        raise UserError(
+            f"the layout needs {place.layout.devices} processes and this is one; start them with torchrun, or let "
+            "`ayllu run --layout` do it"
+        )
     made = resolve(handle, place)
     result = made[handle]
     channel = str(options.get("name", function.__name__))

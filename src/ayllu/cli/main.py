@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ for _name, (_place, _help) in COMMANDS.items():
     app.command(f"ayllu.cli.{_place}", name=_name, help=_help)
 
 
+@functools.cache
 def _mount_fleet() -> None:
     from ayllu.cli.fleet import app as fleet_app
     from ayllu.cli.fleet_jobs import add_commands
