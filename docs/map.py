@@ -56,7 +56,7 @@ def file_map() -> str:
         for room in (name.strip() for name in layer.split("|")):
             folder, file = PACKAGE / room.strip("()"), PACKAGE / f"{room}.py"
             if file.is_file():
-                lines.append(f"{file.name:<18}{sentence(file)}")
+                lines.append(f"{file.stem:<18}{sentence(file)}")
             else:
                 lines += folder_lines(folder) if folder.is_dir() else [f"{room.strip('()')}/ (planned)"]
     lines += [
