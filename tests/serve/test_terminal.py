@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ayllu.serve.terminal import Conversation, _write, chat_terminal
 
 from ayllu.lab.error import UserError
 from ayllu.model.generate import Sampling
 from ayllu.serve.engines.torch_engine import TorchEngine
-from ayllu.serve.terminal import Conversation, _write, chat_terminal
 from ayllu.text.chat import Message, render
 from support.server import Watched
 

@@ -43,9 +43,9 @@ def chat(
     json
         With --message: print one JSON object on stdout.
     """
+    from ayllu.cli.chat import chat_terminal
     from ayllu.lab.channel import find_model
     from ayllu.model.generate import Sampling
-    from ayllu.serve.terminal import chat_terminal
 
     given = {"temperature": temperature, "top_p": top_p, "seed": seed}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
