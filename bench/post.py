@@ -47,8 +47,8 @@ def prepare(folder: Path, steps: int) -> None:
     from ayllu.data.archive import default_cache
     from ayllu.data.conversations.reasoning import Family, questions
     from ayllu.data.conversations.tool_requests import group, wrong_call
-    from ayllu.recipes import post
     from ayllu.recipes.adopt import adopt
+    from ayllu.recipes.stages import posttrain as post
     from ayllu.text.chat import Message, render, render_masked
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.objectives.rewards import ask
@@ -110,7 +110,7 @@ def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str,
     from ayllu.data.archive import default_cache
     from ayllu.data.conversations.reasoning import Family
     from ayllu.model.files import hf
-    from ayllu.recipes import post
+    from ayllu.recipes.stages import posttrain as post
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.lora import LoraConfig, attach, detach
     from ayllu.train.objectives import dpo as preference
@@ -298,7 +298,7 @@ def score(kind: str, folder: Path, out: Path) -> list[float]:
     from ayllu.data.conversations.reasoning import Family
     from ayllu.evals.skills.reasoning import score_reasoning
     from ayllu.model.files import hf
-    from ayllu.recipes import post
+    from ayllu.recipes.stages import posttrain as post
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.objectives.shared_prefix import branch
 

@@ -17,8 +17,8 @@ from ayllu.data.conversations.chats import keep
 from ayllu.lab.error import UserError
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
-from ayllu.recipes import post
 from ayllu.recipes.smol import smol
+from ayllu.recipes.stages import posttrain as post
 from ayllu.text.tokenizer import Tokenizer
 from support.programs import PROGRAMS
 from support.programs.smol import tiny

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ayllu.lab.error import UserError
-from ayllu.recipes import stages
+from ayllu.recipes.stages import pretrain as stages
 
 EVERYDAY = ("everyday-english", "sotu", "moby-dick", "austen")
 MIX = {"everyday-english": 0.94, "sotu": 0.02, "moby-dick": 0.01, "austen": 0.03}

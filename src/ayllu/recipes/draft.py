@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, stage
-from ayllu.recipes import stages
 from ayllu.recipes.adopt import adopted
+from ayllu.recipes.stages import pretrain as stages
 
 if TYPE_CHECKING:
     from ayllu.data.conversations.dialogue import Dialogues

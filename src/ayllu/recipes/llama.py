@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, stage
-from ayllu.recipes import stages
 from ayllu.recipes.cria import EVERYDAY
+from ayllu.recipes.stages import pretrain as stages
 
 if TYPE_CHECKING:
     from ayllu.data.corpus import Corpus

@@ -53,7 +53,7 @@ def cria(pool: Pool, precision: Precision, budget: float | None) -> Trained:
 def smol(pool: Pool, precision: Precision, budget: float | None) -> Trained:
     """Post-training of SmolLM2-135M, the model that the recipe adopts where none is named."""
     from ayllu.fleet.planner.training_job import Trained
-    from ayllu.recipes.post import LENGTH, SIZES, TRAINING
+    from ayllu.recipes.stages.posttrain import LENGTH, SIZES, TRAINING
 
     minutes = _minutes("smol", budget)
     return Trained(

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.lab.error import UserError
-from ayllu.recipes import post
 from ayllu.recipes.adopt import adopted
+from ayllu.recipes.stages import posttrain as post
 
 
 def smol(

@@ -12,8 +12,8 @@ from ayllu.data.archive import default_cache
 from ayllu.lab.graph import Context, stage
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
-from ayllu.recipes import post
 from ayllu.recipes.smol import teach
+from ayllu.recipes.stages import posttrain as post
 from ayllu.train.objectives import grpo as policy
 
 
