@@ -45,10 +45,10 @@ def prepare(folder: Path, steps: int) -> None:
     import random
 
     from ayllu.data.archive import default_cache
-    from ayllu.data.conversations.reasoning import Family, questions
+    from ayllu.data.conversations.reasoning import questions
     from ayllu.data.conversations.tool_requests import group, wrong_call
     from ayllu.recipes.adopt import adopt
-    from ayllu.recipes.stages import posttrain as post
+    from ayllu.recipes.stages.methods import sums
     from ayllu.text.chat import Message, render, render_masked
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.objectives.rewards import ask
@@ -75,7 +75,7 @@ def prepare(folder: Path, steps: int) -> None:
                 }
             )
     held, rows = rows[:HELD], rows[HELD:]
-    family = Family(post.FAMILY, default_cache(), post.SETTINGS)
+    family = sums(default_cache())
     items = [family.item(index) for index in range((steps + 1) * SIZES["grpo"])]
     tasks = [
         {
@@ -108,9 +108,8 @@ def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str,
     import torch
 
     from ayllu.data.archive import default_cache
-    from ayllu.data.conversations.reasoning import Family
     from ayllu.model.files import hf
-    from ayllu.recipes.stages import posttrain as post
+    from ayllu.recipes.stages.methods import sums
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.lora import LoraConfig, attach, detach
     from ayllu.train.objectives import dpo as preference
@@ -144,7 +143,7 @@ def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str,
         source = preference.PairSource(pairs, known, length=512, seed=seed)
         objective = preference.preference_loss(preference.PreferenceConfig(beta=0.1))
     else:
-        family = Family(post.FAMILY, default_cache(), post.SETTINGS)
+        family = sums(default_cache())
         settings = policy.PolicyConfig(group=GROUP, tokens=ANSWER)
         tasks = ReasoningTasks(family, tokenizer, held_out=[])
         source = policy.RolloutSource(
@@ -295,17 +294,16 @@ def score(kind: str, folder: Path, out: Path) -> list[float]:
     import torch
 
     from ayllu.data.archive import default_cache
-    from ayllu.data.conversations.reasoning import Family
     from ayllu.evals.skills.reasoning import score_reasoning
     from ayllu.model.files import hf
-    from ayllu.recipes.stages import posttrain as post
+    from ayllu.recipes.stages.methods import sums
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.objectives.shared_prefix import branch
 
     data = json.loads((folder / "data.json").read_text())
     model, tokenizer = hf.load(out), Tokenizer.load(folder / "model")
     if kind == "grpo":
-        family = Family(post.FAMILY, default_cache(), post.SETTINGS)
+        family = sums(default_cache())
         rows = score_reasoning(model, tokenizer, family, data["held_tasks"], dtype=torch.bfloat16)
         return [float(row["correct"]) for row in rows]
     found: list[float] = []

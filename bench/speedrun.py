@@ -28,7 +28,7 @@ from ayllu.evals.likelihood.heldout import bits_per_byte
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
 from ayllu.model.files import hf
-from ayllu.recipes.stages import pretrain as stages
+from ayllu.recipes.stages import corpus as stages
 from ayllu.text.tokenizer import Tokenizer
 
 SHAPE = {"L": 3, "D": 192, "H": 3, "K": 1, "F": 512, "V": 4096, "T": 256}

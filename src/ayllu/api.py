@@ -76,7 +76,7 @@ def run(
     if place.rank == 0:
         promote(place.store, channel, result.folder)
     record = result.record
-    scores = (a.record["bits_per_byte"] for node, a in made.items() if node.stage.name in ("evaluate", "heldout"))
+    scores = (a.record["bits_per_byte"] for node, a in made.items() if node.stage.identity in ("evaluate", "heldout"))
     return RunReport(
         recipe=function.__name__,
         release=result.folder / "release",
@@ -85,19 +85,19 @@ def run(
         measured=record["measured"],
         bits_per_byte=next(scores, {}),
         final_loss=record.get("pretraining", {}).get("final_loss"),
-        stages={node.stage.name: artifact.folder for node, artifact in made.items()},
+        stages={node.stage.identity: artifact.folder for node, artifact in made.items()},
         seconds=time.monotonic() - began,
     )
 
 
 def why(recipe: str | Recipe, /, *, home: Path | str | None = None, **options: Any) -> list[dict[str, Any]]:
-    """For each stage of a recipe, in order: `stage`, `state` (kept, runs, …) and `why`. Nothing is run.
+    """For each stage of a recipe, in order: `stage`, `state` (kept, runs, …), `why` and `changed`. Nothing is run.
 
     The arguments are those of `run`, and so are the errors.
     """
-    from ayllu.lab.run import explain
+    from ayllu.lab.why import explain
 
-    return [dict(row) for row in explain(find_recipe(recipe)(**options), _place(home))]
+    return [row.as_json() for row in explain(find_recipe(recipe)(**options), _place(home))]
 
 
 def find_recipe(recipe: str | Recipe) -> Recipe:

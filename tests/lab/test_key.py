@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ayllu.lab.key import canonical, content_digest, key_of, source_digest
+from ayllu.lab.key import canonical, content_digest, key_of
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -66,21 +66,3 @@ def test_what_has_no_stable_form_is_refused(value: object) -> None:
 def test_content_digest_sees_names_and_bytes() -> None:
     assert content_digest({"a": "1", "b": "2"}) == content_digest({"b": "2", "a": "1"})
     assert content_digest({"a": "1", "b": "2"}) != content_digest({"a": "2", "b": "1"})
-
-
-def test_comments_and_docstrings_do_not_change_the_source_digest() -> None:
-    def one(x: int) -> int:
-        """Add."""
-        return x + 1  # a comment
-
-    first = source_digest(one)
-
-    def one(x: int) -> int:
-        return x + 1
-
-    second = source_digest(one)
-
-    def one(x: int) -> int:
-        return x + 2
-
-    assert first == second != source_digest(one)

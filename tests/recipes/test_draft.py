@@ -16,7 +16,7 @@ from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
-from ayllu.recipes.draft import distil, draft
+from ayllu.recipes.draft import draft, from_teacher
 from support.programs.smol import tiny
 
 
@@ -51,7 +51,7 @@ def test_tokens_per_pass_by_hand() -> None:
 
 
 def test_the_whole_recipe_makes_a_release_that_guesses_better(tmp_path: Path) -> None:
-    handle = distil(tiny(), budget=1, seed=0, layers=1, items=8, steps=150, name="quick")
+    handle = from_teacher(tiny(), budget=1, seed=0, layers=1, items=8, steps=150, name="quick")
     made = resolve(handle, Place(store=Store(tmp_path), cache=default_cache()))
     told = json.loads((made[handle].folder / "release" / "records.json").read_text())["training"]
     table = told["guesses"]

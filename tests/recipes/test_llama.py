@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from ayllu.lab.error import UserError
-from ayllu.recipes.llama import llama, peak_rate
+from ayllu.recipes.llama import llama
+from ayllu.recipes.stages.pretrain import peak_lr
 
 AYLLU = (sys.executable, "-m", "ayllu.cli")
 
@@ -90,7 +91,7 @@ def test_a_launched_plan_runs_under_its_layout_and_ends_with_the_same_model(alon
 
 def test_the_rates_are_those_of_llama_3() -> None:
     for parameters, published in ((8.03e9, 3e-4), (70.6e9, 1.5e-4), (405.8e9, 8e-5)):
-        assert peak_rate(int(parameters)) == pytest.approx(published, rel=0.05)
+        assert peak_lr(int(parameters)) == pytest.approx(published, rel=0.05)
 
 
 def test_options_that_make_no_sense_are_refused(place: Path) -> None:

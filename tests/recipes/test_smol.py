@@ -18,7 +18,8 @@ from ayllu.lab.error import UserError
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
 from ayllu.recipes.smol import smol
-from ayllu.recipes.stages import posttrain as post
+from ayllu.recipes.stages.artifacts import Dataset
+from ayllu.recipes.stages.posttrain import build_dataset
 from ayllu.text.tokenizer import Tokenizer
 from support.programs import PROGRAMS
 from support.programs.smol import tiny
@@ -99,15 +100,15 @@ def test_your_own_conversations_and_preferences_are_learnt_from(tmp_path: Path) 
     cache = default_cache()
     own = {"chats": keep(chats, cache), "preferences": keep(pairs, cache)}
     chats.write_text("changed afterwards")
-    handle = post.lessons(tiny(), seed=0, groups=40, **own)
+    handle = build_dataset(tiny(), seed=0, groups=40, **own)
     folder = resolve(handle, Place(store=Store(tmp_path / "home"), cache=cache))[handle].folder
 
     tokenizer = Tokenizer.load(next((tmp_path / "home").rglob("tokenizer.json")).parent)
-    learnt = post.read_conversations(folder)
+    learnt = Dataset(folder).conversations()
     ends = [tokenizer.decode(c.continuations[0]) for c in learnt]
     assert len(learnt) == 60
     assert sum("For all." in end for end in ends) == 20, "a third"
-    mine = [pair for pair in post.read_pairs(folder) if "For all." in tokenizer.decode(pair[1])]
+    mine = [pair for pair in Dataset(folder).pairs() if "For all." in tokenizer.decode(pair[1])]
     assert len(mine) >= 30, "every other pair, but for those of one topic"
     prompt, chosen, rejected = mine[0]
     assert tokenizer.decode(prompt).count("Why?") == 1

@@ -1,16 +1,29 @@
-"""Stages: functions whose calls describe work, to be done by `ayllu.lab.run.resolve`, once for each key."""
+"""The graph of a recipe: stages, and handles of what they make. `ayllu.lab.run.resolve` does the work.
+
+@stage(identity="mylab.clean", makes=Corpus)
+def clean(ctx: Context, raw: Handle[Corpus], *, shortest: int) -> None: ...
+
+handle = clean(raw, shortest=200)      # nothing has run; mypy knows Handle[Corpus] and refuses other wirings
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from ayllu.lab.key import source_digest, stable
-from ayllu.lab.store import write_atomically
+from ayllu.lab.error import UserError
+from ayllu.lab.key import stable
+from ayllu.lab.store import Artifact, write_atomically
+
+P = ParamSpec("P")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Context:
@@ -68,35 +81,59 @@ class Context:
 
 
 @dataclass(frozen=True, eq=False)
-class Handle:
+class Handle(Generic[T_co]):
     """A result that may not exist yet: a stage with its inputs and arguments."""
 
-    stage: Stage
-    inputs: dict[str, Handle]
-    arguments: dict[str, Any]
+    stage: Stage[..., T_co]
+    inputs: Mapping[str, Handle[Any]]
+    arguments: Mapping[str, Any]
+
+    @property
+    def artifact(self) -> Artifact:
+        """The finished folder and its manifest. Only a stage that takes this handle in can ask."""
+        raise RuntimeError(f"{self.stage.identity} has not been made: only a stage that takes it in can look inside")
+
+    @property
+    def value(self) -> T_co:
+        """What the stage makes, opened. Only a stage that takes this handle in can ask."""
+        return self.stage.makes(self.artifact.folder)
+
+    def made(self, artifact: Artifact) -> Handle[T_co]:
+        """This handle with the artifact that it stands for: what the body of a stage is given."""
+        return _Made(self.stage, self.inputs, self.arguments, artifact)
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
-    """A function `work(ctx, inputs..., arguments...)` that writes `ctx.folder`, which `makes` then opens."""
+class _Made(Handle[T_co]):
+    finished: Artifact
 
-    work: Callable[..., None]
-    makes: Callable[[Path], Any]
+    @property
+    def artifact(self) -> Artifact:
+        return self.finished
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stage(Generic[P, T_co]):
+    """A function `work(ctx, inputs…, arguments…)` that writes `ctx.folder`, which `makes` then opens."""
+
+    work: Callable[Concatenate[Context, P], None]
+    identity: str
+    """The stage's name in keys, folders and records: it stays when the function is moved or renamed."""
+    makes: Callable[[Path], T_co]
     """Opens the finished folder for the stages that take it in."""
-    rev: int
+    rev: int = 1
     distributed: bool = False
     """Whether all processes of a job do this stage together; the first one alone does the others."""
+    reruns: bool = False
+    """Whether it is made again by itself when its code has changed: for what is made in seconds."""
+    names_in_key: Mapping[str, str] = field(default_factory=dict)
+    """Parameters whose name in the key is another than in the code."""
+    added: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments that came later, with the value that says what was done before: with it they stay out of the key."""
+    reaches: Callable[[Mapping[str, Any]], Iterable[object]] = lambda arguments: ()
+    """Functions and classes that the work comes to by way of its arguments, which reading the code cannot tell."""
 
-    @property
-    def name(self) -> str:
-        return self.work.__name__
-
-    @property
-    def source(self) -> str:
-        """Digest of the code, kept in the record and compared with it later."""
-        return source_digest(self.work)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Handle[T_co]:
         """Describe one call. Handles become inputs, everything else arguments, which must have a stable form."""
         bound = inspect.signature(self.work).bind(None, *args, **kwargs)
         bound.apply_defaults()
@@ -104,16 +141,90 @@ class Stage:
         inputs = {name: value for name, value in given.items() if isinstance(value, Handle)}
         arguments = {name: value for name, value in given.items() if name not in inputs}
         for name, value in arguments.items():
-            stable(value, f"{self.name}: {name}")
+            stable(value, f"{self.identity}: {name}")
         return Handle(self, inputs, arguments)
+
+    def in_key(self, named: Mapping[str, Any]) -> dict[str, Any]:
+        """Inputs or arguments by their names in the key, without those that came later and say nothing new."""
+        return {
+            self.names_in_key.get(name, name): value
+            for name, value in named.items()
+            if name not in self.added or value != self.added[name]
+        }
+
+    def run(self, context: Context, inputs: Mapping[str, Handle[Any]], arguments: Mapping[str, Any]) -> None:
+        """Do the work: what the runner calls once the inputs are made."""
+        work: Callable[..., None] = self.work
+        work(context, **inputs, **arguments)
+
+
+@overload
+def stage(
+    *,
+    identity: str | None = None,
+    rev: int = 1,
+    distributed: bool = False,
+    reruns: bool = False,
+    names_in_key: Mapping[str, str] | None = None,
+    added: Mapping[str, Any] | None = None,
+    reaches: Callable[[Mapping[str, Any]], Iterable[object]] | None = None,
+) -> Callable[[Callable[Concatenate[Context, P], None]], Stage[P, Path]]: ...
+
+
+@overload
+def stage(
+    *,
+    makes: Callable[[Path], T],
+    identity: str | None = None,
+    rev: int = 1,
+    distributed: bool = False,
+    reruns: bool = False,
+    names_in_key: Mapping[str, str] | None = None,
+    added: Mapping[str, Any] | None = None,
+    reaches: Callable[[Mapping[str, Any]], Iterable[object]] | None = None,
+) -> Callable[[Callable[Concatenate[Context, P], None]], Stage[P, T]]: ...
 
 
 def stage(
-    *, makes: Callable[[Path], Any] = Path, rev: int = 1, distributed: bool = False
-) -> Callable[[Callable[..., None]], Stage]:
-    """Turn a function into a stage. Raise `rev` when its behaviour changes: old results are then not taken for new."""
+    *, makes: Callable[[Path], Any] = Path, identity: str | None = None, **options: Any
+) -> Callable[[Callable[Concatenate[Context, P], None]], Stage[P, Any]]:
+    """Turn a function into a stage.
 
-    def wrap(work: Callable[..., None]) -> Stage:
-        return Stage(work, makes, rev, distributed)
+    `identity` is its name in keys; without it, the module and the function's name, so that two functions of one name
+    in two files never share results. Raise `rev` when the behaviour changes: old results are then not taken for new.
+    The other options are the fields of `Stage`. Raises UserError where another function has declared the identity.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+
+    def wrap(work: Callable[Concatenate[Context, P], None]) -> Stage[P, Any]:
+        chosen = identity or _qualified(work)
+        _declare(chosen, work)
+        return Stage(work=work, identity=chosen, makes=makes, **given)
 
     return wrap
+
+
+_DECLARED: dict[str, tuple[str, str]] = {}
+"""File and qualified name of the function behind each identity of this process."""
+
+
+def _declare(identity: str, work: Callable[..., None]) -> None:
+    if not re.fullmatch(r"\w[\w.@+-]*", identity):
+        raise UserError(f"{identity!r} cannot identify a stage; use letters, digits and . _ - as in mylab.clean")
+    mine = (inspect.getsourcefile(work) or "", work.__qualname__)
+    theirs = _DECLARED.setdefault(identity, mine)
+    if mine != theirs:
+        raise UserError(
+            f"two functions are the stage {identity!r}: {theirs[1]} in {theirs[0]} and {mine[1]} in {mine[0]}; give "
+            "one of them another identity"
+        )
+
+
+def _qualified(work: Callable[..., None]) -> str:
+    """`module.function`, for a function of the program that was started the name of its file or module."""
+    module = work.__module__
+    if module == "__main__":
+        main = sys.modules["__main__"]
+        spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+        module = spec.name if spec else Path(file).stem if file else "interactive"
+    return re.sub(r"[^\w.@+-]", "_", f"{module}.{work.__qualname__}".replace(".<locals>", ""))

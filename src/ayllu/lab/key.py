@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import hashlib
-import inspect
 import json
 import math
-import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +45,7 @@ def canonical(value: Any) -> bytes:
 
 
 def key_of(stage: str, rev: int, arguments: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
-    """sha256 of a stage's name, its author's revision, its arguments and the content digests of its inputs."""
+    """sha256 of a stage's identity, its author's revision, its arguments and the content digests of its inputs."""
     return hashlib.sha256(
         canonical({"stage": stage, "rev": rev, "arguments": dict(arguments), "inputs": dict(inputs)})
     ).hexdigest()
@@ -66,15 +63,3 @@ def file_digest(path: Path) -> str:
 def content_digest(files: Mapping[str, str]) -> str:
     """One digest for a folder, from the digests of its files by relative path."""
     return hashlib.sha256(canonical(dict(files))).hexdigest()
-
-
-def source_digest(function: Callable[..., Any]) -> str:
-    """sha256 of a function's syntax tree: comments, layout and docstrings do not count."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, SyntaxError):
-        return "unknown"
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
-            node.body = node.body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()

@@ -9,15 +9,17 @@ import platform
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ayllu.lab.code import Code, reached
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle
-from ayllu.lab.key import canonical, key_of
+from ayllu.lab.key import key_of
 from ayllu.lab.progress import clock, say
 from ayllu.lab.store import Artifact, Store
 
@@ -40,19 +42,23 @@ class Place:
     """Which process of a job this is: the first makes the artifacts, the others help it with distributed stages."""
 
 
-def resolve(handle: Handle, place: Place) -> dict[Handle, Artifact]:
+def resolve(handle: Handle[Any], place: Place) -> dict[Handle[Any], Artifact]:
     """The artifacts of `handle` and of everything that it needs, made or found; `handle`'s is the last."""
-    done: dict[Handle, Artifact] = {}
-    for node in order(handle):
-        done[node] = _resolve_one(node, {name: done[source] for name, source in node.inputs.items()}, place)
+    nodes = order(handle)
+    # Before anything runs: what is in memory by then is what does the work, whatever happens to the files meanwhile.
+    codes = {node: code_of(node) for node in nodes} if place.rank == 0 else {}
+    done: dict[Handle[Any], Artifact] = {}
+    for node in nodes:
+        inputs = {name: done[source] for name, source in node.inputs.items()}
+        done[node] = _resolve_one(node, inputs, codes.get(node), place)
     return done
 
 
-def order(handle: Handle) -> list[Handle]:
+def order(handle: Handle[Any]) -> list[Handle[Any]]:
     """All handles that `handle` needs and itself, each after its inputs, each once."""
-    found: dict[Handle, None] = {}
+    found: dict[Handle[Any], None] = {}
 
-    def visit(node: Handle) -> None:
+    def visit(node: Handle[Any]) -> None:
         if node not in found:
             for source in node.inputs.values():
                 visit(source)
@@ -62,96 +68,121 @@ def order(handle: Handle) -> list[Handle]:
     return list(found)
 
 
-def key_for(node: Handle, inputs: dict[str, Artifact]) -> str:
+def key_for(node: Handle[Any], inputs: Mapping[str, Artifact]) -> str:
     """The key of `node` once its inputs are there."""
+    stage = node.stage
     digests = {name: artifact.manifest["digest"] for name, artifact in inputs.items()}
-    return key_of(node.stage.name, node.stage.rev, node.arguments, digests)
+    return key_of(stage.identity, stage.rev, stage.in_key(node.arguments), stage.in_key(digests))
 
 
-def _resolve_one(node: Handle, inputs: dict[str, Artifact], place: Place) -> Artifact:
+def code_of(node: Handle[Any]) -> Code:
+    """The code that the stage of `node` reaches with its arguments."""
+    return reached(node.stage.work, *node.stage.reaches(node.arguments))
+
+
+def recorded_code(manifest: Mapping[str, Any]) -> Code | None:
+    """The code that made an artifact, or that its author accepted since; None where none was recorded."""
+    found = [entry["code"] for entry in manifest.get("accepted", ())] or [manifest.get("code")]
+    return Code.read(found[-1]) if found[-1] else None
+
+
+def _resolve_one(node: Handle[Any], inputs: dict[str, Artifact], code: Code | None, place: Place) -> Artifact:
     stage = node.stage
     key = key_for(node, inputs)
-    if place.rank > 0:
+    if code is None:
         return _help(node, key, inputs, place)
-    if found := _reuse(node, key, place.store):
+    if found := _reuse(node, key, code, place):
         return found
     try:
-        with place.store.work(stage.name, key) as folder:
-            if found := _reuse(node, key, place.store):  # another process finished it while this one waited
+        with place.store.work(stage.identity, key) as folder:
+            # Another process may have finished it while this one waited.
+            if found := _reuse(node, key, code, place):
                 return found
-            path = _make(node, key, inputs, folder, place)
+            path = _make(node, key, inputs, code, folder, place)
             shutil.rmtree(folder, ignore_errors=True)
     except UserError:
         raise
     except Exception as error:
         if reason := _storage_problem(error, place.store.home):
-            raise UserError(f"{stage.name}: {reason}; make room or choose another folder with --home") from error
+            raise UserError(f"{stage.identity}: {reason}; make room or choose another folder with --home") from error
         raise
     return Artifact(path)
 
 
-def _help(node: Handle, key: str, inputs: dict[str, Artifact], place: Place) -> Artifact:
+def _help(node: Handle[Any], key: str, inputs: dict[str, Artifact], place: Place) -> Artifact:
     """Take part in a distributed stage, then wait for what the first process makes of it."""
-    path = place.store.path(node.stage.name, key)
+    path = place.store.path(node.stage.identity, key)
     if node.stage.distributed and not path.exists():
         scratch = place.store.partial / path.name / "scratch"
         with tempfile.TemporaryDirectory() as unused:
             context = Context(folder=Path(unused), scratch=scratch, cache=place.cache, layout=place.layout, main=False)
-            node.stage.work(context, **_opened(node, inputs), **node.arguments)
+            node.stage.run(context, _made(node, inputs), node.arguments)
     while not path.exists():
         time.sleep(HELPER_SECONDS)
     return Artifact(path)
 
 
-def _opened(node: Handle, inputs: dict[str, Artifact]) -> dict[str, Any]:
-    return {name: node.inputs[name].stage.makes(source.folder) for name, source in inputs.items()}
+def _made(node: Handle[Any], inputs: Mapping[str, Artifact]) -> dict[str, Handle[Any]]:
+    return {name: node.inputs[name].made(artifact) for name, artifact in inputs.items()}
 
 
-def _reuse(node: Handle, key: str, store: Store) -> Artifact | None:
-    manifest = store.find(node.stage.name, key)
+def _reuse(node: Handle[Any], key: str, code: Code, place: Place) -> Artifact | None:
+    """What is kept for `key`, with a line on stderr; None where it must be made."""
+    stage = node.stage
+    manifest = place.store.find(stage.identity, key)
     if manifest is None:
         return None
-    drift = "" if manifest["source"] == node.stage.source else " (its code has changed since: see `ayllu why`)"
-    say(f"{node.stage.name}: there already{drift}")
-    return Artifact(store.path(node.stage.name, key))
+    before = recorded_code(manifest)
+    changed = code.changed(before) if before else []
+    # Alone only: the other processes of a job would go on with what is there.
+    if changed and stage.reruns and place.layout is None:
+        say(f"{stage.identity}: made again, for its code has changed: {listed(changed)}")
+        return None
+    drift = ""
+    if changed:
+        drift = f", made by other code: {listed(changed)} changed since; see `ayllu why`, settle it with `ayllu accept`"
+    elif before is None:
+        drift = ", made before code was recorded; settle it with `ayllu accept`"
+    say(f"{stage.identity}: there already{drift}")
+    return Artifact(place.store.path(stage.identity, key))
 
 
-def _make(node: Handle, key: str, inputs: dict[str, Artifact], folder: Path, place: Place) -> Path:
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many there are besides."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _make(node: Handle[Any], key: str, inputs: dict[str, Artifact], code: Code, folder: Path, place: Place) -> Path:
     stage, artifact, scratch = node.stage, folder / "artifact", folder / "scratch"
     shutil.rmtree(artifact, ignore_errors=True)
     scratch.mkdir(exist_ok=True)
     artifact.mkdir()
-    logs = place.store.logs(stage.name, key)
+    logs = place.store.logs(stage.identity, key)
     context = Context(folder=artifact, scratch=scratch, cache=place.cache, logs=logs, layout=place.layout)
     context.note("attempts", context.record.get("attempts", 0) + 1)
     began, started = time.monotonic(), datetime.now(UTC)
-    stage.work(context, **_opened(node, inputs), **node.arguments)
+    stage.run(context, _made(node, inputs), node.arguments)
     seconds = time.monotonic() - began
-    path = place.store.finish(
-        artifact,
-        {
-            "stage": stage.name,
-            "rev": stage.rev,
-            "key": key,
-            "arguments": {name: _plain(value) for name, value in node.arguments.items()},
-            "inputs": {
-                name: {
-                    "stage": source.manifest["stage"],
-                    "key": source.manifest["key"],
-                    "digest": source.manifest["digest"],
-                }
-                for name, source in inputs.items()
-            },
-            "source": stage.source,
-            "record": context.record,
-            "predictions": context.predictions,
-            "started": started.isoformat(timespec="seconds"),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(seconds, 3),
-            "machine": machine(),
+    manifest = {
+        "stage": stage.identity,
+        "rev": stage.rev,
+        "key": key,
+        "arguments": {name: plain(value) for name, value in stage.in_key(node.arguments).items()},
+        "inputs": {
+            name: {field: source.manifest[field] for field in ("stage", "key", "digest")}
+            for name, source in stage.in_key(inputs).items()
         },
-    )
-    say(f"{stage.name}: done in {clock(seconds)}")
+        "code": code.as_json(),
+        "record": context.record,
+        "predictions": context.predictions,
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "machine": machine(),
+    }
+    path = place.store.finish(artifact, manifest)
+    say(f"{stage.identity}: done in {clock(seconds)}")
     return path
 
 
@@ -164,7 +195,8 @@ def _storage_problem(error: Exception, folder: Path) -> str | None:
     return None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """An argument as a manifest keeps it."""
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
 
 
@@ -195,52 +227,3 @@ def processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def explain(handle: Handle, place: Place) -> list[dict[str, str]]:
-    """For each stage of `handle`, whether it would run and why: what differs from the nearest kept result."""
-    rows: list[dict[str, str]] = []
-    done: dict[Handle, Artifact] = {}
-    for node in order(handle):
-        name = node.stage.name
-        waiting = [source.stage.name for source in node.inputs.values() if source not in done]
-        if waiting:
-            rows.append({"stage": name, "state": "runs", "why": f"{', '.join(waiting)} must be made first"})
-            continue
-        key = key_for(node, {param: done[source] for param, source in node.inputs.items()})
-        manifest = place.store.find(name, key)
-        if manifest is None:
-            rows.append({"stage": name, "state": "runs", "why": _difference(node, done, place.store)})
-            continue
-        done[node] = Artifact(place.store.path(name, key))
-        same = manifest["source"] == node.stage.source
-        why = f"made {manifest['finished']}" + (
-            "" if same else "; its code has changed since (raise `rev` to make it again)"
-        )
-        rows.append({"stage": name, "state": "kept" if same else "kept, code changed", "why": why})
-    return rows
-
-
-def _difference(node: Handle, done: dict[Handle, Artifact], store: Store) -> str:
-    kept = store.manifests(node.stage.name)
-    if not kept:
-        return "never made here"
-    mine: dict[str, Any] = {f"argument {name}": canonical(_plain(v)).decode() for name, v in node.arguments.items()}
-    mine |= {f"input {name}": done[source].manifest["digest"] for name, source in node.inputs.items()}
-    mine["rev"] = str(node.stage.rev)
-
-    def parts(manifest: dict[str, Any]) -> dict[str, Any]:
-        theirs = {f"argument {name}": canonical(v).decode() for name, v in manifest["arguments"].items()}
-        theirs |= {f"input {name}": facts["digest"] for name, facts in manifest["inputs"].items()}
-        return theirs | {"rev": str(manifest["rev"])}
-
-    def differing(theirs: dict[str, Any]) -> list[str]:
-        return [name for name in sorted(mine.keys() | theirs.keys()) if mine.get(name) != theirs.get(name)]
-
-    nearest = min((parts(m) for m in reversed(kept)), key=lambda theirs: len(differing(theirs)))
-    changes = [f"{name} is {_short(mine.get(name))}, was {_short(nearest.get(name))}" for name in differing(nearest)]
-    return "; ".join(changes) or "the kept result is damaged"
-
-
-def _short(value: str | None) -> str:
-    return "absent" if value is None else value if len(value) <= 24 else value[:12] + "…"

@@ -108,7 +108,8 @@ class Store:
         for path in self.artifacts.glob(f"{stage or ''}*/{MANIFEST}"):
             with contextlib.suppress(UserError):
                 manifest = read_manifest(path.parent)
-                if stage in (None, manifest.get("stage")):
+                aside = path.parent != self.path(manifest["stage"], manifest["key"])
+                if stage in (None, manifest["stage"]) and not aside:
                     found.append(manifest | {"folder": str(path.parent)})
         return sorted(found, key=lambda m: m["finished"])
 
@@ -138,7 +139,12 @@ class Store:
         manifest = manifest | {"files": files, "digest": content_digest(digests)}
         write_atomically(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
         place = self.path(manifest["stage"], manifest["key"])
+        aside = place.with_name(place.name + ".replaced")
+        if place.exists():  # a stage that is made again because its code has changed
+            shutil.rmtree(aside, ignore_errors=True)
+            place.rename(aside)
         folder.rename(place)
+        shutil.rmtree(aside, ignore_errors=True)
         return place
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, stage
+from ayllu.recipes.stages.artifacts import Weights
 
 if TYPE_CHECKING:
     from ayllu.data.adopt import ModelSource
@@ -74,7 +75,7 @@ def adopt(source: str, *, name: str | None = None, licence: str | None = None, h
     return Adopted(name=channel, folder=artifact.folder)
 
 
-def adopted(source: str, *, licence: str | None = None) -> Any:
+def adopted(source: str, *, licence: str | None = None) -> Handle[Weights]:
     """The same as a step of a recipe: the handle of a folder of weights and tokenizer."""
     from ayllu.data.adopt import find_model_source
     from ayllu.data.archive import default_cache
@@ -82,7 +83,7 @@ def adopted(source: str, *, licence: str | None = None) -> Any:
     return _adopted(find_model_source(source, default_cache(), licence=licence))
 
 
-def _adopted(found: ModelSource) -> Handle:
+def _adopted(found: ModelSource) -> Handle[Weights]:
     """The stage for one source. What identifies its content is the key; where it lies is not."""
 
     def adopt(ctx: Context, *, source: dict[str, Any]) -> None:
@@ -98,4 +99,6 @@ def _adopted(found: ModelSource) -> Handle:
         ctx.note("licence", origin.licence)
         ctx.note("types", origin.types)
 
-    return stage()(adopt)(source=found.identity)
+    # How a source is read depends on what it is, so the reader of this one is part of the code that makes it.
+    made = stage(identity="adopt", makes=Weights, reaches=lambda arguments: [found.read])
+    return made(adopt)(source=found.identity)

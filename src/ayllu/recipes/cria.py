@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.error import UserError
-from ayllu.recipes.stages import pretrain as stages
+from ayllu.lab.graph import Context, Handle
+from ayllu.recipes.limits import check_budget, check_least
+from ayllu.recipes.stages.artifacts import Release, ScoreFolder, Weights
+from ayllu.recipes.stages.corpus import corpus, dialogues, learn_tokenizer, tokenize, tokenize_chat, used_sources
+from ayllu.recipes.stages.evaluate import evaluate
+from ayllu.recipes.stages.pretrain import finetune, fit_model, pretrain
+from ayllu.recipes.stages.release import PRETRAINING, Contents, release_stage
+
+if TYPE_CHECKING:
+    from ayllu.data.conversations.dialogue import Dialogues
+    from ayllu.data.corpus import Corpus
 
 EVERYDAY = ("everyday-english", "sotu", "moby-dick", "austen")
 MIX = {"everyday-english": 0.94, "sotu": 0.02, "moby-dick": 0.01, "austen": 0.03}
@@ -23,7 +33,7 @@ def cria(
     items: int = 1000,
     speed: float | None = None,
     name: str = "cria",
-) -> Any:
+) -> Handle[Release]:
     """Train a small chat model from scratch on this machine, measure it, and release it.
 
     Parameters
@@ -47,24 +57,68 @@ def cria(
     name
         Name of the release, and of the channel that points to it.
     """
-    if not 0 < budget <= 60 * 24 * 365:
-        raise UserError(f"the budget is {budget:g} minutes; give a number above 0, such as --budget 10")
+    check_budget(budget, usual=10)
     if not sources:
         raise UserError("no source is named; give at least one with --sources, such as everyday-english")
-    for label, value, least in (("vocabulary", vocabulary, 512), ("length", length, 16), ("items", items, 1)):
-        if value < least:
-            raise UserError(f"{label} is {value}; give at least {least}")
+    check_least(512, vocabulary=vocabulary)
+    check_least(16, length=length)
+    check_least(1, items=items)
     if speed is not None and speed <= 0:
         raise UserError(f"speed is {speed:g} tokens per second; give a number above 0 or leave it out to measure")
     mix = {source: MIX.get(source, 1.0) for source in sources}
 
-    text = stages.corpus(sources=tuple(sources), licence=licence)
-    tokenizer = stages.learn_tokenizer(text, size=vocabulary)
-    tokens = stages.tokenize(text, tokenizer, length=length)
-    plan = stages.fit_model(tokens, budget=budget, seed=seed, speed=speed, mix=mix)
-    base = stages.pretrain(tokens, tokenizer, plan, seed=seed, mix=mix)
-    chats = stages.dialogues(seed=seed)
-    chat_tokens = stages.tokenize_chat(chats, text, tokenizer, length=length)
-    chat = stages.finetune(base, chat_tokens, tokenizer, plan, seed=seed, share=0.15)
-    scores = stages.evaluate(chat, base, text, tokenizer, items=items)
-    return stages.release(chat, base, text, chats, scores, name=name, version="1.0.0", policy="open")
+    text = corpus(sources=tuple(sources), licence=licence)
+    tokenizer = learn_tokenizer(text, size=vocabulary)
+    tokens = tokenize(text, tokenizer, length=length)
+    plan = fit_model(tokens, budget=budget, seed=seed, speed=speed, mix=mix)
+    base = pretrain(tokens, tokenizer, plan, seed=seed, mix=mix)
+    chats = dialogues(seed=seed)
+    chat_tokens = tokenize_chat(chats, text, tokenizer, length=length)
+    chat = finetune(base, chat_tokens, tokenizer, plan, seed=seed, share=0.15)
+    scores = evaluate(chat, base, text, tokenizer, items=items)
+    return release_chat(chat, base, text, chats, scores, name=name, version="1.0.0", policy="open")
+
+
+@release_stage(identity="release")
+def release_chat(
+    ctx: Context,
+    chat: Handle[Weights],
+    base: Handle[Weights],
+    text: Handle[Corpus],
+    chats: Handle[Dialogues],
+    scores: Handle[ScoreFolder],
+    *,
+    name: str,
+    version: str,
+    policy: str,
+) -> Contents:
+    """The chat model, with the curves of both trainings."""
+    from ayllu.recipes.stages.figures import draw_losses
+
+    figure = ctx.scratch / "loss.png"
+    draw_losses({"pretrain": base.value / "losses.jsonl", "finetune": chat.value / "losses.jsonl"}, figure)
+    return Contents(
+        name=name,
+        version=version,
+        policy=policy,
+        weights=chat.value,
+        scores=scores.value,
+        sources=used_sources(text.value),
+        dialogues=chats.value.sources,
+        records=_records(base.artifact.manifest, chat.artifact.record, scores.artifact.record),
+        figures=[figure],
+    )
+
+
+def _records(pretrained: dict[str, Any], tuned: dict[str, Any], scored: dict[str, Any]) -> dict[str, Any]:
+    """What the card says of the training: predicted beside measured, both of the pretraining."""
+    record, predictions = pretrained["record"], pretrained["predictions"]
+    heldout = scored["base_bits_per_byte"]
+    main = "everyday-english" if "everyday-english" in heldout else next(iter(heldout), None)
+    return {
+        "predicted": {"seconds": predictions["seconds"], "bits_per_byte": predictions["bits_per_byte"]},
+        "measured": {"seconds": record["seconds"], "bits_per_byte": heldout.get(main) if main else None},
+        "pretraining": {name: record[name] for name in PRETRAINING},
+        "finetuning": {name: tuned[name] for name in ("steps", "tokens", "seconds", "final_loss", "loss")},
+        "machine": pretrained["machine"],
+    }

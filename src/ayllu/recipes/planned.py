@@ -6,9 +6,9 @@ import inspect
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 from ayllu.recipes import RECIPES
+from ayllu.recipes.limits import check_budget
 
 if TYPE_CHECKING:
     from ayllu.fleet.catalogue import Pool, Precision
@@ -53,13 +53,14 @@ def cria(pool: Pool, precision: Precision, budget: float | None) -> Trained:
 def smol(pool: Pool, precision: Precision, budget: float | None) -> Trained:
     """Post-training of SmolLM2-135M, the model that the recipe adopts where none is named."""
     from ayllu.fleet.planner.training_job import Trained
-    from ayllu.recipes.stages.posttrain import LENGTH, SIZES, TRAINING
+    from ayllu.recipes.stages.methods import LENGTH, SFT
+    from ayllu.recipes.stages.posttrain import TRAINING
 
     minutes = _minutes("smol", budget)
     return Trained(
         model=SMOLLM2,
         sequence=LENGTH,
-        global_batch=SIZES["sft"],
+        global_batch=SFT().batch,
         minutes=minutes * TRAINING,
         note=f"of {minutes:g} minutes (--budget) {100 * TRAINING:.0f} % are training, planned as steps of SFT on all "
         "weights; LoRA takes less, and drawing answers for GRPO is not planned",
@@ -69,13 +70,14 @@ def smol(pool: Pool, precision: Precision, budget: float | None) -> Trained:
 def draft(pool: Pool, precision: Precision, budget: float | None) -> Trained:
     """Distillation of some layers of SmolLM2-135M, the teacher where none is named."""
     from ayllu.fleet.planner.training_job import Trained
-    from ayllu.recipes.draft import BATCH, LENGTH, TRAINING
+    from ayllu.recipes.draft import LENGTH, TRAINING
+    from ayllu.recipes.stages.methods import Distill
 
     minutes = _minutes("draft", budget)
     return Trained(
         model=replace(SMOLLM2, layers=_default("draft", "layers")),
         sequence=LENGTH,
-        global_batch=BATCH,
+        global_batch=Distill().batch,
         minutes=minutes * TRAINING,
         note=f"of {minutes:g} minutes (--budget) {100 * TRAINING:.0f} % are training; the teacher's pass is left out",
     )
@@ -91,6 +93,5 @@ def _default(recipe: str, name: str) -> Any:
 
 def _minutes(recipe: str, budget: float | None) -> float:
     minutes = float(_default(recipe, "budget")) if budget is None else budget
-    if not 0 < minutes <= 60 * 24 * 365:
-        raise UserError(f"the budget is {minutes:g} minutes; give a number above 0, such as --budget 10")
+    check_budget(minutes, usual=10)
     return minutes

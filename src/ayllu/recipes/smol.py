@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ayllu.lab.error import UserError
+from ayllu.lab.graph import Context, Handle
 from ayllu.recipes.adopt import adopted
-from ayllu.recipes.stages import posttrain as post
+from ayllu.recipes.limits import check_budget, check_least
+from ayllu.recipes.stages.artifacts import Comparison, Release, ScoreFolder, Weights
+from ayllu.recipes.stages.evaluate import benchmarks, compare, skills
+from ayllu.recipes.stages.posttrain import (
+    LONGEST,
+    PosttrainPlan,
+    build_dataset,
+    interpolate_weights,
+    plan_posttraining,
+    posttrain,
+    rehearse,
+)
+from ayllu.recipes.stages.release import Contents, release_stage
+
+KEPT = 0.5
+"""Share of what was learnt that the final model keeps: see `interpolate_weights`."""
+GENERATED = (
+    {"name": "tool-requests", "title": "Requests for tools, written for Ayllu", "licence": "Apache-2.0"},
+    {"name": "small-talk", "title": "Small talk written for Ayllu", "licence": "Apache-2.0"},
+    {"name": "reasoning-gym", "title": "Generated sums of reasoning-gym 0.1.25", "licence": "Apache-2.0"},
+    {"name": "boolq-passages", "title": "Openings of Wikipedia articles", "licence": "CC-BY-SA-3.0"},
+)
+"""What the model learns from, as the release's licences name it."""
 
 
 def smol(
@@ -21,7 +46,7 @@ def smol(
     items: int = 200,
     steps: tuple[int, int, int] | None = None,
     name: str = "smol",
-) -> Any:
+) -> Handle[Release]:
     """Adopt a small open model, teach it sums, tools and manners on this machine, measure both, and release it.
 
     Parameters
@@ -45,13 +70,11 @@ def smol(
     """
     from ayllu.data.conversations.chats import read_chats, read_preferences
 
-    if not 0 < budget <= 60 * 24 * 365:
-        raise UserError(f"the budget is {budget:g} minutes; give a number above 0, such as --budget 45")
-    if items < 10:
-        raise UserError(f"items is {items}; give at least 10")
+    check_budget(budget, usual=45)
+    check_least(10, items=items)
     if steps is not None and min(steps) < 1:
         raise UserError(f"steps are {', '.join(map(str, steps))}; give three numbers from 1 on, for GRPO, SFT and DPO")
-    return teach(
+    return from_adopted(
         adopted(base),
         budget=budget,
         seed=seed,
@@ -63,8 +86,8 @@ def smol(
     )
 
 
-def teach(
-    start: Any,
+def from_adopted(
+    start: Handle[Weights],
     *,
     budget: float,
     seed: int,
@@ -74,24 +97,71 @@ def teach(
     steps: tuple[int, int, int] | None,
     name: str,
     rank: int = 16,
-) -> Any:
+) -> Handle[Release]:
     """The recipe from an adopted model on; your own conversations and preferences by their digests."""
     groups = max(60, round(20 * budget))
-    learnt = post.lessons(start, seed=seed, groups=groups, chats=chats, preferences=preferences)
-    plan = post.plan_post(start, learnt, budget=budget, seed=seed, steps=steps, items=items)
+    data = build_dataset(start, seed=seed, groups=groups, chats=chats, preferences=preferences)
+    plan = plan_posttraining(start, data, budget=budget, seed=seed, steps=steps, items=items)
     # Rewards first: GRPO needs answers that differ, and after SFT all of a small model's answers are alike.
-    grpo = post.teach(start, learnt, plan, kind="grpo", seed=seed, rate=1e-3, rank=rank, before=start)
-    right = post.rehearsal(grpo, plan, seed=seed)
-    sft = post.teach(grpo, learnt, plan, kind="sft", seed=seed, rate=3e-3, rank=rank, before=start, rehearsed=right)
-    dpo = post.teach(sft, learnt, plan, kind="dpo", seed=seed, rate=5e-4, rank=rank, before=start)
-    final = post.soften(start, dpo, kept=post.KEPT)
-    kinds = ("tool_calls", "reasoning")
-    first, last = (post.skills(model, plan, items=items, kinds=kinds) for model in (start, final))
-    between = post.skills(grpo, plan, items=items, kinds=("reasoning",))
-    before, after = (post.benchmarks(model, plan, items=6 * items) for model in (start, final))
-    comparison = post.compare(first, between, last, before, after, grpo)
-    return post.release_post(
+    grpo = posttrain(start, data, plan, method="grpo", seed=seed, lr=1e-3, rank=rank, adopted=start)
+    right = rehearse(grpo, plan, seed=seed)
+    sft = posttrain(grpo, data, plan, method="sft", seed=seed, lr=3e-3, rank=rank, adopted=start, rehearsal=right)
+    dpo = posttrain(sft, data, plan, method="dpo", seed=seed, lr=5e-4, rank=rank, adopted=start)
+    final = interpolate_weights(start, dpo, kept=KEPT)
+    first, last = (skills(model, plan, items=items, kinds=("tool_calls", "reasoning")) for model in (start, final))
+    between = skills(grpo, plan, items=items, kinds=("reasoning",))
+    before, after = (benchmarks(model, plan, items=6 * items) for model in (start, final))
+    comparison = compare(first, between, last, before, after, grpo)
+    return release_assistant(
         start, final, grpo, sft, dpo, after, comparison, plan, name=name, version="1.0.0", policy="open"
+    )
+
+
+@release_stage(identity="release_post")
+def release_assistant(
+    ctx: Context,
+    base: Handle[Weights],
+    model: Handle[Weights],
+    grpo: Handle[Weights],
+    sft: Handle[Weights],
+    dpo: Handle[Weights],
+    scores: Handle[ScoreFolder],
+    comparison: Handle[Comparison],
+    plan: Handle[PosttrainPlan],
+    *,
+    name: str,
+    version: str,
+    policy: str,
+) -> Contents:
+    """The assistant, with the table of before and after."""
+    from ayllu.data.origin import read_origin
+
+    origin = read_origin(base.value)
+    told = {kind: handle.artifact.record for kind, handle in (("grpo", grpo), ("sft", sft), ("dpo", dpo))}
+    measured = math.fsum(record["seconds"] for record in told.values())
+    return Contents(
+        name=name,
+        version=version,
+        policy=policy,
+        weights=model.value,
+        scores=scores.value,
+        sources=[{"name": origin.title, "title": origin.source, "licence": origin.licence}],
+        dialogues=GENERATED,
+        records={
+            "description": (
+                f"{origin.title}, taught sums, to call tools, and some manners, with Ayllu's recipe smol. The weights "
+                f"keep {100 * KEPT:.0f} % of what training changed."
+            ),
+            "predicted": {"seconds": round(plan.value.seconds, 1)},
+            "measured": {"seconds": round(measured, 1)},
+            "posttraining": {
+                kind: {field: record[field] for field in ("steps", "seconds", "loss", "final_loss")}
+                for kind, record in told.items()
+            },
+            "comparison": json.loads((comparison.value / "comparison.json").read_text()),
+            "machine": dpo.artifact.manifest["machine"],
+        },
+        figures=[comparison.value / "rewards.png"],
     )
 
 
@@ -101,5 +171,5 @@ def _own(path: Path, read: Callable[..., Any]) -> str:
     from ayllu.data.conversations.chats import keep
 
     # A token has at least one byte, so that what is too long for any tokenizer shows already here.
-    read(path, longest=4 * post.LONGEST, length=lambda messages: sum(len(m.content.split()) for m in messages))
+    read(path, longest=4 * LONGEST, length=lambda messages: sum(len(m.content.split()) for m in messages))
     return keep(path, default_cache())

@@ -33,3 +33,13 @@ def matrix_rate(precision: str, *, seconds: float = 0.5) -> float:
 def bf16_pays() -> bool:
     """Whether bf16 products are faster than float32 ones here, as they are on processors with instructions for them."""
     return matrix_rate("bf16", seconds=0.1) > 1.2 * matrix_rate("float32", seconds=0.1)
+
+
+def fastest_precision() -> str:
+    """The type of matrix products to train and measure in here: `bf16` where it pays, else `float32`."""
+    return "bf16" if bf16_pays() else "float32"
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """The torch type that a precision of `TrainConfig` names."""
+    return {"bf16": torch.bfloat16, "float32": torch.float32}[precision]

@@ -1,4 +1,4 @@
-"""Runs the recipe smol on a tiny random model: python drive_smol.py HOME [KIND of training to die in]."""
+"""Runs the recipe smol on a tiny random model: python smol.py HOME [KIND of training to die in]."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from ayllu.data.archive import default_cache
 from ayllu.lab.graph import Context, stage
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
-from ayllu.recipes.smol import teach
-from ayllu.recipes.stages import posttrain as post
-from ayllu.train.objectives import grpo as policy
+from ayllu.recipes.smol import from_adopted
+from ayllu.recipes.stages import methods
+from ayllu.recipes.stages.artifacts import Weights
+from ayllu.train.objectives.grpo import RolloutSource
 
 
-@stage()
+@stage(identity="tiny", makes=Weights)
 def tiny(ctx: Context) -> None:
     """A random model with Llama 3's chat format."""
     from ayllu.data.origin import Origin, write_origin
@@ -41,16 +42,18 @@ def tiny(ctx: Context) -> None:
 
 def main(home: str, stop_at: str) -> None:
     if stop_at:
-        batch = policy.RolloutSource.batch
+        batch = RolloutSource.batch
 
         def dies(self: Any, first: int, size: int) -> Any:
             if first >= 2 * size:
                 os.kill(os.getpid(), signal.SIGKILL)
             return batch(self, first, size)
 
-        policy.RolloutSource.batch = dies  # type: ignore[method-assign]
-    post.CHECKPOINT_SECONDS = 0.0
-    handle = teach(tiny(), budget=1, seed=0, chats=None, preferences=None, items=10, steps=(3, 2, 2), name="tiny")
+        RolloutSource.batch = dies  # type: ignore[method-assign]
+    methods.CHECKPOINT_SECONDS = 0.0
+    handle = from_adopted(
+        tiny(), budget=1, seed=0, chats=None, preferences=None, items=10, steps=(3, 2, 2), name="tiny"
+    )
     resolve(handle, Place(store=Store(Path(home)), cache=default_cache()))
 
 

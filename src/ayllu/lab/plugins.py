@@ -1,0 +1,58 @@
+"""Things that others can add without editing a table of ours: by a decorator, or an installed package's entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import metadata
+from typing import Generic, TypeVar
+
+from ayllu.lab.error import UserError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Things of one kind by name. Nobody's module is imported before its name is asked for."""
+
+    def __init__(self, kind: str, group: str) -> None:
+        """`kind` is what errors call such a thing; `group` is the entry-point group of packages that bring some."""
+        self.kind, self.group = kind, group
+        self._added: dict[str, T] = {}
+
+    def add(self, name: str) -> Callable[[T], T]:
+        """A decorator that adds a thing under `name`. Raises UserError where another thing has that name."""
+
+        def wrap(thing: T) -> T:
+            # The same definition again, as when a notebook's cell is run twice, takes the old one's place.
+            place = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
+            known = self._added.get(name)
+            if known is not None and place != (
+                getattr(known, "__module__", None),
+                getattr(known, "__qualname__", None),
+            ):
+                raise UserError(f"there is a {self.kind} {name!r} already; choose another name")
+            self._added[name] = thing
+            return thing
+
+        return wrap
+
+    def names(self) -> list[str]:
+        """All names, own ones first."""
+        return list(dict.fromkeys([*self._added, *self._installed()]))
+
+    def find(self, name: str) -> T:
+        """The thing called `name`. Raises UserError where there is none, or it cannot be loaded."""
+        if name in self._added:
+            return self._added[name]
+        entry = self._installed().get(name)
+        if entry is None:
+            raise UserError(f"there is no {self.kind} {name!r}; choose one of {', '.join(self.names())}")
+        try:
+            found: T = entry.load()
+        except Exception as error:
+            where = f"{entry.value} of the package {entry.dist.name}" if entry.dist else entry.value
+            raise UserError(f"the {self.kind} {name!r} cannot be loaded from {where}: {error}") from error
+        return found
+
+    def _installed(self) -> dict[str, metadata.EntryPoint]:
+        return {entry.name: entry for entry in metadata.entry_points(group=self.group)}

@@ -1,0 +1,194 @@
+"""Measuring a model: benchmarks, held-out text, skills, and what training changed."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ayllu.lab.graph import Context, Handle, stage
+from ayllu.recipes.stages.artifacts import Comparison, Replies, ScoreFolder, Weights
+from ayllu.recipes.stages.corpus import source_names
+
+if TYPE_CHECKING:
+    from ayllu.data.corpus import Corpus
+    from ayllu.recipes.stages.posttrain import PosttrainPlan
+    from ayllu.text.tokenizer import Tokenizer
+
+TRAINED_ON = {
+    "everyday-english": ("hellaswag",),
+    "boolq-passages": ("boolq",),
+    "everyday-chat": ("piqa", "social-iqa"),
+}
+"""Benchmarks whose training part a source holds: their scores are labelled so."""
+WHOLE = 2_000_000_000
+"""Parameters from which held-out text is measured with the weights in bf16: they are twice as small."""
+VERDICTS = (("tool_calls", "exact"), ("tool_calls", "read"), ("reasoning", "correct"), ("reasoning", "format"))
+"""Kinds of items, and what is judged of each reply."""
+MARGIN = 0.02
+"""A difference of accuracy above -0.02 counts as no loss."""
+
+
+@stage(identity="evaluate", makes=ScoreFolder)
+def evaluate(
+    ctx: Context,
+    model: Handle[Weights],
+    base: Handle[Weights],
+    text: Handle[Corpus],
+    tokenizer: Handle[Tokenizer],
+    *,
+    items: int,
+) -> None:
+    """Scores of the finished model: benchmark sets, and held-out bits per byte by source; these of its base too."""
+    from ayllu.evals.contamination import find_overlap
+    from ayllu.evals.likelihood.heldout import bits_per_byte, document_bits
+    from ayllu.evals.likelihood.multiple_choice import evaluate_suite
+    from ayllu.evals.suite import load_suite
+    from ayllu.model.files import hf
+    from ayllu.train.machine import dtype_of, fastest_precision
+
+    weights, vocabulary, documents = hf.load(model.value).eval(), tokenizer.value, text.value
+    dtype = dtype_of(fastest_precision())
+    suite = load_suite("small", items_per_set=items, cache=ctx.cache)
+    names = source_names(documents)
+    trained = {name: held for name, held in TRAINED_ON.items() if name == "everyday-chat" or name in names}
+    overlap = find_overlap(suite.items, (document.text for document in documents.documents("train")))
+    scores = evaluate_suite(
+        weights, vocabulary, suite, dtype=dtype, trains_on=trained, overlap=overlap, folder=ctx.scratch / "items"
+    )
+    heldout_ = [(document.source, document.text) for document in documents.documents("heldout")]
+    scores = scores.with_documents(document_bits(weights, vocabulary, heldout_, total=len(heldout_), dtype=dtype))
+    scores.save(ctx.folder)
+    stated = scores.as_json()
+    ctx.note("bits_per_byte", {name: score["value"] for name, score in stated["bits_per_byte"].items()})
+    before = bits_per_byte(hf.load(base.value).eval(), vocabulary, heldout_, dtype=dtype)
+    ctx.note("base_bits_per_byte", {name: interval.value for name, interval in before.items()})
+
+
+@stage(identity="heldout", makes=ScoreFolder)
+def heldout(
+    ctx: Context, model: Handle[Weights], text: Handle[Corpus], tokenizer: Handle[Tokenizer], *, documents: int
+) -> None:
+    """Bits per byte of held-out documents."""
+    import torch
+
+    from ayllu.evals.likelihood.heldout import document_bits
+    from ayllu.evals.score import Scores
+    from ayllu.model.files import hf
+
+    large = hf.load_config(model.value).parameters >= WHOLE
+    weights = hf.load(model.value, dtype=torch.bfloat16 if large else torch.float32).eval()
+    chosen = [(document.source, document.text) for document in islice(text.value.documents("heldout"), documents)]
+    scores = Scores().with_documents(document_bits(weights, tokenizer.value, chosen, total=len(chosen)))
+    scores.save(ctx.folder)
+    ctx.note("bits_per_byte", {name: score["value"] for name, score in scores.as_json()["bits_per_byte"].items()})
+
+
+@stage(identity="benchmarks", makes=ScoreFolder)
+def benchmarks(ctx: Context, model: Handle[Weights], plan: Handle[PosttrainPlan], *, items: int) -> None:
+    """HellaSwag, PIQA and ARC-Easy."""
+    from ayllu.evals.likelihood.multiple_choice import evaluate_suite
+    from ayllu.evals.suite import load_suite
+    from ayllu.model.files import hf
+    from ayllu.text.tokenizer import Tokenizer
+    from ayllu.train.machine import dtype_of
+
+    weights, vocabulary = hf.load(model.value).eval(), Tokenizer.load(model.value)
+    suite = load_suite("small", items_per_set=items, cache=ctx.cache)
+    scores = evaluate_suite(
+        weights, vocabulary, suite, dtype=dtype_of(plan.value.precision), folder=ctx.scratch / "items"
+    )
+    scores.save(ctx.folder)
+
+
+@stage(identity="skills", makes=Replies)
+def skills(
+    ctx: Context, model: Handle[Weights], plan: Handle[PosttrainPlan], *, items: int, kinds: tuple[str, ...]
+) -> None:
+    """Held-out tool calls (`tool_calls`) and tasks (`reasoning`), reply by reply."""
+    from ayllu.data.conversations.reasoning import questions
+    from ayllu.data.conversations.tool_requests import requests
+    from ayllu.evals.skills.reasoning import score_reasoning
+    from ayllu.evals.skills.tool_calls import score_tool_calls
+    from ayllu.model.files import hf
+    from ayllu.recipes.stages.methods import HELD_OUT, sums
+    from ayllu.text.tokenizer import Tokenizer
+    from ayllu.train.machine import dtype_of
+
+    weights, vocabulary = hf.load(model.value), Tokenizer.load(model.value)
+    dtype = dtype_of(plan.value.precision)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    if "tool_calls" in kinds:
+        asked = list(requests("held out", items, seed=0))
+        rows["tool_calls"] = score_tool_calls(weights, vocabulary, asked, dtype=dtype)
+    if "reasoning" in kinds:
+        family = sums(ctx.cache)
+        # One for each of the items kept from training, as far as they go.
+        held = questions(family, HELD_OUT, held_out=True)[:items]
+        rows["reasoning"] = score_reasoning(weights, vocabulary, family, held, dtype=dtype)
+    (ctx.folder / "replies.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    for name, verdict in VERDICTS:
+        if name in rows:
+            ctx.note(f"{name}_{verdict}", statistics.mean(row[verdict] for row in rows[name]))
+
+
+@stage(identity="compare", makes=Comparison, reruns=True)
+def compare(
+    ctx: Context,
+    skills_before: Handle[Replies],
+    skills_between: Handle[Replies],
+    skills_after: Handle[Replies],
+    scores_before: Handle[ScoreFolder],
+    scores_after: Handle[ScoreFolder],
+    grpo: Handle[Weights],
+) -> None:
+    """Before and after on the same held-out items, paired, and the curve of the rewards."""
+    from ayllu.evals.compare import compare_scores, compare_verdicts
+    from ayllu.evals.recompute import recompute
+    from ayllu.recipes.stages.figures import draw_rewards
+    from ayllu.train.objectives.grpo import read_rewards
+
+    sides = (skills_before, skills_between, skills_after)
+    before, between, after = (json.loads((side.value / "replies.json").read_text()) for side in sides)
+    table: dict[str, dict[str, Any]] = {}
+    for name, verdict in VERDICTS:
+        start, last = (_verdicts(rows[name], verdict) for rows in (before, after))
+        row = {"adopted to final": compare_verdicts(start, last)}
+        if name in between:
+            row["adopted to after GRPO"] = compare_verdicts(start, _verdicts(between[name], verdict))
+        table[f"{name} {verdict}"] = row
+    first, second = scores_before.value, scores_after.value
+    sets = compare_scores(recompute(first), recompute(second))["sets"]
+    for entry in sets.values():
+        entry["non_inferior"] = entry["accuracy"]["low"] > -MARGIN
+    whole = {"skills": table, "benchmarks": sets, "pooled": _pooled(first, second)}
+    (ctx.folder / "comparison.json").write_text(json.dumps(whole, indent=2) + "\n")
+    draw_rewards(read_rewards(grpo.value / "rewards.jsonl"), ctx.folder / "rewards.png")
+    ctx.note("comparison", whole)
+
+
+def _verdicts(rows: list[dict[str, Any]], verdict: str) -> list[bool]:
+    return [bool(row[verdict]) for row in rows]
+
+
+def _pooled(first: Path, second: Path) -> dict[str, Any]:
+    """The difference in accuracy over the items of all sets together: three times the items, so a narrower interval."""
+    from ayllu.evals.compare import compare_verdicts
+    from ayllu.evals.recompute import recompute
+    from ayllu.evals.score import headline
+
+    sides = []
+    for folder in (first, second):
+        sets = recompute(folder).by_set()
+        sides.append(
+            {
+                outcome.id: outcome.correct_norm if headline(name) == "accuracy_norm" else outcome.correct
+                for name, outcomes in sets.items()
+                for outcome in outcomes
+            }
+        )
+    keys = sorted(sides[0])
+    found = compare_verdicts([sides[0][key] for key in keys], [sides[1][key] for key in keys])
+    return found | {"non_inferior": found["difference"]["low"] > -MARGIN}

@@ -1,0 +1,325 @@
+"""The methods of post-training: what the steps of each see, what they make small, and how long a step takes.
+
+A method of your own is a class like these under a name: `@METHODS.add("mine")`, or an entry point of the group
+`ayllu.methods` (docs/extending.md).
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ayllu.lab.plugins import Registry
+
+if TYPE_CHECKING:
+    from ayllu.data.conversations.reasoning import Family
+    from ayllu.model.transformer import Transformer
+    from ayllu.text.tokenizer import Tokenizer
+    from ayllu.train.loop import Source, TrainConfig
+    from ayllu.train.objectives.next_token import Objective
+
+LENGTH = 512
+"""Ids in a row of several conversations."""
+PLAIN_ROWS = 2
+"""Rows of plain text in a step, on which GRPO and SFT must not diverge from the adopted model."""
+PLAIN_WEIGHT = 1.0
+"""What the divergence per id of plain text counts beside the loss per predicted id."""
+TIMED, USUAL = 3, 32
+"""Steps of each kind that are timed before the run; batches over which the length of a step is averaged."""
+CHECKPOINT_SECONDS = 15.0
+"""Between checkpoints, which hold the adapters alone."""
+FAMILY = "chain_sum"
+SETTINGS = {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1}
+"""Sums and differences of two or three terms of one digit."""
+HELD_OUT = 300
+"""Items of the family that are kept for measuring."""
+
+
+def sums(cache: Path) -> Family:
+    """The tasks that GRPO learns from and that skills are measured on."""
+    from ayllu.data.conversations.reasoning import Family
+
+    return Family(FAMILY, cache, SETTINGS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a method is given to work with."""
+
+    model: Transformer
+    """Trained in place: a method that draws from it sees each step's weights."""
+    tokenizer: Tokenizer
+    dataset: Any
+    """What is learnt from: a `Dataset` of `build_dataset`, or for `Distill` the `Tokens`."""
+    adopted: Path
+    """Folder of the model that everything began with."""
+    precision: str
+    seed: int
+    steps: int
+    cache: Path
+    scratch: Path
+    rehearsal: Path | None = None
+    """Conversations of the model itself to mix in."""
+    journal: str = "rewards.jsonl"
+    """File of `scratch` for what each step earned."""
+
+    def reference(self) -> Transformer:
+        """The adopted model, for whoever holds on to it."""
+        from ayllu.model.files import hf
+
+        return hf.load(self.adopted)
+
+
+class Method(Protocol):
+    """One kind of training after pretraining."""
+
+    @property
+    def batch(self) -> int:
+        """Samples in a step."""
+        ...
+
+    @property
+    def share(self) -> float:
+        """Of the minutes of training, where a plan divides them among methods."""
+        ...
+
+    @property
+    def least_steps(self) -> int:
+        """As few as a plan may give."""
+        ...
+
+    def source(self, setting: Setting) -> Source:
+        """Where batches come from. Called before adapters are attached to the model."""
+        ...
+
+    def objective(self, setting: Setting) -> Objective:
+        """(model, batch, dtype) to the summed loss."""
+        ...
+
+    def seconds_per_step(self, setting: Setting) -> float:
+        """Measured by some steps on the model, which is not usable afterwards."""
+        ...
+
+    def config(self, *, steps: int, lr: float, precision: str) -> TrainConfig:
+        """How `steps` are trained."""
+        ...
+
+
+METHODS: Registry[type[Method]] = Registry("method of training", "ayllu.methods")
+
+
+@METHODS.add("sft")
+@dataclass(frozen=True, kw_only=True)
+class SFT:
+    """Supervised finetuning on what the assistant says in conversations."""
+
+    batch: int = 4
+    """Groups of conversations that share a beginning."""
+    share: float = 0.74
+    least_steps: int = 8
+
+    def source(self, setting: Setting) -> Source:
+        from ayllu.recipes.stages.artifacts import Dataset
+        from ayllu.train.objectives.sft import ConversationSource
+
+        own = Dataset(setting.rehearsal).conversations() if setting.rehearsal else []
+        conversations = setting.dataset.conversations() + own
+        return _held(setting, ConversationSource(conversations, length=LENGTH, seed=setting.seed))
+
+    def objective(self, setting: Setting) -> Objective:
+        from ayllu.train.objectives.sft import conversation_loss
+
+        return _holding(setting, conversation_loss)
+
+    def seconds_per_step(self, setting: Setting) -> float:
+        # What a batch holds is known without the model, so the length of a step is averaged over many.
+        return timed_step(self, setting, usual=USUAL)
+
+    def config(self, *, steps: int, lr: float, precision: str) -> TrainConfig:
+        return adapter_config(self, steps=steps, lr=lr, precision=precision)
+
+
+@METHODS.add("dpo")
+@dataclass(frozen=True, kw_only=True)
+class DPO:
+    """Learning which of two answers is better."""
+
+    batch: int = 8
+    """Pairs."""
+    share: float = 0.08
+    least_steps: int = 4
+    beta: float = 0.1
+    likelihood: float = 0.2
+    """Weight of the better answer's own likelihood."""
+
+    def source(self, setting: Setting) -> Source:
+        from ayllu.train.machine import dtype_of
+        from ayllu.train.objectives.dpo import PairSource, reference_log_probabilities
+
+        # Only the pairs that the steps will see: each costs a forward pass of the reference.
+        pairs = setting.dataset.pairs()[: setting.steps * self.batch]
+        dtype = dtype_of(setting.precision)
+        known = reference_log_probabilities(setting.model, pairs, length=LENGTH, dtype=dtype)
+        return PairSource(pairs, known, length=LENGTH, seed=setting.seed)
+
+    def objective(self, setting: Setting) -> Objective:
+        from ayllu.train.objectives.dpo import PreferenceConfig, preference_loss
+
+        return preference_loss(PreferenceConfig(beta=self.beta, likelihood=self.likelihood))
+
+    def seconds_per_step(self, setting: Setting) -> float:
+        return timed_step(self, setting, prepares=True)
+
+    def config(self, *, steps: int, lr: float, precision: str) -> TrainConfig:
+        return adapter_config(self, steps=steps, lr=lr, precision=precision)
+
+
+@METHODS.add("grpo")
+@dataclass(frozen=True, kw_only=True)
+class GRPO:
+    """Learning from what a checker says of the model's own answers to sums."""
+
+    batch: int = 8
+    """Prompts."""
+    share: float = 0.18
+    least_steps: int = 4
+    group: int = 8
+    """Answers to each prompt."""
+    answer_ids: int = 16
+    """Most ids of an answer: enough for a short equation and its end, not for talk."""
+
+    def source(self, setting: Setting) -> Source:
+        from ayllu.data.conversations.reasoning import questions
+        from ayllu.train.machine import dtype_of
+        from ayllu.train.objectives.grpo import RolloutSource
+        from ayllu.train.objectives.rewards import ReasoningTasks
+
+        family = sums(setting.cache)
+        held = questions(family, HELD_OUT, held_out=True)
+        rollouts = RolloutSource(
+            setting.model,
+            ReasoningTasks(family, setting.tokenizer, held_out=held, seed=setting.seed),
+            self._rollouts(),
+            length=LENGTH // 2,
+            stop=setting.tokenizer.stops,
+            seed=setting.seed,
+            dtype=dtype_of(setting.precision),
+            journal=setting.scratch / setting.journal,
+        )
+        return _held(setting, rollouts)
+
+    def objective(self, setting: Setting) -> Objective:
+        from ayllu.train.objectives.grpo import policy_loss
+
+        return _holding(setting, policy_loss(self._rollouts()))
+
+    def _rollouts(self) -> Any:
+        from ayllu.train.objectives.grpo import PolicyConfig
+
+        return PolicyConfig(group=self.group, tokens=self.answer_ids)
+
+    def seconds_per_step(self, setting: Setting) -> float:
+        return timed_step(self, setting)
+
+    def config(self, *, steps: int, lr: float, precision: str) -> TrainConfig:
+        return adapter_config(self, steps=steps, lr=lr, precision=precision)
+
+
+@METHODS.add("distill")
+@dataclass(frozen=True, kw_only=True)
+class Distill:
+    """Learning the distribution of a larger model, the adopted one, on packed rows; all weights are trained."""
+
+    batch: int = 4
+    """Rows."""
+    share: float = 1.0
+    least_steps: int = 20
+
+    def source(self, setting: Setting) -> Source:
+        from ayllu.data.tokens.loader import Loader
+
+        return Loader(setting.dataset, seed=setting.seed)
+
+    def objective(self, setting: Setting) -> Objective:
+        from ayllu.train.objectives.distill import distillation_loss
+
+        return distillation_loss(setting.reference().requires_grad_(False))
+
+    def seconds_per_step(self, setting: Setting) -> float:
+        return timed_step(self, setting, adapters=False)
+
+    def config(self, *, steps: int, lr: float, precision: str) -> TrainConfig:
+        from ayllu.train.loop import TrainConfig
+        from ayllu.train.optimizer import OptimizerConfig
+
+        return TrainConfig(
+            steps=steps,
+            batch=self.batch,
+            warmup=max(min(steps // 10, 20), 1),
+            optimizer=OptimizerConfig(muon_lr=lr),
+            precision=precision,
+            checkpoint_seconds=60.0,
+        )
+
+
+def adapter_config(method: Method, *, steps: int, lr: float, precision: str) -> TrainConfig:
+    """Training of adapters: a short warm-up and no decay."""
+    from ayllu.train.loop import TrainConfig
+    from ayllu.train.optimizer import OptimizerConfig
+
+    return TrainConfig(
+        steps=steps,
+        batch=method.batch,
+        warmup=max(min(steps // 10, 5), 1),
+        # Muon on the adapters: they are thin, so that making them orthogonal costs next to nothing.
+        optimizer=OptimizerConfig(muon_lr=lr, weight_decay=0.0),
+        precision=precision,
+        checkpoint_seconds=CHECKPOINT_SECONDS,
+    )
+
+
+def timed_step(
+    method: Method, setting: Setting, *, adapters: bool = True, usual: int = 0, prepares: bool = False
+) -> float:
+    """Seconds of a step with as many ids as its steps have on average: the median of some after one.
+
+    `usual` batches are averaged where one is made without the model; `prepares` counts what the source does before
+    the first step, shared by the steps that it does it for.
+    """
+    from ayllu.train.lora import LoraConfig, attach
+    from ayllu.train.machine import dtype_of
+
+    began = time.monotonic()
+    source, objective = method.source(setting), method.objective(setting)
+    prepared = (time.monotonic() - began) / setting.steps if prepares else 0.0
+    if adapters:
+        attach(setting.model, LoraConfig())
+    paces, ids = [], []
+    for step in range(1 + TIMED):
+        began = time.monotonic()
+        batch: Any = source.batch(step * method.batch, method.batch)
+        (objective(setting.model, batch, dtype_of(setting.precision)) / batch.count).backward()
+        setting.model.zero_grad(set_to_none=True)
+        ids.append(batch.ids)
+        paces.append((time.monotonic() - began) / batch.ids)
+    if usual:
+        counted: list[Any] = [source.batch(step * method.batch, method.batch) for step in range(usual)]
+        ids = [batch.ids for batch in counted]
+    return prepared + statistics.median(paces[1:]) * statistics.mean(ids)
+
+
+def _held(setting: Setting, source: Any) -> Source:
+    """A source whose steps see plain text too."""
+    from ayllu.train.objectives.kl_anchor import AnchoredSource
+
+    return AnchoredSource(source, setting.dataset.plain(), rows=PLAIN_ROWS, seed=setting.seed)
+
+
+def _holding(setting: Setting, objective: Any) -> Objective:
+    """An objective that also holds on to the adopted model, on that text."""
+    from ayllu.train.objectives.kl_anchor import anchored_loss
+
+    return anchored_loss(objective, setting.reference(), weight=PLAIN_WEIGHT)

@@ -1,0 +1,72 @@
+"""The stage that releases: a recipe says what goes in, and this builds, signs and records it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec
+
+from ayllu.lab.graph import Context, Stage, stage
+from ayllu.recipes.stages.artifacts import Release, open_release
+
+P = ParamSpec("P")
+
+PRETRAINING = ("steps", "tokens", "tokens_per_second", "flops", "final_loss", "loss")
+"""What a card says of a pretraining, by its names in the record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a release is made of."""
+
+    name: str
+    version: str
+    policy: str
+    """Name of the rules that must hold."""
+    weights: Path
+    scores: Path
+    sources: Sequence[Mapping[str, Any]]
+    """What the weights were trained on: name, title and licence of each, at least."""
+    records: Mapping[str, Any]
+    """What the card states and the stage's record keeps: description, predicted, measured, machine, and more."""
+    dialogues: Sequence[Mapping[str, Any]] = ()
+    figures: Sequence[Path] = ()
+
+
+def release_stage(
+    *, identity: str, names_in_key: Mapping[str, str] | None = None
+) -> Callable[[Callable[Concatenate[Context, P], Contents]], Stage[P, Release]]:
+    """Turn a function that says what a release holds into the stage that makes it: a folder that stands alone."""
+
+    def wrap(contents: Callable[Concatenate[Context, P], Contents]) -> Stage[P, Release]:
+        @functools.wraps(contents)
+        def release(ctx: Context, *args: P.args, **kwargs: P.kwargs) -> None:
+            _write(ctx, contents(ctx, *args, **kwargs))
+
+        return stage(identity=identity, makes=open_release, reruns=True, names_in_key=names_in_key)(release)
+
+    return wrap
+
+
+def _write(ctx: Context, contents: Contents) -> None:
+    from ayllu.release.build import build_release
+    from ayllu.release.policy import find_policy
+
+    summary = build_release(
+        ctx.folder / "release",
+        weights=contents.weights,
+        scores=contents.scores,
+        sources=contents.sources,
+        dialogues=contents.dialogues,
+        records=contents.records,
+        name=contents.name,
+        version=contents.version,
+        policy=find_policy(contents.policy),
+        figures=contents.figures,
+    )
+    for field, value in contents.records.items():
+        ctx.note(field, value)
+    ctx.note("gates", list(summary.gates))
+    ctx.note("model_digest", summary.model_digest)
