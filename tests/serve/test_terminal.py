@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ayllu.serve.terminal import Conversation, _write, chat_terminal
 
+from ayllu.cli.chat import Conversation, _write, chat_terminal
 from ayllu.lab.error import UserError
 from ayllu.model.generate import Sampling
 from ayllu.serve.engines.torch_engine import TorchEngine
@@ -24,7 +24,7 @@ PROGRAM = """
 import signal, sys, time, torch
 from pathlib import Path
 from ayllu.serve.engines import torch_engine
-from ayllu.serve.terminal import chat_terminal
+from ayllu.cli.chat import chat_terminal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has its children ignore it
 torch.set_num_threads(1)
 plain = torch_engine.generate

@@ -1,1 +1,1 @@
-"""Engines that compute tokens, the gateway in front of them, and the conversation in the terminal."""
+"""Engines that compute tokens, and the gateway in front of them."""
