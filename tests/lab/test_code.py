@@ -1,0 +1,203 @@
+"""The code behind a result: a change that a stage reaches is named, one that it does not reach says nothing."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ayllu.lab.code import Code, reached
+from ayllu.lab.graph import stage
+from ayllu.lab.run import code_of, order
+
+FILES = {
+    "__init__.py": '"""A package of somebody who works on it."""\n',
+    "work.py": """
+from __future__ import annotations
+import json
+from typing import TYPE_CHECKING
+from {name} import room as place
+from {name}.room import Tool, TABLE
+if TYPE_CHECKING:
+    from {name}.typed import Box
+
+def body(ctx, box: Box, unrelated=1):
+    \"\"\"What a stage's body is like: thin.\"\"\"
+    from {name}.lazy import late
+    late(box.content())
+    place.through_the_module()
+    Tool().use()
+    unused = [unrelated for unrelated in TABLE]
+""",
+    "room.py": """
+import numpy
+from {name}.deep import deeper as inner
+LIMIT = 3
+TABLE = {{"first": "words.txt"}}
+
+def through_the_module():
+    return inner(LIMIT)
+
+def unrelated():
+    return numpy.zeros(2)
+
+class Tool:
+    size = 4
+    def use(self):
+        return self._used()
+    def _used(self):
+        return 1
+    def idle(self):
+        return 2
+""",
+    "deep.py": "def deeper(n):\n    return n + 1\n\ndef apart():\n    return 0\n",
+    "lazy.py": "import yaml\n\ndef late(x):\n    return yaml.safe_load(x)\n",
+    "typed.py": "class Box:\n    def content(self):\n        return '1'\n    def lid(self):\n        return '2'\n",
+    "hooks.py": """
+import collections
+import torch
+
+class Layer(torch.nn.Module):
+    def forward(self, x):
+        return x
+
+def build():
+    return Layer()
+""",
+}
+
+
+class Package:
+    """A package of its own for one test, whose files can be changed."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.root, self.name = root / name, name
+        self.root.mkdir()
+        for file, text in FILES.items():
+            self.write(file, text.format(name=name) if "{name}" in text else text)
+
+    def write(self, file: str, text: str) -> None:
+        (self.root / file).write_text(text)
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        text = (self.root / file).read_text()
+        assert old in text
+        path = self.root / file
+        before = path.stat().st_mtime_ns
+        path.write_text(text.replace(old, new))
+        assert path.stat().st_mtime_ns != before, "a file system that cannot tell that a file has changed"
+
+    def code(self, module: str = "work", function: str = "body") -> Code:
+        return reached(getattr(importlib.import_module(f"{self.name}.{module}"), function))
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Package]:
+    monkeypatch.syspath_prepend(tmp_path)
+    name = "somebodys_" + str(abs(hash(request.node.nodeid)))
+    yield Package(tmp_path, name)
+    for module in [module for module in sys.modules if module.startswith(name)]:
+        del sys.modules[module]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "named"),
+    [
+        ("work.py", "place.through_the_module()", "place.through_the_module() or 1", "work.body"),
+        ("room.py", "inner(LIMIT)", "inner(LIMIT) + 1", "room.through_the_module"),
+        ("room.py", "LIMIT = 3", "LIMIT = 4", "room.LIMIT"),
+        ("room.py", "size = 4", "size = 5", "room.Tool"),
+        ("room.py", "return 1", "return 7", "room.Tool._used"),
+        ("deep.py", "n + 1", "n + 2", "deep.deeper"),
+        ("lazy.py", "yaml.safe_load(x)", "yaml.safe_load(x or '')", "lazy.late"),
+        ("typed.py", "return '1'", "return '3'", "typed.Box.content"),
+    ],
+)
+def test_a_change_on_the_way_is_named(package: Package, file: str, old: str, new: str, named: str) -> None:
+    before = package.code()
+    package.replace(file, old, new)
+    assert package.code().changed(before) == [f"{package.name}.{named}"]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("room.py", "numpy.zeros(2)", "numpy.zeros(3)"),
+        ("room.py", "return 2", "return 9"),
+        ("deep.py", "return 0", "return 9"),
+        ("typed.py", "return '2'", "return '9'"),
+        ("hooks.py", "return x", "return x + x"),
+        ("work.py", "What a stage's body is like", "Words"),
+        ("deep.py", "    return n + 1", "    # the next one\n    return (n  +  1)"),
+        ("lazy.py", "import yaml", "import yaml, json"),
+    ],
+)
+def test_a_change_apart_from_the_way_or_of_words_says_nothing(package: Package, file: str, old: str, new: str) -> None:
+    before = package.code()
+    package.replace(file, old, new)
+    assert package.code().changed(before) == []
+
+
+def test_libraries_on_the_way_count_and_others_do_not(package: Package) -> None:
+    code = package.code()
+    assert set(code.libraries) == {"yaml"}, "numpy is used by a function that nobody calls"
+    other = Code(parts=code.parts, libraries={"yaml": "1.0"})
+    assert other.changed(code) == [f"yaml {code.libraries['yaml']} → 1.0"]
+
+
+def test_a_library_may_call_what_a_class_adds_to_its_base(package: Package) -> None:
+    before = package.code("hooks", "build")
+    package.replace("hooks.py", "return x", "return x + x")
+    assert package.code("hooks", "build").changed(before) == [f"{package.name}.hooks.Layer.forward"]
+
+
+def test_what_moved_has_not_changed(package: Package) -> None:
+    before = package.code()
+    text = (package.root / "deep.py").read_text()
+    package.write("moved.py", text)
+    package.replace("room.py", f"from {package.name}.deep import deeper", f"from {package.name}.moved import deeper")
+    assert package.code().changed(before) == []
+
+
+def test_the_package_s_own_stages_reach_what_they_use_and_not_the_rest() -> None:
+    from ayllu.recipes.cria import cria
+
+    codes = {node.stage.identity: code_of(node) for node in order(cria())}
+    assert "ayllu.data.cleaning.clean.build_corpus" in codes["corpus"].parts
+    assert "ayllu/data/sources/capitals.txt" in codes["corpus"].parts, "a file that the code names"
+    assert "ayllu.train.step.train_step" in codes["pretrain"].parts
+    assert {"torch", "tokenizers"} <= set(codes["pretrain"].libraries)
+    for name, code in codes.items():
+        rooms = {part.split(".")[1] for part in code.parts if part.count(".") > 1}
+        assert not rooms & {"fleet", "serve", "cli", "lab"}, name
+    assert not any(part.startswith("ayllu.evals") for part in codes["pretrain"].parts)
+    assert not any(part.startswith("ayllu.train") for part in codes["corpus"].parts)
+
+
+def test_the_method_that_an_argument_names_counts_and_the_others_do_not() -> None:
+    from ayllu.recipes.stages.artifacts import Weights
+    from ayllu.recipes.stages.posttrain import build_dataset, plan_posttraining, posttrain
+
+    @stage(identity="test.start", makes=Weights)
+    def start(ctx: object) -> None: ...
+
+    base = start()
+    data = build_dataset(base, seed=0, groups=60, chats=None, preferences=None)
+    plan = plan_posttraining(base, data, budget=1, seed=0, steps=(1, 1, 1), items=10)
+    codes = {
+        name: code_of(posttrain(base, data, plan, method=name, seed=0, lr=1e-3, rank=4, adopted=base)).parts
+        for name in ("sft", "grpo")
+    }
+    assert any(part.startswith("ayllu.train.objectives.grpo") for part in codes["grpo"])
+    assert not any(part.startswith("ayllu.train.objectives.grpo") for part in codes["sft"])
+
+
+def test_a_copy_of_the_sources_elsewhere_is_the_same_code(package: Package, tmp_path: Path) -> None:
+    before = package.code()
+    shutil.rmtree(package.root / "__pycache__", ignore_errors=True)
+    assert package.code().digest == before.digest
+    assert Code.read(before.as_json()).digest == before.digest

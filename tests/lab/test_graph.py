@@ -1,0 +1,73 @@
+"""The graph of a recipe: wirings that make no sense are refused, by mypy or when they are declared."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ayllu.lab.error import UserError
+from ayllu.lab.graph import Context, stage
+
+ROOT = Path(__file__).parents[2]
+WRONG = Path(__file__).with_name("wrong_wirings.py")
+
+
+def test_mypy_refuses_each_wrong_wiring_and_takes_the_right_ones() -> None:
+    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "--no-error-summary"]
+    done = subprocess.run([*command, str(WRONG)], capture_output=True, text=True, cwd=ROOT)
+    found = {int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line and WRONG.name in line}
+    expected = {n for n, line in enumerate(WRONG.read_text().splitlines(), 1) if line.endswith("# refused")}
+    assert found == expected, done.stdout + done.stderr
+    assert len(expected) == 14
+
+
+def test_two_functions_with_one_identity_are_refused_when_declared() -> None:
+    @stage(identity="test.twice")
+    def first(ctx: Context) -> None: ...
+
+    with pytest.raises(UserError, match=r"two functions are the stage 'test\.twice': .*first.* and .*second"):
+
+        @stage(identity="test.twice")
+        def second(ctx: Context) -> None: ...
+
+
+def test_a_function_declared_again_is_the_same_one() -> None:
+    def declare() -> str:
+        @stage()
+        def work(ctx: Context) -> None: ...
+
+        return work.identity
+
+    assert declare() == declare()
+
+
+def test_functions_of_one_name_in_two_files_are_two_stages(tmp_path: Path) -> None:
+    body = "from ayllu.lab.graph import stage\n\n@stage()\ndef clean(ctx):\n    (ctx.folder / 'x').write_text('{}')\n"
+    (tmp_path / "one.py").write_text(body.format("one"))
+    (tmp_path / "two.py").write_text(body.format("two"))
+    (tmp_path / "main.py").write_text(
+        "import sys\nfrom pathlib import Path\nimport one, two\nfrom ayllu.lab.run import Place, resolve\n"
+        "from ayllu.lab.store import Store\nplace = Place(store=Store(Path(sys.argv[1])), cache=Path(sys.argv[1]))\n"
+        "for module in (one, two):\n    handle = module.clean()\n"
+        "    print((resolve(handle, place)[handle].folder / 'x').read_text())\n"
+    )
+    command = [sys.executable, str(tmp_path / "main.py"), str(tmp_path / "home")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["one", "two"]
+
+
+def test_an_identity_is_a_plain_name() -> None:
+    for name in ("", "a b", "../up", "a/b", ".hidden"):
+        with pytest.raises(UserError, match="cannot identify a stage"):
+            stage(identity=name or " ")(lambda ctx: None)
+
+
+def test_what_has_not_been_made_cannot_be_looked_into() -> None:
+    @stage(identity="test.unmade")
+    def unmade(ctx: Context) -> None: ...
+
+    with pytest.raises(RuntimeError, match=r"test\.unmade has not been made"):
+        _ = unmade().value

@@ -1,0 +1,61 @@
+"""Results that a store holds are found again, however stages, parameters and files are called today."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ayllu.lab.graph import Handle
+from ayllu.lab.key import key_of
+from ayllu.lab.run import Place, order
+from ayllu.lab.store import MANIFEST, Store
+from ayllu.lab.why import explain
+from ayllu.recipes.adopt import adopted
+from ayllu.recipes.cria import cria
+from ayllu.recipes.draft import from_teacher
+from ayllu.recipes.llama import llama
+from ayllu.recipes.smol import from_adopted
+
+BEFORE = json.loads((Path(__file__).parent / "data" / "keys_before_types.json").read_text())
+"""Stage and key of each result of the recipes, as the commit 34ec4f5 computed them: the digest of what a stage made is
+taken as the sha256 of its key."""
+
+
+def handle(recipe: str) -> Handle[Any]:
+    """The recipe with the options with which those keys were computed."""
+    if recipe == "cria":
+        return cria(budget=3, seed=1, sources=("sotu", "austen"), licence="MIT", speed=1e4)
+    if recipe == "llama":
+        return llama(sources=("sotu",), tokens=1e6, rate=1e-3)
+    start = adopted("smollm2")
+    if recipe == "draft":
+        return from_teacher(start, budget=10.0, seed=0, layers=4, items=64, steps=None, name="draft")
+    own = {"chats": None, "preferences": None}
+    return from_adopted(start, budget=45.0, seed=0, items=200, steps=(4, 5, 6), name="smol", **own)
+
+
+@pytest.mark.parametrize("recipe", BEFORE)
+def test_what_a_store_of_the_commit_before_the_types_holds_is_found(recipe: str, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for row in BEFORE[recipe]:
+        folder = store.path(row["stage"], row["key"])
+        folder.mkdir()
+        made = {"finished": "2026-11-27T12:00:00+00:00", "seconds": 12.0, "record": {}, "source": "as it was then"}
+        manifest = row | made | {"digest": hashlib.sha256(row["key"].encode()).hexdigest(), "files": {}}
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+    found = explain(handle(recipe), Place(store=store, cache=tmp_path))
+    assert [reason.stage for reason in found] == [row["stage"] for row in BEFORE[recipe]]
+    assert {reason.state for reason in found} == {"kept, code unknown"}, "found, and said to be of other code"
+
+
+def test_an_argument_that_came_later_stays_out_of_the_key_while_it_says_nothing_new() -> None:
+    nodes = order(handle("smol"))
+    (plan,) = (node for node in nodes if node.stage.identity == "plan_post")
+    assert plan.arguments["methods"] == ("grpo", "sft", "dpo")
+    assert "methods" not in plan.stage.in_key(plan.arguments)
+    other = plan.stage.in_key({**plan.arguments, "methods": ("sft",)})
+    assert key_of("plan_post", 2, other, {}) != key_of("plan_post", 2, plan.stage.in_key(plan.arguments), {})
