@@ -29,12 +29,12 @@ def ours(
     from ayllu.data.tokens.loader import Batch
     from ayllu.model.transformer import Transformer
     from ayllu.train.distributed.layout import Layout
-    from ayllu.train.distributed.parallel_model import Spread
-    from ayllu.train.loop import prepare
+    from ayllu.train.distributed.parallel_model import ParallelModel
+    from ayllu.train.loop import make_deterministic
     from ayllu.train.optimizer import Optimizer, OptimizerConfig
     from ayllu.train.step import train_step
 
-    prepare()
+    make_deterministic()
     with DEVICE:
         model = Transformer(peers.ours(shape))
     if DEVICE.type == "cpu":
@@ -44,11 +44,11 @@ def ours(
             if weight.ndim == 2:
                 weight.data.normal_(0, 0.02)
     layout = Layout(precision=precision, micro_batch=shape["B"]) if precision != "bf16" else None
-    spread = Spread(model, layout, dtype=torch.bfloat16, compiled=True)
-    optimizer = Optimizer(spread.weights(), OptimizerConfig(matrices="adamw", adam_lr=RATE))
+    parallel = ParallelModel(model, layout, dtype=torch.bfloat16, compiled=True)
+    optimizer = Optimizer(parallel.weights(), OptimizerConfig(matrices="adamw", adam_lr=RATE))
     whose = torch.arange(shape["T"]).div(DOCUMENT, rounding_mode="floor").expand(shape["B"], -1) if documents else None
     batch = Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), whose)
-    return lambda: train_step(spread, optimizer, batch, 1.0).loss
+    return lambda: train_step(parallel, optimizer, batch, 1.0).loss
 
 
 def autocast_step(model: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> Callable[[], float]:

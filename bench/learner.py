@@ -44,29 +44,29 @@ def ours(job: dict[str, Any], samples: Samples) -> tuple[Step, Callable[[], None
     from ayllu.data.tokens.loader import IGNORED, Batch
     from ayllu.model.files import hf
     from ayllu.model.transformer import Transformer
-    from ayllu.train.distributed.parallel_model import Spread
-    from ayllu.train.loop import prepare
+    from ayllu.train.distributed.parallel_model import ParallelModel
+    from ayllu.train.loop import make_deterministic
     from ayllu.train.optimizer import Optimizer, OptimizerConfig
     from ayllu.train.step import train_step
 
     shape, settings = job["shape"], job["settings"]
-    prepare()
+    make_deterministic()
     model = Transformer(peers.ours(shape, context=1024, tied=True))
     model.initialise(job["seed"])
-    spread = Spread(model, None, dtype=torch.bfloat16, compiled=True)
+    parallel = ParallelModel(model, None, dtype=torch.bfloat16, compiled=True)
     config = OptimizerConfig(**settings.get("optimizer", {}))
-    optimizer = Optimizer(spread.weights(), config)
+    optimizer = Optimizer(parallel.weights(), config)
 
     def step(first: int, size: int, factor: float) -> float:
         ids_BT, predicted_BT = samples.rows(first, size)
         targets_BT = torch.where(predicted_BT[:, 1:], ids_BT[:, 1:], IGNORED)
         ids_BT = ids_BT[:, :-1].contiguous()
         documents_BT = (ids_BT == samples.bos).cumsum(1)
-        return train_step(spread, optimizer, Batch(ids_BT, targets_BT, documents_BT), factor).loss
+        return train_step(parallel, optimizer, Batch(ids_BT, targets_BT, documents_BT), factor).loss
 
     def forget() -> None:
         nonlocal optimizer
-        optimizer = Optimizer(spread.weights(), config)
+        optimizer = Optimizer(parallel.weights(), config)
 
     return step, forget, lambda folder: hf.save(folder, model, bos=samples.bos, stops=[])
 

@@ -18,13 +18,14 @@ from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
 from ayllu.train.budget import LADDER, TOKENS_PER_PARAMETER, BudgetPlan, choose_shape
 from ayllu.train.distributed.layout import Layout
-from ayllu.train.distributed.parallel_model import Spread
+from ayllu.train.distributed.parallel_model import ParallelModel
 from ayllu.train.flops import energy_kwh, forward_flops, tokens_per_second, training_flops, utilisation
-from ayllu.train.loop import Execution, TrainConfig, compiler_available, train
+from ayllu.train.loop import Execution, TrainConfig, train
+from ayllu.train.machine import compiler_available
 from ayllu.train.objectives import next_token as objective
 from ayllu.train.objectives.next_token import next_token_loss, reference_loss
 from ayllu.train.optimizer import Optimizer, OptimizerConfig, orthogonalise
-from ayllu.train.schedule import rate
+from ayllu.train.schedule import lr_scale
 from ayllu.train.step import train_step
 from support.programs import PROGRAMS
 
@@ -100,16 +101,16 @@ def test_a_step_without_a_number_changes_no_bit(loader: Loader, broken: float) -
     def loss(model: Transformer, batch: Batch, dtype: torch.dtype) -> torch.Tensor:
         return next_token_loss(model, batch, dtype) * factor
 
-    spread = Spread(model, None, objective=loss, dtype=torch.float32)
-    optimizer = Optimizer(spread.weights(), OptimizerConfig())
-    train_step(spread, optimizer, loader.batch(0, 4), 0.1)
-    state = {**{n: w.detach() for n, w in spread.weights().items()}, **optimizer.state()}
+    parallel = ParallelModel(model, None, objective=loss, dtype=torch.float32)
+    optimizer = Optimizer(parallel.weights(), OptimizerConfig())
+    train_step(parallel, optimizer, loader.batch(0, 4), 0.1)
+    state = {**{n: w.detach() for n, w in parallel.weights().items()}, **optimizer.state()}
     before = {name: value.clone() for name, value in state.items()}
     factor = broken
-    assert train_step(spread, optimizer, loader.batch(4, 4), 0.1).skipped
+    assert train_step(parallel, optimizer, loader.batch(4, 4), 0.1).skipped
     assert all(torch.equal(before[name], value) for name, value in state.items())
     factor = 1.0
-    assert math.isfinite(train_step(spread, optimizer, loader.batch(8, 4), 0.1).loss)
+    assert math.isfinite(train_step(parallel, optimizer, loader.batch(8, 4), 0.1).loss)
 
 
 PROGRAM = """
@@ -178,7 +179,7 @@ def test_compiled_runs_have_the_same_bits(tmp_path: Path) -> None:
 
 
 def test_the_rate_rises_and_ends_near_zero() -> None:
-    rates = [rate(step, steps=100, warmup=10) for step in range(100)]
+    rates = [lr_scale(step, steps=100, warmup=10) for step in range(100)]
     assert max(rates) == pytest.approx(0.91, abs=0.02)
     assert rates[0] < rates[5] < rates[9]
     assert rates[10:] == sorted(rates[10:], reverse=True)

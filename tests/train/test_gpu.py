@@ -13,7 +13,7 @@ from ayllu.model.files import hf
 from ayllu.model.sample import sample
 from ayllu.model.transformer import Transformer
 from ayllu.train.distributed.layout import Layout
-from ayllu.train.distributed.parallel_model import Spread
+from ayllu.train.distributed.parallel_model import ParallelModel
 from ayllu.train.loop import Execution, TrainConfig, train
 from ayllu.train.objectives.next_token import next_token_loss
 from support.objectives import log_softmax_of
@@ -42,8 +42,8 @@ def gradients(given: Batch, dtype: torch.dtype, *, gpu: bool, compiled: bool = F
     """Loss and gradients of one batch."""
     model = fresh()
     if gpu:
-        spread = Spread(model, None, dtype=dtype, compiled=compiled)
-        loss = spread.backward(spread.localise(given), 1.0)
+        parallel = ParallelModel(model, None, dtype=dtype, compiled=compiled)
+        loss = parallel.backward(parallel.shard_batch(given), 1.0)
     else:
         loss = next_token_loss(model, given, dtype)
         loss.backward()
@@ -65,10 +65,10 @@ def test_masked_attention_holds_no_scores() -> None:
     """Grouped heads with a mask: torch alone would hold all of them, 2 GiB and more here."""
     config = ModelConfig(vocabulary=64, layers=1, width=512, heads=8, kv_heads=2, feed_forward=512, context=8192)
     given = batch(rows=1, length=8192)
-    spread = Spread(fresh(config), None, dtype=torch.bfloat16)
-    placed = spread.localise(given)
+    parallel = ParallelModel(fresh(config), None, dtype=torch.bfloat16)
+    placed = parallel.shard_batch(given)
     torch.cuda.reset_peak_memory_stats()
-    spread.backward(placed, 1.0)
+    parallel.backward(placed, 1.0)
     assert torch.cuda.max_memory_allocated() < 1.5 * 2**30
 
 

@@ -14,7 +14,7 @@ from ayllu.fleet.planner.plan import Job, plan
 from ayllu.lab.error import UserError
 from ayllu.model.presets import PRESETS
 from ayllu.train.distributed.layout import Layout
-from ayllu.train.distributed.parallel_model import pipeline_bounds
+from ayllu.train.distributed.pipeline import pipeline_bounds
 from ayllu.train.placement import holdings, table
 
 

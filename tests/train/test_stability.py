@@ -18,11 +18,11 @@ from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
 from ayllu.train.loop import Execution, TrainConfig, TrainResult, train
-from ayllu.train.loss_guard import Guard, GuardConfig
+from ayllu.train.loss_guard import LossGuard, LossGuardConfig
 from ayllu.train.objectives.next_token import next_token_loss
 from ayllu.train.step import StepResult
 
-GUARD = GuardConfig(window=16, fewest=8, patience=3, returns=2)
+GUARD = LossGuardConfig(window=16, fewest=8, patience=3, returns=2)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_a_run_that_keeps_going_bad_stops_with_one_sentence(tokens: Tokens, tmp_
 def test_the_guard_remembers_across_a_restart(tokens: Tokens, tmp_path: Path) -> None:
     run(tokens, tmp_path, set(), 1.0, steps=40)
     facts = json.loads((max(tmp_path.glob("checkpoints/step-*")) / "checkpoint.json").read_text())
-    guard = Guard(GUARD)
+    guard = LossGuard(GUARD)
     guard.load(facts["guard"])
     assert len(guard.losses) == GUARD.window
     assert guard.limit < math.inf
@@ -120,13 +120,13 @@ def result(loss: float) -> StepResult:
 @given(st.lists(st.floats(0.5, 5.0), min_size=40, max_size=80), st.integers(0, 5))
 def test_a_jump_does_not_raise_the_limit(losses: list[float], jumps: int) -> None:
     """OLMo-core's window takes in the outliers that it is to find."""
-    guard = Guard(GuardConfig(patience=10))
+    guard = LossGuard(LossGuardConfig(patience=10))
     for loss in losses:
         guard.judge(result(loss))
     before = guard.limit
     for _ in range(jumps):
         guard.judge(result(math.nan))
     assert guard.limit == before
-    again = Guard(GuardConfig(patience=10))
+    again = LossGuard(LossGuardConfig(patience=10))
     again.load(json.loads(json.dumps(guard.state())))
     assert (again.limit, again.bad) == (before, jumps)

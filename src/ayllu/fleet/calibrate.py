@@ -84,7 +84,7 @@ def calibrate(*, training: bool = True, compiled: bool = False, power_w: float |
     About twenty seconds with the training steps, four without, minutes when they are `compiled`. Raises UserError when
     the cache folder cannot be written, or nothing can be compiled here.
     """
-    from ayllu.train.loop import compiler_available
+    from ayllu.train.machine import compiler_available
 
     if power_w is not None and not 0 < power_w < math.inf:
         raise UserError(f"calibrate: the power is {power_w:g} W; it must be above 0")
@@ -283,12 +283,12 @@ def training_step(
 
     from ayllu.data.tokens.loader import Batch
     from ayllu.model.transformer import Transformer
-    from ayllu.train.distributed.parallel_model import Spread
-    from ayllu.train.loop import DTYPES, prepare
+    from ayllu.train.distributed.parallel_model import ParallelModel
+    from ayllu.train.loop import DTYPES, make_deterministic
     from ayllu.train.optimizer import Optimizer, OptimizerConfig
     from ayllu.train.step import train_step
 
-    prepare()
+    make_deterministic()
     with device():
         model = Transformer(model_config)
     if torch.cuda.is_available():  # Drawn where they are: a processor would take longer than the steps.
@@ -297,14 +297,14 @@ def training_step(
     else:
         model.initialise(0)
     length = training_length()
-    spread = Spread(model, None, dtype=DTYPES[precision], compiled=compiled)
-    optimizer = Optimizer(spread.weights(), OptimizerConfig())
+    parallel = ParallelModel(model, None, dtype=DTYPES[precision], compiled=compiled)
+    optimizer = Optimizer(parallel.weights(), OptimizerConfig())
     ids = torch.randint(0, model_config.vocabulary, (batch, length + 1), generator=torch.Generator().manual_seed(0))
     given = Batch(ids[:, :-1], ids[:, 1:], torch.zeros(batch, length, dtype=torch.int32))
     times = []
     for _ in range(repeats + 1):
         began = time.perf_counter()
-        train_step(spread, optimizer, given, 0.01)
+        train_step(parallel, optimizer, given, 0.01)
         _finish()
         times.append(time.perf_counter() - began)
         if len(times) > 1 and sum(times[1:]) > limit:

@@ -151,7 +151,11 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Ids in, logits out. Build it under `torch.device("meta")` to have the shape without the memory."""
+    """Ids in, logits out. Build it under `torch.device("meta")` to have the shape without the memory.
+
+    A pipeline stage is a transformer too, of which what other stages have is None: `embedding`, some of the `blocks`,
+    `norm` and `output` (`ayllu.train.distributed.pipeline`).
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -183,6 +187,8 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """The normed residual stream (B, T, D) in `dtype`, ready for the output projection.
 
+        A pipeline stage without an embedding gets the stream of the stage before in place of ids, and gives it on as it
+        is where it has no norm.
         A token attends to the tokens before it; with `documents_BT` (any integers) only to those of equal number, and
         with `branches` only to those of its document's trunk and of its own branch.
         With a `cache` the ids continue what the cache holds, and are added to it. A device that has part of each
@@ -196,13 +202,14 @@ class Transformer(nn.Module):
             mask = causal_mask(
                 positions_T, documents_BT, past, dtype, branches=branches, starts_B=starts_B, fused=self.fused
             )
-        x_BTD = self.embedding(ids_BT).to(dtype)
+        x_BTD = self.embedding(ids_BT).to(dtype) if self.embedding is not None else ids_BT
         turn = rotation(self.config, positions_T if branches is None else branches.positions_BT[:, None])
         for layer, block in enumerate(self.blocks):
-            x_BTD = block(x_BTD, turn, mask, cache, layer)
+            if block is not None:
+                x_BTD = block(x_BTD, turn, mask, cache, layer)
         if cache is not None:
             cache.length += ids_BT.shape[1]
-        return self.norm(x_BTD)
+        return self.norm(x_BTD) if self.norm is not None else x_BTD
 
     def forward(
         self,

@@ -20,10 +20,10 @@ from ayllu.data.tokens.pack import TokensHeader
 from ayllu.lab.progress import bar
 from ayllu.model.config import ModelConfig, RopeScaling
 from ayllu.model.transformer import Transformer
-from ayllu.train.distributed.parallel_model import Spread
+from ayllu.train.distributed.parallel_model import ParallelModel
 from ayllu.train.flops import training_flops
-from ayllu.train.loop import DTYPES, TrainConfig, compiler_available, prepare
-from ayllu.train.machine import bf16_pays, matrix_rate
+from ayllu.train.loop import DTYPES, TrainConfig, make_deterministic
+from ayllu.train.machine import bf16_pays, compiler_available, matrix_rate
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
 from ayllu.train.step import train_step
 
@@ -154,14 +154,14 @@ def measure(model_config: ModelConfig, loader: Loader, config: TrainConfig, *, s
     """Tokens per second of real steps: the median of `steps`, after compiling and warming up."""
     model = Transformer(model_config)
     model.initialise(seed)
-    prepare()
-    spread = Spread(model, None, dtype=DTYPES[config.precision], compiled=config.compiled)
-    optimizer = Optimizer(spread.weights(), config.optimizer)
+    make_deterministic()
+    parallel = ParallelModel(model, None, dtype=DTYPES[config.precision], compiled=config.compiled)
+    optimizer = Optimizer(parallel.weights(), config.optimizer)
     times = []
     with bar("measuring this machine", total=steps + 2, unit="steps") as progress:
         for step in range(steps + 2):
             began = time.perf_counter()
-            train_step(spread, optimizer, loader.batch(step * config.batch, config.batch), 0.01)
+            train_step(parallel, optimizer, loader.batch(step * config.batch, config.batch), 0.01)
             times.append(time.perf_counter() - began)
             progress.advance()
     return config.batch * loader.length / statistics.median(times[2:])

@@ -9,7 +9,6 @@ import contextlib
 import json
 import math
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -22,20 +21,20 @@ import torch
 from torch import Tensor
 
 from ayllu.lab.error import Stopped, UserError
-from ayllu.lab.progress import bar, say
+from ayllu.lab.progress import Bar, bar, say
 from ayllu.model.transformer import Transformer
 from ayllu.train.checkpoint import Checkpoints
 from ayllu.train.distributed.float8 import end_float8
 from ayllu.train.distributed.layout import Layout
-from ayllu.train.distributed.parallel_model import Spread
+from ayllu.train.distributed.parallel_model import ParallelModel
 from ayllu.train.distributed.processes import start_processes
 from ayllu.train.flops import tokens_per_second, utilisation
-from ayllu.train.loss_guard import Guard, GuardConfig
+from ayllu.train.loss_guard import LossGuard, LossGuardConfig, Verdict
 from ayllu.train.machine import matrix_rate
 from ayllu.train.metrics import Metrics, draw
 from ayllu.train.objectives.next_token import Countable, Objective, next_token_loss
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
-from ayllu.train.schedule import rate
+from ayllu.train.schedule import lr_scale
 from ayllu.train.step import StepResult, train_step
 from ayllu.train.watchdog import Watchdog
 
@@ -44,7 +43,7 @@ DTYPES = {"bf16": torch.bfloat16, "float32": torch.float32}
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """What a run does: how many steps of which size, at which rates."""
+    """What a run does: how many steps of which size, at which learning rates."""
 
     steps: int
     batch: int
@@ -53,7 +52,7 @@ class TrainConfig:
     """Steps of linear warm-up."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     precision: str = "bf16"
-    """Type of the matrix products: bf16 or float32; the weights stay float32."""
+    """Type of the matmuls: bf16 or float32; the weights stay float32."""
     compiled: bool = False
     """Whether `torch.compile` fuses the step (it changes the last bits of the losses)."""
     clip: float | None = None
@@ -93,7 +92,7 @@ class TrainResult:
     could hold is written file by file."""
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """Where batches come from; a pure function, so that nothing of it needs saving."""
 
     @property
@@ -111,30 +110,195 @@ class Source(Protocol):
         ...
 
 
-def prepare() -> None:
+def make_deterministic() -> None:
     """Have torch add up in the same order every time: without it threads race in the embedding's gradient."""
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Filling fresh memory would find reads of what was never written, at the cost of writing everything twice.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-class Run:
-    """The state of a run that moves from step to step, as far as a checkpoint holds it."""
+def train(
+    model: Transformer,
+    source: BatchSource,
+    config: TrainConfig,
+    *,
+    scratch: Path,
+    title: str,
+    objective: Objective = next_token_loss,
+    execution: Execution | None = None,
+    guard: LossGuardConfig | None = None,
+    seed: int | None = None,
+) -> TrainResult:
+    """Run all steps, from the last checkpoint in `scratch` if there is one. Changes `model`, and may shard it.
 
-    def __init__(self, spread: Spread, optimizer: Optimizer, source: Source, guard: Guard) -> None:
-        self.spread, self.optimizer, self.source, self.guard = spread, optimizer, source, guard
+    The order of the data depends on the sample's number alone, and nothing in the model is random, so a run that was
+    killed ends with the bits of one that was not. SIGTERM writes a checkpoint and leaves with Stopped. The model may
+    come on the meta device: then each process makes only what it holds of it, drawn from `seed`.
+    """
+    execution = execution or Execution()
+    # Before the processes meet: one that never comes is a hang too.
+    watchdog = Watchdog(execution.hang_seconds, execution.logs, int(os.environ.get("RANK", "0")))
+    with contextlib.closing(watchdog):
+        rank, _ = start_processes()
+        make_deterministic()
+        parallel = _parallel_model(model, config, execution.layout, objective, seed)
+        optimizer = Optimizer(parallel.weights(), config.optimizer)
+        state = TrainState(parallel, optimizer, source, LossGuard(guard or LossGuardConfig()))
+        checkpoints = Checkpoints(scratch / "checkpoints")
+        if state.restore(checkpoints) and rank == 0:
+            say(f"going on from step {state.step}")
+        metrics = Metrics(execution.logs if rank == 0 else None, state.step)
+        try:
+            _Loop(state, config, checkpoints, metrics, title).run(watchdog)
+            trained, read = _trained(state, checkpoints)
+        finally:
+            checkpoints.close()
+            metrics.close()
+    if rank == 0 and execution.logs is not None:
+        draw(execution.logs / "metrics.jsonl", execution.logs / "curves.png")
+    return TrainResult(
+        losses=state.losses, seconds=state.seconds, waited=state.waited, tokens=state.tokens, model=trained, read=read
+    )
+
+
+def _parallel_model(
+    model: Transformer, config: TrainConfig, layout: Layout | None, objective: Objective, seed: int | None
+) -> ParallelModel:
+    """`model` under `layout`, with weights."""
+    meta = any(weight.is_meta for weight in model.parameters())
+    if meta and seed is None:
+        raise ValueError("a model on the meta device needs a seed")
+    dtype = DTYPES[config.precision]
+    parallel = ParallelModel(model, layout, objective=objective, dtype=dtype, compiled=config.compiled)
+    if meta and seed is not None:
+        with torch.device("meta"):
+            # A fresh shape: that of `model` is sharded by now, and values are drawn whole.
+            values = Transformer(model.config).initial_values(seed)
+        parallel.fill(values)
+    return parallel
+
+
+class _Loop:
+    """Step after step, each judged, written down and, now and then, kept."""
+
+    def __init__(
+        self, state: TrainState, config: TrainConfig, checkpoints: Checkpoints, metrics: Metrics, title: str
+    ) -> None:
+        self.state, self.config, self.checkpoints, self.metrics, self.title = state, config, checkpoints, metrics, title
+        self._main = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+        self._peak = matrix_rate(config.precision, seconds=0.1) * state.parallel.size
+        """FLOP/s that MFU is a share of: measured matmuls, of all processes together."""
+        self._saved = time.monotonic()
+
+    def run(self, watchdog: Watchdog) -> None:
+        """All steps that are left. Raises Stopped when asked to leave, UserError when the losses stay bad."""
+        with bar(self.title, total=self.config.steps, unit="steps", shown=self._main) as progress:
+            progress.begin_at(self.state.step)
+            with _on_termination() as asked:
+                while self.state.step < self.config.steps:
+                    watchdog.step_begins()
+                    verdict = self._step(progress)
+                    if verdict == "stop":
+                        raise self._given_up()
+                    if verdict == "back":
+                        self._go_back(progress)
+                    self._checkpoint(asked)
+
+    def _step(self, progress: Bar) -> Verdict:
+        """One step of training: take this process's samples, update the weights, say how it went."""
+        state, config, parallel = self.state, self.config, self.state.parallel
+        began = time.monotonic()
+        scale = lr_scale(state.step, steps=config.steps, warmup=config.warmup)
+        batch = state.source.batch(*parallel.local_samples(state.sample, config.batch))
+        result = train_step(
+            parallel, state.optimizer, batch, scale, limit=state.guard.limit, clip=config.clip or math.inf
+        )
+        verdict = state.guard.judge(result)
+        seconds = time.monotonic() - began
+        state.advance(result, config.batch, seconds)
+        # A process sees its own rows only, and all have as many.
+        speed = tokens_per_second(batch.ids * parallel.layout.data_parallel, seconds)
+        mfu = utilisation(parallel.model.config, state.source.length, speed, self._peak)
+        self.metrics.write(
+            state.step,
+            loss=result.loss,
+            norm=result.norm,
+            rate=scale,
+            seconds=round(seconds, 4),
+            tokens_per_second=round(speed),
+            mfu=round(mfu, 4),
+            sample=state.sample,
+            event=None if verdict == "good" else verdict,
+        )
+        progress.advance(1, f"loss {result.loss:.3f} · {speed:,.0f} tokens/s · MFU {100 * mfu:.0f} %")
+        return verdict
+
+    def _go_back(self, progress: Bar) -> None:
+        """Take up the last good state, and pass over the data that was seen since."""
+        state, step = self.state, self.state.step
+        # What does not go back: the data, or it would do the same again; the time; and how often this happened.
+        sample, returns, seconds = state.sample, state.guard.returns, state.seconds
+        if not state.restore(self.checkpoints):
+            self._say(f"bad steps up to {step}, and no checkpoint to go back to; going on with the next data")
+            return
+        state.sample, state.seconds, state.guard.returns = sample, seconds, returns
+        self._say(f"bad steps up to {step}; went back to step {state.step}, and on with the data from sample {sample}")
+        progress.begin_at(state.step)
+
+    def _given_up(self) -> UserError:
+        return UserError(
+            f"{self.title}: the loss is no number or keeps jumping, the last time at step {self.state.step}; "
+            f"lower the learning rates, or look at the data from sample {self.state.sample} backwards"
+        )
+
+    def _checkpoint(self, asked: list[int]) -> None:
+        """Keep the state when it is time to, or when somebody is `asked` (by a signal) to leave, who then leaves."""
+        state, guard = self.state, self.state.guard
+        # The first process's clock counts; anybody's signal does. What is decided on sums is decided by all alike.
+        due = self._main and guard.calm and time.monotonic() - self._saved > self.config.checkpoint_seconds
+        flags = [float(bool(asked)), float(due), float(self.checkpoints.busy)]
+        stopping, due, busy = (flag > 0 for flag in state.parallel.all_reduce_sums(flags))
+        if (stopping or (due and not busy)) and state.step < self.config.steps and guard.calm:
+            copying = time.monotonic()
+            self.checkpoints.save(state.step, state.tensors(), state.facts())
+            self._saved = time.monotonic()
+            state.waited += self._saved - copying
+        if stopping:
+            self.checkpoints.wait()
+            raise Stopped(
+                f"{self.title}: asked to stop; a checkpoint of step {state.step} is kept: start again to go on"
+            )
+
+    def _say(self, text: str) -> None:
+        if self._main:
+            say(f"{self.title}: {text}")
+
+
+class TrainState:
+    """What moves from step to step, as far as a checkpoint holds it."""
+
+    def __init__(self, parallel: ParallelModel, optimizer: Optimizer, source: BatchSource, guard: LossGuard) -> None:
+        self.parallel, self.optimizer, self.source, self.guard = parallel, optimizer, source, guard
         self.step = self.sample = self.tokens = 0
         """Steps done; the next sample; ids predicted."""
         self.seconds = self.waited = 0.0
         """Time inside steps; and of this process between them, for checkpoints."""
         self.losses: list[float] = []
 
+    def advance(self, result: StepResult, samples: int, seconds: float) -> None:
+        """Count a step that was done."""
+        self.step += 1
+        self.sample += samples
+        self.losses.append(result.loss)
+        self.tokens += result.count
+        self.seconds += seconds
+
     def tensors(self, *, frozen: bool = False) -> dict[str, Tensor]:
         """Weights and optimizer state by name, the same names under every layout.
 
         Weights that training does not change only with `frozen`: a run that goes on is given them again.
         """
-        weights = {name: w for name, w in self.spread.weights().items() if frozen or w.requires_grad}
+        weights = {name: w for name, w in self.parallel.weights().items() if frozen or w.requires_grad}
         state = {f"optimizer.{name}": value for name, value in self.optimizer.state().items()}
         return {f"model.{name}": weight for name, weight in weights.items()} | state
 
@@ -165,62 +329,13 @@ class Run:
         return True
 
 
-def train(
-    model: Transformer,
-    source: Source,
-    config: TrainConfig,
-    *,
-    scratch: Path,
-    title: str,
-    objective: Objective = next_token_loss,
-    execution: Execution | None = None,
-    guard: GuardConfig | None = None,
-    seed: int | None = None,
-) -> TrainResult:
-    """Run all steps, from the last checkpoint in `scratch` if there is one. Changes `model`, and may shard it.
-
-    The order of the data depends on the sample's number alone, and nothing in the model is random, so a run that was
-    killed ends with the bits of one that was not. SIGTERM writes a checkpoint and leaves with Stopped. The model may
-    come on the meta device: then each process makes only what it holds of it, drawn from `seed`.
-    """
-    execution = execution or Execution()
-    watchdog = Watchdog(execution.hang_seconds, execution.logs, int(os.environ.get("RANK", "0")))
-    with contextlib.closing(watchdog):
-        rank, _ = start_processes()
-        prepare()
-        dtype = DTYPES[config.precision]
-        spread = Spread(model, execution.layout, objective=objective, dtype=dtype, compiled=config.compiled)
-        if any(weight.is_meta for weight in model.parameters()):
-            if seed is None:
-                raise ValueError("a model on the meta device needs a seed")
-            with torch.device("meta"):
-                values = Transformer(model.config).initial_values(seed)
-            spread.fill(values)
-        run = Run(spread, Optimizer(spread.weights(), config.optimizer), source, Guard(guard or GuardConfig()))
-        checkpoints = Checkpoints(scratch / "checkpoints")
-        if run.restore(checkpoints) and rank == 0:
-            say(f"going on from step {run.step}")
-        metrics = Metrics(execution.logs if rank == 0 else None, run.step)
-        try:
-            _steps(run, config, watchdog, checkpoints, metrics, title)
-            trained, read = _trained(run, checkpoints)
-        finally:
-            checkpoints.close()
-            metrics.close()
-    if rank == 0 and execution.logs is not None:
-        draw(execution.logs / "metrics.jsonl", execution.logs / "curves.png")
-    return TrainResult(
-        losses=run.losses, seconds=run.seconds, waited=run.waited, tokens=run.tokens, model=trained, read=read
-    )
-
-
-def _trained(run: Run, checkpoints: Checkpoints) -> tuple[Transformer, Callable[[str], Tensor]]:
+def _trained(state: TrainState, checkpoints: Checkpoints) -> tuple[Transformer, Callable[[str], Tensor]]:
     """The model, and how its weights are read: of many processes' shards through a last checkpoint."""
-    model = run.spread.model
+    model = state.parallel.model
     end_float8(model)
-    if run.spread.size == 1:
+    if state.parallel.size == 1:
         return model, dict(model.named_parameters()).__getitem__
-    checkpoints.save(run.step, run.tensors(frozen=True), run.facts())
+    checkpoints.save(state.step, state.tensors(frozen=True), state.facts())
     checkpoints.wait()
     with torch.device("meta"):
         shape = Transformer(model.config)
@@ -228,92 +343,10 @@ def _trained(run: Run, checkpoints: Checkpoints) -> tuple[Transformer, Callable[
 
     def read(name: str) -> Tensor:
         value = torch.empty(sizes[name])
-        checkpoints.read_alone(run.step, {f"model.{name}": value})
+        checkpoints.read_alone(state.step, {f"model.{name}": value})
         return value
 
     return shape, read
-
-
-def _steps(
-    run: Run, config: TrainConfig, watchdog: Watchdog, checkpoints: Checkpoints, metrics: Metrics, title: str
-) -> None:
-    spread, model = run.spread, run.spread.model.config
-    peak = matrix_rate(config.precision, seconds=0.1) * spread.size
-    saved = time.monotonic()
-    main = _is_main()
-    with bar(title, total=config.steps, unit="steps", shown=main) as progress, _on_termination() as asked:
-        progress.begin_at(run.step)
-        while run.step < config.steps:
-            watchdog.step_begins()
-            began = time.monotonic()
-            factor = rate(run.step, steps=config.steps, warmup=config.warmup)
-            batch = run.source.batch(*spread.share(run.sample, config.batch))
-            result = train_step(
-                spread, run.optimizer, batch, factor, limit=run.guard.limit, clip=config.clip or math.inf
-            )
-            verdict = run.guard.judge(result)
-            seconds = time.monotonic() - began
-            _account(run, config, result, seconds)
-            speed = tokens_per_second(batch.ids * spread.layout.data_parallel, seconds)
-            used = utilisation(model, run.source.length, speed, peak)
-            event = None if verdict == "good" else verdict
-            metrics.write(
-                run.step,
-                loss=result.loss,
-                norm=result.norm,
-                rate=factor,
-                seconds=round(seconds, 4),
-                tokens_per_second=round(speed),
-                mfu=round(used, 4),
-                sample=run.sample,
-                event=event,
-            )
-            progress.advance(1, f"loss {result.loss:.3f} · {speed:,.0f} tokens/s · MFU {100 * used:.0f} %")
-            if verdict in ("back", "stop"):
-                _go_back(run, checkpoints, progress, title, stop=verdict == "stop")
-            # The first process's clock counts; anybody's signal does.
-            due = main and run.guard.calm and time.monotonic() - saved > config.checkpoint_seconds
-            flags = [float(bool(asked)), float(due), float(checkpoints.busy)]
-            stopping, due, busy = (flag > 0 for flag in spread.totals(flags))
-            if (stopping or (due and not busy)) and run.step < config.steps and run.guard.calm:
-                copying = time.monotonic()
-                checkpoints.save(run.step, run.tensors(), run.facts())
-                saved = time.monotonic()
-                run.waited += saved - copying
-            if stopping:
-                checkpoints.wait()
-                raise Stopped(f"{title}: asked to stop; a checkpoint of step {run.step} is kept: start again to go on")
-
-
-def _account(run: Run, config: TrainConfig, result: StepResult, seconds: float) -> None:
-    run.step += 1
-    run.sample += config.batch
-    run.losses.append(result.loss)
-    run.tokens += result.count
-    run.seconds += seconds
-
-
-def _go_back(run: Run, checkpoints: Checkpoints, progress: Any, title: str, *, stop: bool) -> None:
-    """Take up the last good state, and pass over the data that was seen since."""
-    if stop:
-        raise UserError(
-            f"{title}: the loss is no number or keeps jumping, the last time at step {run.step}; "
-            "lower the learning rates, or look at the data from sample "
-            f"{run.sample} backwards"
-        )
-    sample, returns, seconds, step = run.sample, run.guard.returns, run.seconds, run.step
-    if not run.restore(checkpoints):
-        if _is_main():
-            say(f"{title}: bad steps up to {step}, and no checkpoint to go back to; going on with the next data")
-        return
-    run.sample, run.seconds, run.guard.returns = sample, seconds, returns
-    if _is_main():
-        say(f"{title}: bad steps up to {step}; went back to step {run.step}, and on with the data from sample {sample}")
-    progress.begin_at(run.step)
-
-
-def _is_main() -> bool:
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 @contextlib.contextmanager
@@ -342,11 +375,3 @@ def write_losses(path: Path, losses: list[float]) -> None:
         for step, value in enumerate(losses, start=1)
     )
     path.write_text("\n".join(lines) + "\n")
-
-
-def compiler_available() -> bool:
-    """Whether `torch.compile` can build for this machine's CPU: it needs a C++ compiler and Python's headers."""
-    import sysconfig
-
-    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
-    return headers.exists() and any(shutil.which(name) for name in ("g++", "clang++"))

@@ -16,8 +16,8 @@ from ayllu.train.step import StepResult
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuardConfig:
-    """Limits of the guard."""
+class LossGuardConfig:
+    """What counts as a bad step, and how many are too many."""
 
     window: int = 128
     """Good losses that the next one is compared with."""
@@ -36,10 +36,10 @@ class GuardConfig:
 Verdict = Literal["good", "skipped", "back", "stop"]
 
 
-class Guard:
+class LossGuard:
     """Watches the losses of a run; its state belongs into the checkpoint."""
 
-    def __init__(self, config: GuardConfig) -> None:
+    def __init__(self, config: LossGuardConfig) -> None:
         self.config = config
         self.losses: deque[float] = deque(maxlen=config.window)
         self.bad = 0

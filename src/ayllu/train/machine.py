@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
+import sysconfig
 import time
+from pathlib import Path
 
 import torch
 
@@ -43,3 +46,9 @@ def fastest_precision() -> str:
 def dtype_of(precision: str) -> torch.dtype:
     """The torch type that a precision of `TrainConfig` names."""
     return {"bf16": torch.bfloat16, "float32": torch.float32}[precision]
+
+
+def compiler_available() -> bool:
+    """Whether `torch.compile` can build for this machine's CPU: it needs a C++ compiler and Python's headers."""
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return headers.exists() and any(shutil.which(name) for name in ("g++", "clang++"))

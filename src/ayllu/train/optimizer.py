@@ -6,7 +6,6 @@ for LLM training" (arXiv:2502.16982, section 2.2).
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from typing import Any, Literal
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
+from torch.distributed.tensor import DTensor
+
+from ayllu.train.distributed.dtensor import gather_like, local_shard, redistribute_grad, shard_like
 
 STACK_BYTES = 1 << 32
 """Size in float32 of the matrices that are made orthogonal, or sent, together: without a limit those of a model of
@@ -43,22 +43,6 @@ class OptimizerConfig:
     """Newton-Schulz steps."""
     muon_dtype: Literal["bf16", "float32"] = "bf16"
     """Type of the Newton-Schulz products."""
-
-
-def local(tensor: Tensor) -> Tensor:
-    """The part of a tensor that this device holds; all of one that is not spread."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-def settle(weight: Tensor) -> None:
-    """Spread a gradient as its weight is: under sequence parallelism some are still to be added up between devices."""
-    if isinstance(weight, DTensor) and isinstance(weight.grad, DTensor):
-        weight.grad = weight.grad.redistribute(placements=weight.placements)
-
-
-def cut_by(placement: Placement) -> int | None:
-    """The axis of a tensor that a placement cuts; None for copies. fully_shard's own kind is no `Shard`."""
-    return getattr(placement, "dim", None)
 
 
 def is_matrix(name: str, weight: Tensor) -> bool:
@@ -103,13 +87,13 @@ class Muon(torch.optim.Optimizer):
                 self._step_stack(weights, group)
 
     def _step_stack(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        gradients = [local(weight.grad) for weight in weights if weight.grad is not None]
-        momenta = [local(self.state[weight]["momentum"]) for weight in weights]
+        gradients = [local_shard(weight.grad) for weight in weights if weight.grad is not None]
+        momenta = [local_shard(self.state[weight]["momentum"]) for weight in weights]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])
         updates = _orthogonal_updates(weights, nesterov, group["iterations"], group["dtype"])
         scale = 0.2 * max(weights[0].shape) ** 0.5
-        parts = [local(weight) for weight in weights]
+        parts = [local_shard(weight) for weight in weights]
         torch._foreach_mul_(parts, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(parts, updates, alpha=-group["lr"] * scale)
 
@@ -136,7 +120,7 @@ def _orthogonal_updates(
     mine: dict[int, Tensor] = {}
     for i, (weight, part) in enumerate(zip(weights, nesterov, strict=True)):
         assert isinstance(weight, DTensor)
-        whole = _gather(part, weight)
+        whole = gather_like(part, weight)
         if i % size == at:
             mine[i] = whole
     numbers = list(mine)
@@ -156,52 +140,8 @@ def _orthogonal_updates(
         for i, update in zip(chunk, stack.to(first.dtype).unbind(), strict=True):
             weight = weights[i]
             assert isinstance(weight, DTensor)
-            parts.append(cut(update, weight).clone())  # a view would keep all of the stack
+            parts.append(shard_like(update, weight).clone())  # a view would keep all of the stack
     return parts
-
-
-def _gather(part: Tensor, like: DTensor) -> Tensor:
-    """The whole of what is spread as `like` is: axis by axis, the outermost of the mesh first.
-
-    fully_shard cuts what tensor parallelism has cut already, which DTensor itself does not undo for us.
-    """
-    for axis, placement in enumerate(like.placements):
-        cut = cut_by(placement)
-        if cut is not None:
-            one = _axis(like.device_mesh, axis)
-            shape = list(part.shape)
-            shape[cut] = _extent(like, axis)
-            part = DTensor.from_local(
-                part, one, [Shard(cut)], shape=torch.Size(shape), stride=part.contiguous().stride()
-            ).full_tensor()
-    return part
-
-
-def cut(whole: Tensor, like: DTensor) -> Tensor:
-    """This device's part of `whole`, spread as `like` is: the inverse of `_gather`."""
-    for axis, placement in reversed(list(enumerate(like.placements))):
-        cut = cut_by(placement)
-        if cut is not None:
-            one = _axis(like.device_mesh, axis)
-            copies = DTensor.from_local(whole, one, [Replicate()], run_check=False)
-            whole = copies.redistribute(placements=[Shard(cut)]).to_local()
-    return whole
-
-
-def _axis(mesh: DeviceMesh, axis: int) -> DeviceMesh:
-    return mesh if mesh.ndim == 1 else mesh[mesh.mesh_dim_names[axis]]  # type: ignore[index]
-
-
-def _extent(like: DTensor, axis: int) -> int:
-    """Entries along the axis that `axis` of the mesh cuts, before that cut: later axes of the mesh cut before it."""
-    cut = cut_by(like.placements[axis])
-    assert cut is not None
-    later = [
-        like.device_mesh.size(other)
-        for other, placement in enumerate(like.placements)
-        if other > axis and cut_by(placement) == cut
-    ]
-    return like.shape[cut] // math.prod(later)
 
 
 def orthogonalise(matrices: Tensor, iterations: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
@@ -217,7 +157,7 @@ def orthogonalise(matrices: Tensor, iterations: int, dtype: torch.dtype = torch.
 
 
 class Optimizer:
-    """Both optimizers as one: `set_rate` by the schedule, `step`, and a state that is named by weight."""
+    """Both optimizers as one: `set_lr_scale` by the schedule, `step`, and a state that is named by weight."""
 
     def __init__(self, weights: Mapping[str, Tensor], config: OptimizerConfig) -> None:
         """`weights` by name; those that begin with `blocks.` and have two axes are matrices."""
@@ -257,7 +197,7 @@ class Optimizer:
         self.parts.append(part)
         self._peaks.append(peak)
 
-    def set_rate(self, factor: float) -> None:
+    def set_lr_scale(self, factor: float) -> None:
         """Set each learning rate to `factor` times its peak."""
         for part, peak in zip(self.parts, self._peaks, strict=True):
             for group in part.param_groups:
@@ -274,7 +214,7 @@ class Optimizer:
     def gradients(self) -> dict[str, Tensor]:
         """Gradients by weight, of those that have one, spread as their weights are."""
         for weight in self.weights.values():
-            settle(weight)
+            redistribute_grad(weight)
         return {name: weight.grad for name, weight in self.weights.items() if weight.grad is not None}
 
     def state(self) -> dict[str, Tensor]:

@@ -17,9 +17,10 @@ from torch import Tensor
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
+from ayllu.train.distributed.dtensor import local_shard
 from ayllu.train.distributed.layout import Layout
-from ayllu.train.distributed.parallel_model import Spread
-from ayllu.train.optimizer import OptimizerConfig, is_matrix, local
+from ayllu.train.distributed.parallel_model import ParallelModel
+from ayllu.train.optimizer import OptimizerConfig, is_matrix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +60,9 @@ def _holding(config: ModelConfig, layout: Layout, optimizer: OptimizerConfig, ra
     with torch.device("meta"):
         model = Transformer(config)
     with _playing(rank, layout.devices):
-        spread = Spread(model, layout, dtype=torch.bfloat16)
-        weights = spread.weights()
-        sizes = {name: local(weight).numel() for name, weight in weights.items()}
+        parallel = ParallelModel(model, layout, dtype=torch.bfloat16)
+        weights = parallel.weights()
+        sizes = {name: local_shard(weight).numel() for name, weight in weights.items()}
     return Holding(
         rank=rank,
         stage=rank // (layout.devices // layout.pp),

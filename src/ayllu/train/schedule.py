@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def rate(step: int, *, steps: int, warmup: int) -> float:
+def lr_scale(step: int, *, steps: int, warmup: int) -> float:
     """Share of the peak learning rate at `step` (from 0): linear warm-up, then linear decay that ends at zero.
 
     Decay to zero: "Straight to Zero" (arXiv:2502.15938).

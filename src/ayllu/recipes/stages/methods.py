@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ayllu.data.conversations.reasoning import Family
     from ayllu.model.transformer import Transformer
     from ayllu.text.tokenizer import Tokenizer
-    from ayllu.train.loop import Source, TrainConfig
+    from ayllu.train.loop import BatchSource, TrainConfig
     from ayllu.train.objectives.next_token import Objective
 
 LENGTH = 512
@@ -91,7 +91,7 @@ class Method(Protocol):
         """As few as a plan may give."""
         ...
 
-    def source(self, setting: Setting) -> Source:
+    def source(self, setting: Setting) -> BatchSource:
         """Where batches come from. Called before adapters are attached to the model."""
         ...
 
@@ -121,7 +121,7 @@ class SFT:
     share: float = 0.74
     least_steps: int = 8
 
-    def source(self, setting: Setting) -> Source:
+    def source(self, setting: Setting) -> BatchSource:
         from ayllu.recipes.stages.artifacts import Dataset
         from ayllu.train.objectives.sft import ConversationSource
 
@@ -155,7 +155,7 @@ class DPO:
     likelihood: float = 0.2
     """Weight of the better answer's own likelihood."""
 
-    def source(self, setting: Setting) -> Source:
+    def source(self, setting: Setting) -> BatchSource:
         from ayllu.train.machine import dtype_of
         from ayllu.train.objectives.dpo import PairSource, reference_log_probabilities
 
@@ -191,7 +191,7 @@ class GRPO:
     answer_ids: int = 16
     """Most ids of an answer: enough for a short equation and its end, not for talk."""
 
-    def source(self, setting: Setting) -> Source:
+    def source(self, setting: Setting) -> BatchSource:
         from ayllu.data.conversations.reasoning import questions
         from ayllu.train.machine import dtype_of
         from ayllu.train.objectives.grpo import RolloutSource
@@ -238,7 +238,7 @@ class Distill:
     share: float = 1.0
     least_steps: int = 20
 
-    def source(self, setting: Setting) -> Source:
+    def source(self, setting: Setting) -> BatchSource:
         from ayllu.data.tokens.loader import Loader
 
         return Loader(setting.dataset, seed=setting.seed)
@@ -311,7 +311,7 @@ def timed_step(
     return prepared + statistics.median(paces[1:]) * statistics.mean(ids)
 
 
-def _held(setting: Setting, source: Any) -> Source:
+def _held(setting: Setting, source: Any) -> BatchSource:
     """A source whose steps see plain text too."""
     from ayllu.train.objectives.kl_anchor import AnchoredSource
 

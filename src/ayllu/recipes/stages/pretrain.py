@@ -64,8 +64,8 @@ def plan_steps(
     """The model with the tokenizer's vocabulary, and the steps that the tokens make."""
     from ayllu.model.config import ModelConfig
     from ayllu.train.budget import BudgetPlan
-    from ayllu.train.loop import TrainConfig, compiler_available
-    from ayllu.train.machine import fastest_precision
+    from ayllu.train.loop import TrainConfig
+    from ayllu.train.machine import compiler_available, fastest_precision
     from ayllu.train.optimizer import OptimizerConfig
 
     config = ModelConfig(**shape | {"vocabulary": math.ceil(tokenizer.value.size / ROUND) * ROUND})

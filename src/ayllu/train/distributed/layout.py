@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from ayllu.lab.error import UserError
+from ayllu.model.config import ModelConfig
 
 DEGREES = ("tp", "cp", "pp", "virtual", "ep", "dp_shard", "dp_replicate", "micro_batch")
 
@@ -33,7 +34,7 @@ class Layout:
     recompute: Literal["none", "selective", "full"] = "none"
     """Activations computed again in the backward pass."""
     precision: Literal["float32", "bf16", "float8"] = "bf16"
-    """Type of the matrix products; the master weights stay float32."""
+    """Type of the matmuls; the master weights stay float32."""
 
     def __post_init__(self) -> None:
         for name in DEGREES:
@@ -70,3 +71,20 @@ def parse_layout(text: str) -> Layout:
     except ValueError as error:
         reason = str(error) if "layout:" in str(error) else "its degrees must be whole numbers"
         raise UserError(f"layout {text!r}: {reason.removeprefix('layout: ')}") from None
+
+
+def check_layout(layout: Layout, config: ModelConfig) -> None:
+    """Raise UserError where `layout` cannot spread a model of this shape."""
+    if layout.ep > 1:
+        raise UserError("the layout has ep above 1, and the model has no experts; leave it out")
+    if layout.precision == "float8" and layout.tp > 1:
+        raise UserError("float8 matmuls of matrices that tensor parallelism cuts are not there yet; use tp=1 or bf16")
+    if layout.virtual > 1 and layout.pp == 1:
+        raise UserError("the layout has virtual stages and no pipeline; set pp above 1 or leave virtual out")
+    stages = layout.pp * layout.virtual
+    if stages > config.layers and (config.layers + 2) % stages:
+        raise UserError(f"the layout cuts {config.layers} layers into {stages} parts; lower pp or virtual")
+    for name in ("heads", "kv_heads", "feed_forward", "vocabulary"):
+        value = getattr(config, name)
+        if value % layout.tp:
+            raise UserError(f"{name} ({value}) cannot be shared by tp={layout.tp} devices; choose a divisor")
