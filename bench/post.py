@@ -112,9 +112,7 @@ def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str,
     from ayllu.recipes.stages.methods import sums
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.lora import LoraConfig, attach, detach
-    from ayllu.train.objectives import dpo as preference
-    from ayllu.train.objectives import grpo as policy
-    from ayllu.train.objectives import sft as supervised
+    from ayllu.train.objectives import dpo, grpo, sft
     from ayllu.train.objectives.rewards import ReasoningTasks
     from ayllu.train.optimizer import Optimizer, OptimizerConfig
 
@@ -127,26 +125,26 @@ def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str,
     if kind == "sft":
         shared = [rows[i : i + SHARED] for i in range(0, len(rows), SHARED)]
         groups = [
-            supervised.together(
+            sft.with_shared_prefix(
                 [(r["prompt"] + r["chosen"], [False] * len(r["prompt"]) + [True] * len(r["chosen"])) for r in same]
             )
             for same in shared
         ]
         source, objective, size = (
-            supervised.ConversationSource(groups, length=512, seed=seed),
-            supervised.conversation_loss,
+            sft.ConversationSource(groups, length=512, seed=seed),
+            sft.conversation_loss,
             size // SHARED,
         )
     elif kind == "dpo":
         pairs = [(r["prompt"], r["chosen"], r["rejected"]) for r in rows]
-        known = preference.reference_log_probabilities(model, pairs, length=512, dtype=dtype)
-        source = preference.PairSource(pairs, known, length=512, seed=seed)
-        objective = preference.preference_loss(preference.PreferenceConfig(beta=0.1))
+        known = dpo.reference_log_probabilities(model, pairs, length=512, dtype=dtype)
+        source = dpo.PairSource(pairs, known, length=512, seed=seed)
+        objective = dpo.dpo_loss(dpo.DPOConfig(beta=0.1))
     else:
         family = sums(default_cache())
-        settings = policy.PolicyConfig(group=GROUP, tokens=ANSWER)
+        settings = grpo.GRPOConfig(group=GROUP, tokens=ANSWER)
         tasks = ReasoningTasks(family, tokenizer, held_out=[])
-        source = policy.RolloutSource(
+        source = grpo.RolloutSource(
             model,
             tasks,
             settings,
@@ -156,7 +154,7 @@ def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str,
             dtype=dtype,
             journal=out / "rewards.jsonl",
         )
-        objective = policy.policy_loss(settings)
+        objective = grpo.grpo_loss(settings)
     attach(model, LoraConfig(rank=RANK, alpha=2.0 * RANK), seed=seed)
     prepared = time.perf_counter() - began
     optimizer = Optimizer(dict(model.named_parameters()), OptimizerConfig(muon_lr=OWN_RATES[kind], weight_decay=0.0))
@@ -169,7 +167,7 @@ def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str,
         optimizer.zero_grad()
         times.append(time.perf_counter() - began)
     if kind == "grpo":
-        lines = policy.read_rewards(out / "rewards.jsonl")[1:]
+        lines = grpo.read_rewards(out / "rewards.jsonl")[1:]
         answer_tokens = round(sum(line["tokens"] for line in lines) * SIZES[kind] * GROUP)
     hf.save(out, detach(model, merge=True))
     # The reference of DPO is computed before the first step: its share of the timed steps counts.
@@ -298,7 +296,7 @@ def score(kind: str, folder: Path, out: Path) -> list[float]:
     from ayllu.model.files import hf
     from ayllu.recipes.stages.methods import sums
     from ayllu.text.tokenizer import Tokenizer
-    from ayllu.train.objectives.shared_prefix import branch
+    from ayllu.train.objectives.shared_prefix import pack_shared_prefix
 
     data = json.loads((folder / "data.json").read_text())
     model, tokenizer = hf.load(out), Tokenizer.load(folder / "model")
@@ -310,7 +308,7 @@ def score(kind: str, folder: Path, out: Path) -> list[float]:
     with torch.no_grad():
         for first in range(0, HELD, 24):
             pairs = data["held"][first : first + 24]
-            held = branch([(r["prompt"], (r["chosen"], r["rejected"])) for r in pairs], length=512)
+            held = pack_shared_prefix([(r["prompt"], (r["chosen"], r["rejected"])) for r in pairs], length=512)
             sums = held.by_continuation(held.log_probabilities(model, torch.bfloat16)).view(-1, 2)
             each = sums[:, 0] > sums[:, 1] if kind == "dpo" else sums[:, 0] / held.lengths().view(-1, 2)[:, 0]
             found += each.double().tolist()

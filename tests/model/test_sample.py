@@ -9,7 +9,7 @@ import torch
 
 from ayllu.model.generate import generate
 from ayllu.model.sample import in_type, sample
-from ayllu.model.transformer import Branches
+from ayllu.model.transformer import SharedPrefix
 from support.models import SMALL, random_model
 
 PROMPTS = [[5, 9, 300], [17], [44, 45, 46, 47, 48, 49, 50], [599, 3, 3, 8]]
@@ -94,25 +94,25 @@ def test_what_cannot_be_continued_is_refused() -> None:
 
 
 @torch.no_grad()
-def test_branches_compute_what_separate_rows_compute() -> None:
+def test_continuations_of_a_shared_prefix_compute_what_separate_rows_compute() -> None:
     model = random_model(SMALL)
-    trunk, branches = [7, 8, 9, 10], [[20, 21, 22], [30], [40, 41]]
-    ids = trunk + [i for branch in branches for i in branch]
-    numbers = [0] * 4 + [n for n, branch in enumerate(branches, start=1) for _ in branch]
-    positions = [0, 1, 2, 3] + [4 + i for branch in branches for i in range(len(branch))]
+    prefix, continuations = [7, 8, 9, 10], [[20, 21, 22], [30], [40, 41]]
+    ids = prefix + [i for continuation in continuations for i in continuation]
+    numbers = [0] * 4 + [n for n, continuation in enumerate(continuations, start=1) for _ in continuation]
+    positions = [0, 1, 2, 3] + [4 + i for continuation in continuations for i in range(len(continuation))]
     # A second document in front must change nothing.
     row = torch.tensor([[55, 56, 57, *ids]])
     state = model.hidden(
         row,
         documents_BT=torch.tensor([[0] * 3 + [1] * len(ids)]),
-        branches=Branches(
-            numbers_BT=torch.tensor([[0] * 3 + numbers]), positions_BT=torch.tensor([[0, 1, 2, *positions]])
+        shared_prefix=SharedPrefix(
+            continuation_BT=torch.tensor([[0] * 3 + numbers]), positions_BT=torch.tensor([[0, 1, 2, *positions]])
         ),
     )
     found = model.output(state)[0, 3:]
-    at = len(trunk)
-    for branch in branches:
-        alone = model(torch.tensor([trunk + branch]))[0]
-        torch.testing.assert_close(found[: len(trunk)], alone[: len(trunk)], rtol=0, atol=1e-5)
-        torch.testing.assert_close(found[at : at + len(branch)], alone[len(trunk) :], rtol=0, atol=1e-5)
-        at += len(branch)
+    at = len(prefix)
+    for continuation in continuations:
+        alone = model(torch.tensor([prefix + continuation]))[0]
+        torch.testing.assert_close(found[: len(prefix)], alone[: len(prefix)], rtol=0, atol=1e-5)
+        torch.testing.assert_close(found[at : at + len(continuation)], alone[len(prefix) :], rtol=0, atol=1e-5)
+        at += len(continuation)

@@ -24,10 +24,10 @@ from ayllu.model.rope import rotate, rotation
 
 
 class Linear(nn.Linear):
-    """A matrix product without bias; the weight (out, in) is cast to the input's type."""
+    """A matmul without bias; the weight (out, in) is cast to the input's type."""
 
-    product: Callable[[Tensor, Tensor], Tensor] = staticmethod(F.linear)
-    """Of input and weight; a module can be given another."""
+    matmul: Callable[[Tensor, Tensor], Tensor] = staticmethod(F.linear)
+    """Of input and weight; a module can be given another, such as one in 8 bits."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, bias=False)
@@ -36,7 +36,7 @@ class Linear(nn.Linear):
         """Nothing: `Transformer.initialise` draws all weights, and files bring theirs."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.product(x, self.weight.to(x.dtype))
+        return self.matmul(x, self.weight.to(x.dtype))
 
 
 class RMSNorm(nn.Module):
@@ -82,13 +82,13 @@ class Cache:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Branches:
+class SharedPrefix:
     """Several continuations of one beginning in one row: the beginning is computed once and all of them see it."""
 
-    numbers_BT: Tensor
-    """0 in a document's trunk; in its branches, 1, 2, …"""
+    continuation_BT: Tensor
+    """0 in a document's prefix; in its continuations 1, 2, …"""
     positions_BT: Tensor
-    """Place of each token in its own document and branch, from 0; a branch goes on where the trunk ends."""
+    """Place of each token in its own document, from 0; every continuation goes on where the prefix ends."""
 
 
 class Attention(nn.Module):
@@ -169,7 +169,7 @@ class Transformer(nn.Module):
         self.fused = False
 
     def fuse(self) -> None:
-        """Let torch.compile fuse what lies between the products of each block: one compilation serves all of them."""
+        """Let torch.compile fuse what lies between the matmuls of each block: one compilation serves all of them."""
         self.fused = True
         for block in self.blocks:
             block.compile(dynamic=False)
@@ -179,7 +179,7 @@ class Transformer(nn.Module):
         ids_BT: Tensor,
         *,
         documents_BT: Tensor | None = None,
-        branches: Branches | None = None,
+        shared_prefix: SharedPrefix | None = None,
         positions_T: Tensor | None = None,
         mask: Mask | None = None,
         cache: Cache | None = None,
@@ -190,7 +190,7 @@ class Transformer(nn.Module):
         A pipeline stage without an embedding gets the stream of the stage before in place of ids, and gives it on as it
         is where it has no norm.
         A token attends to the tokens before it; with `documents_BT` (any integers) only to those of equal number, and
-        with `branches` only to those of its document's trunk and of its own branch.
+        with `shared_prefix` only to those of its document's prefix and of its own continuation.
         With a `cache` the ids continue what the cache holds, and are added to it. A device that has part of each
         sequence gives the `positions_T` of its ids, and a `mask` (see `attention_mask`) over all keys.
         """
@@ -200,10 +200,10 @@ class Transformer(nn.Module):
         if mask is None:
             starts_B = cache.starts_B if cache is not None else None
             mask = causal_mask(
-                positions_T, documents_BT, past, dtype, branches=branches, starts_B=starts_B, fused=self.fused
+                positions_T, documents_BT, past, dtype, shared_prefix=shared_prefix, starts_B=starts_B, fused=self.fused
             )
         x_BTD = self.embedding(ids_BT).to(dtype) if self.embedding is not None else ids_BT
-        turn = rotation(self.config, positions_T if branches is None else branches.positions_BT[:, None])
+        turn = rotation(self.config, positions_T if shared_prefix is None else shared_prefix.positions_BT[:, None])
         for layer, block in enumerate(self.blocks):
             if block is not None:
                 x_BTD = block(x_BTD, turn, mask, cache, layer)
@@ -260,25 +260,26 @@ def causal_mask(
     past: int,
     dtype: torch.dtype,
     *,
-    branches: Branches | None = None,
+    shared_prefix: SharedPrefix | None = None,
     starts_B: Tensor | None = None,
     fused: bool = False,
 ) -> Mask | None:
     """The mask of tokens that follow `past` cached ones; None where torch's own causal attention is right.
 
-    Documents and branches cannot be told apart in what a cache holds, so they need `past` 0. A query in the padding
-    before `starts_B` sees itself alone: a row of minus infinities has no softmax. Documents alone are blocks where a
-    GPU runs compiled (`fused`) code.
+    Documents and continuations cannot be told apart in what a cache holds, so they need `past` 0. A query in the
+    padding before `starts_B` sees itself alone: a row of minus infinities has no softmax. Documents alone are blocks
+    where a GPU runs compiled (`fused`) code.
     """
     T = positions_T.shape[0]
-    if fused and documents_BT is not None and documents_BT.is_cuda and branches is None and past == 0:
+    if fused and documents_BT is not None and documents_BT.is_cuda and shared_prefix is None and past == 0:
         return document_blocks(documents_BT)
-    if documents_BT is None and branches is None and starts_B is None and (past == 0 or T == 1):
+    if documents_BT is None and shared_prefix is None and starts_B is None and (past == 0 or T == 1):
         return None
     keys_S = torch.arange(past + T, device=positions_T.device)
     mask = attention_mask(positions_T, keys_S, dtype, query_documents_BT=documents_BT, key_documents_BS=documents_BT)
-    if branches is not None:
-        keys_B11S, queries_B1T1 = branches.numbers_BT[:, None, None, :], branches.numbers_BT[:, None, :, None]
+    if shared_prefix is not None:
+        continuation_BT = shared_prefix.continuation_BT
+        keys_B11S, queries_B1T1 = continuation_BT[:, None, None, :], continuation_BT[:, None, :, None]
         mask = mask.masked_fill((keys_B11S != 0) & (keys_B11S != queries_B1T1), float("-inf"))
     if starts_B is not None:
         padding = (keys_S < starts_B[:, None, None, None]) & (keys_S != positions_T[:, None])

@@ -32,7 +32,7 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 @dataclass(frozen=True, kw_only=True)
 class LoraConfig:
-    """Which matrices get companions, and how large. Raises ValueError on a rank below 1 or an unknown matrix."""
+    """Which matrices get adapters, and how large. Raises ValueError on a rank below 1 or an unknown matrix."""
 
     rank: int = 16
     alpha: float = 32.0
@@ -51,7 +51,7 @@ class LoraConfig:
 
 
 class LoraLinear(nn.Module):
-    """A frozen matrix with its companions."""
+    """A frozen matrix with its adapter, two thin ones."""
 
     def __init__(self, base: Linear, config: LoraConfig) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class LoraLinear(nn.Module):
 
 
 def attach(model: Transformer, config: LoraConfig, *, seed: int = 0) -> Transformer:
-    """Freeze `model` and give its matrices companions drawn from `seed`. Changes and returns it.
+    """Freeze `model` and give its matrices adapters drawn from `seed`. Changes and returns it.
 
     Raises ValueError where it has some already.
     """
@@ -83,22 +83,22 @@ def attach(model: Transformer, config: LoraConfig, *, seed: int = 0) -> Transfor
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for parent, name in list(_places(model, config.matrices)):
-        companion = LoraLinear(getattr(parent, name), config)
+        adapter = LoraLinear(getattr(parent, name), config)
         # Kaiming's uniform bound, sqrt(3 / in) / sqrt(3), as in the reference implementation.
-        bound = companion.a.shape[1] ** -0.5
-        companion.a.data.copy_(torch.empty(companion.a.shape).uniform_(-bound, bound, generator=generator))
-        setattr(parent, name, companion)
+        bound = adapter.a.shape[1] ** -0.5
+        adapter.a.data.copy_(torch.empty(adapter.a.shape).uniform_(-bound, bound, generator=generator))
+        setattr(parent, name, adapter)
     return model
 
 
 def detach(model: Transformer, *, merge: bool) -> Transformer:
-    """Take the companions away: with `merge` what they learnt goes into the matrices, else the base is as it was."""
+    """Take the adapters away: with `merge` what they learnt goes into the matrices, else the base is as it was."""
     for parent, name in list(_places(model, MATRICES)):
-        companion = getattr(parent, name)
-        if isinstance(companion, LoraLinear):
+        adapter = getattr(parent, name)
+        if isinstance(adapter, LoraLinear):
             plain = Linear.__new__(Linear)
             nn.Module.__init__(plain)
-            plain.weight = nn.Parameter(companion.merged().detach()) if merge else companion.weight
+            plain.weight = nn.Parameter(adapter.merged().detach()) if merge else adapter.weight
             setattr(parent, name, plain)
     return model.requires_grad_(True)
 
@@ -110,12 +110,12 @@ def merged(model: Transformer, dtype: torch.dtype) -> Transformer:
         return in_type(model, dtype)
     memo: dict[int, Any] = {}
     for parent, name in _places(model, MATRICES):
-        companion = getattr(parent, name)
-        if isinstance(companion, LoraLinear):
+        adapter = getattr(parent, name)
+        if isinstance(adapter, LoraLinear):
             plain = Linear.__new__(Linear)
             nn.Module.__init__(plain)
-            plain.weight = nn.Parameter(companion.merged().to(dtype), requires_grad=False)
-            memo[id(companion)] = plain
+            plain.weight = nn.Parameter(adapter.merged().to(dtype), requires_grad=False)
+            memo[id(adapter)] = plain
     # What deepcopy finds in its memo is not copied again: the frozen rest is shared, then cast.
     memo |= {id(weight): weight for weight in model.parameters()}
     return in_type(copy.deepcopy(model, memo), dtype)
@@ -124,20 +124,20 @@ def merged(model: Transformer, dtype: torch.dtype) -> Transformer:
 @contextlib.contextmanager
 def disabled(model: Transformer) -> Iterator[Transformer]:
     """The base under the adapter, for as long as the block lasts."""
-    companions = [module for module in model.modules() if isinstance(module, LoraLinear)]
-    if not companions:
+    adapters = [module for module in model.modules() if isinstance(module, LoraLinear)]
+    if not adapters:
         raise ValueError("the model has no adapter, so there is no base to go back to: attach one first")
-    for companion in companions:
-        companion.enabled = False
+    for adapter in adapters:
+        adapter.enabled = False
     try:
         yield model
     finally:
-        for companion in companions:
-            companion.enabled = True
+        for adapter in adapters:
+            adapter.enabled = True
 
 
 def save_adapter(folder: Path, model: Transformer, config: LoraConfig) -> None:
-    """Write the companions alone, as peft would: several adapters can so share one base."""
+    """Write the adapter alone, as peft would: several can so share one base."""
     theirs = names(model.config)
     tensors, targets = {}, set()
     for name, module in model.named_modules():

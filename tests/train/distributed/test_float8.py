@@ -10,7 +10,7 @@ from ayllu.data.tokens.loader import Loader
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Linear, Transformer
-from ayllu.train.distributed.float8 import product, use_float8
+from ayllu.train.distributed.float8 import matmul, use_float8
 from ayllu.train.distributed.layout import Layout
 from ayllu.train.loop import Execution, TrainConfig, train
 from support.objectives import small_model
@@ -28,7 +28,7 @@ def test_products_and_gradients_are_near_the_exact_ones(rows: int) -> None:
     weight = (0.02 * torch.randn(48, 64, generator=generator)).requires_grad_()
     d_y = 1e-4 * torch.randn(2, rows, 48, generator=generator)
     exact = torch.autograd.grad(F.linear(x, weight), (x, weight), d_y)
-    y = product(x, weight)
+    y = matmul(x, weight)
     found = torch.autograd.grad(y, (x, weight), d_y)
     assert 1e-3 < near(y, F.linear(x, weight)) < 0.06, "8 bits, and no more of an error than they have"
     for one, other in zip(found, exact, strict=True):
@@ -36,7 +36,7 @@ def test_products_and_gradients_are_near_the_exact_ones(rows: int) -> None:
 
 
 def test_zeros_stay_zeros() -> None:
-    assert torch.equal(product(torch.zeros(16, 32), torch.zeros(16, 32)), torch.zeros(16, 16))
+    assert torch.equal(matmul(torch.zeros(16, 32), torch.zeros(16, 32)), torch.zeros(16, 16))
 
 
 def test_a_run_learns_as_in_bf16_and_leaves_a_plain_model(tmp_path) -> None:
@@ -50,7 +50,7 @@ def test_a_run_learns_as_in_bf16_and_leaves_a_plain_model(tmp_path) -> None:
         execution = Execution(layout=Layout(precision=precision, micro_batch=8))
         scratch = tmp_path / precision
         losses[precision] = train(model, source, plan, scratch=scratch, title=precision, execution=execution).losses
-        assert not any("product" in vars(module) for module in model.modules())
+        assert not any("matmul" in vars(module) for module in model.modules())
     assert losses["float8"] != losses["bf16"]
     assert losses["float8"][0] == pytest.approx(losses["bf16"][0], rel=0.02)
     assert losses["float8"][-1] == pytest.approx(losses["bf16"][-1], rel=0.1)
@@ -61,7 +61,7 @@ def test_every_matrix_of_the_blocks_and_nothing_else() -> None:
     model = small_model()
     use_float8(model)
     changed = [
-        name for name, module in model.named_modules() if isinstance(module, Linear) and "product" in vars(module)
+        name for name, module in model.named_modules() if isinstance(module, Linear) and "matmul" in vars(module)
     ]
     assert len(changed) == 7 * len(model.blocks)
     assert all(name.startswith("blocks.") for name in changed)

@@ -12,15 +12,15 @@ from ayllu.data.tokens.loader import IGNORED, Batch
 from ayllu.train.objectives import next_token as objective
 from ayllu.train.objectives.distill import distillation_loss
 from ayllu.train.objectives.dpo import (
+    DPOConfig,
     PairBatch,
     PairSource,
-    PreferenceConfig,
-    preference_loss,
+    dpo_loss,
     reference_log_probabilities,
 )
 from ayllu.train.objectives.next_token import next_token_loss
-from ayllu.train.objectives.sft import supervised_loss
-from ayllu.train.objectives.shared_prefix import branch
+from ayllu.train.objectives.sft import sft_loss
+from ayllu.train.objectives.shared_prefix import pack_shared_prefix
 from support.objectives import CONFIG, descend, gradients, log_softmax_of, small_model
 
 PAIRS = [
@@ -52,14 +52,14 @@ def conversation() -> Batch:
 
 def test_supervised_loss_is_the_next_token_loss() -> None:
     model, batch = small_model(), conversation()
-    loss, whole = supervised_loss(model, batch, F32), next_token_loss(model, batch, dtype=F32)
+    loss, whole = sft_loss(model, batch, F32), next_token_loss(model, batch, dtype=F32)
     torch.testing.assert_close(loss, whole)
     same(gradients(model, loss), gradients(model, whole))
 
 
-def test_log_probabilities_of_packed_branches() -> None:
+def test_log_probabilities_of_packed_rows() -> None:
     model = small_model()
-    rows = branch([(prompt, (good, bad)) for prompt, good, bad in PAIRS], length=12)
+    rows = pack_shared_prefix([(prompt, (good, bad)) for prompt, good, bad in PAIRS], length=12)
     assert rows.ids_BT.shape[0] == 2, "two documents should share a row"
     weights = torch.linspace(-1, 2, len(rows.targets_N))
     plain = [log_softmax_of(model, prompt, answer) for prompt, good, bad in PAIRS for answer in (good, bad)]
@@ -72,19 +72,19 @@ def test_log_probabilities_of_packed_branches() -> None:
 
 def test_an_empty_continuation_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
-        branch([([1, 2], [[3], []])], length=8)
+        pack_shared_prefix([([1, 2], [[3], []])], length=8)
 
 
 @pytest.mark.parametrize(
     "config",
     [
-        PreferenceConfig(beta=0.3),
-        PreferenceConfig(beta=0.3, likelihood=0.2),
-        PreferenceConfig(kind="ipo", beta=0.5),
-        PreferenceConfig(kind="simpo", beta=2.0, margin=0.5),
+        DPOConfig(beta=0.3),
+        DPOConfig(beta=0.3, likelihood=0.2),
+        DPOConfig(kind="ipo", beta=0.5),
+        DPOConfig(kind="simpo", beta=2.0, margin=0.5),
     ],
 )
-def test_preference_losses_by_hand(config: PreferenceConfig) -> None:
+def test_preference_losses_by_hand(config: DPOConfig) -> None:
     model, reference = small_model(0), small_model(1)
     known = reference_log_probabilities(reference, PAIRS, length=16, dtype=F32, batch=2)
     source = PairSource(PAIRS, known, length=16, seed=3)
@@ -105,7 +105,7 @@ def test_preference_losses_by_hand(config: PreferenceConfig) -> None:
                 1 + torch.exp(-config.beta * (chosen.mean() - rejected.mean()) + config.margin)
             )
         expected = expected - config.likelihood * chosen.mean()
-    loss = preference_loss(config)(model, batch, F32)
+    loss = dpo_loss(config)(model, batch, F32)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-4)
     same(gradients(model, loss), gradients(model, expected))
 
@@ -114,14 +114,14 @@ def test_untouched_policy_has_dpo_loss_log_2() -> None:
     model = small_model()
     known = reference_log_probabilities(model, PAIRS, length=16, dtype=F32)
     batch = PairSource(PAIRS, known, length=16, seed=0).batch(0, 3)
-    assert preference_loss(PreferenceConfig())(model, batch, F32).item() == pytest.approx(3 * math.log(2), abs=1e-5)
+    assert dpo_loss(DPOConfig())(model, batch, F32).item() == pytest.approx(3 * math.log(2), abs=1e-5)
 
 
 def test_dpo_learns_to_prefer() -> None:
     model = small_model()
     known = reference_log_probabilities(model, PAIRS, length=16, dtype=F32)
     source = PairSource(PAIRS, known, length=16, seed=0)
-    losses = descend(model, preference_loss(PreferenceConfig()), source, steps=20, size=3, lr=3e-3)
+    losses = descend(model, dpo_loss(DPOConfig()), source, steps=20, size=3, lr=3e-3)
     assert losses[-1] < 0.3 < losses[0]
 
 
@@ -138,9 +138,9 @@ def test_distillation_by_hand(temperature: float, hard: float) -> None:
     counted = batch.targets_BT != IGNORED
     student = model(batch.ids_BT, documents_BT=batch.documents_BT)[counted]
     with torch.no_grad():
-        wise = teacher(batch.ids_BT, documents_BT=batch.documents_BT)[counted]
+        teacher_logits = teacher(batch.ids_BT, documents_BT=batch.documents_BT)[counted]
     soft = (
-        F.kl_div((student / temperature).log_softmax(-1), (wise / temperature).softmax(-1), reduction="sum")
+        F.kl_div((student / temperature).log_softmax(-1), (teacher_logits / temperature).softmax(-1), reduction="sum")
         * temperature**2
     )
     expected = (1 - hard) * soft + hard * F.cross_entropy(student, batch.targets_BT[counted], reduction="sum")
@@ -157,7 +157,7 @@ def test_a_student_of_itself_has_nothing_to_learn() -> None:
 
 def test_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="beta"):
-        PreferenceConfig(beta=0)
+        DPOConfig(beta=0)
     with pytest.raises(ValueError, match="temperature"):
         distillation_loss(small_model(), temperature=0)
     with pytest.raises(ValueError, match="share"):
@@ -168,5 +168,5 @@ def test_settings_that_make_no_sense_are_refused() -> None:
 
 
 def test_pair_batch_counts_pairs() -> None:
-    rows = branch([([1], ([2], [3]))], length=4)
+    rows = pack_shared_prefix([([1], ([2], [3]))], length=4)
     assert PairBatch(rows=rows, reference_P2=torch.zeros(1, 2)).count == 1

@@ -10,16 +10,16 @@ import torch
 from ayllu.model.sample import Sample
 from ayllu.train.lora import LoraConfig, attach
 from ayllu.train.objectives.grpo import (
-    PolicyConfig,
+    GRPOConfig,
     Reward,
     RolloutBatch,
     RolloutSource,
     advantages,
-    divergence,
-    policy_loss,
+    grpo_loss,
+    kl_estimate,
     read_rewards,
 )
-from ayllu.train.objectives.shared_prefix import branch
+from ayllu.train.objectives.shared_prefix import pack_shared_prefix
 from support.objectives import descend, gradients, log_softmax_of, small_model
 
 F32 = torch.float32
@@ -37,7 +37,7 @@ class Small:
 
 
 def source(model: torch.nn.Module, folder: Path, **settings: float) -> RolloutSource:
-    config = PolicyConfig(group=6, tokens=4, **settings)  # type: ignore[arg-type]
+    config = GRPOConfig(group=6, tokens=4, **settings)  # type: ignore[arg-type]
     return RolloutSource(
         model,  # type: ignore[arg-type]
         Small(),
@@ -64,7 +64,7 @@ def test_divergence_is_unbiased_and_never_negative() -> None:
     generator = torch.Generator().manual_seed(0)
     policy, reference = torch.randn(2, 8, generator=generator).log_softmax(-1)
     exact = (policy.exp() * (policy - reference)).sum()
-    each = divergence(policy, reference)
+    each = kl_estimate(policy, reference)
     assert bool((each >= 0).all())
     # Its expectation under the policy is the divergence itself.
     torch.testing.assert_close((policy.exp() * each).sum(), exact)
@@ -75,8 +75,8 @@ def test_policy_loss_by_hand(kl: float) -> None:
     model, reference = small_model(0), small_model(2)
     documents = [([1, 2], [[3, 4, 5], [6]]), ([7], [[8, 9], [10, 11]])]
     advantage = [0.7, -1.2, 1.5, -0.4]
-    config = PolicyConfig(clip_low=0.2, clip_high=0.3, kl=kl)
-    rows = branch(documents, length=16)
+    config = GRPOConfig(clip_low=0.2, clip_high=0.3, kl=kl)
+    rows = pack_shared_prefix(documents, length=16)
     with torch.no_grad():
         near = rows.log_probabilities(model, F32) + torch.tensor([0.5, 0.1, -0.5, 0.5, -0.5, 0.1, 0.5, -0.5])
         far = rows.log_probabilities(reference, F32)
@@ -88,9 +88,9 @@ def test_policy_loss_by_hand(kl: float) -> None:
     )
     assert batch.count == 8
     expected, at, clipped = torch.zeros(()), 0, 0
-    answers = [(trunk, answer) for trunk, group in documents for answer in group]
-    for (trunk, answer), a in zip(answers, advantage, strict=True):
-        for value in log_softmax_of(model, trunk, answer):
+    answers = [(prefix, answer) for prefix, group in documents for answer in group]
+    for (prefix, answer), a in zip(answers, advantage, strict=True):
+        for value in log_softmax_of(model, prefix, answer):
             ratio = torch.exp(value - near[at])
             bounded = min(max(ratio.item(), 0.8), 1.3)
             held = ratio.item() * a > bounded * a
@@ -101,7 +101,7 @@ def test_policy_loss_by_hand(kl: float) -> None:
                 expected = expected + kl * (torch.exp(log_r) - log_r - 1)
             at += 1
     assert 0 < clipped < 8
-    loss = policy_loss(config)(model, batch, F32)
+    loss = grpo_loss(config)(model, batch, F32)
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
     one, other = gradients(model, loss), gradients(model, expected)
     for name in one:
@@ -145,7 +145,7 @@ def test_rewards_rise_and_an_interrupted_run_ends_with_the_same_bits(tmp_path: P
             rollouts = source(model, folder)
             for step in range(start, stop):
                 batch = rollouts.batch(8 * step, 8)
-                loss = policy_loss(PolicyConfig())(model, batch, F32) / batch.count
+                loss = grpo_loss(GRPOConfig())(model, batch, F32) / batch.count
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -165,7 +165,7 @@ def test_rewards_rise_and_an_interrupted_run_ends_with_the_same_bits(tmp_path: P
 def test_grpo_with_an_adapter_leaves_the_base_alone(tmp_path: Path) -> None:
     model = attach(small_model(), LoraConfig(rank=4))
     before = model.embedding.weight.clone()
-    descend(model, policy_loss(PolicyConfig()), source(model, tmp_path), steps=15, size=8, lr=2e-2)
+    descend(model, grpo_loss(GRPOConfig()), source(model, tmp_path), steps=15, size=8, lr=2e-2)
     lines = read_rewards(tmp_path / "rewards.jsonl")
     assert lines[-1]["correct"] > lines[0]["correct"] + 0.2
     assert torch.equal(model.embedding.weight, before)
@@ -173,6 +173,6 @@ def test_grpo_with_an_adapter_leaves_the_base_alone(tmp_path: Path) -> None:
 
 def test_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="group"):
-        PolicyConfig(group=1)
+        GRPOConfig(group=1)
     with pytest.raises(ValueError, match="kl"):
-        PolicyConfig(kl=-1)
+        GRPOConfig(kl=-1)

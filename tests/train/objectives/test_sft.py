@@ -8,7 +8,7 @@ import torch
 from ayllu.text.chat import Message, render_masked
 from ayllu.text.tokenizer import Tokenizer
 from ayllu.text.tool_calls import Tool, ToolCall
-from ayllu.train.objectives.sft import ConversationBatch, ConversationSource, conversation_loss, together
+from ayllu.train.objectives.sft import ConversationBatch, ConversationSource, conversation_loss, with_shared_prefix
 from support.objectives import CONFIG, descend, gradients, small_model
 
 TOOL = Tool(name="ring", description="Ring a bell", parameters={"type": "object", "properties": {"times": {}}})
@@ -30,7 +30,7 @@ def tokenizer() -> Tokenizer:
 
 
 def batch_of(tokenizer: Tokenizer) -> ConversationBatch:
-    conversations = together([render_masked(messages, tokenizer, tools=[TOOL]) for messages in ASKED])
+    conversations = with_shared_prefix([render_masked(messages, tokenizer, tools=[TOOL]) for messages in ASKED])
     return ConversationSource([conversations], length=64, seed=0).batch(0, 1)
 
 
@@ -74,7 +74,7 @@ def test_the_loss_is_that_of_separate_conversations(tokenizer: Tokenizer) -> Non
 
 def test_it_learns(tokenizer: Tokenizer) -> None:
     model = small_model(config=type(CONFIG)(**(vars(CONFIG) | {"context": 512, "vocabulary": tokenizer.size})))
-    conversations = together([render_masked(messages, tokenizer) for messages in ASKED])
+    conversations = with_shared_prefix([render_masked(messages, tokenizer) for messages in ASKED])
     source = ConversationSource([conversations], length=64, seed=0)
     losses = descend(model, conversation_loss, source, steps=30, size=1, lr=1e-2)
     assert losses[-1] < losses[0] / 4
@@ -82,8 +82,8 @@ def test_it_learns(tokenizer: Tokenizer) -> None:
 
 def test_what_cannot_be_learnt_is_refused() -> None:
     with pytest.raises(ValueError, match="says nothing"):
-        together([([1, 2, 3], [False] * 3)])
+        with_shared_prefix([([1, 2, 3], [False] * 3)])
     with pytest.raises(ValueError, match="no beginning"):
-        together([([1, 2], [False, True]), ([3, 4], [False, True])])
+        with_shared_prefix([([1, 2], [False, True]), ([3, 4], [False, True])])
     with pytest.raises(ValueError, match="no conversations"):
         ConversationSource([], length=8, seed=0)

@@ -5,7 +5,6 @@ The functions open a finished folder for the stages that take it in; heavy impor
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NewType
@@ -45,7 +44,7 @@ class Dataset:
         from ayllu.train.objectives.sft import Conversations
 
         lines = (self.folder / "conversations.jsonl").read_text().splitlines()
-        return [Conversations(**json.loads(line)) for line in lines]
+        return [Conversations.from_json(json.loads(line)) for line in lines]
 
     def pairs(self) -> list[tuple[list[int], list[int], list[int]]]:
         """Prompt, better and worse answer of each pair."""
@@ -59,7 +58,7 @@ class Dataset:
 
 def write_conversations(path: Path, conversations: list[Conversations]) -> None:
     """As `Dataset.conversations` reads them."""
-    path.write_text("".join(json.dumps(dataclasses.asdict(group)) + "\n" for group in conversations))
+    path.write_text("".join(json.dumps(group.as_json()) + "\n" for group in conversations))
 
 
 def open_corpus(folder: Path) -> Corpus:

@@ -166,9 +166,9 @@ class DPO:
         return PairSource(pairs, known, length=LENGTH, seed=setting.seed)
 
     def objective(self, setting: Setting) -> Objective:
-        from ayllu.train.objectives.dpo import PreferenceConfig, preference_loss
+        from ayllu.train.objectives.dpo import DPOConfig, dpo_loss
 
-        return preference_loss(PreferenceConfig(beta=self.beta, likelihood=self.likelihood))
+        return dpo_loss(DPOConfig(beta=self.beta, likelihood=self.likelihood))
 
     def seconds_per_step(self, setting: Setting) -> float:
         return timed_step(self, setting, prepares=True)
@@ -212,14 +212,14 @@ class GRPO:
         return _held(setting, rollouts)
 
     def objective(self, setting: Setting) -> Objective:
-        from ayllu.train.objectives.grpo import policy_loss
+        from ayllu.train.objectives.grpo import grpo_loss
 
-        return _holding(setting, policy_loss(self._rollouts()))
+        return _holding(setting, grpo_loss(self._rollouts()))
 
     def _rollouts(self) -> Any:
-        from ayllu.train.objectives.grpo import PolicyConfig
+        from ayllu.train.objectives.grpo import GRPOConfig
 
-        return PolicyConfig(group=self.group, tokens=self.answer_ids)
+        return GRPOConfig(group=self.group, tokens=self.answer_ids)
 
     def seconds_per_step(self, setting: Setting) -> float:
         return timed_step(self, setting)
@@ -313,13 +313,13 @@ def timed_step(
 
 def _held(setting: Setting, source: Any) -> BatchSource:
     """A source whose steps see plain text too."""
-    from ayllu.train.objectives.kl_anchor import AnchoredSource
+    from ayllu.train.objectives.kl_anchor import KLAnchoredSource
 
-    return AnchoredSource(source, setting.dataset.plain(), rows=PLAIN_ROWS, seed=setting.seed)
+    return KLAnchoredSource(source, setting.dataset.plain(), rows=PLAIN_ROWS, seed=setting.seed)
 
 
 def _holding(setting: Setting, objective: Any) -> Objective:
     """An objective that also holds on to the adopted model, on that text."""
-    from ayllu.train.objectives.kl_anchor import anchored_loss
+    from ayllu.train.objectives.kl_anchor import kl_anchored_loss
 
-    return anchored_loss(objective, setting.reference(), weight=PLAIN_WEIGHT)
+    return kl_anchored_loss(objective, setting.reference(), weight=PLAIN_WEIGHT)

@@ -99,7 +99,7 @@ def _conversations(
     from ayllu.data.conversations.smalltalk import exchanges
     from ayllu.data.conversations.tool_requests import group
     from ayllu.text.chat import Message, render_masked
-    from ayllu.train.objectives.sft import together
+    from ayllu.train.objectives.sft import with_shared_prefix
 
     def spoken(turns: Sequence[str]) -> list[Message]:
         return [Message(role=("user", "assistant")[i % 2], content=text) for i, text in enumerate(turns)]
@@ -115,12 +115,12 @@ def _conversations(
             rendered = [render_masked(messages, tokenizer, tools=asked[0].tools) for messages in made]
         else:
             rendered = [render_masked(spoken(chance.choice(talk).turns), tokenizer) for _ in range(2 * GROUP)]
-        yield together(rendered)
+        yield with_shared_prefix(rendered)
     if chats is not None:
         own = read_chats(chats, longest=LONGEST, length=_length(tokenizer))
         chance.shuffle(own)
         for number in range(groups // 2):
-            yield together([render_masked(own[number % len(own)], tokenizer)])
+            yield with_shared_prefix([render_masked(own[number % len(own)], tokenizer)])
 
 
 def _length(tokenizer: Tokenizer) -> Callable[[list[Message]], int]:
@@ -190,7 +190,7 @@ def rehearse(ctx: Context, model: Handle[Weights], plan: Handle[PosttrainPlan], 
     from ayllu.model.sample import in_type
     from ayllu.train.machine import dtype_of
     from ayllu.train.objectives.rewards import ReasoningTasks
-    from ayllu.train.objectives.sft import together
+    from ayllu.train.objectives.sft import with_shared_prefix
 
     planned = plan.value
     weights, tokenizer = _load(model.value)
@@ -207,7 +207,7 @@ def rehearse(ctx: Context, model: Handle[Weights], plan: Handle[PosttrainPlan], 
             progress.advance(len(found))
             if len(right) >= wanted:
                 break
-    groups = [together(right[at : at + GROUP]) for at in range(0, len(right), GROUP)]
+    groups = [with_shared_prefix(right[at : at + GROUP]) for at in range(0, len(right), GROUP)]
     write_conversations(ctx.folder / "conversations.jsonl", groups)
     ctx.note("answers", len(right))
 

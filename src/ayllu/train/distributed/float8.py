@@ -1,7 +1,7 @@
-"""Matrix products in 8 bits: e4m3 forwards, e5m2 for gradients, one scale a tensor taken from its largest entry.
+"""Matmuls in 8 bits: e4m3 forwards, e5m2 for gradients, one scale a tensor taken from its largest entry.
 
 The formats and which of them goes where: Micikevicius et al., FP8 Formats for Deep Learning, arXiv:2209.05433,
-section 3. The products are torch's own; a CPU gives the same numbers, slowly. Master weights and what is added up stay
+section 3. They are torch's own; a CPU gives the same numbers, slowly. Master weights and what is added up stay
 as they are.
 
 Shapes: N rows, I input features, O output features.
@@ -21,7 +21,7 @@ FORWARD, BACKWARD = torch.float8_e4m3fn, torch.float8_e5m2
 CAPABILITY = (8, 9)
 """The first CUDA compute capability with 8-bit tensor cores (Ada; Hopper is 9.0)."""
 MULTIPLE = 16
-"""Features must be a multiple of this for CUDA's 8-bit products."""
+"""Features must be a multiple of this for CUDA's 8-bit matmuls."""
 
 
 def use_float8(model: Transformer) -> None:
@@ -30,32 +30,32 @@ def use_float8(model: Transformer) -> None:
     Raises UserError on a GPU that cannot, and on a model whose matrices are no multiples of 16.
     """
     if torch.cuda.is_available() and torch.cuda.get_device_capability() < CAPABILITY:
-        raise UserError("this GPU has no 8-bit matrix products; use precision=bf16 in the layout")
+        raise UserError("this GPU has no 8-bit matmuls; use precision=bf16 in the layout")
     for block in model.blocks:
         for name, module in block.named_modules():
             if isinstance(module, Linear):
                 if any(size % MULTIPLE for size in module.weight.shape):
                     shape = " by ".join(map(str, module.weight.shape))
                     raise UserError(
-                        f"{name} is {shape}; 8-bit products need multiples of {MULTIPLE}: use precision=bf16"
+                        f"{name} is {shape}; 8-bit matmuls need multiples of {MULTIPLE}: use precision=bf16"
                     )
-                module.product = product
+                module.matmul = matmul
 
 
 def end_float8(model: Transformer) -> None:
     """Have them multiply as before."""
     for module in model.modules():
-        vars(module).pop("product", None)
+        vars(module).pop("matmul", None)
 
 
-def product(x: Tensor, weight_OI: Tensor) -> Tensor:
-    """x W' in 8 bits, in the type of `x`; also its gradients are products in 8 bits."""
+def matmul(x: Tensor, weight_OI: Tensor) -> Tensor:
+    """x W' in 8 bits, in the type of `x`; also its gradients are matmuls in 8 bits."""
     flat_ND = x.reshape(-1, x.shape[-1])
-    y: Tensor = _Product.apply(flat_ND, weight_OI)
+    y: Tensor = _Matmul.apply(flat_ND, weight_OI)
     return y.reshape(*x.shape[:-1], -1)
 
 
-class _Product(torch.autograd.Function):
+class _Matmul(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_NI: Tensor, weight_OI: Tensor) -> Tensor:
         x, x_scale = _quantise(x_NI, FORWARD)

@@ -1,4 +1,4 @@
-"""Learning a larger model's distribution instead of one right token: distillation.
+"""Distillation: learning a larger model's distribution instead of one right token.
 
 Shapes: B batch, T time, D width (each model has its own), V vocabulary, N tokens of a chunk.
 """
@@ -38,12 +38,12 @@ def distillation_loss(
             )
         counted_BT = batch.targets_BT != IGNORED
         with torch.no_grad():
-            wise_BTD = teacher.to(batch.ids_BT.device).hidden(
+            teacher_BTD = teacher.to(batch.ids_BT.device).hidden(
                 batch.ids_BT, documents_BT=batch.documents_BT, dtype=dtype
             )
         state_ND = model.hidden(batch.ids_BT, documents_BT=batch.documents_BT, dtype=dtype)[counted_BT]
-        soft = linear_divergence(
-            state_ND, model.output.weight, wise_BTD[counted_BT], teacher.output.weight, temperature
+        soft = linear_kl_divergence(
+            state_ND, model.output.weight, teacher_BTD[counted_BT], teacher.output.weight, temperature
         )
         if not hard:
             return soft
@@ -54,28 +54,28 @@ def distillation_loss(
     return loss
 
 
-def linear_divergence(
-    state_ND: Tensor, weight_VD: Tensor, wise_ND: Tensor, wise_VD: Tensor, temperature: float
+def linear_kl_divergence(
+    state_ND: Tensor, weight_VD: Tensor, teacher_ND: Tensor, teacher_VD: Tensor, temperature: float
 ) -> Tensor:
     """temperature^2 * sum over rows of KL(teacher || student), without ever holding all the logits."""
-    return _LinearDivergence.apply(state_ND, weight_VD, wise_ND, wise_VD, temperature)
+    return _LinearKLDivergence.apply(state_ND, weight_VD, teacher_ND, teacher_VD, temperature)
 
 
-class _LinearDivergence(torch.autograd.Function):
+class _LinearKLDivergence(torch.autograd.Function):
     """Makes gradients together with the loss: d/dlogits = temperature * (student - teacher), which needs both once."""
 
     @staticmethod
     def forward(
-        ctx: Any, state_ND: Tensor, weight_VD: Tensor, wise_ND: Tensor, wise_VD: Tensor, temperature: float
+        ctx: Any, state_ND: Tensor, weight_VD: Tensor, teacher_ND: Tensor, teacher_VD: Tensor, temperature: float
     ) -> Tensor:
-        weight, wise = weight_VD.to(state_ND.dtype), wise_VD.to(wise_ND.dtype)
+        weight, teacher_weight = weight_VD.to(state_ND.dtype), teacher_VD.to(teacher_ND.dtype)
         chunk = chunk_rows(weight)
         loss = torch.zeros((), dtype=torch.float32, device=state_ND.device)
         d_weight = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
         d_states = []
-        for x_ND, y_ND in zip(state_ND.split(chunk), wise_ND.split(chunk), strict=True):
+        for x_ND, y_ND in zip(state_ND.split(chunk), teacher_ND.split(chunk), strict=True):
             student_NV = ((x_ND @ weight.t()).float() / temperature).log_softmax(-1)
-            teacher_NV = ((y_ND @ wise.t()).float() / temperature).log_softmax(-1)
+            teacher_NV = ((y_ND @ teacher_weight.t()).float() / temperature).log_softmax(-1)
             loss = loss + (teacher_NV.exp() * (teacher_NV - student_NV)).sum()
             d_logits = ((student_NV.exp() - teacher_NV.exp()) * temperature).to(x_ND.dtype)
             d_states.append(d_logits @ weight)

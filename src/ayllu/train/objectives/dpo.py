@@ -1,4 +1,4 @@
-"""Learning from pairs of which one answer is preferred: DPO, and variants that differ in a line.
+"""DPO, and its variants that differ in a line: learning from pairs of which one answer is preferred.
 
 Shapes: N scored tokens, P pairs.
 """
@@ -17,13 +17,13 @@ from torch import Tensor
 from ayllu.data.tokens.loader import permute
 from ayllu.lab.progress import bar
 from ayllu.model.transformer import Transformer
-from ayllu.train.objectives.shared_prefix import Branched, Ids, branch, content_fingerprint
+from ayllu.train.objectives.shared_prefix import Ids, SharedPrefixRows, content_fingerprint, pack_shared_prefix
 
 Kind = Literal["dpo", "ipo", "simpo"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreferenceConfig:
+class DPOConfig:
     """Which loss, and how strongly. Raises ValueError on numbers that no such loss has."""
 
     kind: Kind = "dpo"
@@ -47,9 +47,9 @@ class PreferenceConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PairBatch:
-    """Pairs in branched rows: continuation 2i is the chosen one of pair i, 2i + 1 the rejected one."""
+    """Pairs in rows with shared prefixes: continuation 2i is the chosen one of pair i, 2i + 1 the rejected one."""
 
-    rows: Branched
+    rows: SharedPrefixRows
     reference_P2: Tensor
     """Summed log-probabilities of both under the reference; zeros make any loss reference-free."""
 
@@ -94,8 +94,8 @@ class PairSource:
         )
 
 
-def _rows(pairs: Sequence[Pair], length: int) -> Branched:
-    return branch([(prompt, (good, bad)) for prompt, good, bad in pairs], length=length)
+def _rows(pairs: Sequence[Pair], length: int) -> SharedPrefixRows:
+    return pack_shared_prefix([(prompt, (good, bad)) for prompt, good, bad in pairs], length=length)
 
 
 @torch.no_grad()
@@ -112,7 +112,7 @@ def reference_log_probabilities(
     return torch.cat(found)
 
 
-def preference_loss(config: PreferenceConfig) -> Callable[[Transformer, PairBatch, torch.dtype], Tensor]:
+def dpo_loss(config: DPOConfig) -> Callable[[Transformer, PairBatch, torch.dtype], Tensor]:
     """The objective: (model, pairs, dtype) to the loss summed over pairs, a float32 scalar."""
 
     def loss(model: Transformer, batch: PairBatch, dtype: torch.dtype) -> Tensor:

@@ -1,4 +1,4 @@
-"""Learning from rewards of the model's own answers: GRPO with verifiable rewards.
+"""GRPO with verifiable rewards: learning from what the model's own answers earn.
 
 For each prompt a group of answers is drawn; what one did better than its group is its advantage. Source: Shao et al.,
 DeepSeekMath, arXiv:2402.03300, section 4.1. The loss is averaged over tokens, not first over each answer's (DAPO,
@@ -24,11 +24,11 @@ from ayllu.lab.store import write_atomically
 from ayllu.model.sample import Sample, sample
 from ayllu.model.transformer import Transformer
 from ayllu.train.lora import disabled, merged
-from ayllu.train.objectives.shared_prefix import Branched, Ids, branch, content_fingerprint
+from ayllu.train.objectives.shared_prefix import Ids, SharedPrefixRows, content_fingerprint, pack_shared_prefix
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyConfig:
+class GRPOConfig:
     """How rollouts are drawn and how far an update may go. Raises ValueError on numbers that make no sense."""
 
     group: int = 8
@@ -77,9 +77,9 @@ class Tasks(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutBatch:
-    """Answers in branched rows, with what is known of each token."""
+    """Answers in rows with shared prefixes, with what is known of each token."""
 
-    rows: Branched
+    rows: SharedPrefixRows
     advantage_N: Tensor
     old_N: Tensor
     """Log-probability under the policy that drew it."""
@@ -103,7 +103,7 @@ def advantages(rewards_PG: Tensor, *, scaled: bool = True) -> Tensor:
     return centred_PG / (rewards_PG.std(-1, keepdim=True) + 1e-4) if scaled else centred_PG
 
 
-def divergence(log_N: Tensor, reference_N: Tensor) -> Tensor:
+def kl_estimate(log_N: Tensor, reference_N: Tensor) -> Tensor:
     """An unbiased estimate of KL(policy || reference) that is never below 0: r - log r - 1, r = reference / policy.
 
     Source: equation 4 of DeepSeekMath; Schulman, "Approximating KL divergence" (2020), where it is k3.
@@ -112,7 +112,7 @@ def divergence(log_N: Tensor, reference_N: Tensor) -> Tensor:
     return difference_N.exp() - difference_N - 1
 
 
-def policy_loss(config: PolicyConfig) -> Callable[[Transformer, RolloutBatch, torch.dtype], Tensor]:
+def grpo_loss(config: GRPOConfig) -> Callable[[Transformer, RolloutBatch, torch.dtype], Tensor]:
     """The objective: (model, rollouts, dtype) to the loss summed over tokens, a float32 scalar.
 
     -min(ratio * A, clip(ratio) * A) + kl * divergence (equation 3 of DeepSeekMath), the ratio to the probability under
@@ -125,7 +125,7 @@ def policy_loss(config: PolicyConfig) -> Callable[[Transformer, RolloutBatch, to
         clipped_N = ratio_N.clamp(1 - config.clip_low, 1 + config.clip_high)
         losses_N = -torch.minimum(ratio_N * batch.advantage_N, clipped_N * batch.advantage_N)
         if batch.reference_N is not None:
-            losses_N = losses_N + config.kl * divergence(log_N, batch.reference_N)
+            losses_N = losses_N + config.kl * kl_estimate(log_N, batch.reference_N)
         return losses_N.sum()
 
     return loss
@@ -143,7 +143,7 @@ class RolloutSource:
         self,
         model: Transformer,
         tasks: Tasks,
-        config: PolicyConfig,
+        config: GRPOConfig,
         *,
         length: int,
         stop: frozenset[int],
@@ -181,7 +181,7 @@ class RolloutSource:
         advantage_PG = advantages(rewards_PG, scaled=config.scaled)
         # A group that earned all the same teaches nothing, unless it is held to the reference.
         kept = [i for i in range(len(prompts)) if config.kl or bool(advantage_PG[i].any())] or [0]
-        rows = branch([(prompts[i], [a.ids for a in answers[i]]) for i in kept], length=self.length)
+        rows = pack_shared_prefix([(prompts[i], [a.ids for a in answers[i]]) for i in kept], length=self.length)
         flat = [answer for i in kept for answer in answers[i]]
         return RolloutBatch(
             rows=rows,
@@ -191,7 +191,7 @@ class RolloutSource:
         )
 
     @torch.no_grad()
-    def _reference(self, rows: Branched) -> Tensor:
+    def _reference(self, rows: SharedPrefixRows) -> Tensor:
         with disabled(self._model):
             return rows.log_probabilities(self._model, self._dtype)
 

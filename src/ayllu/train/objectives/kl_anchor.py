@@ -1,8 +1,8 @@
-"""Holding a model to what it was: beside the lesson each step sees plain text, on which it must not diverge.
+"""KL anchor: holding a model to what it was while it learns something else.
 
-The lesson's loss is what it was; added is the divergence from the model before it was taught, on text that has nothing
-to do with the lesson. Its gradient is zero as long as the model has not moved (LwF, Li and Hoiem, arXiv:1606.09282,
-section 3, there on the lesson's own inputs; a text of its own covers what the lesson leaves out).
+Beside the batch of another objective each step sees plain text that has nothing to do with it, on which the model must
+not diverge from the one before training. The added gradient is zero as long as the model has not moved (LwF, Li and
+Hoiem, arXiv:1606.09282, section 3, there on the new task's own inputs; a text of its own covers what they leave out).
 
 Shapes: B rows, T time, D width.
 """
@@ -19,74 +19,74 @@ from torch import Tensor
 
 from ayllu.data.tokens.loader import permute
 from ayllu.model.transformer import Transformer
-from ayllu.train.objectives.distill import linear_divergence
+from ayllu.train.objectives.distill import linear_kl_divergence
 from ayllu.train.objectives.next_token import Objective
 from ayllu.train.objectives.shared_prefix import content_fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnchoredBatch:
-    """A batch of the lesson, and rows of plain text."""
+class KLAnchoredBatch:
+    """A batch of the inner objective, and rows of plain text."""
 
-    lesson: Any
+    inner: Any
     text_BT: Tensor
 
     @property
     def ids(self) -> int:
         """Ids that go in, padding with them."""
-        return int(self.lesson.ids) + self.text_BT.numel()
+        return int(self.inner.ids) + self.text_BT.numel()
 
     @property
     def count(self) -> Tensor:
-        """The lesson's scored ids: what the summed loss is divided by."""
-        count: Tensor = self.lesson.count
+        """The inner batch's terms: what the summed loss is divided by."""
+        count: Tensor = self.inner.count
         return count
 
 
-class AnchoredSource:
-    """A lesson's batches, each with `rows` rows of `text` in an order drawn from a seed, each once per pass."""
+class KLAnchoredSource:
+    """The batches of another source, each with `rows` rows of `text`: in an order drawn from a seed, once per pass."""
 
-    def __init__(self, lesson: Any, text: Sequence[Sequence[int]], *, rows: int, seed: int) -> None:
+    def __init__(self, inner: Any, text: Sequence[Sequence[int]], *, rows: int, seed: int) -> None:
         """Raises ValueError where there is no text, or rows differ in length."""
         if not text or len({len(row) for row in text}) != 1:
             raise ValueError("the text to hold on to must be rows of one length, at least one")
-        self._lesson, self._text, self._rows, self._seed = lesson, text, rows, seed
-        self.length: int = lesson.length
+        self._inner, self._text, self._rows, self._seed = inner, text, rows, seed
+        self.length: int = inner.length
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """Differs where any batch does."""
-        return content_fingerprint(self._lesson.fingerprint, self._rows, self._seed, list(map(list, self._text)))
+        return content_fingerprint(self._inner.fingerprint, self._rows, self._seed, list(map(list, self._text)))
 
-    def batch(self, first: int, size: int) -> AnchoredBatch:
-        """Samples `first` to `first + size - 1` of the lesson, with the text of that step."""
+    def batch(self, first: int, size: int) -> KLAnchoredBatch:
+        """Samples `first` to `first + size - 1` of the inner source, with the text of that step."""
         chosen = []
         for place in range(first // size * self._rows, (first // size + 1) * self._rows):
             epoch, at = divmod(place, len(self._text))
             chosen.append(self._text[permute(at, len(self._text), self._seed * 1_000_003 + epoch)])
-        return AnchoredBatch(lesson=self._lesson.batch(first, size), text_BT=torch.tensor(chosen))
+        return KLAnchoredBatch(inner=self._inner.batch(first, size), text_BT=torch.tensor(chosen))
 
 
-def anchored_loss(objective: Any, before: Transformer, *, weight: float) -> Objective:
-    """`objective` + `weight` times KL(before || model) per id of the text, times the lesson's count: a summed loss.
+def kl_anchored_loss(objective: Any, before: Transformer, *, weight: float) -> Objective:
+    """`objective` + `weight` times KL(before || model) per id of the text, times the batch's count: a summed loss.
 
     Raises ValueError on a weight that is not above 0.
     """
     if weight <= 0:
         raise ValueError(f"weight is {weight}; it must be above 0")
 
-    def loss(model: Transformer, batch: AnchoredBatch, dtype: torch.dtype) -> Tensor:
+    def loss(model: Transformer, batch: KLAnchoredBatch, dtype: torch.dtype) -> Tensor:
         share = weight * batch.count / batch.text_BT.numel()
-        return objective(model, batch.lesson, dtype) + share * divergence(before, model, batch.text_BT, dtype)
+        return objective(model, batch.inner, dtype) + share * kl_divergence(before, model, batch.text_BT, dtype)
 
     return loss
 
 
-def divergence(before: Transformer, model: Transformer, text_BT: Tensor, dtype: torch.dtype) -> Tensor:
+def kl_divergence(before: Transformer, model: Transformer, text_BT: Tensor, dtype: torch.dtype) -> Tensor:
     """KL(before || model) of the next id in nats, summed over all ids of `text_BT`, a float32 scalar."""
     with torch.no_grad():
         before_BTD = before.to(text_BT.device).hidden(text_BT, dtype=dtype)
     state_BTD = model.hidden(text_BT, dtype=dtype)
-    return linear_divergence(
+    return linear_kl_divergence(
         state_BTD.flatten(0, 1), model.output.weight, before_BTD.flatten(0, 1), before.output.weight, 1.0
     )

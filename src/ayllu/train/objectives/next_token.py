@@ -1,4 +1,4 @@
-"""What training makes small.
+"""Training objectives: what one is, and the first of them, the cross-entropy of the next token.
 
 An objective is a function `(model, batch, dtype) -> summed loss`; a batch says with `count` by what the sum is to be
 divided. Shapes: B batch, T time, D width, V vocabulary (of this device), N tokens of a chunk.
@@ -22,7 +22,7 @@ from ayllu.model.transformer import Transformer
 CHUNK_LOGITS = 1 << 24
 """Logits held at a time: 16.8 M, 32 MiB in bf16."""
 GPU_CHUNK_LOGITS, GPU_CHUNK_MULTIPLE = 1 << 28, 128
-"""On a GPU, where products with fewer rows are slow: 512 MiB in bf16, and rows in multiples of 128."""
+"""On a GPU, where matmuls with fewer rows are slow: 512 MiB in bf16, and rows in multiples of 128."""
 ROWS = 1 << 14
 """Rows of the output weight whose gradient is made at a time, before it is added up."""
 
@@ -42,7 +42,7 @@ class Countable(Protocol):
 
 
 Objective = Callable[[Transformer, Any, torch.dtype], Tensor]
-"""Summed loss of a batch, a float32 scalar, computed with products in the given type."""
+"""Summed loss of a batch, a float32 scalar, computed with matmuls in the given type."""
 
 
 def next_token_loss(model: Transformer, batch: Batch, dtype: torch.dtype) -> Tensor:
@@ -57,7 +57,7 @@ def head_loss(state_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor, *, fused
     """Summed cross-entropy of the output projection; the vocabulary may be shared by tensor-parallel devices.
 
     A device then has some rows of the weight (a DTensor) and the states of some times; it gets all times, and gives
-    back its part of their gradient. `fused` compiles what lies between the products.
+    back its part of their gradient. `fused` compiles what lies between the matmuls.
     """
     if not isinstance(weight_VD, DTensor):
         return linear_cross_entropy(state_BTD.flatten(0, 1), weight_VD, targets_BT.flatten(), fused=fused)

@@ -1,4 +1,4 @@
-"""Finetuning on what the assistant says: the loss of a conversation's predicted ids alone.
+"""Supervised finetuning (SFT): the cross-entropy of what the assistant says, and of nothing else.
 
 Shapes: B batch, T time, D width, N predicted ids.
 """
@@ -6,8 +6,9 @@ Shapes: B batch, T time, D width, N predicted ids.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,10 +16,10 @@ from torch import Tensor
 from ayllu.data.tokens.loader import IGNORED, Batch, permute
 from ayllu.model.transformer import Transformer
 from ayllu.train.objectives.next_token import linear_cross_entropy
-from ayllu.train.objectives.shared_prefix import Branched, branch, content_fingerprint
+from ayllu.train.objectives.shared_prefix import SharedPrefixRows, content_fingerprint, pack_shared_prefix
 
 
-def supervised_loss(model: Transformer, batch: Batch, dtype: torch.dtype) -> Tensor:
+def sft_loss(model: Transformer, batch: Batch, dtype: torch.dtype) -> Tensor:
     """Summed cross-entropy (natural log) of the ids of `batch` that are to be predicted, a float32 scalar.
 
     The same number as `next_token_loss`, which multiplies every state with the whole vocabulary; here those that
@@ -32,18 +33,27 @@ def supervised_loss(model: Transformer, batch: Batch, dtype: torch.dtype) -> Ten
 
 @dataclass(frozen=True, kw_only=True)
 class Conversations:
-    """Conversations with one beginning, such as several requests to the same tools."""
+    """Conversations with one prefix, such as several requests to the same tools."""
 
-    trunk: Sequence[int]
+    prefix: Sequence[int]
     continuations: Sequence[Sequence[int]]
     predict: Sequence[Sequence[bool]]
     """For each id of each continuation, whether the assistant has to produce it."""
 
+    def as_json(self) -> dict[str, Any]:
+        """As artifacts hold it, where the prefix is called `trunk`."""
+        return {"trunk": self.prefix, "continuations": self.continuations, "predict": self.predict}
 
-def together(conversations: Sequence[tuple[Sequence[int], Sequence[bool]]]) -> Conversations:
-    """Conversations (ids, and which of them the assistant produces) with what they share as one trunk.
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Conversations:
+        """What `as_json` gave."""
+        return cls(prefix=fields["trunk"], continuations=fields["continuations"], predict=fields["predict"])
 
-    The trunk ends before the first produced id and leaves every continuation at least one id. Raises ValueError where
+
+def with_shared_prefix(conversations: Sequence[tuple[Sequence[int], Sequence[bool]]]) -> Conversations:
+    """Conversations (ids, and which of them the assistant produces) with what they share as one prefix.
+
+    The prefix ends before the first produced id and leaves every continuation at least one id. Raises ValueError where
     the conversations share no beginning or the assistant produces nothing.
     """
     if not all(any(predict) for _, predict in conversations):
@@ -55,7 +65,7 @@ def together(conversations: Sequence[tuple[Sequence[int], Sequence[bool]]]) -> C
     if shared == 0:
         raise ValueError("the conversations share no beginning")
     return Conversations(
-        trunk=first[:shared],
+        prefix=first[:shared],
         continuations=[ids[shared:] for ids, _ in conversations],
         predict=[predict[shared:] for _, predict in conversations],
     )
@@ -63,9 +73,9 @@ def together(conversations: Sequence[tuple[Sequence[int], Sequence[bool]]]) -> C
 
 @dataclass(frozen=True, kw_only=True)
 class ConversationBatch:
-    """Branched rows of which the assistant's ids are scored."""
+    """SharedPrefixRows rows of which the assistant's ids are scored."""
 
-    rows: Branched
+    rows: SharedPrefixRows
 
     @property
     def ids(self) -> int:
@@ -89,7 +99,7 @@ class ConversationSource:
     @functools.cached_property
     def fingerprint(self) -> str:
         """Differs where any batch does."""
-        return content_fingerprint(self.length, self._seed, [(c.trunk, c.continuations) for c in self._conversations])
+        return content_fingerprint(self.length, self._seed, [(c.prefix, c.continuations) for c in self._conversations])
 
     def batch(self, first: int, size: int) -> ConversationBatch:
         """Conversations `first` to `first + size - 1` of the order."""
@@ -98,8 +108,8 @@ class ConversationSource:
             epoch, at = divmod(sample, len(self._conversations))
             chosen.append(self._conversations[permute(at, len(self._conversations), self._seed * 1_000_003 + epoch)])
         return ConversationBatch(
-            rows=branch(
-                [(c.trunk, c.continuations) for c in chosen], length=self.length, predict=[c.predict for c in chosen]
+            rows=pack_shared_prefix(
+                [(c.prefix, c.continuations) for c in chosen], length=self.length, predict=[c.predict for c in chosen]
             )
         )
 
@@ -107,5 +117,5 @@ class ConversationSource:
 def conversation_loss(model: Transformer, batch: ConversationBatch, dtype: torch.dtype) -> Tensor:
     """Summed cross-entropy (natural log) of the assistant's ids, a float32 scalar."""
     rows = batch.rows
-    state_BTD = model.hidden(rows.ids_BT, documents_BT=rows.documents_BT, branches=rows.branches, dtype=dtype)
+    state_BTD = model.hidden(rows.ids_BT, documents_BT=rows.documents_BT, shared_prefix=rows.shared_prefix, dtype=dtype)
     return linear_cross_entropy(state_BTD.flatten(0, 1)[rows.places_N], model.output.weight, rows.targets_N)

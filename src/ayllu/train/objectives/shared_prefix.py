@@ -1,6 +1,6 @@
-"""Rows in which several continuations share one beginning: what preference pairs and groups of rollouts have in common.
+"""Rows in which several continuations share one prefix: what preference pairs and groups of rollouts have in common.
 
-The beginning is computed once, forward and backward, instead of once for each continuation.
+The prefix is computed once, forward and backward, instead of once for each continuation.
 
 Shapes: B rows, T time, D width, V vocabulary, N scored tokens, C continuations.
 """
@@ -8,6 +8,7 @@ Shapes: B rows, T time, D width, V vocabulary, N scored tokens, C continuations.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,21 +18,21 @@ import torch
 from torch import Tensor
 
 from ayllu.data.tokens.pack import pack_best_fit
-from ayllu.model.transformer import Branches, Transformer
+from ayllu.model.transformer import SharedPrefix, Transformer
 from ayllu.train.objectives.next_token import chunk_rows
 
 Ids = Sequence[int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Branched:
+class SharedPrefixRows:
     """Packed rows and, for each token that is scored, from where it is predicted."""
 
     ids_BT: Tensor
     documents_BT: Tensor
-    branches: Branches
+    shared_prefix: SharedPrefix
     places_N: Tensor
-    """Place in the flattened rows whose state predicts the token: the end of the trunk for a first one."""
+    """Place in the flattened rows whose state predicts the token: the end of the prefix for a first one."""
     targets_N: Tensor
     continuation_N: Tensor
     """Which continuation the token belongs to, counted over all documents in the order given."""
@@ -39,7 +40,9 @@ class Branched:
 
     def log_probabilities(self, model: Transformer, dtype: torch.dtype) -> Tensor:
         """Natural log-probability of each scored token (N), float32, with gradients."""
-        state_BTD = model.hidden(self.ids_BT, documents_BT=self.documents_BT, branches=self.branches, dtype=dtype)
+        state_BTD = model.hidden(
+            self.ids_BT, documents_BT=self.documents_BT, shared_prefix=self.shared_prefix, dtype=dtype
+        )
         return linear_log_probability(state_BTD.flatten(0, 1)[self.places_N], model.output.weight, self.targets_N)
 
     def by_continuation(self, values_N: Tensor) -> Tensor:
@@ -52,63 +55,89 @@ class Branched:
         return self.by_continuation(torch.ones_like(self.targets_N, dtype=torch.float32))
 
 
-def branch(
+def pack_shared_prefix(
     documents: Sequence[tuple[Ids, Sequence[Ids]]],
     *,
     length: int,
     pad: int = 0,
     predict: Sequence[Sequence[Sequence[bool]]] | None = None,
-) -> Branched:
-    """Pack documents, each a trunk and its continuations, into rows of `length` or of the longest document.
+) -> SharedPrefixRows:
+    """Pack documents, each a prefix and its continuations, into rows of `length` or of the longest document.
 
     `predict` says for each id of each continuation whether it is scored; without it all are. Raises ValueError where a
-    trunk or a continuation is empty.
+    prefix or a continuation is empty.
     """
-    for trunk, continuations in documents:
-        if not trunk or not all(continuations):
+    for prefix, continuations in documents:
+        if not prefix or not all(continuations):
             raise ValueError("a beginning or a continuation is empty: there is nothing to score")
     # The last token of a continuation predicts nothing: it is scored but does not go in.
-    sizes = [len(trunk) + sum(len(c) - 1 for c in continuations) for trunk, continuations in documents]
+    sizes = [len(prefix) + sum(len(c) - 1 for c in continuations) for prefix, continuations in documents]
     length = max([length, *sizes])
     groups = pack_best_fit(sizes, length, [False] * len(sizes))
-    first = [0]
-    for _, continuations in documents:
-        first.append(first[-1] + len(continuations))
-    shape = (len(groups), length)
-    ids, owner = torch.full(shape, pad), torch.zeros(shape, dtype=torch.long)
-    numbers, positions = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-    scored: list[tuple[int, int, int]] = []  # continuation, place, target
+    first = list(itertools.accumulate((len(continuations) for _, continuations in documents), initial=0))
+    packing = _Packing(len(groups), length, pad)
     for row, group in enumerate(groups):
         at = 0
-        for order, document in enumerate(group, start=1):
-            trunk, continuations = documents[document]
-            begin, end = at, at + len(trunk)
-            ids[row, at:end] = torch.tensor(trunk)
-            positions[row, at:end] = torch.arange(len(trunk))
-            trunk_end, at = row * length + end - 1, end
-            for number, continuation in enumerate(continuations, start=1):
-                wanted = predict[document][number - 1] if predict is not None else [True] * len(continuation)
-                end = at + len(continuation) - 1
-                ids[row, at:end] = torch.tensor(continuation[:-1], dtype=torch.long)
-                numbers[row, at:end] = number
-                positions[row, at:end] = len(trunk) + torch.arange(end - at)
-                places = [trunk_end, *range(row * length + at, row * length + end)]
-                entries = zip(places, continuation, wanted, strict=True)
-                scored += [(first[document] + number - 1, place, target) for place, target, w in entries if w]
-                at = end
-            owner[row, begin:at] = order
-    # In the order of the continuations, whatever row they lie in.
-    scored.sort(key=lambda entry: entry[:1])
-    table = torch.tensor(scored, dtype=torch.long).reshape(-1, 3)
-    return Branched(
-        ids_BT=ids,
-        documents_BT=owner,
-        branches=Branches(numbers_BT=numbers, positions_BT=positions),
-        places_N=table[:, 1],
-        targets_N=table[:, 2],
-        continuation_N=table[:, 0],
-        continuations=first[-1],
-    )
+        for order, number in enumerate(group, start=1):
+            wanted = predict[number] if predict is not None else None
+            end = packing.put(row, at, *documents[number], first=first[number], predict=wanted)
+            packing.documents_BT[row, at:end] = order
+            at = end
+    return packing.rows(first[-1])
+
+
+class _Packing:
+    """Rows that documents are being put into."""
+
+    def __init__(self, rows: int, length: int, pad: int) -> None:
+        self.ids_BT = torch.full((rows, length), pad)
+        self.documents_BT = torch.zeros((rows, length), dtype=torch.long)
+        self._continuation_BT, self._positions_BT = (torch.zeros((rows, length), dtype=torch.long) for _ in range(2))
+        self._scored: list[tuple[int, int, int]] = []
+        """Continuation, place and target of each scored token."""
+
+    def put(
+        self,
+        row: int,
+        at: int,
+        prefix: Ids,
+        continuations: Sequence[Ids],
+        *,
+        first: int,
+        predict: Sequence[Sequence[bool]] | None,
+    ) -> int:
+        """A document into `row` from `at` on, its continuations numbered from `first` on; returns where it ends."""
+        end = at + len(prefix)
+        self.ids_BT[row, at:end] = torch.tensor(prefix)
+        self._positions_BT[row, at:end] = torch.arange(len(prefix))
+        begin = row * self.ids_BT.shape[1]
+        prefix_end, at = begin + end - 1, end
+        for number, continuation in enumerate(continuations):
+            end = at + len(continuation) - 1
+            self.ids_BT[row, at:end] = torch.tensor(continuation[:-1], dtype=torch.long)
+            self._continuation_BT[row, at:end] = number + 1
+            self._positions_BT[row, at:end] = len(prefix) + torch.arange(end - at)
+            # Its first token is predicted from the end of the prefix, each other one from the token before it.
+            places = [prefix_end, *range(begin + at, begin + end)]
+            wanted = predict[number] if predict is not None else [True] * len(continuation)
+            scored = zip(places, continuation, wanted, strict=True)
+            self._scored += [(first + number, place, target) for place, target, chosen in scored if chosen]
+            at = end
+        return at
+
+    def rows(self, continuations: int) -> SharedPrefixRows:
+        """All of it, the scored tokens in the order of the continuations, whatever row they lie in."""
+        scored = sorted(self._scored, key=lambda entry: entry[:1])
+        table = torch.tensor(scored, dtype=torch.long).reshape(-1, 3)
+        return SharedPrefixRows(
+            ids_BT=self.ids_BT,
+            documents_BT=self.documents_BT,
+            shared_prefix=SharedPrefix(continuation_BT=self._continuation_BT, positions_BT=self._positions_BT),
+            places_N=table[:, 1],
+            targets_N=table[:, 2],
+            continuation_N=table[:, 0],
+            continuations=continuations,
+        )
 
 
 def content_fingerprint(*content: Any) -> str:
