@@ -20,7 +20,7 @@ import peers
 import torch
 
 from ayllu.train.flops import training_flops
-from ayllu.train.machine import matrix_rate
+from ayllu.train.machine import matmul_speed
 
 SHAPES: dict[str, dict[str, int]] = {
     "1b": {"L": 16, "D": 2048, "H": 32, "K": 8, "F": 8192, "V": 128_256, "T": 4096, "B": 2},
@@ -58,7 +58,7 @@ def main() -> None:
     given = parser.parse_args()
     if not torch.cuda.is_available():
         raise SystemExit("there is no GPU here; bench/train_step.py times steps on a CPU")
-    peak = matrix_rate("bf16")
+    peak = matmul_speed("bf16")
     torch.cuda.empty_cache()
     result: dict[str, Any] = {"gpu": torch.cuda.get_device_name(), "matmul_peak": peak, "torch": torch.__version__}
     print(f"{result['gpu']}: {peak / 1e12:.0f} TFLOP/s of bf16 products, 8192-cubed", file=sys.stderr, flush=True)

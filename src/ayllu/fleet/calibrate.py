@@ -33,7 +33,7 @@ from ayllu.train.distributed.float8 import CAPABILITY, FORWARD
 from ayllu.train.distributed.processes import device
 
 PRODUCT_SIZE, GPU_PRODUCT_SIZE = 1024, 8192
-"""Side of the square matrix products, as `ayllu.train.machine.matrix_rate` takes them."""
+"""Side of the square matrix products, as `ayllu.train.machine.matmul_speed` takes them."""
 STREAM_BYTES, GPU_STREAM_BYTES = 256 * 2**20, 2**30
 """Larger than any cache of a laptop, and of a GPU."""
 DISK_BYTES = 128 * 2**20

@@ -49,7 +49,7 @@ def attend(q_BHTh: Tensor, k_BKSh: Tensor, v_BKSh: Tensor, mask: Mask | None) ->
 
 
 def _attend_one(q_BH1h: Tensor, k_BKSh: Tensor, v_BKSh: Tensor, mask: Tensor | None) -> Tensor:
-    """One new token: the query heads of a key head are rows of one product, so that nothing in the cache is copied."""
+    """One new token: the query heads of a key head are rows of one matmul, so that nothing in the cache is copied."""
     B, H, _, h = q_BH1h.shape
     q_BKGh = q_BH1h.view(B, k_BKSh.shape[1], -1, h)
     scores_BKGS = (q_BKGh @ k_BKSh.mT).float() * h**-0.5
@@ -61,8 +61,8 @@ def _attend_one(q_BH1h: Tensor, k_BKSh: Tensor, v_BKSh: Tensor, mask: Tensor | N
 class BlockedCausal(torch.autograd.Function):
     """Causal attention in blocks of queries, each with the keys up to its last query: half the work of all scores.
 
-    The query heads that share a key head are stacked, so that a product has G times the rows. Compiled, what lies
-    between the products is one loop; the backward pass takes the probabilities in the type of the values and the row
+    The query heads that share a key head are stacked, so that a matmul has G times the rows. Compiled, what lies
+    between the matmuls is one loop; the backward pass takes the probabilities in the type of the values and the row
     sums from output and gradient (FlashAttention, arXiv:2205.14135, algorithm 4).
     """
 

@@ -84,7 +84,7 @@ def sample(
 def in_type(model: Transformer, dtype: torch.dtype) -> Transformer:
     """The model with its weights in `dtype`: itself where they are, else a copy without gradients.
 
-    The matrices are cast at every use otherwise, which for a single token takes longer than the product. Norms stay.
+    The matrices are cast at every use otherwise, which for a single token takes longer than the matmul. Norms stay.
     """
     if model.embedding.weight.dtype == dtype:
         return model

@@ -1,6 +1,6 @@
 """From minutes to a model: the rule that turns the one dial into a shape, a number of steps and a prediction.
 
-1. The speed of this machine in training is estimated from a matrix product of a second.
+1. The speed of this machine in training is estimated from matmuls of half a second.
 2. The model is the largest rung of the ladder that this speed lets see `TOKENS_PER_PARAMETER` tokens per parameter
    within the budget; the smallest rung where none does.
 3. A few real steps of that model are timed, and the number of steps follows: budget over time per step.
@@ -23,7 +23,7 @@ from ayllu.model.transformer import Transformer
 from ayllu.train.distributed.parallel_model import ParallelModel
 from ayllu.train.flops import training_flops
 from ayllu.train.loop import DTYPES, TrainConfig, make_deterministic
-from ayllu.train.machine import bf16_pays, compiler_available, matrix_rate
+from ayllu.train.machine import bf16_pays, compiler_available, matmul_speed
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
 from ayllu.train.step import train_step
 
@@ -51,10 +51,10 @@ BATCH = 16
 """Sequences per step: 4,096 tokens of rows of 256."""
 COMPILE_MINUTES = 1.5
 """From this budget on the minute that compiling takes on two cores pays."""
-FINETUNE_RATE = 0.3
+FINETUNE_LR_SCALE = 0.3
 """Peak learning rates of finetuning, as a share of those of pretraining."""
 EFFICIENCY = {True: 0.5, False: 0.25}
-"""Share of the matrix product's speed that a step of a small model reaches, compiled or not; only chooses the rung."""
+"""Share of the matmuls' speed that a step of a small model reaches, compiled or not; only chooses the rung."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +71,14 @@ class BudgetPlan:
     """Predicted held-out bits per byte of the largest source, where the tokens say how many bytes they stand for."""
 
     def finetune(self, share: float, *, rows: int) -> TrainConfig:
-        """A run on other rows that takes `share` of the time, at most three passes, at a third of the rates."""
+        """A run on other rows: `share` of the time, at most three passes, at a third of the learning rates."""
         steps = max(min(round(self.train.steps * share), 3 * rows // self.train.batch), 10)
-        rates = replace(
+        optimizer = replace(
             self.train.optimizer,
-            muon_lr=self.train.optimizer.muon_lr * FINETUNE_RATE,
-            adam_lr=self.train.optimizer.adam_lr * FINETUNE_RATE,
+            muon_lr=self.train.optimizer.muon_lr * FINETUNE_LR_SCALE,
+            adam_lr=self.train.optimizer.adam_lr * FINETUNE_LR_SCALE,
         )
-        return replace(self.train, steps=steps, warmup=max(steps // 10, 1), optimizer=rates)
+        return replace(self.train, steps=steps, warmup=max(steps // 10, 1), optimizer=optimizer)
 
     def write(self, path: Path) -> None:
         """Keep the plan as JSON."""
@@ -89,12 +89,12 @@ class BudgetPlan:
         """What `write` kept."""
         fields = json.loads(path.read_text())
         model, train = fields.pop("model"), fields.pop("train")
-        rates = train.pop("optimizer")
-        rates["adam_betas"] = tuple(rates["adam_betas"])
+        optimizer = train.pop("optimizer")
+        optimizer["adam_betas"] = tuple(optimizer["adam_betas"])
         scaling = model.pop("rope_scaling")
         return cls(
             model=ModelConfig(rope_scaling=RopeScaling(**scaling) if scaling else None, **model),
-            train=TrainConfig(optimizer=OptimizerConfig(**rates), **train),
+            train=TrainConfig(optimizer=OptimizerConfig(**optimizer), **train),
             **fields,
         )
 
@@ -105,8 +105,8 @@ def plan_budget(
     """Choose and measure. `speed` (tokens per second of the chosen model) takes the place of measuring."""
     compiled = minutes >= COMPILE_MINUTES and compiler_available()
     precision = "bf16" if bf16_pays() else "float32"
-    rate = matrix_rate(precision) * EFFICIENCY[compiled]
-    model = choose_shape(rate=rate, seconds=60 * minutes, vocabulary=header.vocabulary, length=loader.length)
+    training_speed = matmul_speed(precision) * EFFICIENCY[compiled]
+    model = choose_shape(rate=training_speed, seconds=60 * minutes, vocabulary=header.vocabulary, length=loader.length)
     trial = TrainConfig(steps=1000, batch=BATCH, warmup=10, precision=precision, compiled=compiled)
     measured = speed or measure(model, loader, trial, seed=seed)
     steps = max(round(60 * minutes * measured / (BATCH * loader.length)), 20)

@@ -25,12 +25,12 @@ def tokens_per_second(tokens: int, seconds: float) -> float:
     return tokens / seconds if seconds > 0 else 0.0
 
 
-def utilisation(config: ModelConfig, length: int, rate: float, peak: float) -> float:
-    """MFU: operations that the model needs at `rate` tokens/s, over `peak` FLOP/s of all devices together.
+def utilisation(config: ModelConfig, length: int, speed: float, peak: float) -> float:
+    """MFU: operations that the model needs at `speed` tokens/s, over `peak` FLOP/s of all devices together.
 
     PaLM, appendix B: recomputed activations do not count.
     """
-    return training_flops(config, length) * rate / peak
+    return training_flops(config, length) * speed / peak
 
 
 def energy_kwh(seconds: float, devices: int, watts: float) -> float:

@@ -30,7 +30,7 @@ from ayllu.train.distributed.parallel_model import ParallelModel
 from ayllu.train.distributed.processes import start_processes
 from ayllu.train.flops import tokens_per_second, utilisation
 from ayllu.train.loss_guard import LossGuard, LossGuardConfig, Verdict
-from ayllu.train.machine import matrix_rate
+from ayllu.train.machine import matmul_speed
 from ayllu.train.metrics import Metrics, draw
 from ayllu.train.objectives.next_token import Countable, Objective, next_token_loss
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
@@ -186,7 +186,7 @@ class _Loop:
     ) -> None:
         self.state, self.config, self.checkpoints, self.metrics, self.title = state, config, checkpoints, metrics, title
         self._main = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
-        self._peak = matrix_rate(config.precision, seconds=0.1) * state.parallel.size
+        self._peak = matmul_speed(config.precision, seconds=0.1) * state.parallel.size
         """FLOP/s that MFU is a share of: measured matmuls, of all processes together."""
         self._saved = time.monotonic()
 

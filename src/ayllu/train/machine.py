@@ -14,8 +14,8 @@ SIZE, GPU_SIZE = 1024, 8192
 """Side of the matrices: enough to reach the speed of large ones, and over in milliseconds."""
 
 
-def matrix_rate(precision: str, *, seconds: float = 0.5) -> float:
-    """FLOP/s of square matrix products on this process's device, the median of what fits into `seconds`."""
+def matmul_speed(precision: str, *, seconds: float = 0.5) -> float:
+    """FLOP/s of square matmuls on this process's device, the median of what fits into `seconds`."""
     gpu = torch.cuda.is_available()
     size, where = (GPU_SIZE, "cuda") if gpu else (SIZE, "cpu")
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -34,8 +34,8 @@ def matrix_rate(precision: str, *, seconds: float = 0.5) -> float:
 
 
 def bf16_pays() -> bool:
-    """Whether bf16 products are faster than float32 ones here, as they are on processors with instructions for them."""
-    return matrix_rate("bf16", seconds=0.1) > 1.2 * matrix_rate("float32", seconds=0.1)
+    """Whether bf16 matmuls are faster than float32 ones here, as they are on processors with instructions for them."""
+    return matmul_speed("bf16", seconds=0.1) > 1.2 * matmul_speed("float32", seconds=0.1)
 
 
 def fastest_precision() -> str:

@@ -27,7 +27,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """Step sizes and their company; a run's schedule multiplies the learning rates."""
+    """Peak learning rates, which a run's schedule multiplies, and what else the two optimizers need."""
 
     matrices: Literal["muon", "adamw"] = "muon"
     """What updates the blocks' matrices; with adamw they take `adam_lr` too."""
@@ -42,7 +42,7 @@ class OptimizerConfig:
     iterations: int = 5
     """Newton-Schulz steps."""
     muon_dtype: Literal["bf16", "float32"] = "bf16"
-    """Type of the Newton-Schulz products."""
+    """Type of the Newton-Schulz matmuls."""
 
 
 def is_matrix(name: str, weight: Tensor) -> bool:
@@ -53,8 +53,8 @@ def is_matrix(name: str, weight: Tensor) -> bool:
 class Muon(torch.optim.Optimizer):
     """Momentum, made orthogonal: each update has all singular values near one.
 
-    Matrices of one shape are stacked and orthogonalised together, a few large products where there would be many small.
-    Of matrices that are spread over devices each device orthogonalises its share, whole, and all get the results.
+    Matrices of one shape are stacked and orthogonalised together, a few large matmuls where there would be many small.
+    Of matrices that are sharded over devices each device orthogonalises its share, whole, and all get the results.
     """
 
     def __init__(
@@ -92,6 +92,8 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])
         updates = _orthogonal_updates(weights, nesterov, group["iterations"], group["dtype"])
+        # Orthogonal m x n has an RMS of 1/sqrt(max(m, n)): so every matrix moves as far as AdamW would move it, whose
+        # updates have an RMS of 0.2 to 0.4 (arXiv:2502.16982, section 2.2), and learning rates carry over.
         scale = 0.2 * max(weights[0].shape) ** 0.5
         parts = [local_shard(weight) for weight in weights]
         torch._foreach_mul_(parts, 1 - group["lr"] * group["weight_decay"])
@@ -103,33 +105,41 @@ def _orthogonal_updates(
 ) -> list[Tensor]:
     """This device's part of the orthogonalised `nesterov` (parts too) of `weights`, all of one shape."""
     first = weights[0]
-    together = max(STACK_BYTES // (4 * first.numel()), 1)
-    chunks = [range(start, min(start + together, len(weights))) for start in range(0, len(weights), together)]
-    if not isinstance(first, DTensor):
-        return [
-            update
-            for chunk in chunks
-            for update in orthogonalise(torch.stack([nesterov[i] for i in chunk]), iterations, dtype)
-            .to(first.dtype)
-            .unbind()
-        ]
+    if isinstance(first, DTensor):
+        return _orthogonal_updates_of_shards(weights, nesterov, iterations, dtype)
+    return [
+        update
+        for chunk in _chunks(range(len(weights)), first)
+        for update in orthogonalise(torch.stack([nesterov[i] for i in chunk]), iterations, dtype)
+        .to(first.dtype)
+        .unbind()
+    ]
+
+
+def _chunks(numbers: Sequence[int], like: Tensor) -> list[Sequence[int]]:
+    """`numbers` in parts of which as many matrices of the size of `like` fit into STACK_BYTES."""
+    size = max(STACK_BYTES // (4 * like.numel()), 1)
+    return [numbers[start : start + size] for start in range(0, len(numbers), size)]
+
+
+def _orthogonal_updates_of_shards(
+    weights: list[Any], nesterov: Sequence[Tensor], iterations: int, dtype: torch.dtype
+) -> list[Tensor]:
+    """The same where no device has a whole matrix: each gathers its share of them whole, and all get the results."""
+    first: DTensor = weights[0]
     mesh = first.device_mesh
-    size = mesh.size()
-    at = int((mesh.mesh == dist.get_rank()).flatten().nonzero().item())
-    # All devices see every matrix whole, one after the other, and keep their own.
+    rank = int((mesh.mesh == dist.get_rank()).flatten().nonzero().item())
     mine: dict[int, Tensor] = {}
     for i, (weight, part) in enumerate(zip(weights, nesterov, strict=True)):
-        assert isinstance(weight, DTensor)
+        # Gathering takes all devices, so all see every matrix, one after the other, and keep their own.
         whole = gather_like(part, weight)
-        if i % size == at:
+        if i % mesh.size() == rank:
             mine[i] = whole
-    numbers = list(mine)
-    for start in range(0, len(numbers), together):
-        chosen = numbers[start : start + together]
-        stack = orthogonalise(torch.stack([mine[i] for i in chosen]), iterations, dtype)
-        mine |= dict(zip(chosen, stack.unbind(), strict=True))
+    for chunk in _chunks(list(mine), first):
+        stack = orthogonalise(torch.stack([mine[i] for i in chunk]), iterations, dtype)
+        mine |= dict(zip(chunk, stack.unbind(), strict=True))
     parts = []
-    for chunk in chunks:
+    for chunk in _chunks(range(len(weights)), first):
         stack = torch.zeros(len(chunk), *first.shape, dtype=dtype, device=nesterov[0].device)
         for place, i in enumerate(chunk):
             if i in mine:
@@ -138,9 +148,7 @@ def _orthogonal_updates(
         for dimension in range(mesh.ndim):
             dist.all_reduce(stack, group=mesh.get_group(dimension))
         for i, update in zip(chunk, stack.to(first.dtype).unbind(), strict=True):
-            weight = weights[i]
-            assert isinstance(weight, DTensor)
-            parts.append(shard_like(update, weight).clone())  # a view would keep all of the stack
+            parts.append(shard_like(update, weights[i]).clone())  # a view would keep all of the stack
     return parts
 
 
@@ -149,6 +157,7 @@ def orthogonalise(matrices: Tensor, iterations: int, dtype: torch.dtype = torch.
     a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
+    # Singular values must begin below 1, or the iteration diverges: the Frobenius norm is above the largest of them.
     x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).to(dtype)
     for _ in range(iterations):
         gram = x @ x.mT
@@ -167,7 +176,7 @@ class Optimizer:
         chosen = {id(w) for w in matrices}
         others = [w for w in self.weights.values() if id(w) not in chosen]
         self.parts: list[torch.optim.Optimizer] = []
-        self._peaks: list[float] = []
+        self._peak_lrs: list[float] = []
         groups: list[dict[str, Any]] = [{"params": others, "weight_decay": 0.0}] if others else []
         if matrices and config.matrices == "adamw":
             groups.append({"params": matrices, "weight_decay": config.weight_decay})
@@ -193,15 +202,15 @@ class Optimizer:
                     }
             self._add(adam, config.adam_lr)
 
-    def _add(self, part: torch.optim.Optimizer, peak: float) -> None:
+    def _add(self, part: torch.optim.Optimizer, peak_lr: float) -> None:
         self.parts.append(part)
-        self._peaks.append(peak)
+        self._peak_lrs.append(peak_lr)
 
-    def set_lr_scale(self, factor: float) -> None:
-        """Set each learning rate to `factor` times its peak."""
-        for part, peak in zip(self.parts, self._peaks, strict=True):
+    def set_lr_scale(self, lr_scale: float) -> None:
+        """Set each learning rate to `lr_scale` times its peak."""
+        for part, peak in zip(self.parts, self._peak_lrs, strict=True):
             for group in part.param_groups:
-                group["lr"] = peak * factor
+                group["lr"] = peak * lr_scale
 
     def step(self) -> None:
         for part in self.parts:
@@ -212,7 +221,7 @@ class Optimizer:
             weight.grad = None
 
     def gradients(self) -> dict[str, Tensor]:
-        """Gradients by weight, of those that have one, spread as their weights are."""
+        """Gradients by weight, of those that have one, sharded as their weights are."""
         for weight in self.weights.values():
             redistribute_grad(weight)
         return {name: weight.grad for name, weight in self.weights.items() if weight.grad is not None}

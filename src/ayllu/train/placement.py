@@ -1,7 +1,7 @@
 """What each process of a layout holds of a model, found by building it as the engine does, without memory or processes.
 
 The model stands on the meta device and torch's fake process group plays the other processes, so that the 405B model is
-spread over 16,384 of them on a laptop by the code that spreads it on a cluster.
+spread over 16,384 of them on a laptop by the code that does it on a cluster.
 """
 
 from __future__ import annotations
