@@ -25,15 +25,6 @@ from ayllu.train.step import StepResult
 GUARD = LossGuardConfig(window=16, fewest=8, patience=3, returns=2)
 
 
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
-    folder = tmp_path_factory.mktemp("tokens")
-    starts = torch.randint(2, 40, (300,), generator=torch.Generator().manual_seed(0)).tolist()
-    pieces = [TokenizedDocument(ids=[1, *range(s, s + 12)]) for s in starts]
-    write_tokens(folder, {"a": pieces}, length=32, vocabulary=64, bos=1, pad=0)
-    return Tokens(folder)
-
-
 class Poisoned(Loader):
     """Data of which some steps' samples are known to be bad; the objective below trips over them."""
 

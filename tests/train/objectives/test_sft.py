@@ -8,8 +8,15 @@ import torch
 from ayllu.text.chat import Message, render_masked
 from ayllu.text.tokenizer import Tokenizer
 from ayllu.text.tool_calls import Tool, ToolCall
-from ayllu.train.objectives.sft import ConversationBatch, ConversationSource, conversation_loss, with_shared_prefix
-from support.objectives import CONFIG, descend, gradients, small_model
+from ayllu.train.objectives.next_token import next_token_loss
+from ayllu.train.objectives.sft import (
+    ConversationBatch,
+    ConversationSource,
+    conversation_loss,
+    sft_loss,
+    with_shared_prefix,
+)
+from support.objectives import CONFIG, conversations, descend, gradients, same_gradients, small_model
 
 TOOL = Tool(name="ring", description="Ring a bell", parameters={"type": "object", "properties": {"times": {}}})
 CALL = ToolCall(name="ring", arguments={"times": 2})
@@ -87,3 +94,11 @@ def test_what_cannot_be_learnt_is_refused() -> None:
         with_shared_prefix([([1, 2], [False, True]), ([3, 4], [False, True])])
     with pytest.raises(ValueError, match="no conversations"):
         ConversationSource([], length=8, seed=0)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_sft_loss_is_the_next_token_loss() -> None:
+    model, batch = small_model(), conversations()
+    loss, whole = sft_loss(model, batch, torch.float32), next_token_loss(model, batch, dtype=torch.float32)
+    torch.testing.assert_close(loss, whole)
+    same_gradients(gradients(model, loss), gradients(model, whole))
