@@ -55,6 +55,8 @@ class LossGuard:
             return math.inf
         mean = math.fsum(self.losses) / len(self.losses)
         variance = math.fsum((loss - mean) ** 2 for loss in self.losses) / len(self.losses)
+        # Both must be passed. Alone, deviations would call small steps jumps where losses hardly vary, and the share
+        # would call a normal step one where they vary much.
         return mean + max(self.config.deviations * math.sqrt(variance), self.config.share * abs(mean))
 
     @property
@@ -65,6 +67,7 @@ class LossGuard:
     def judge(self, result: StepResult) -> Verdict:
         """Take in what a step did and say how to go on."""
         if not result.skipped:
+            # Only good losses: a jump in the window would raise the limit for those that follow it.
             self.losses.append(result.loss)
             self.bad = 0
             self._good += 1
@@ -75,6 +78,8 @@ class LossGuard:
         self._good = 0
         if self.bad < self.config.patience:
             return "skipped"
+        # One bad step may be bad data. So many in a row, each on other data, mean that the state itself is bad: weights
+        # or moments that went wrong before the loss showed it. Skipping does not mend that, going back does.
         self.bad = 0
         self.returns += 1
         return "stop" if self.returns > self.config.returns else "back"
@@ -83,9 +88,7 @@ class LossGuard:
         """Plain JSON."""
         return {"losses": list(self.losses), "bad": self.bad, "returns": self.returns, "good": self._good}
 
-    def load(self, state: dict[str, Any], *, keep_returns: bool = False) -> None:
-        """Take over what `state` gave; a run that goes back keeps count of how often it did."""
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave."""
         self.losses = deque(state["losses"], maxlen=self.config.window)
-        self.bad = state["bad"]
-        if not keep_returns:
-            self.returns, self._good = state["returns"], state["good"]
+        self.bad, self.returns, self._good = state["bad"], state["returns"], state["good"]

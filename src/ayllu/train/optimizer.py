@@ -50,6 +50,76 @@ def is_matrix(name: str, weight: Tensor) -> bool:
     return name.startswith("blocks.") and weight.ndim == 2
 
 
+class Optimizer:
+    """Both optimizers as one: `set_lr_scale` by the schedule, `step`, and a state that is named by weight."""
+
+    def __init__(self, weights: Mapping[str, Tensor], config: OptimizerConfig) -> None:
+        """`weights` by name; those that begin with `blocks.` and have two axes are matrices."""
+        self.config = config
+        self.weights = {name: weight for name, weight in weights.items() if weight.requires_grad}
+        matrices = [w for name, w in self.weights.items() if is_matrix(name, w)]
+        chosen = {id(w) for w in matrices}
+        others = [w for w in self.weights.values() if id(w) not in chosen]
+        self.parts: list[torch.optim.Optimizer] = []
+        self._peak_lrs: list[float] = []
+        groups: list[dict[str, Any]] = [{"params": others, "weight_decay": 0.0}] if others else []
+        if matrices and config.matrices == "adamw":
+            groups.append({"params": matrices, "weight_decay": config.weight_decay})
+        elif matrices:
+            muon = Muon(
+                matrices,
+                lr=config.muon_lr,
+                momentum=config.muon_momentum,
+                weight_decay=config.weight_decay,
+                iterations=config.iterations,
+                dtype={"bf16": torch.bfloat16, "float32": torch.float32}[config.muon_dtype],
+            )
+            self._add(muon, config.muon_lr)
+        if groups:
+            adam = torch.optim.AdamW(groups, lr=config.adam_lr, betas=config.adam_betas, eps=1e-10, fused=True)
+            for group in adam.param_groups:
+                for weight in group["params"]:
+                    # As torch makes it at the first step: a checkpoint then always has the same entries.
+                    adam.state[weight] = {
+                        "step": torch.zeros((), dtype=torch.float32, device=weight.device),
+                        "exp_avg": torch.zeros_like(weight),
+                        "exp_avg_sq": torch.zeros_like(weight),
+                    }
+            self._add(adam, config.adam_lr)
+
+    def _add(self, part: torch.optim.Optimizer, peak_lr: float) -> None:
+        self.parts.append(part)
+        self._peak_lrs.append(peak_lr)
+
+    def set_lr_scale(self, lr_scale: float) -> None:
+        """Set each learning rate to `lr_scale` times its peak."""
+        for part, peak in zip(self.parts, self._peak_lrs, strict=True):
+            for group in part.param_groups:
+                group["lr"] = peak * lr_scale
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self) -> None:
+        for weight in self.weights.values():
+            weight.grad = None
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Gradients by weight, of those that have one, sharded as their weights are."""
+        for weight in self.weights.values():
+            redistribute_grad(weight)
+        return {name: weight.grad for name, weight in self.weights.items() if weight.grad is not None}
+
+    def state(self) -> dict[str, Tensor]:
+        """All tensors of the state (not copies) by `WEIGHT.ENTRY`, the same names under every layout."""
+        found: dict[str, Tensor] = {}
+        for part in self.parts:
+            for name, weight in self.weights.items():
+                found |= {f"{name}.{entry}": value for entry, value in part.state.get(weight, {}).items()}
+        return found
+
+
 class Muon(torch.optim.Optimizer):
     """Momentum, made orthogonal: each update has all singular values near one.
 
@@ -163,73 +233,3 @@ def orthogonalise(matrices: Tensor, iterations: int, dtype: torch.dtype = torch.
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
-
-
-class Optimizer:
-    """Both optimizers as one: `set_lr_scale` by the schedule, `step`, and a state that is named by weight."""
-
-    def __init__(self, weights: Mapping[str, Tensor], config: OptimizerConfig) -> None:
-        """`weights` by name; those that begin with `blocks.` and have two axes are matrices."""
-        self.config = config
-        self.weights = {name: weight for name, weight in weights.items() if weight.requires_grad}
-        matrices = [w for name, w in self.weights.items() if is_matrix(name, w)]
-        chosen = {id(w) for w in matrices}
-        others = [w for w in self.weights.values() if id(w) not in chosen]
-        self.parts: list[torch.optim.Optimizer] = []
-        self._peak_lrs: list[float] = []
-        groups: list[dict[str, Any]] = [{"params": others, "weight_decay": 0.0}] if others else []
-        if matrices and config.matrices == "adamw":
-            groups.append({"params": matrices, "weight_decay": config.weight_decay})
-        elif matrices:
-            muon = Muon(
-                matrices,
-                lr=config.muon_lr,
-                momentum=config.muon_momentum,
-                weight_decay=config.weight_decay,
-                iterations=config.iterations,
-                dtype={"bf16": torch.bfloat16, "float32": torch.float32}[config.muon_dtype],
-            )
-            self._add(muon, config.muon_lr)
-        if groups:
-            adam = torch.optim.AdamW(groups, lr=config.adam_lr, betas=config.adam_betas, eps=1e-10, fused=True)
-            for group in adam.param_groups:
-                for weight in group["params"]:
-                    # As torch makes it at the first step: a checkpoint then always has the same entries.
-                    adam.state[weight] = {
-                        "step": torch.zeros((), dtype=torch.float32, device=weight.device),
-                        "exp_avg": torch.zeros_like(weight),
-                        "exp_avg_sq": torch.zeros_like(weight),
-                    }
-            self._add(adam, config.adam_lr)
-
-    def _add(self, part: torch.optim.Optimizer, peak_lr: float) -> None:
-        self.parts.append(part)
-        self._peak_lrs.append(peak_lr)
-
-    def set_lr_scale(self, lr_scale: float) -> None:
-        """Set each learning rate to `lr_scale` times its peak."""
-        for part, peak in zip(self.parts, self._peak_lrs, strict=True):
-            for group in part.param_groups:
-                group["lr"] = peak * lr_scale
-
-    def step(self) -> None:
-        for part in self.parts:
-            part.step()
-
-    def zero_grad(self) -> None:
-        for weight in self.weights.values():
-            weight.grad = None
-
-    def gradients(self) -> dict[str, Tensor]:
-        """Gradients by weight, of those that have one, sharded as their weights are."""
-        for weight in self.weights.values():
-            redistribute_grad(weight)
-        return {name: weight.grad for name, weight in self.weights.items() if weight.grad is not None}
-
-    def state(self) -> dict[str, Tensor]:
-        """All tensors of the state (not copies) by `WEIGHT.ENTRY`, the same names under every layout."""
-        found: dict[str, Tensor] = {}
-        for part in self.parts:
-            for name, weight in self.weights.items():
-                found |= {f"{name}.{entry}": value for entry, value in part.state.get(weight, {}).items()}
-        return found

@@ -48,10 +48,10 @@ def train_step(
     # The loss is the mean over the terms of the whole batch, and gradients are sums of what each process makes of its
     # rows: so each must divide by the count of all of them, which is known before any forward pass. Dividing by one's
     # own count, and averaging, would give a term in a row with few targets more weight than one in a row with many.
-    # The tp * pp processes of a replica have the same rows; each counts for one in as many. Those of cp have different
-    # times of them, and count their own.
-    replicas = model.layout.tp * model.layout.pp
-    (count,) = model.all_reduce_sums([batch.count / replicas])
+    # The tp * pp processes that share a model have the same rows; each counts for one in as many. Those of cp have
+    # different times of them, and count their own.
+    model_parallel = model.layout.tp * model.layout.pp
+    (count,) = model.all_reduce_sums([batch.count / model_parallel])
     # A batch may have nothing to predict, such as rows that hold only prompts: then all is 0, not 0 / 0.
     terms = max(count, 1.0)
     loss_sum = model.backward(batch, 1 / terms)

@@ -18,6 +18,7 @@ from support.programs.layouts import BATCH, STEPS
 
 PROGRAM = PROGRAMS / "layouts.py"
 TWO = ("dp_shard=2", "dp_replicate=2", "tp=2", "cp=2", "pp=2")
+FLOAT8 = ("dp_shard=2", "cp=2", "pp=2", "dp_replicate=2")
 FOUR = (
     "dp_shard=2,tp=2",
     "cp=2,tp=2",
@@ -25,6 +26,7 @@ FOUR = (
     "pp=2,virtual=2,tp=2",
     "dp_replicate=2,dp_shard=2,micro_batch=2,recompute=full",
 )
+META = ("dp_shard=2,tp=2", "cp=2,tp=2", "pp=2,virtual=3,dp_shard=2", "dp_replicate=2,dp_shard=2")
 KINDS = (("tied", "muon"), ("untied", "adamw"))
 
 
@@ -50,54 +52,72 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("processes", "layouts"), [(2, TWO), (4, FOUR)], ids=["two", "four"])
-def test_every_layout_gives_the_losses_of_one_process(single: Path, processes: int, layouts: tuple[str, ...]) -> None:
+def of_kinds(folder: Path, layouts: tuple[str, ...]) -> list[str]:
+    """A run under each layout, tied with Muon and untied with AdamW in turns."""
+    return [f"{folder}/{layout}:{layout}:{':'.join(KINDS[n % 2])}:20" for n, layout in enumerate(layouts)]
+
+
+@pytest.fixture(scope="module")
+def two(single: Path) -> Path:
+    """All runs of two processes; `moving` is a run that goes on, from step to step, under other layouts."""
+    runs = of_kinds(single, TWO)
+    runs += [f"{single}/float8-{layout}:{layout},precision=float8:untied:adamw:20" for layout in FLOAT8]
+    runs += [f"{single}/moving:tp=2:tied:muon:5", f"{single}/moving:pp=2:tied:muon:8"]
+    run(2, single / "tokens", *runs)
+    return single
+
+
+@pytest.fixture(scope="module")
+def four(two: Path) -> Path:
+    """All runs of four processes."""
+    runs = of_kinds(two, FOUR)
+    for kind, matrices in KINDS:
+        runs += [f"{two}/meta-{kind}-{layout}:{layout}:{kind}-meta:{matrices}:20" for layout in META]
+    runs += [f"{two}/moving:dp_shard=2,cp=2:tied:muon:12", f"{two}/moving:dp_shard=4:tied:muon:16"]
+    run(4, two / "tokens", *runs)
+    return two
+
+
+@pytest.mark.parametrize(("processes", "layouts"), [("two", TWO), ("four", FOUR)], ids=["two", "four"])
+def test_every_layout_gives_the_losses_of_one_process(
+    request: pytest.FixtureRequest, processes: str, layouts: tuple[str, ...]
+) -> None:
     """20 steps with clipping, in float32, tied with Muon and untied with AdamW in turns; the weights at the end too."""
-    kinds = [KINDS[number % 2] for number in range(len(layouts))]
-    places = [single / layout for layout in layouts]
-    run(processes, single / "tokens", *(f"{p}:{p.name}:{k}:{m}:20" for p, (k, m) in zip(places, kinds, strict=True)))
-    for place, (kind, matrices) in zip(places, kinds, strict=True):
-        expected = single / f"{kind}-{matrices}"
-        assert losses(place) == pytest.approx(losses(expected), rel=1e-5), place.name
-        ours, theirs = (torch.load(folder / "model.pt", weights_only=True) for folder in (place, expected))
+    folder: Path = request.getfixturevalue(processes)
+    for number, layout in enumerate(layouts):
+        place, expected = folder / layout, folder / "-".join(KINDS[number % 2])
+        assert losses(place) == pytest.approx(losses(expected), rel=1e-5), layout
+        ours, theirs = (torch.load(end / "model.pt", weights_only=True) for end in (place, expected))
         assert ours.keys() == theirs.keys()
         for name, values in ours.items():
-            torch.testing.assert_close(values, theirs[name], rtol=1e-3, atol=2e-5, msg=f"{place.name}: {name}")
+            torch.testing.assert_close(values, theirs[name], rtol=1e-3, atol=2e-5, msg=f"{layout}: {name}")
 
 
-def test_a_model_that_is_never_whole_is_the_same_model(single: Path) -> None:
+def test_a_model_that_is_never_whole_is_the_same_model(four: Path) -> None:
     """Built on the meta device and filled shard by shard: also where a process has several pipeline stages, of which
     the first is the embedding alone and the last the output.
     """
-    layouts = ("dp_shard=2,tp=2", "cp=2,tp=2", "pp=2,virtual=3,dp_shard=2", "dp_replicate=2,dp_shard=2")
     for kind, matrices in KINDS:
-        place = f"{single}/meta-{kind}"
-        run(4, single / "tokens", *(f"{place}-{layout}:{layout}:{kind}-meta:{matrices}:20" for layout in layouts))
-        for layout in layouts:
-            expected = losses(single / f"{kind}-{matrices}")
-            assert losses(Path(f"{place}-{layout}")) == pytest.approx(expected, rel=1e-5), (kind, layout)
+        for layout in META:
+            expected = losses(four / f"{kind}-{matrices}")
+            assert losses(four / f"meta-{kind}-{layout}") == pytest.approx(expected, rel=1e-5), (kind, layout)
 
 
-def test_products_in_8_bits_under_layouts(single: Path) -> None:
+def test_matmuls_in_8_bits_under_layouts(two: Path) -> None:
     """Scales are those of what a process sees, so losses are near those of one process and not the same."""
-    layouts = ("dp_shard=2", "cp=2", "pp=2", "dp_replicate=2")
-    words = [f"{single}/float8-{layout}:{layout},precision=float8:untied:adamw:20" for layout in layouts]
-    run(2, single / "tokens", *words)
-    for layout in layouts:
-        found = losses(single / f"float8-{layout}")
-        assert found != losses(single / "untied-adamw")
-        assert found[0] == pytest.approx(losses(single / "untied-adamw")[0], rel=0.01), layout
-        assert found == pytest.approx(losses(single / "untied-adamw"), rel=0.15), layout
+    for layout in FLOAT8:
+        found = losses(two / f"float8-{layout}")
+        assert found != losses(two / "untied-adamw")
+        assert found[0] == pytest.approx(losses(two / "untied-adamw")[0], rel=0.01), layout
+        assert found == pytest.approx(losses(two / "untied-adamw"), rel=0.15), layout
 
 
-def test_a_checkpoint_of_any_layout_goes_on_under_any_other(single: Path) -> None:
-    """Ten steps each under one layout after the other, data order and all; the losses are those of one process."""
-    folder = single / "moving"
-    run(2, single / "tokens", f"{folder}:tp=2:tied:muon:5", f"{folder}:pp=2:tied:muon:8")
-    run(4, single / "tokens", f"{folder}:dp_shard=2,cp=2:tied:muon:12", f"{folder}:dp_shard=4:tied:muon:16")
-    run(1, single / "tokens", f"{folder}:one:tied:muon:20")
-    assert losses(folder) == pytest.approx(losses(single / "tied-muon"), rel=1e-5)
-    each_sample_was_used_once_a_pass(folder, single / "tokens", halts=(5, 8, 12, 16, 20))
+def test_a_checkpoint_of_any_layout_goes_on_under_any_other(four: Path) -> None:
+    """Some steps each under one layout after the other, data order and all; the losses are those of one process."""
+    folder = four / "moving"
+    run(1, four / "tokens", f"{folder}:one:tied:muon:20")
+    assert losses(folder) == pytest.approx(losses(four / "tied-muon"), rel=1e-5)
+    each_sample_was_used_once_a_pass(folder, four / "tokens", halts=(5, 8, 12, 16, 20))
 
 
 def each_sample_was_used_once_a_pass(folder: Path, tokens: Path, *, halts: tuple[int, ...]) -> None:

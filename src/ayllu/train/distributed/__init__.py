@@ -1,1 +1,1 @@
-"""Training spread over processes: the layout, and what each way of spreading does to the model."""
+"""Training on many devices: the layout, and what each kind of parallelism does to the model."""

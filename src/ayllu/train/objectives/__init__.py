@@ -1,1 +1,1 @@
-"""Training objectives: what a step makes small, and the source of its batches."""
+"""Training objectives: the loss that a step minimises, and the source of its batches."""
