@@ -52,16 +52,8 @@ def sample(
     if not prompts:
         return []
     seeds = seeds if seeds is not None else [[0]] * len(prompts)
-    if len(seeds) != len(prompts) or not all(seeds):
-        raise ValueError(f"{len(prompts)} prompts and {len(seeds)} lists of seeds: each prompt needs at least one seed")
     longest = max(len(prompt) for prompt in prompts)
-    if not all(prompts):
-        raise ValueError("a prompt is empty: there is nothing to continue")
-    if longest + tokens > model.config.context:
-        raise ValueError(
-            f"the longest prompt has {longest} tokens; with {tokens} more it does not fit into the model's context of "
-            f"{model.config.context}"
-        )
+    _check(model, prompts, seeds, longest + tokens)
     model = in_type(model, dtype or model.embedding.weight.dtype)
     owner = [prompt for prompt, given in enumerate(seeds) for _ in given]
     drawn = _Rows([seed for given in seeds for seed in given], tokens, stop, temperature)
@@ -79,6 +71,19 @@ def sample(
         logits_BV = model.output(state_BTD[:, -1]).float()
     samples = iter(drawn.samples)
     return [[next(samples) for _ in given] for given in seeds]
+
+
+def _check(model: Transformer, prompts: Sequence[Sequence[int]], seeds: Sequence[Sequence[int]], capacity: int) -> None:
+    if len(seeds) != len(prompts) or not all(seeds):
+        raise ValueError(f"{len(prompts)} prompts and {len(seeds)} lists of seeds: each prompt needs at least one seed")
+    if not all(prompts):
+        raise ValueError("a prompt is empty: there is nothing to continue")
+    if capacity > model.config.context:
+        longest = max(len(prompt) for prompt in prompts)
+        raise ValueError(
+            f"the longest prompt has {longest} tokens; with {capacity - longest} more it does not fit into the model's "
+            f"context of {model.config.context}"
+        )
 
 
 def in_type(model: Transformer, dtype: torch.dtype) -> Transformer:

@@ -70,7 +70,7 @@ def write(
     Tensors are converted one at a time. Raises ValueError when llama.cpp has no such tokenizer, or a value is beyond
     the range of `dtype`.
     """
-    from gguf import GGUFWriter, quants
+    from gguf import GGUFWriter
 
     vocabulary = read_vocabulary(tokenizer, model.config.vocabulary)
     names = renamed(model.config, OUTER, INNER, "blk.{}")
@@ -83,17 +83,7 @@ def write(
             if factors is not None:
                 writer.add_tensor_info(ROPE_FACTORS, factors.shape, factors.dtype, factors.nbytes)
             for ours, tensor in stored(model):
-                kind = _type(tensor, dtype)
-                shape = quants.quant_shape_to_byte_shape(tuple(tensor.shape), kind)
-                # The writer takes the shape in bytes of types that NumPy does not have.
-                numpy: np.dtype[Any] = np.dtype({"F32": np.float32, "F16": np.float16}.get(kind.name, np.uint8))
-                writer.add_tensor_info(
-                    names[ours],
-                    shape if numpy == np.uint8 else tuple(tensor.shape),
-                    numpy,
-                    math.prod(shape),
-                    raw_dtype=kind,
-                )
+                _announce(writer, names[ours], tensor, _type(tensor, dtype))
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
@@ -106,6 +96,16 @@ def write(
                 writer.write_tensor_data(_converted(values, _type(tensor, dtype), ours))
         finally:
             writer.close()
+
+
+def _announce(writer: GGUFWriter, name: str, tensor: torch.Tensor, kind: GGMLQuantizationType) -> None:
+    """Say in the header that a tensor will come; the writer takes the shape in bytes of types that NumPy lacks."""
+    from gguf import quants
+
+    shape = quants.quant_shape_to_byte_shape(tuple(tensor.shape), kind)
+    numpy: np.dtype[Any] = np.dtype({"F32": np.float32, "F16": np.float16}.get(kind.name, np.uint8))
+    given = shape if numpy == np.uint8 else tuple(tensor.shape)
+    writer.add_tensor_info(name, given, numpy, math.prod(shape), raw_dtype=kind)
 
 
 def _type(tensor: torch.Tensor, dtype: Type) -> GGMLQuantizationType:

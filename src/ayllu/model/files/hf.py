@@ -71,16 +71,7 @@ def save(
     them is held at a time. `bos` and `stops` are the ids that begin a text and end a reply; see `save_config`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    size, translate = torch.empty((), dtype=dtype).element_size(), names(model.config)
-    shards: list[list[str]] = [[]]
-    filled = total = 0
-    for name, tensor in stored(model):
-        if filled and filled + size * tensor.numel() > SHARD_BYTES:
-            shards.append([])
-            filled = 0
-        shards[-1].append(name)
-        filled += size * tensor.numel()
-        total += size * tensor.numel()
+    translate, shards = names(model.config), _shards(model, torch.empty((), dtype=dtype).element_size())
     files = ["model.safetensors"]
     if len(shards) > 1:
         files = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
@@ -92,8 +83,22 @@ def save(
             save_file(values, temporary, metadata={"format": "pt"})
     if len(shards) > 1:
         weight_map = {translate[name]: file for file, shard in zip(files, shards, strict=True) for name in shard}
+        total = sum(tensor.numel() for _, tensor in stored(model)) * torch.empty((), dtype=dtype).element_size()
         _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
     save_config(folder, model.config, dtype=dtype, bos=bos, stops=stops)
+
+
+def _shards(model: Transformer, size: int) -> list[list[str]]:
+    """Names of the weights file by file: up to SHARD_BYTES at `size` bytes an entry, or one weight that is more."""
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for name, tensor in stored(model):
+        if filled and filled + size * tensor.numel() > SHARD_BYTES:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += size * tensor.numel()
+    return shards
 
 
 def save_config(

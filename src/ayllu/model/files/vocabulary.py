@@ -73,13 +73,7 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     known = {**model["vocab"], **{token["content"]: token["id"] for token in fields.get("added_tokens", [])}}
     if max(known.values()) >= size:
         raise ValueError(f"{path} has the id {max(known.values())}, but the model's vocabulary ends at {size - 1}")
-    tokens = [f"[unused{i}]" for i in range(size)]
-    kinds = [int(Kind.UNUSED)] * size
-    for token, i in model["vocab"].items():
-        tokens[i], kinds[i] = token, int(Kind.NORMAL)
-    for added in fields.get("added_tokens", []):
-        tokens[added["id"]] = added["content"]
-        kinds[added["id"]] = int(Kind.CONTROL if added.get("special") else Kind.USER_DEFINED)
+    tokens, kinds = _table(fields, size)
     template = _chat_template(folder, settings)
     bos = known.get(_name(settings.get("bos_token")))
     stop = END_OF_TURN if template and END_OF_TURN in known else _name(settings.get("eos_token"))
@@ -96,6 +90,18 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         adds_bos=bos is not None and first == [bos],
         chat_template=template,
     )
+
+
+def _table(fields: dict[str, Any], size: int) -> tuple[list[str], list[int]]:
+    """Token and `Kind` by id, as `tokenizer.json` has them."""
+    tokens = [f"[unused{i}]" for i in range(size)]
+    kinds = [int(Kind.UNUSED)] * size
+    for token, i in fields["model"]["vocab"].items():
+        tokens[i], kinds[i] = token, int(Kind.NORMAL)
+    for added in fields.get("added_tokens", []):
+        tokens[added["id"]] = added["content"]
+        kinds[added["id"]] = int(Kind.CONTROL if added.get("special") else Kind.USER_DEFINED)
+    return tokens, kinds
 
 
 def pre_tokenizer_name(fields: dict[str, Any], ignore_merges: bool, where: str) -> str:
@@ -122,59 +128,71 @@ def write_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
 
     Raises ValueError for a way of cutting text whose Hugging Face form is not known here.
     """
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    behaviour = {"behavior": "Isolated", "invert": False}
-    steps = {
-        "llama-bpe": [
-            {"type": "Split", "pattern": {"Regex": LLAMA_3_PATTERN}, **behaviour},
-            byte_level | {"use_regex": False},
-        ],
-        "smollm": [{"type": "Digits", "individual_digits": True}, byte_level],
-        "gpt-2": [byte_level],
-    }.get(vocabulary.pre)
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": None if vocabulary.bos is None else vocabulary.tokens[vocabulary.bos],
+        "eos_token": vocabulary.tokens[vocabulary.eos],
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],
+        "chat_template": vocabulary.chat_template,
+    }
+    fields = json.dumps(_tokenizer_fields(vocabulary), ensure_ascii=False)
+    (folder / "tokenizer.json").write_text(fields, encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    if vocabulary.chat_template:
+        (folder / "chat_template.jinja").write_text(vocabulary.chat_template, encoding="utf-8")
+
+
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+PRE_TOKENIZERS: dict[str, list[dict[str, Any]]] = {
+    "llama-bpe": [
+        {"type": "Split", "pattern": {"Regex": LLAMA_3_PATTERN}, "behavior": "Isolated", "invert": False},
+        BYTE_LEVEL | {"use_regex": False},
+    ],
+    "smollm": [{"type": "Digits", "individual_digits": True}, BYTE_LEVEL],
+    "gpt-2": [BYTE_LEVEL],
+}
+"""What `tokenizer.json` says for llama.cpp's names: the inverse of `pre_tokenizer_name`."""
+
+
+def _tokenizer_fields(vocabulary: Vocabulary) -> dict[str, Any]:
+    """What `tokenizer.json` holds."""
+    steps = PRE_TOKENIZERS.get(vocabulary.pre)
     if steps is None:
         raise ValueError(f"the GGUF file's tokenizer cuts text by {vocabulary.pre!r}, which has no known counterpart")
-    pairs = list(enumerate(zip(vocabulary.tokens, vocabulary.kinds, strict=True)))
-    added = [
-        {"id": i, "content": token, "special": kind == Kind.CONTROL}
-        | dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-        for i, (token, kind) in pairs
-        if kind in (Kind.CONTROL, Kind.USER_DEFINED)
-    ]
-    # The tokenizers library numbers added tokens on from the vocabulary, whatever `id` says, unless they are in it.
-    last_added = max((i for i, (_, kind) in pairs if kind in (Kind.CONTROL, Kind.USER_DEFINED)), default=-1)
-    inside = max(i for i, (_, kind) in pairs if kind == Kind.NORMAL or (kind == Kind.UNUSED and i < last_added))
     bos = None if vocabulary.bos is None else vocabulary.tokens[vocabulary.bos]
-    fields = {
+    return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": added,
+        "added_tokens": [
+            {"id": i, "content": token, "special": kind == Kind.CONTROL}
+            | dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+            for i, (token, kind) in enumerate(zip(vocabulary.tokens, vocabulary.kinds, strict=True))
+            if kind in (Kind.CONTROL, Kind.USER_DEFINED)
+        ],
         "normalizer": None,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps},
         "post_processor": _bos_first(bos, vocabulary.bos) if vocabulary.adds_bos else None,
-        "decoder": byte_level,
+        "decoder": BYTE_LEVEL,
         "model": {
             "type": "BPE",
-            "vocab": {token: i for i, (token, _) in pairs if i <= inside},
+            "vocab": {token: i for i, token in enumerate(vocabulary.tokens[: _inside(vocabulary.kinds)])},
             "merges": [list(merge) for merge in vocabulary.merges],
             "ignore_merges": vocabulary.pre == "llama-bpe",
             **dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"), None),
             **dict.fromkeys(("fuse_unk", "byte_fallback"), False),
         },
     }
-    settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": bos,
-        "eos_token": vocabulary.tokens[vocabulary.eos],
-        "clean_up_tokenization_spaces": False,
-        "model_input_names": ["input_ids", "attention_mask"],
-        "chat_template": vocabulary.chat_template,
-    }
-    (folder / "tokenizer.json").write_text(json.dumps(fields, ensure_ascii=False), encoding="utf-8")
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    if vocabulary.chat_template:
-        (folder / "chat_template.jinja").write_text(vocabulary.chat_template, encoding="utf-8")
+
+
+def _inside(kinds: Sequence[int]) -> int:
+    """How many of the first tokens the BPE model itself must hold.
+
+    The tokenizers library numbers added tokens on from the vocabulary, whatever `id` says, unless they are in it.
+    """
+    last_added = max((i for i, kind in enumerate(kinds) if kind in (Kind.CONTROL, Kind.USER_DEFINED)), default=-1)
+    return 1 + max(i for i, kind in enumerate(kinds) if kind == Kind.NORMAL or (kind == Kind.UNUSED and i < last_added))
 
 
 def _bos_first(token: str | None, number: int | None) -> dict[str, Any]:
