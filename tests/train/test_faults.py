@@ -82,7 +82,7 @@ def test_a_worker_that_hangs_is_found_and_started_again(unbroken: tuple[Path, li
     folder, expected = unbroken
     assert finish(start(folder / "tokens", folder / "hung", "hang"), folder / "hung") == expected
     stacks = (folder / "hung" / "logs" / "hang-rank-0.txt").read_text()
-    assert "Timeout (0:00:20)!" in stacks
+    assert "Timeout (0:00:10)!" in stacks
     assert "in batch" in stacks
     assert "rank 0 hung before" in (folder / "hung" / "log").read_text()
 

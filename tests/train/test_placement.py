@@ -14,7 +14,6 @@ from ayllu.fleet.planner.plan import Job, plan
 from ayllu.lab.error import UserError
 from ayllu.model.presets import PRESETS
 from ayllu.train.distributed.layout import Layout
-from ayllu.train.distributed.pipeline import pipeline_bounds
 from ayllu.train.placement import holdings, table
 
 
@@ -52,13 +51,6 @@ def test_bytes_by_hand() -> None:
 def test_a_layout_that_fits_not_is_refused() -> None:
     with pytest.raises(UserError, match="kv_heads"):
         holdings(PRESETS["llama-3.1-8b"], Layout(tp=16))
-
-
-def test_embedding_and_output_count_as_layers_where_that_divides() -> None:
-    assert pipeline_bounds(8, 4) == [0, 2, 4, 6, 8]
-    assert pipeline_bounds(126, 16) == [0, *range(7, 126, 8), 126]
-    assert pipeline_bounds(4, 6) == [0, 0, 1, 2, 3, 4, 4]
-    assert pipeline_bounds(5, 3) == [0, 2, 3, 5]
 
 
 def test_the_command_prints_one_line_a_stage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,8 @@ from ayllu.train.loop import Execution, TrainConfig, train
 from ayllu.train.optimizer import OptimizerConfig
 
 STEPS = 60
+HANG_SECONDS = 10
+"""After which a step counts as hung where one is meant to hang; elsewhere no busy machine is to be mistaken for it."""
 
 
 class Slow(Loader):
@@ -45,7 +47,8 @@ def main() -> None:
     config = TrainConfig(
         steps=steps, batch=8, warmup=5, precision="float32", optimizer=OptimizerConfig(), checkpoint_seconds=0.3
     )
-    execution = Execution(layout=parse_layout(sys.argv[3]), logs=folder / "logs", hang_seconds=20)
+    hang_seconds = HANG_SECONDS if source.hang is not None else 300
+    execution = Execution(layout=parse_layout(sys.argv[3]), logs=folder / "logs", hang_seconds=hang_seconds)
     try:
         result = train(model(True), source, config, scratch=folder, title="chaos", execution=execution)
     except Stopped:
