@@ -284,7 +284,8 @@ def training_step(
     from ayllu.data.tokens.loader import Batch
     from ayllu.model.transformer import Transformer
     from ayllu.train.distributed.parallel_model import ParallelModel
-    from ayllu.train.loop import DTYPES, make_deterministic
+    from ayllu.train.loop import make_deterministic
+    from ayllu.train.machine import dtype_of
     from ayllu.train.optimizer import Optimizer, OptimizerConfig
     from ayllu.train.step import train_step
 
@@ -297,7 +298,7 @@ def training_step(
     else:
         model.initialise(0)
     length = training_length()
-    parallel = ParallelModel(model, None, dtype=DTYPES[precision], compiled=compiled)
+    parallel = ParallelModel(model, None, dtype=dtype_of(precision), compiled=compiled)
     optimizer = Optimizer(parallel.weights(), OptimizerConfig())
     ids = torch.randint(0, model_config.vocabulary, (batch, length + 1), generator=torch.Generator().manual_seed(0))
     given = Batch(ids[:, :-1], ids[:, 1:], torch.zeros(batch, length, dtype=torch.int32))

@@ -22,8 +22,8 @@ from ayllu.model.config import ModelConfig, RopeScaling
 from ayllu.model.transformer import Transformer
 from ayllu.train.distributed.parallel_model import ParallelModel
 from ayllu.train.flops import training_flops
-from ayllu.train.loop import DTYPES, TrainConfig, make_deterministic
-from ayllu.train.machine import bf16_pays, compiler_available, matmul_speed
+from ayllu.train.loop import TrainConfig, make_deterministic
+from ayllu.train.machine import compiler_available, dtype_of, fastest_precision, matmul_speed
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
 from ayllu.train.step import train_step
 
@@ -104,7 +104,7 @@ def plan_budget(
 ) -> BudgetPlan:
     """Choose and measure. `speed` (tokens per second of the chosen model) takes the place of measuring."""
     compiled = minutes >= COMPILE_MINUTES and compiler_available()
-    precision = "bf16" if bf16_pays() else "float32"
+    precision = fastest_precision()
     training_speed = matmul_speed(precision) * EFFICIENCY[compiled]
     model = choose_shape(rate=training_speed, seconds=60 * minutes, vocabulary=header.vocabulary, length=loader.length)
     trial = TrainConfig(steps=1000, batch=BATCH, warmup=10, precision=precision, compiled=compiled)
@@ -155,7 +155,7 @@ def measure(model_config: ModelConfig, loader: Loader, config: TrainConfig, *, s
     model = Transformer(model_config)
     model.initialise(seed)
     make_deterministic()
-    parallel = ParallelModel(model, None, dtype=DTYPES[config.precision], compiled=config.compiled)
+    parallel = ParallelModel(model, None, dtype=dtype_of(config.precision), compiled=config.compiled)
     optimizer = Optimizer(parallel.weights(), config.optimizer)
     times = []
     with bar("measuring this machine", total=steps + 2, unit="steps") as progress:

@@ -30,15 +30,13 @@ from ayllu.train.distributed.parallel_model import ParallelModel
 from ayllu.train.distributed.processes import start_processes
 from ayllu.train.flops import tokens_per_second, utilisation
 from ayllu.train.loss_guard import LossGuard, LossGuardConfig, Verdict
-from ayllu.train.machine import matmul_speed
+from ayllu.train.machine import dtype_of, matmul_speed
 from ayllu.train.metrics import Metrics, draw
 from ayllu.train.objectives.next_token import Countable, Objective, next_token_loss
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
 from ayllu.train.schedule import lr_scale
 from ayllu.train.step import StepResult, train_step
 from ayllu.train.watchdog import Watchdog
-
-DTYPES = {"bf16": torch.bfloat16, "float32": torch.float32}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +166,7 @@ def _parallel_model(
     meta = any(weight.is_meta for weight in model.parameters())
     if meta and seed is None:
         raise ValueError("a model on the meta device needs a seed")
-    dtype = DTYPES[config.precision]
+    dtype = dtype_of(config.precision)
     parallel = ParallelModel(model, layout, objective=objective, dtype=dtype, compiled=config.compiled)
     if meta and seed is not None:
         with torch.device("meta"):

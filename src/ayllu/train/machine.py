@@ -39,7 +39,7 @@ def bf16_pays() -> bool:
 
 
 def fastest_precision() -> str:
-    """The type of matrix products to train and measure in here: `bf16` where it pays, else `float32`."""
+    """The type of matmuls to train and measure in here: `bf16` where it pays, else `float32`."""
     return "bf16" if bf16_pays() else "float32"
 
 
