@@ -72,11 +72,11 @@ class Visit:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait here: the page's policy forbids the evaluation that Playwright's own waiting needs."""
-        for _ in range(250):
+        for _ in range(3000):
             if condition():
                 return
             self.page.wait_for_timeout(20)
-        raise AssertionError("it did not happen within 5 seconds")
+        raise AssertionError("it never happened")
 
     def texts(self) -> list[str]:
         return self.page.locator(".said, .message .text").all_inner_texts()

@@ -66,7 +66,7 @@ def test_a_turn_given_to_one_who_just_left_is_passed_on() -> None:
 
 
 def test_one_answer_is_computed_at_a_time_and_all_are_right(engine: TorchEngine) -> None:
-    watched = Watched(engine)
+    watched = Watched(engine, seconds=0.002)
     requests = [GenerationRequest(prompt=[65 + i], max_tokens=8, sampling=Sampling(seed=i)) for i in range(4)]
 
     async def scenario() -> list[list[TextChunk]]:
@@ -79,36 +79,54 @@ def test_one_answer_is_computed_at_a_time_and_all_are_right(engine: TorchEngine)
 
 
 def test_leaving_stops_the_computing(engine: TorchEngine) -> None:
-    watched = Watched(engine)
+    watched = Watched(engine, hold_after=3)
 
     async def scenario() -> None:
         queue = EngineQueue(watched)
         async with aclosing(queue.stream(LONG)) as chunks:
             async for _ in chunks:
                 break
+        # Only an engine that has stopped has a turn for the next caller.
         await consume(queue, GenerationRequest(prompt=[65], max_tokens=1))
 
     asyncio.run(scenario())
-    assert watched.computed < 20
+    assert watched.computed <= 3 + 1
+
+
+class SkippingLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock a test can put forward."""
+
+    skipped = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.skipped
 
 
 def test_an_answer_that_takes_too_long_is_cut(engine: TorchEngine) -> None:
-    watched = Watched(engine)
+    watched = Watched(engine, hold_after=3)
 
     async def scenario() -> list[TextChunk]:
-        return [chunk async for chunk in EngineQueue(watched).stream(LONG, seconds=0.05)]
+        chunks = []
+        async for chunk in EngineQueue(watched).stream(LONG, seconds=600):
+            chunks.append(chunk)
+            if len(chunks) == 3:
+                loop = asyncio.get_running_loop()
+                assert isinstance(loop, SkippingLoop)
+                loop.skipped += 600
+        return chunks
 
-    chunks = asyncio.run(scenario())
-    assert chunks[-1].finish_reason == "length"
-    assert 1 < len(chunks) < 100
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        chunks = runner.run(scenario())
+    assert [chunk.finish_reason for chunk in chunks] == [None, None, None, "length"]
+    assert watched.computed == 3
 
 
 def test_too_many_are_turned_away(engine: TorchEngine) -> None:
     async def scenario() -> None:
-        queue = EngineQueue(Watched(engine), longest=1)
+        queue = EngineQueue(Watched(engine, hold_after=1), longest=1)
         tasks = [asyncio.ensure_future(consume(queue, LONG)) for _ in range(2)]
-        await asyncio.sleep(0.01)
-        assert queue.full
+        while not queue.full:
+            await asyncio.sleep(0)
         with pytest.raises(QueueFull):
             await consume(queue, LONG)
         for task in tasks:
@@ -121,9 +139,11 @@ def test_too_many_are_turned_away(engine: TorchEngine) -> None:
 
 def test_waiting_ends_after_a_time(engine: TorchEngine) -> None:
     async def scenario() -> None:
-        queue = EngineQueue(Watched(engine))
+        watched = Watched(engine, hold_after=1)
+        queue = EngineQueue(watched)
         first = asyncio.ensure_future(consume(queue, LONG))
-        await asyncio.sleep(0.01)
+        while not watched.running:
+            await asyncio.sleep(0)
         with pytest.raises(QueueFull):
             await anext(queue.stream(LONG, seconds=0.02))
         assert queue.turns.waiting == 0

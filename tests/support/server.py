@@ -20,13 +20,17 @@ from ayllu.serve.server import listen
 
 
 class Watched(TorchEngine):
-    """The real engine at a speed that can be watched, counting what it computes; only the context ends its answers."""
+    """The real engine, counting what it computes; only the context ends its answers.
 
-    def __init__(self, engine: TorchEngine, *, seconds: float = 0.002) -> None:
+    It pauses for `seconds` after each token, so that a browser sees an answer grow. After `hold_after` tokens of an
+    answer it computes no more until nobody wants that answer, so that a test need not be faster than the engine.
+    """
+
+    def __init__(self, engine: TorchEngine, *, seconds: float = 0.0, hold_after: int | None = None) -> None:
         self.__dict__.update(engine.__dict__)
         self.tokenizer = copy(engine.tokenizer)
         self.tokenizer.stops = frozenset()
-        self.seconds = seconds
+        self.seconds, self.hold_after = seconds, hold_after
         self.computed = 0
         self.running = 0
         self.most = 0
@@ -35,10 +39,12 @@ class Watched(TorchEngine):
         self.running += 1
         self.most = max(self.most, self.running)
         try:
-            for chunk in super().generate(request, cancelled):
+            for count, chunk in enumerate(super().generate(request, cancelled), start=1):
                 self.computed += 1
                 time.sleep(self.seconds)
                 yield chunk
+                if count == self.hold_after:
+                    cancelled.wait()
         finally:
             self.running -= 1
 
