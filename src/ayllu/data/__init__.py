@@ -1,1 +1,1 @@
-"""Raw sources to clean documents, packed tokens and batches."""
+"""From sources to batches: raw documents cleaned into a corpus, conversations, packed tokens; and adopted models."""

@@ -1,4 +1,4 @@
-"""What the data room handles: a document, and the source it came from."""
+"""A document, and the source that it comes from."""
 
 from __future__ import annotations
 

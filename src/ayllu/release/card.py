@@ -23,6 +23,24 @@ SHAPE = {
     "context": "context (tokens)",
     "dtype": "type of the weights",
 }
+SET_HEAD = (
+    "set",
+    "part",
+    "items",
+    "measure",
+    "score",
+    "interval",
+    "chance",
+    "bits per byte of the answer",
+    "trained on",
+)
+HELDOUT_HEAD = ("held-out text", "bits per byte", "interval", "documents", "bytes")
+SET_NOTE = (
+    "`accuracy` counts the items whose right answer the model finds likeliest, `accuracy_norm` likeliest for "
+    "its length. The interval holds with ninety-five per cent confidence. Chance is what guessing reaches, "
+    "uniform what a model reaches that finds all tokens equally likely. “Trained on” names the sources that "
+    "contain the training part of the same benchmark.\n"
+)
 USE = """\
 ## Use
 
@@ -94,7 +112,7 @@ def licences_page(records: Records, policy: Policy) -> str:
     ]
     for kind, title in (("corpus", "Texts"), ("dialogues", "Dialogues")):
         for i, source in enumerate(pages.get(SOURCES, kind) or []):
-            lines += ["", f"## {title}: {_named(pages, kind, i)}", ""]
+            lines += ["", f"## {title}: {_source_title(pages, kind, i)}", ""]
             lines += [f"- licence: {pages.show(SOURCES, kind, i, 'licence')}"]
             if source.get("description"):
                 lines += [f"- content: {pages.show(SOURCES, kind, i, 'description')}"]
@@ -161,7 +179,7 @@ def _training(pages: Pages) -> Iterator[str]:
         )
     told = (*compared, "description", "posttraining", "comparison")
     facts = {key: value for key, value in records.items() if key not in told}
-    rows_of_facts = [[_label(path), _listed(pages, path, value)] for path, value in _leaves(facts)]
+    rows_of_facts = [[_label(path), _shown_value(pages, path, value)] for path, value in _leaves(facts)]
     if rows_of_facts:
         yield _table(("", ""), rows_of_facts)
 
@@ -189,7 +207,7 @@ def _changes(pages: Pages) -> Iterator[str]:
         for step in steps
     ]
     final = "adopted to final"
-    rows += [row(_named_set(pages, name), final, "benchmarks", name) for name in comparison.get("benchmarks", {})]
+    rows += [row(_set_title(pages, name), final, "benchmarks", name) for name in comparison.get("benchmarks", {})]
     if "pooled" in comparison:
         rows.append(row("benchmarks together", final, "pooled"))
     if rows:
@@ -203,42 +221,24 @@ def _changes(pages: Pages) -> Iterator[str]:
 def _scores(pages: Pages) -> Iterator[str]:
     sets = pages.get(SCORES, "sets") or {}
     if sets:
-        head = (
-            "set",
-            "part",
-            "items",
-            "measure",
-            "score",
-            "interval",
-            "chance",
-            "bits per byte of the answer",
-            "trained on",
-        )
-        yield _table(head, (_set_row(pages, key, entry) for key, entry in sets.items()))
-        yield (
-            "`accuracy` counts the items whose right answer the model finds likeliest, `accuracy_norm` likeliest for "
-            "its length. The interval holds with ninety-five per cent confidence. Chance is what guessing reaches, "
-            "uniform what a model reaches that finds all tokens equally likely. “Trained on” names the sources that "
-            "contain the training part of the same benchmark.\n"
-        )
+        yield _table(SET_HEAD, (_set_row(pages, key, entry) for key, entry in sets.items()))
+        yield SET_NOTE
     sources = pages.get(SCORES, "bits_per_byte") or {}
     if sources:
-        yield _table(
-            ("held-out text", "bits per byte", "interval", "documents", "bytes"),
-            (
-                [
-                    f"`{key}`",
-                    pages.show(SCORES, "bits_per_byte", key, "value"),
-                    _interval(pages, "bits_per_byte", key),
-                    pages.show(SCORES, "bits_per_byte", key, "documents"),
-                    pages.show(SCORES, "bits_per_byte", key, "bytes"),
-                ]
-                for key in sources
-            ),
-        )
+        yield _table(HELDOUT_HEAD, (_heldout_row(pages, key) for key in sources))
 
 
-def _named_set(pages: Pages, key: str) -> str:
+def _heldout_row(pages: Pages, key: str) -> list[str]:
+    return [
+        f"`{key}`",
+        pages.show(SCORES, "bits_per_byte", key, "value"),
+        _interval(pages, "bits_per_byte", key),
+        pages.show(SCORES, "bits_per_byte", key, "documents"),
+        pages.show(SCORES, "bits_per_byte", key, "bytes"),
+    ]
+
+
+def _set_title(pages: Pages, key: str) -> str:
     titled = pages.get(SCORES, "sets", key, "title")
     return pages.show(SCORES, "sets", key, "title") if titled else key
 
@@ -268,7 +268,7 @@ def _interval(pages: Pages, *path: str, percent: bool = False) -> str:
 def _data(pages: Pages) -> str:
     rows = [
         [
-            _named(pages, kind, i),
+            _source_title(pages, kind, i),
             pages.show(SOURCES, kind, i, "licence"),
             pages.show(SOURCES, kind, i, "documents"),
             pages.show(SOURCES, kind, i, "bytes"),
@@ -279,7 +279,7 @@ def _data(pages: Pages) -> str:
     return _table(("source", "licence", "documents", "bytes"), rows)
 
 
-def _named(pages: Pages, kind: str, i: int) -> str:
+def _source_title(pages: Pages, kind: str, i: int) -> str:
     field = "title" if pages.get(SOURCES, kind, i, "title") else "name"
     return pages.show(SOURCES, kind, i, field)
 
@@ -297,7 +297,7 @@ def _short(values: list[Any]) -> bool:
     return len(values) <= LIST_LIMIT and all(isinstance(value, str | int | float) for value in values)
 
 
-def _listed(pages: Pages, path: tuple[str, ...], value: Any) -> str:
+def _shown_value(pages: Pages, path: tuple[str, ...], value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(pages.show(RECORDS, "training", *path, i) for i in range(len(value)))
     return pages.show(RECORDS, "training", *path)

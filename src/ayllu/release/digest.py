@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ayllu.lab import progress
 
@@ -62,30 +64,36 @@ def inspect_weights(folder: Path) -> StoredWeights:
     Format: eight bytes with the header's length, a JSON header with the type, shape and byte range of each tensor,
     the bytes (huggingface/safetensors).
     """
-    lines: list[tuple[str, str]] = []
+    tensors: list[tuple[str, str]] = []
     parameters, largest = 0, (0, "")
     for path in sorted(folder.glob("*.safetensors")):
         try:
-            with path.open("rb") as file:
-                length = int.from_bytes(file.read(8), "little")
-                if not 2 <= length <= path.stat().st_size - 8:
-                    raise ValueError("its header is longer than the file")
-                header = json.loads(file.read(length))
-                header.pop("__metadata__", None)
-                for name, tensor in header.items():
-                    begin, end = tensor["data_offsets"]
-                    if not 0 <= begin <= end <= path.stat().st_size - 8 - length:
-                        raise ValueError(f"{name} lies outside the file")
-                    count = math.prod(tensor["shape"])
-                    parameters += count
-                    largest = max(largest, (count, tensor["dtype"]))
-                    file.seek(8 + length + begin)
-                    content = hashlib.sha256()
-                    while begin < end and (chunk := file.read(min(CHUNK, end - begin))):
-                        content.update(chunk)
-                        begin += len(chunk)
-                    lines.append((name, f"{name} {tensor['dtype']} {tensor['shape']} {content.hexdigest()}\n"))
+            for name, tensor, content in _tensors(path):
+                count = math.prod(tensor["shape"])
+                parameters += count
+                largest = max(largest, (count, tensor["dtype"]))
+                tensors.append((name, f"{name} {tensor['dtype']} {tensor['shape']} {content}\n"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path.name} is not a safetensors file ({error})") from None
-    digest = hashlib.sha256("".join(line for _, line in sorted(lines)).encode()).hexdigest()
+    digest = hashlib.sha256("".join(line for _, line in sorted(tensors)).encode()).hexdigest()
     return StoredWeights(parameters=parameters, dtype=largest[1], digest=digest)
+
+
+def _tensors(path: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Name, description and sha256 of each tensor in a safetensors file."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= path.stat().st_size - 8:
+            raise ValueError("its header is longer than the file")
+        header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        for name, tensor in header.items():
+            begin, end = tensor["data_offsets"]
+            if not 0 <= begin <= end <= path.stat().st_size - 8 - length:
+                raise ValueError(f"{name} lies outside the file")
+            file.seek(8 + length + begin)
+            content = hashlib.sha256()
+            while begin < end and (chunk := file.read(min(CHUNK, end - begin))):
+                content.update(chunk)
+                begin += len(chunk)
+            yield name, tensor, content.hexdigest()

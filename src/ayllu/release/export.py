@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ayllu.data.origin import ORIGIN, read_json_object
 from ayllu.lab.error import UserError
@@ -72,11 +72,16 @@ def _write(folder: Path, to: Format, place: Path, dtype: Type | None) -> None:
             (place / "tokenizer.model").write_bytes(ranks)
     else:
         _write_hf(folder, place, model, sorted(tokenizer.stops), kind)
+    _copy_papers(folder, place, title, about.get("licence"))
+
+
+def _copy_papers(folder: Path, place: Path, title: str, licence: Any) -> None:
+    """What says of the model what it is; a model without a card gets a short one where its licence is known."""
     for paper in PAPERS:
         if (folder / paper).is_file():
             shutil.copyfile(folder / paper, place / paper)
-    if not (place / "README.md").is_file() and about.get("licence"):
-        card = f"---\nlicense: {str(about['licence']).lower()}\nlibrary_name: transformers\n---\n# {title}\n"
+    if not (place / "README.md").is_file() and licence:
+        card = f"---\nlicense: {str(licence).lower()}\nlibrary_name: transformers\n---\n# {title}\n"
         (place / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -89,24 +89,15 @@ def _signature(
     folder: Path, trusted: EllipticCurvePublicKey | None, problems: list[Problem]
 ) -> tuple[str | None, dict[str, str]]:
     """The fingerprint of the release's own key and the digests that its signature vouches for."""
-    try:
-        own: EllipticCurvePublicKey | None = sign.public_key((folder / sign.PUBLIC_KEY).read_bytes(), "the file")
-    except OSError:
-        problems.append(Problem(file=sign.PUBLIC_KEY, reason="is missing"))
-        own = None
-    except sign.BadSignature as error:
-        problems.append(Problem(file=sign.PUBLIC_KEY, reason=f"is damaged: {error}"))
-        own = None
+    own = _own_key(folder, problems)
     fingerprint = sign.fingerprint(own) if own else None
     signer = trusted or own
     if own and trusted and fingerprint != sign.fingerprint(trusted):
-        problems.append(
-            Problem(
-                file=sign.PUBLIC_KEY,
-                reason=f"is not the trusted key: its fingerprint is {fingerprint}, that of the trusted key "
-                f"{sign.fingerprint(trusted)}",
-            )
+        reason = (
+            f"is not the trusted key: its fingerprint is {fingerprint}, that of the trusted key "
+            f"{sign.fingerprint(trusted)}"
         )
+        problems.append(Problem(file=sign.PUBLIC_KEY, reason=reason))
     try:
         bundle = (folder / sign.SIGNATURE).read_text(encoding="utf-8")
         return fingerprint, sign.signed_digests(bundle, signer) if signer else {}
@@ -115,6 +106,17 @@ def _signature(
     except (sign.BadSignature, ValueError) as error:
         problems.append(Problem(file=sign.SIGNATURE, reason=str(error)))
     return fingerprint, {}
+
+
+def _own_key(folder: Path, problems: list[Problem]) -> EllipticCurvePublicKey | None:
+    """The key that the release carries."""
+    try:
+        return sign.public_key((folder / sign.PUBLIC_KEY).read_bytes(), "the file")
+    except OSError:
+        problems.append(Problem(file=sign.PUBLIC_KEY, reason="is missing"))
+    except sign.BadSignature as error:
+        problems.append(Problem(file=sign.PUBLIC_KEY, reason=f"is damaged: {error}"))
+    return None
 
 
 def _manifest(folder: Path, problems: list[Problem]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Measure a model on a suite: how likely it finds each choice of each item."""
+"""Measure a model on a suite of multiple-choice items: how likely it finds each choice."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a chat model can do, judged by its replies, and what a draft model foresees of them."""
+"""What a chat model can do, judged by its replies; and how much of them a draft model foresees."""
