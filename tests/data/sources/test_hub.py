@@ -1,13 +1,9 @@
 """Hub data sets: through the real client against a server on this machine, and from its cache without one."""
 
-import http.server
 import json
-import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +13,8 @@ import pytest
 
 from ayllu.data.sources.hub import HubDataset, choose_files, parse_hub_name
 from ayllu.lab.error import UserError
+from support.hub import COMMIT, NOWHERE, hub_environment, serving_hub
 
-NOWHERE = "http://127.0.0.1:9"
-COMMIT = "1234567890abcdef1234567890abcdef12345678"
 CARD = """---
 license: cc0-1.0
 configs:
@@ -68,60 +63,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hub(repository: Path) -> Iterator[str]:
-    """A server that speaks as much of the hub's protocol as reading a data set needs."""
-
-    class Hub(http.server.BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
-        def do_GET(self) -> None:
-            path = self.path.split("?")[0]
-            if path.startswith("/api/datasets/anna/stories"):
-                names = sorted(p.relative_to(repository).as_posix() for p in repository.rglob("*") if p.is_file())
-                revision = path.partition("/revision/")[2]
-                if revision in ("", "main", COMMIT):
-                    body = {"id": "anna/stories", "sha": COMMIT, "siblings": [{"rfilename": name} for name in names]}
-                    return self.give(json.dumps(body).encode(), {"Content-Type": "application/json"})
-                return self.refuse("RevisionNotFound")
-            start = f"/datasets/anna/stories/resolve/{COMMIT}/"
-            if path.startswith(start) and (repository / path[len(start) :]).is_file():
-                content = (repository / path[len(start) :]).read_bytes()
-                return self.give(content, {"ETag": f'"{sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT})
-            return self.refuse("RepoNotFound")
-
-        def give(self, content: bytes, headers: dict[str, str]) -> None:
-            self.send_response(200)
-            for name, value in {**headers, "Content-Length": str(len(content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(content)
-
-        def refuse(self, code: str) -> None:
-            self.send_response(404)
-            self.send_header("X-Error-Code", code)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with serving_hub("anna/stories", repository, kind="datasets") as served:
+        yield served.endpoint
 
 
 def read(names: list[str], home: Path, endpoint: str, *, offline: bool = False) -> list[dict[str, Any]]:
-    """Read sources in a process of its own: the client takes its settings from the environment at import."""
-    environment = {
-        **os.environ,
-        "HF_HOME": str(home),
-        "HF_ENDPOINT": endpoint,
-        "HF_HUB_OFFLINE": "1" if offline else "0",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    }
+    """Read sources in a process of its own."""
+    environment = hub_environment(home, endpoint, offline=offline)
     command = [sys.executable, "-c", READ, *names]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -53,8 +53,8 @@ def evaluate_suite(
     import torch
 
     dtype = dtype or torch.float32
-    measured = {"suite": suite.name, "dtype": str(dtype).removeprefix("torch."), "context": model.config.context}
-    journal = _journal(model, tokenizer, suite, measured, folder)
+    conditions = {"suite": suite.name, "dtype": str(dtype).removeprefix("torch."), "context": model.config.context}
+    journal = _journal(model, tokenizer, suite, conditions, folder)
     known = dict(journal.outcomes) if journal else {}
     with progress.bar(f"evaluate {suite.name}", total=len(suite.items), unit="items") as bar:
         bar.begin_at(len(known))
@@ -67,18 +67,18 @@ def evaluate_suite(
     return Scores(
         outcomes=tuple(replace(o, overlap=overlap.of(o.id)) if overlap is not None else o for o in marked),
         trained_on=contaminated_by(suite.sets, trains_on or {}),
-        about={**measured, **(about or {})},
+        about={**conditions, **(about or {})},
     )
 
 
 def _journal(
-    model: Transformer, tokenizer: Encoder, suite: Suite, measured: Mapping[str, Any], folder: Path | None
+    model: Transformer, tokenizer: Encoder, suite: Suite, conditions: Mapping[str, Any], folder: Path | None
 ) -> Journal | None:
     if folder is None:
         return None
     sample = tokenizer.encode_batch([item.plain for item in suite.items[:100]])
     tokens = hashlib.sha256(json.dumps(sample).encode()).hexdigest()[:16]
-    owner = {**measured, "items": suite.digest, "weights": weights_digest(model), "tokens": tokens}
+    owner = {**conditions, "items": suite.digest, "weights": weights_digest(model), "tokens": tokens}
     return Journal(folder / PARTIAL, owner)
 
 
