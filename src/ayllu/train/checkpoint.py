@@ -78,11 +78,12 @@ class Checkpoints:
         self._thread.shutdown()
 
     def _write(self, step: int, tensors: dict[str, Tensor], facts: str) -> None:
-        partial, place = self.folder / "partial", self.folder / f"step-{step:09d}"
+        """In the thread: each process its shards and their digests, then the first the manifest and the name."""
+        partial = self.folder / "partial"
         if self._rank == 0:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-        self._together()
+        self._barrier()  # nobody writes before the folder is there
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that there is one process is no news
             writer = HuggingFaceStorageWriter(str(partial), save_distributed=True)
@@ -90,13 +91,18 @@ class Checkpoints:
         mine = f"shard-{self._rank + 1:05d}-"
         digests = {path.name: file_digest(path) for path in partial.iterdir() if path.name.startswith(mine)}
         write_atomically(partial / f"digests-{self._rank:05d}.json", json.dumps(digests))
-        self._together()
-        if self._rank:
-            return
+        self._barrier()  # the first process goes on once all shards and their digests are there
+        if self._rank == 0:
+            self._publish(partial, self.folder / f"step-{step:09d}", facts)
+
+    def _publish(self, partial: Path, place: Path, facts: str) -> None:
+        """Make what was written a checkpoint, and let go of those that are not kept."""
         files: dict[str, str] = {}
         for path in sorted(partial.glob("digests-*.json")):
             files |= json.loads(path.read_text())
             path.unlink()
+        # Data first, then the manifest that says it is whole, then the name under which it is looked for: a power cut
+        # between two of them leaves a checkpoint that does not count, never one that counts and is not whole.
         for name in files:
             with (partial / name).open("rb") as file:
                 os.fsync(file.fileno())
@@ -104,6 +110,7 @@ class Checkpoints:
         shutil.rmtree(place, ignore_errors=True)
         self._unusable = [damaged for damaged in self._unusable if damaged != place]
         partial.rename(place)
+        # Only now that a newer one is whole do others go, the damaged ones before all: else they would count as kept.
         while self._unusable:
             shutil.rmtree(self._unusable.pop(), ignore_errors=True)
         for old in sorted(self.folder.glob("step-*"))[:-KEPT]:
@@ -164,7 +171,7 @@ class Checkpoints:
                 if views[name].data_ptr() != tensor.data_ptr():
                     tensor.copy_(views[name].reshape(tensor.shape))
 
-    def _together(self) -> None:
+    def _barrier(self) -> None:
         if self._group is not None:
             dist.barrier(self._group)
 

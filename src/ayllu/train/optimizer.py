@@ -76,6 +76,7 @@ class Optimizer:
             )
             self._add(muon, config.muon_lr)
         if groups:
+            # A mean over all tokens gives embedding rows of rare ids tiny gradients: torch's 1e-8 would hold them back.
             adam = torch.optim.AdamW(groups, lr=config.adam_lr, betas=config.adam_betas, eps=1e-10, fused=True)
             for group in adam.param_groups:
                 for weight in group["params"]:
@@ -160,6 +161,7 @@ class Muon(torch.optim.Optimizer):
         gradients = [local_shard(weight.grad) for weight in weights if weight.grad is not None]
         momenta = [local_shard(self.state[weight]["momentum"]) for weight in weights]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+        # Nesterov's look ahead: the momentum as the next gradient, if it were this one again, would leave it.
         nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])
         updates = _orthogonal_updates(weights, nesterov, group["iterations"], group["dtype"])
         # Orthogonal m x n has an RMS of 1/sqrt(max(m, n)): so every matrix moves as far as AdamW would move it, whose
