@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import json
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ayllu.text import call_parser
 from ayllu.text.call_parser import CallParser, Event, MalformedCall, joined, parse
 from ayllu.text.tool_calls import (
     CODE_INTERPRETER,
-    Tool,
     ToolCall,
-    problem,
     write_built_in,
     write_call,
     write_calls,
@@ -177,36 +175,20 @@ def test_a_call_is_given_with_its_last_brace() -> None:
     assert CallParser().push("Hello, ") == ["Hello, "]
 
 
-def test_long_arguments_are_read_in_linear_time() -> None:
-    call = ToolCall(name="f", arguments={"text": "x" * 200_000})
+def test_no_character_of_long_arguments_is_looked_at_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a call that streams character by character takes the square of its length."""
+    looked, end = [], call_parser._Scan.end
+
+    def counted(self: Any, text: str, start: int) -> int | None:
+        begin = max(self._at, start)
+        found = end(self, text, start)
+        looked.append(self._at - begin)
+        return found
+
+    monkeypatch.setattr(call_parser._Scan, "end", counted)
+    call = ToolCall(name="f", arguments={"text": "x" * 20_000})
     parser = CallParser()
-    events = [event for character in write_call(call) for event in parser.push(character)]
+    text = write_call(call)
+    events = [event for character in text for event in parser.push(character)]
     assert events == [call]
-
-
-def test_calls_are_checked_against_the_definitions() -> None:
-    properties = {"city": {"type": "string"}, "days": {"type": "integer"}}
-    schema = {"type": "object", "properties": properties, "required": ["city"]}
-    tools = [Tool(name="get_weather", description="Weather", parameters=schema)]
-    assert problem(WEATHER, tools) is None
-    assert problem(TIME, tools) == "there is no tool get_time"
-    for arguments, said in (
-        ({}, "needs the parameter city"),
-        ({"city": "x", "town": "y"}, "has no parameter town"),
-        ({"city": 3}, "city must be string"),
-        ({"city": "x", "days": True}, "days must be integer"),
-        ({"city": "x", "days": 1.5}, "days must be integer"),
-    ):
-        found = problem(ToolCall(name="get_weather", arguments=arguments), tools)
-        assert found is not None
-        assert said in found
-    assert json.loads(json.dumps(tools[0].as_json()))["function"]["name"] == "get_weather"
-
-
-def test_what_no_form_can_carry_is_refused() -> None:
-    with pytest.raises(ValueError, match="letters, digits"):
-        ToolCall(name="a b", arguments={})
-    with pytest.raises(ValueError, match="one argument, `code`"):
-        write_built_in(ToolCall(name=CODE_INTERPRETER, arguments={"program": "x"}))
-    with pytest.raises(ValueError, match="texts as arguments"):
-        write_built_in(ToolCall(name="brave_search", arguments={"query": 3}))
+    assert sum(looked) == len(text)
