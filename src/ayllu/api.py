@@ -100,15 +100,23 @@ def why(recipe: str | Recipe, /, *, home: Path | str | None = None, **options: A
     return [row.as_json() for row in explain(find_recipe(recipe)(**options), _place(home))]
 
 
+def accept(recipe: str | Recipe, /, *, home: Path | str | None = None, **options: Any) -> list[str]:
+    """Keep the results of a recipe whose code has changed since, and say by it that nothing that matters has.
+
+    The stages for which that was said; the arguments are those of `run`, and so are the errors.
+    """
+    from ayllu.lab import why
+
+    return why.accept(find_recipe(recipe)(**options), _place(home))
+
+
 def find_recipe(recipe: str | Recipe) -> Recipe:
     """The recipe of that name, or the function itself. UserError, with the names, when there is none."""
     if not isinstance(recipe, str):
         return recipe
     from ayllu.recipes import RECIPES
 
-    if recipe not in RECIPES:
-        raise UserError(f"there is no recipe {recipe!r}; choose one of {', '.join(RECIPES)}")
-    return RECIPES[recipe]
+    return RECIPES.find(recipe)
 
 
 def find_home(home: Path | str | None) -> Path:

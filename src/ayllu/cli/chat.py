@@ -14,7 +14,7 @@ from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
 from ayllu.model.generate import Sampling
 from ayllu.serve.about import describe
-from ayllu.serve.engines.choose import EngineName, open_engine
+from ayllu.serve.engines.choose import open_engine
 from ayllu.serve.engines.engine import Engine, FinishReason, GenerationRequest
 from ayllu.serve.history import fit_to_context
 from ayllu.text.chat import Message
@@ -78,7 +78,7 @@ def chat_terminal(
     system: str | None = None,
     sampling: Sampling | None = None,
     tokens: int | None = None,
-    engine: EngineName = "auto",
+    engine: str = "auto",
     json: bool = False,
 ) -> dict[str, Any]:
     """Chat with a release or weights.

@@ -17,6 +17,7 @@ from ayllu.lab.progress import say
 COMMANDS = {
     "run": ("run:app", "Run a recipe: every stage that is not there yet, from where a killed run stopped."),
     "why": ("run:why_app", "Say for each stage of a recipe whether it would run, and what has changed."),
+    "accept": ("run:accept_app", "Keep results whose code has changed since: say that nothing that matters has."),
     "chat": ("models:chat", "Talk to a model in the terminal."),
     "serve": ("serve:serve", "Serve a model: a chat page, and an API that OpenAI's clients speak."),
     "adopt": (
@@ -55,7 +56,7 @@ def _mount_fleet() -> None:
     from ayllu.recipes import RECIPES
     from ayllu.recipes.planned import PLANNED
 
-    add_commands(fleet_app, RECIPES)
+    add_commands(fleet_app, RECIPES.names())
     know_recipes(PLANNED)
     app.command(fleet_app)
 

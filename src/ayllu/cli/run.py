@@ -1,4 +1,4 @@
-"""`ayllu run` and `ayllu why`: a command for each recipe, whose options are the recipe's parameters."""
+"""`ayllu run`, `why` and `accept`: a command for each recipe, whose options are the recipe's parameters."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from cyclopts import App, Parameter
 
 from ayllu import api
 from ayllu.cli.options import Home, Json, print_json, print_lines
+from ayllu.lab.error import UserError
+from ayllu.lab.progress import say
 from ayllu.recipes import RECIPES
 
 Layout = Annotated[
@@ -25,6 +27,7 @@ Recipe = Callable[..., Any]
 
 app = App(name="run")
 why_app = App(name="why")
+accept_app = App(name="accept")
 
 
 def run(recipe: Recipe, /, *, layout: Layout = "", nodes: Nodes = 1, home: Home = None, json: Json = False,
@@ -88,6 +91,27 @@ def _without_nodes(words: list[str]) -> list[str]:
     return [word for word in kept if not word.startswith("--nodes=")]
 
 
-for _name, _recipe in RECIPES.items():
-    app.command(command_for(run, _recipe), name=_name)
-    why_app.command(command_for(why, _recipe), name=_name)
+def accept(recipe: Recipe, /, *, home: Home = None, json: Json = False, **options: Any) -> None:
+    """Keep the results of a recipe whose code has changed since: say that nothing that matters has."""
+    accepted = api.accept(recipe, home=home, **options)
+    if json:
+        print_json({"recipe": recipe.__name__, "accepted": accepted})
+        return
+    print_lines(f"{stage}: accepted" for stage in accepted)
+    if not accepted:
+        print_lines(["nothing to accept: no kept result was made by other code"])
+
+
+def _add_recipes() -> None:
+    """Make each recipe a command of `run`, `why` and `accept`; one that cannot be loaded stops no other."""
+    for name in RECIPES.names():
+        try:
+            recipe = RECIPES.find(name)
+        except UserError as error:
+            say(f"ayllu: {error}")
+            continue
+        for group, action in ((app, run), (why_app, why), (accept_app, accept)):
+            group.command(command_for(action, recipe), name=name)
+
+
+_add_recipes()

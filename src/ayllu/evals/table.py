@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ayllu.evals.likelihood.sets import SETS
+from ayllu.evals.likelihood.sets import find_set
 from ayllu.evals.statistics import detectable_above
 from ayllu.evals.suite import Suite
 
@@ -127,7 +127,8 @@ def _source_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def _title(name: str) -> str:
-    return SETS[name].title if name in SETS else name
+    known = find_set(name)
+    return known.title if known else name
 
 
 def _share(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib import metadata
 from typing import Generic, TypeVar
@@ -18,18 +19,15 @@ class Registry(Generic[T]):
         """`kind` is what errors call such a thing; `group` is the entry-point group of packages that bring some."""
         self.kind, self.group = kind, group
         self._added: dict[str, T] = {}
+        self._added_by: dict[str, str] = {}
 
     def add(self, name: str) -> Callable[[T], T]:
-        """A decorator that adds a thing under `name`. Raises UserError where another thing has that name."""
+        """A decorator that adds a thing under `name`. Raises UserError where another module has added one."""
+        module = sys._getframe(1).f_globals.get("__name__", "")
 
         def wrap(thing: T) -> T:
-            # The same definition again, as when a notebook's cell is run twice, takes the old one's place.
-            place = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
-            known = self._added.get(name)
-            if known is not None and place != (
-                getattr(known, "__module__", None),
-                getattr(known, "__qualname__", None),
-            ):
+            # The module that added a name may do so again, as when a notebook's cell is run twice.
+            if self._added_by.setdefault(name, module) != module:
                 raise UserError(f"there is a {self.kind} {name!r} already; choose another name")
             self._added[name] = thing
             return thing

@@ -88,7 +88,7 @@ PLANNED: dict[str, RecipePlan] = {"cria": cria, "smol": smol, "draft": draft}
 
 
 def _default(recipe: str, name: str) -> Any:
-    return inspect.signature(RECIPES[recipe]).parameters[name].default
+    return inspect.signature(RECIPES.find(recipe)).parameters[name].default
 
 
 def _minutes(recipe: str, budget: float | None) -> float:

@@ -12,15 +12,11 @@ import webbrowser
 from collections.abc import Callable, Generator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import uvicorn
 
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
-
-if TYPE_CHECKING:
-    from ayllu.serve.engines.choose import EngineName
 
 
 def serve_model(
@@ -32,7 +28,7 @@ def serve_model(
     name: str | None = None,
     hosts: tuple[str, ...] = (),
     drain_seconds: int = 20,
-    engine: EngineName = "auto",
+    engine: str = "auto",
 ) -> None:
     """Serve a release or weights on http://`host`:`port` until SIGINT or SIGTERM; port 0 takes a free one.
 

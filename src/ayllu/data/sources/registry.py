@@ -11,6 +11,7 @@ from ayllu.data.sources.everyday import OLMO, read_everyday
 from ayllu.data.sources.hub import hub_source
 from ayllu.data.sources.local import folder_source
 from ayllu.lab.error import UserError
+from ayllu.lab.plugins import Registry
 
 _STDLIB = "contents CC0-1.0, database PDDL-1.0 (the package's LICENSE)"
 
@@ -81,9 +82,12 @@ SOURCES: dict[str, Source] = {
 }
 """Every source that a package registry provides."""
 
+OTHERS: Registry[Source] = Registry("source", "ayllu.sources")
+"""Sources of others: `OTHERS.add("mine")(Source(...))`, or entry points that name one."""
+
 
 def find_source(name: str, *, licence: str | None = None) -> Source:
-    """The source called `name`: one of `SOURCES`, `folder:PATH`, or `hf:OWNER/NAME[:CONFIG][@REVISION]`.
+    """The source called `name`: one of `SOURCES` or `OTHERS`, `folder:PATH`, or `hf:OWNER/NAME[:CONFIG][@REVISION]`.
 
     `licence` is what the user says that a folder's or a hub data set's licence is. Nothing is read yet. Raises
     UserError where there is no such source.
@@ -94,9 +98,10 @@ def find_source(name: str, *, licence: str | None = None) -> Source:
         return _stated(folder_source(Path(name.removeprefix("folder:"))), licence)
     if name.startswith("hf:"):
         return _stated(hub_source(name), licence)
-    raise UserError(
-        f"no source is called {name}: choose among {', '.join(SOURCES)}, or say folder:PATH or hf:OWNER/NAME"
-    )
+    if name in OTHERS.names():
+        return OTHERS.find(name)
+    known = ", ".join([*SOURCES, *OTHERS.names()])
+    raise UserError(f"no source is called {name}: choose among {known}, or say folder:PATH or hf:OWNER/NAME")
 
 
 def _stated(source: Source, licence: str | None) -> Source:

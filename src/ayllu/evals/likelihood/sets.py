@@ -15,6 +15,7 @@ import re
 from typing import Any
 
 from ayllu.evals.item import ItemSet, Row
+from ayllu.lab.plugins import Registry
 
 
 def hellaswag(row: Row, number: str) -> dict[str, Any]:
@@ -218,3 +219,13 @@ SETS: dict[str, ItemSet] = {
 }
 """Name to set. `headline` follows lm-evaluation-harness's and OLMES's tables: by length for sets whose choices differ
 much in length, plain where all are a word or the same words."""
+
+OTHERS: Registry[ItemSet] = Registry("question set", "ayllu.sets")
+"""Sets of others: `OTHERS.add("mine")(ItemSet(...))`, or entry points that name one."""
+
+
+def find_set(name: str) -> ItemSet | None:
+    """The set called `name`, of `SETS` or `OTHERS`; None where there is none. UserError where it cannot be loaded."""
+    if name in SETS:
+        return SETS[name]
+    return OTHERS.find(name) if name in OTHERS.names() else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +25,14 @@ BATCHED = 2048
 T = TypeVar("T")
 
 
-@stage(identity="corpus", makes=open_corpus)
+def _sources_of_others(arguments: Mapping[str, Any]) -> list[object]:
+    """The readers of those sources that are not ours: reading our code does not lead to them."""
+    from ayllu.data.sources.registry import OTHERS
+
+    return [OTHERS.find(name).read for name in arguments["sources"] if name in OTHERS.names()]
+
+
+@stage(identity="corpus", makes=open_corpus, reaches=_sources_of_others)
 def corpus(ctx: Context, *, sources: tuple[str, ...], licence: str | None) -> None:
     """Clean documents of `sources`."""
     from ayllu.data.cleaning.clean import build_corpus
