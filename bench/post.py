@@ -45,8 +45,8 @@ def prepare(folder: Path, steps: int) -> None:
     import random
 
     from ayllu.data.archive import default_cache
-    from ayllu.data.conversations.reasoning import questions
-    from ayllu.data.conversations.tool_requests import group, wrong_call
+    from ayllu.data.conversations.reasoning import distinct_items
+    from ayllu.data.conversations.tool_requests import make_request_group, wrong_call
     from ayllu.recipes.adopt import adopt
     from ayllu.recipes.stages.methods import sums
     from ayllu.text.chat import Message, render, render_masked
@@ -63,7 +63,7 @@ def prepare(folder: Path, steps: int) -> None:
 
     rows = []
     for _ in range(((steps + 1) * SIZES["sft"] + HELD) // SHARED):
-        for request in group("train", SHARED, chance):
+        for request in make_request_group("train", SHARED, chance):
             asked = [Message(role="user", content=request.text)]
             good = Message(role="assistant", tool_calls=request.calls)
             bad = Message(role="assistant", tool_calls=wrong_call(request, chance))
@@ -85,7 +85,7 @@ def prepare(folder: Path, steps: int) -> None:
         }
         for item in items
     ]
-    data = {"rows": rows, "held": held, "tasks": tasks, "held_tasks": questions(family, HELD_TASKS, held_out=True)}
+    data = {"rows": rows, "held": held, "tasks": tasks, "held_tasks": distinct_items(family, HELD_TASKS, held_out=True)}
     (folder / "data.json").write_text(json.dumps(data))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ayllu.data.archive import default_cache
-from ayllu.data.conversations.chats import keep
+from ayllu.data.conversations.chats import store_copy
 from ayllu.lab.error import UserError
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
@@ -98,7 +98,7 @@ def test_your_own_conversations_and_preferences_are_learnt_from(tmp_path: Path) 
     chats.write_text(json.dumps({"messages": messages}) + "\n")
     pairs.write_text(json.dumps({"prompt": messages[:3], "chosen": "For all.", "rejected": "No."}) + "\n")
     cache = default_cache()
-    own = {"chats": keep(chats, cache), "preferences": keep(pairs, cache)}
+    own = {"chats": store_copy(chats, cache), "preferences": store_copy(pairs, cache)}
     chats.write_text("changed afterwards")
     handle = build_dataset(tiny(), seed=0, groups=40, **own)
     folder = resolve(handle, Place(store=Store(tmp_path / "home"), cache=cache))[handle].folder

@@ -168,8 +168,8 @@ def release_assistant(
 def _own(path: Path, read: Callable[..., Any]) -> str:
     """The digest of a file of yours; every line is read first, so that a bad one stops the run before it starts."""
     from ayllu.data.archive import default_cache
-    from ayllu.data.conversations.chats import keep
+    from ayllu.data.conversations.chats import store_copy
 
     # A token has at least one byte, so that what is too long for any tokenizer shows already here.
     read(path, longest=4 * LONGEST, length=lambda messages: sum(len(m.content.split()) for m in messages))
-    return keep(path, default_cache())
+    return store_copy(path, default_cache())

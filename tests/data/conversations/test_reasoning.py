@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from ayllu.data.archive import default_cache
-from ayllu.data.conversations.reasoning import FAMILIES, Family, questions
+from ayllu.data.conversations.reasoning import FAMILIES, Family, distinct_items
 from ayllu.lab.error import UserError
 
 SUMS = {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1}
@@ -31,7 +31,7 @@ def test_the_package_itself_is_not_left_behind() -> None:
 
 def test_sides_are_disjoint_and_each_question_comes_once() -> None:
     family = Family("chain_sum", default_cache(), SUMS)
-    held = [item["question"] for item in questions(family, 100, held_out=True)]
+    held = [item["question"] for item in distinct_items(family, 100, held_out=True)]
     assert len(set(held)) == 100
     train = [family.item(index)["question"] for index in range(100)]
     assert held != train
@@ -46,4 +46,4 @@ def test_mistakes_are_told() -> None:
         Family("chain_sum", default_cache(), {"colour": "red"})
     tiny = Family("chain_sum", default_cache(), {"min_terms": 1, "max_terms": 1, "max_digits": 1})
     with pytest.raises(UserError, match="different questions"):
-        questions(tiny, 50, held_out=True)
+        distinct_items(tiny, 50, held_out=True)

@@ -6,7 +6,14 @@ import random
 
 import pytest
 
-from ayllu.data.conversations.tool_requests import ToolRequest, group, requests, same_calls, specs, wrong_call
+from ayllu.data.conversations.tool_requests import (
+    ToolRequest,
+    make_request_group,
+    make_requests,
+    same_calls,
+    specs,
+    wrong_call,
+)
 from ayllu.text.call_parser import parse
 from ayllu.text.tool_calls import Tool, ToolCall, problem, write_calls
 
@@ -17,12 +24,12 @@ def names(tools: tuple[Tool, ...]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def train() -> list[ToolRequest]:
-    return list(requests("train", 3000, seed=1))
+    return list(make_requests("train", 3000, seed=1))
 
 
 @pytest.fixture(scope="module")
 def held_out() -> list[ToolRequest]:
-    return list(requests("held out", 500, seed=0))
+    return list(make_requests("held out", 500, seed=0))
 
 
 def test_names_of_held_out_tools_and_arguments_are_never_trained_on(
@@ -47,12 +54,12 @@ def test_every_call_fits_its_tool_and_can_be_read_back(train: list[ToolRequest],
 
 
 def test_the_same_seed_gives_the_same_requests() -> None:
-    assert list(requests("train", 20, seed=5)) == list(requests("train", 20, seed=5))
-    assert list(requests("train", 20, seed=5)) != list(requests("train", 20, seed=6))
+    assert list(make_requests("train", 20, seed=5)) == list(make_requests("train", 20, seed=5))
+    assert list(make_requests("train", 20, seed=5)) != list(make_requests("train", 20, seed=6))
 
 
 def test_a_group_shares_its_tools() -> None:
-    made = group("train", 6, random.Random(0))
+    made = make_request_group("train", 6, random.Random(0))
     assert len(made) == 6
     assert all(request.tools == made[0].tools for request in made)
 

@@ -68,18 +68,18 @@ def read_preferences(path: Path, *, longest: int, length: Callable[[list[Message
     return _read(path, read)
 
 
-def keep(path: Path, cache: Path) -> str:
+def store_copy(path: Path, cache: Path) -> str:
     """Copy a file into the cache under the digest of its content, which is returned: what a run learnt from can change
     or move afterwards without changing what the run is."""
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    kept(digest, cache).parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(kept(digest, cache), content.decode())
+    stored_copy(digest, cache).parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(stored_copy(digest, cache), content.decode())
     return digest
 
 
-def kept(digest: str, cache: Path) -> Path:
-    """Where `keep` put the file."""
+def stored_copy(digest: str, cache: Path) -> Path:
+    """Where `store_copy` put the file."""
     return cache / "own" / f"{digest}.jsonl"
 
 

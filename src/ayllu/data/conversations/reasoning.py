@@ -68,7 +68,7 @@ class Family:
         return float(self._data.score_answer(answer, item))
 
 
-def questions(family: Family, count: int, *, held_out: bool, seed: int = 0) -> list[dict[str, Any]]:
+def distinct_items(family: Family, count: int, *, held_out: bool, seed: int = 0) -> list[dict[str, Any]]:
     """`count` items with different questions from one side. Raises UserError where the family has not that many."""
     start = (HELD_OUT_SEED if held_out else 0) + seed * 10_000_000
     found: dict[str, dict[str, Any]] = {}

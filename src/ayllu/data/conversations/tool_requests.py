@@ -121,14 +121,16 @@ class _Spec:
         )
 
 
-def requests(side: Side, count: int, *, seed: int, most_tools: int = 3, several: bool = True) -> Iterator[ToolRequest]:
+def make_requests(
+    side: Side, count: int, *, seed: int, most_tools: int = 3, several: bool = True
+) -> Iterator[ToolRequest]:
     """`count` requests, the same for the same `seed`; up to `most_tools` tools on offer, the right ones among them."""
     chance = random.Random(f"{side}/{seed}")
     for _ in range(count):
-        yield from group(side, 1, chance, most_tools=most_tools, several=several)
+        yield from make_request_group(side, 1, chance, most_tools=most_tools, several=several)
 
 
-def group(
+def make_request_group(
     side: Side, size: int, chance: random.Random, *, most_tools: int = 3, several: bool = True
 ) -> list[ToolRequest]:
     """Requests that share the tools on offer."""

@@ -108,8 +108,8 @@ def skills(
     ctx: Context, model: Handle[Weights], plan: Handle[PosttrainPlan], *, items: int, kinds: tuple[str, ...]
 ) -> None:
     """Held-out tool calls (`tool_calls`) and tasks (`reasoning`), reply by reply."""
-    from ayllu.data.conversations.reasoning import questions
-    from ayllu.data.conversations.tool_requests import requests
+    from ayllu.data.conversations.reasoning import distinct_items
+    from ayllu.data.conversations.tool_requests import make_requests
     from ayllu.evals.skills.reasoning import score_reasoning
     from ayllu.evals.skills.tool_calls import score_tool_calls
     from ayllu.model.files import hf
@@ -121,12 +121,12 @@ def skills(
     dtype = dtype_of(plan.value.precision)
     rows: dict[str, list[dict[str, Any]]] = {}
     if "tool_calls" in kinds:
-        asked = list(requests("held out", items, seed=0))
+        asked = list(make_requests("held out", items, seed=0))
         rows["tool_calls"] = score_tool_calls(weights, vocabulary, asked, dtype=dtype)
     if "reasoning" in kinds:
         family = sums(ctx.cache)
         # One for each of the items kept from training, as far as they go.
-        held = questions(family, HELD_OUT, held_out=True)[:items]
+        held = distinct_items(family, HELD_OUT, held_out=True)[:items]
         rows["reasoning"] = score_reasoning(weights, vocabulary, family, held, dtype=dtype)
     (ctx.folder / "replies.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     for name, verdict in VERDICTS:

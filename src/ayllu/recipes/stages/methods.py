@@ -192,13 +192,13 @@ class GRPO:
     """Most ids of an answer: enough for a short equation and its end, not for talk."""
 
     def source(self, setting: Setting) -> BatchSource:
-        from ayllu.data.conversations.reasoning import questions
+        from ayllu.data.conversations.reasoning import distinct_items
         from ayllu.train.machine import dtype_of
         from ayllu.train.objectives.grpo import RolloutSource
         from ayllu.train.objectives.rewards import ReasoningTasks
 
         family = sums(setting.cache)
-        held = questions(family, HELD_OUT, held_out=True)
+        held = distinct_items(family, HELD_OUT, held_out=True)
         rollouts = RolloutSource(
             setting.model,
             ReasoningTasks(family, setting.tokenizer, held_out=held, seed=setting.seed),

@@ -63,16 +63,16 @@ def build_dataset(
     ctx: Context, base: Handle[Weights], *, seed: int, groups: int, chats: str | None, preferences: str | None
 ) -> None:
     """What to learn, groups of conversations and pairs of a better and a worse answer, and plain text to hold on to."""
-    from ayllu.data.conversations.chats import kept
+    from ayllu.data.conversations.chats import stored_copy
     from ayllu.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(base.value)
     chance = random.Random(seed)
-    own_chats = kept(chats, ctx.cache) if chats else None
+    own_chats = stored_copy(chats, ctx.cache) if chats else None
     conversations = list(_conversations(tokenizer, chance, groups, own_chats))
     write_conversations(ctx.folder / "conversations.jsonl", conversations)
     with (ctx.folder / "pairs.jsonl").open("w") as file:
-        own = _own_pairs(kept(preferences, ctx.cache), tokenizer) if preferences else []
+        own = _own_pairs(stored_copy(preferences, ctx.cache), tokenizer) if preferences else []
         for number, pair in enumerate(_pairs(tokenizer, chance, groups)):
             if own:
                 file.write(json.dumps(own[number % len(own)]) + "\n")
@@ -97,7 +97,7 @@ def _conversations(
     """Six of seven groups are tool calls, the others manners; and half as many conversations of your own."""
     from ayllu.data.conversations.chats import read_chats
     from ayllu.data.conversations.smalltalk import exchanges
-    from ayllu.data.conversations.tool_requests import group
+    from ayllu.data.conversations.tool_requests import make_request_group
     from ayllu.text.chat import Message, render_masked
     from ayllu.train.objectives.sft import with_shared_prefix
 
@@ -108,7 +108,7 @@ def _conversations(
     for _ in range(groups):
         kind = chance.random()
         if kind < 0.86:
-            asked = group("train", GROUP, chance)
+            asked = make_request_group("train", GROUP, chance)
             made = [
                 [Message(role="user", content=r.text), Message(role="assistant", tool_calls=r.calls)] for r in asked
             ]
@@ -159,11 +159,11 @@ def _pair(
 def _pairs(tokenizer: Tokenizer, chance: random.Random, count: int) -> Iterator[tuple[list[int], list[int], list[int]]]:
     """Right calls against calls with one mistake, and fitting answers against answers to something else."""
     from ayllu.data.conversations.smalltalk import exchanges
-    from ayllu.data.conversations.tool_requests import requests, wrong_call
+    from ayllu.data.conversations.tool_requests import make_requests, wrong_call
     from ayllu.text.chat import Message
 
     talk = [exchange for exchange in exchanges(NAME) if len(exchange.turns) >= 2]
-    for request in requests("train", count, seed=chance.randrange(1 << 30)):
+    for request in make_requests("train", count, seed=chance.randrange(1 << 30)):
         if chance.random() < 0.8:
             asked = [Message(role="user", content=request.text)]
             good = Message(role="assistant", tool_calls=request.calls)
@@ -185,7 +185,7 @@ def rehearse(ctx: Context, model: Handle[Weights], plan: Handle[PosttrainPlan], 
     Rejection sampling, section 4.2.2 of The Llama 3 Herd of Models (arXiv:2407.21783): the model learns from its own
     right answers, so nothing here tells it what it did not know.
     """
-    from ayllu.data.conversations.reasoning import questions
+    from ayllu.data.conversations.reasoning import distinct_items
     from ayllu.lab.progress import bar
     from ayllu.model.sample import in_type
     from ayllu.train.machine import dtype_of
@@ -197,7 +197,7 @@ def rehearse(ctx: Context, model: Handle[Weights], plan: Handle[PosttrainPlan], 
     weights = in_type(weights, dtype_of(planned.precision))
     family = sums(ctx.cache)
     # Seeds that GRPO does not reach, so that the questions are mostly new ones.
-    tasks = ReasoningTasks(family, tokenizer, held_out=questions(family, HELD_OUT, held_out=True), seed=seed + 20)
+    tasks = ReasoningTasks(family, tokenizer, held_out=distinct_items(family, HELD_OUT, held_out=True), seed=seed + 20)
     right: list[tuple[list[int], list[bool]]] = []
     wanted = max(round(REHEARSED * planned.steps["sft"] * METHODS.find("sft")().batch), 1) * GROUP
     with bar("rehearsal", total=wanted, unit="answers") as progress:
