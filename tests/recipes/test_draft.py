@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ayllu.data.archive import default_cache
-from ayllu.evals.skills.acceptance import measure_acceptance, tokens_per_pass
+from ayllu.evals.skills.acceptance import draft_acceptance, tokens_per_pass
 from ayllu.lab.error import UserError
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
@@ -32,7 +32,7 @@ def test_acceptance_is_what_speculative_sampling_accepts() -> None:
     """Draw x from the draft and accept it with min(1, p/q), many times."""
     target, quick = small(0, spread=8), small(1, spread=8)
     prompt, answer = [1, 2, 3], [4, 5]
-    (found,) = measure_acceptance(target, quick, [(prompt, answer)])
+    (found,) = draft_acceptance(target, quick, [(prompt, answer)])
     chance, accepted, tries = random.Random(0), 0, 20_000
     for end in (prompt, [*prompt, 4]):
         with torch.no_grad():
@@ -41,8 +41,8 @@ def test_acceptance_is_what_speculative_sampling_accepts() -> None:
         accepted += sum(chance.random() < p[x] / q[x] for x in drawn)
     assert found.tokens == 2
     assert found.accepted == pytest.approx(accepted / tries, abs=0.02)
-    assert measure_acceptance(target, target, [(prompt, answer)])[0].accepted == pytest.approx(2)
-    assert measure_acceptance(target, target, [(prompt, answer)])[0].greedy == 2
+    assert draft_acceptance(target, target, [(prompt, answer)])[0].accepted == pytest.approx(2)
+    assert draft_acceptance(target, target, [(prompt, answer)])[0].greedy == 2
 
 
 def test_tokens_per_pass_by_hand() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ayllu.release.reference import Pages, number_problems, plain, pointer, resolve
+from ayllu.release.reference import Pages, format_value, number_problems, pointer, resolve_pointer
 
 RECORDS = {
     "records.json": {
@@ -95,10 +95,10 @@ def test_a_pointer_finds_its_value(path):
     value: object = "found"
     for step in reversed(path):
         value = {step: value}
-    assert resolve({"x.json": value}, "x.json", pointer(*path)) == "found"
+    assert resolve_pointer({"x.json": value}, "x.json", pointer(*path)) == "found"
 
 
 def test_four_digits_are_enough():
     values = (0.000312345, 0.9, 1.44683, 612.345, 12_345.6, 600.0, 0.0)
-    assert [plain(value) for value in values] == ["0.0003123", "0.9", "1.447", "612.3", "12,346", "600.0", "0.0"]
-    assert plain(float("nan")) == plain(None) == "–"
+    assert [format_value(value) for value in values] == ["0.0003123", "0.9", "1.447", "612.3", "12,346", "600.0", "0.0"]
+    assert format_value(float("nan")) == format_value(None) == "–"

@@ -31,7 +31,7 @@ class Corpus:
 
     def documents(self, split: str | None = "train", source: str | None = None) -> Iterator[Document]:
         """Stream the documents of a split (`train`, `heldout`, None for both), of one source or of all."""
-        for text, name, id_, side in read_rows(self._path):
+        for text, name, id_, side in read_document_rows(self._path):
             if (split is None or side == split) and (source is None or name == source):
                 yield Document(text=text, source=name, id=id_)
 
@@ -85,7 +85,7 @@ class DocumentWriter:
         self._writer.close()
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
+def read_document_rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
     """The rows of a file that `DocumentWriter` wrote."""
     try:
         with pq.ParquetFile(path) as file:

@@ -223,7 +223,7 @@ def measure_acceptance(
     items: int,
 ) -> None:
     """How many tokens of the teacher's answers to held-out questions the draft foresees, taught and untaught."""
-    from ayllu.evals.skills import acceptance
+    from ayllu.evals.skills.acceptance import draft_acceptance, tokens_per_pass
     from ayllu.evals.statistics import ratio_interval
     from ayllu.model.files import hf
     from ayllu.model.sample import in_type, sample
@@ -240,13 +240,13 @@ def measure_acceptance(
     answers = [(prompt, answer.ids) for prompt, (answer,) in zip(prompts, drawn, strict=True)]
     table: dict[str, Any] = {}
     for label, small in (("untaught", _pruned(large, plan.value.layers)), ("taught", hf.load(student.value))):
-        found = acceptance.measure_acceptance(large, small, answers, dtype=dtype)
+        found = draft_acceptance(large, small, answers, dtype=dtype)
         counts = [row.tokens for row in found]
         accepted = ratio_interval([row.accepted for row in found], counts)
         table[label] = {
             "accepted": accepted.as_json(),
             "greedy": ratio_interval([row.greedy for row in found], counts).as_json(),
-            "tokens_per_pass": acceptance.tokens_per_pass(accepted.value, PROPOSED),
+            "tokens_per_pass": tokens_per_pass(accepted.value, PROPOSED),
         }
     table["answers"] = {"count": len(answers), "tokens": sum(len(answer) for _, answer in answers)}
     table["parameters"] = {

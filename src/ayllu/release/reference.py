@@ -38,14 +38,14 @@ class Pages:
     def get(self, file: str, *path: str | int) -> Any:
         """The value at `path`, or None where there is none."""
         try:
-            return resolve(self.records, file, pointer(*path))
+            return resolve_pointer(self.records, file, pointer(*path))
         except LookupError:
             return None
 
     def show(self, file: str, *path: str | int, percent: bool = False) -> str:
         """The value at `path` for a table or a sentence, with its reference; a dash where there is none."""
         value = self.get(file, *path)
-        text = plain(value, percent=percent)
+        text = format_value(value, percent=percent)
         return text if text == NOTHING else f"{text}<!-- {file}#{pointer(*path)} -->"
 
     def yaml(self, file: str, *path: str | int) -> str:
@@ -59,7 +59,7 @@ def pointer(*path: str | int) -> str:
     return "".join(f"/{step}" for step in steps)
 
 
-def resolve(records: Records, file: str, where: str) -> Any:
+def resolve_pointer(records: Records, file: str, where: str) -> Any:
     """The value that `where` points to. Raises LookupError when there is none."""
     value = records[file]
     for step in where.split("/")[1:]:
@@ -75,7 +75,7 @@ def resolve(records: Records, file: str, where: str) -> Any:
     return value
 
 
-def plain(value: Any, *, percent: bool = False) -> str:
+def format_value(value: Any, *, percent: bool = False) -> str:
     """A value as a table shows it: thousands separated, at least four significant digits, text on one line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -134,13 +134,13 @@ def _line_problems(line: str, records: Records) -> Iterator[str]:
         file, where = match[1] or match[3], match[2] or match[4]
         before, end = line[end : match.start()], match.end()
         try:
-            value = resolve(records, file, where)
+            value = resolve_pointer(records, file, where)
         except LookupError:
             yield f"{file}#{where} does not exist"
             continue
         shown = _shown(before, value)
         if shown is None:
-            yield f"“{before.strip(' |')[-40:]}” is not what {file}#{where} says ({plain(value)})"
+            yield f"“{before.strip(' |')[-40:]}” is not what {file}#{where} says ({format_value(value)})"
         else:
             rest.append(before[: len(before) - shown])
     rest.append(line[end:])
@@ -152,7 +152,7 @@ def _line_problems(line: str, records: Records) -> Iterator[str]:
 def _shown(before: str, value: Any) -> int | None:
     """How many characters at the end of `before` show `value`, or None when they show something else."""
     if isinstance(value, str | bool):
-        for form in (plain(value), _quoted(value)):
+        for form in (format_value(value), _quoted(value)):
             if before.endswith(form):
                 return len(form)
         return None

@@ -22,7 +22,7 @@ import numpy as np
 from ayllu.data.cleaning import dedup, pii
 from ayllu.data.cleaning.quality import CleanRules, broken_rule, language_judge
 from ayllu.data.cleaning.report import Tally, as_markdown
-from ayllu.data.corpus import DocumentWriter, read_rows
+from ayllu.data.corpus import DocumentWriter, read_document_rows
 from ayllu.data.document import Document, Source
 from ayllu.data.sources.registry import find_source
 from ayllu.lab import progress
@@ -225,7 +225,7 @@ class _CorpusBuild:
             DocumentWriter(draft, last_column="split") as writer,
             progress.bar("write the corpus", total=len(keep), unit="documents") as meter,
         ):
-            for index, (text, source, id_, _) in enumerate(read_rows(self.draft)):
+            for index, (text, source, id_, _) in enumerate(read_document_rows(self.draft)):
                 meter.advance()
                 tally = self.tallies[source]
                 if not keep[index]:

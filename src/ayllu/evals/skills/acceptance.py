@@ -20,7 +20,7 @@ ROWS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Acceptance:
+class AcceptedTokens:
     """What speculative decoding would accept of a draft within one answer of the target."""
 
     tokens: int
@@ -31,13 +31,13 @@ class Acceptance:
 
 
 @torch.inference_mode()
-def measure_acceptance(
+def draft_acceptance(
     target: Transformer,
     draft: Transformer,
     answers: Sequence[tuple[Sequence[int], Sequence[int]]],
     *,
     dtype: torch.dtype = torch.float32,
-) -> list[Acceptance]:
+) -> list[AcceptedTokens]:
     """For each pair of a prompt and the target's answer how well `draft` foresees the answer's tokens.
 
     Raises ValueError where the two do not share a vocabulary, or a prompt or an answer is empty.
@@ -58,7 +58,7 @@ def measure_acceptance(
             )
             accepted += torch.minimum(p_NV, q_NV).sum().item()
             greedy += int((p_NV.argmax(-1) == q_NV.argmax(-1)).sum())
-        found.append(Acceptance(tokens=len(answer), accepted=accepted, greedy=greedy))
+        found.append(AcceptedTokens(tokens=len(answer), accepted=accepted, greedy=greedy))
     return found
 
 
