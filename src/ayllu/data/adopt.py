@@ -209,7 +209,7 @@ def _read_gguf(file: Path, folder: Path) -> _GgufFacts:
     contents = gguf.read(file)
     write_vocabulary(folder, contents.vocabulary)
     stops = sorted(_usable_tokenizer(folder, contents.model.config.vocabulary).stops)
-    dtype = _exact_type(contents.types, contents.model)
+    dtype = _gguf_dtype(contents.types, contents.model)
     hf.save(folder, contents.model, dtype=dtype, bos=contents.vocabulary.bos, stops=stops)
     return _GgufFacts(title=contents.name, licence=contents.licence, types=contents.types)
 
@@ -222,7 +222,7 @@ def _read_folder(
 
     stated = _required(licence or stated_licence(place), place)
     types = meta.types(place) if kind == "meta" else hf.types(place)
-    dtype = _torch_type(types, place)
+    dtype = _lossless_dtype(types, place)
     model = meta.read(place, dtype=dtype) if kind == "meta" else hf.load(place, dtype=dtype)
     tokenizer = _usable_tokenizer(place, model.config.vocabulary)
     tokenizer.save(folder)
@@ -234,17 +234,21 @@ def _read_folder(
         bos=begin if isinstance(begin, int) else tokenizer.bos_token_id,
         stops=sorted(tokenizer.stops),
     )
-    # How the source recommends to draw tokens, with every stop.
-    settings = read_json_object(place / "generation_config.json")
-    if settings:
-        own = read_json_object(folder / "generation_config.json")
-        merged = settings | {name: own[name] for name in ("bos_token_id", "eos_token_id")}
-        (folder / "generation_config.json").write_text(json.dumps(merged, indent=2) + "\n")
+    _keep_generation_settings(place, folder)
     earlier = read_json_object(place / ORIGIN)
     title = earlier.get("title") or source.rpartition("/")[2].partition("@")[0]
     if earlier.get("source"):
         source = f"{source}, from {earlier['source']}"
     return Origin(kind=kind, source=source, title=title, licence=stated, files=digests, types=types)
+
+
+def _keep_generation_settings(place: Path, folder: Path) -> None:
+    """How the source recommends to draw tokens, with every stop that `hf.save` has written."""
+    settings = read_json_object(place / "generation_config.json")
+    if settings:
+        own = read_json_object(folder / "generation_config.json")
+        merged = settings | {name: own[name] for name in ("bos_token_id", "eos_token_id")}
+        (folder / "generation_config.json").write_text(json.dumps(merged, indent=2) + "\n")
 
 
 def _usable_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
@@ -270,7 +274,7 @@ def _usable_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def _torch_type(types: dict[str, int], where: Path) -> torch.dtype:
+def _lossless_dtype(types: dict[str, int], where: Path) -> torch.dtype:
     """The type that holds every tensor of `types` without loss."""
     import torch
 
@@ -282,7 +286,7 @@ def _torch_type(types: dict[str, int], where: Path) -> torch.dtype:
     return TORCH_TYPES[next(iter(types))] if len(types) == 1 else torch.float32
 
 
-def _exact_type(types: dict[str, int], model: Transformer) -> torch.dtype:
+def _gguf_dtype(types: dict[str, int], model: Transformer) -> torch.dtype:
     """The type of the matrices of a GGUF file, where it holds the norms as well, which are always float32 there."""
     import torch
 

@@ -14,7 +14,7 @@ from ayllu.lab.error import UserError
 ORIGIN = "origin.json"
 LICENCE_FILES = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", ORIGIN)
 """Files that state a licence."""
-_TEXTS = (
+_LICENCE_TEXTS = (
     ("Apache-2.0", r"Apache License\s+Version 2\.0"),
     ("MIT", r"MIT License|Permission is hereby granted, free of charge, to any person obtaining a copy"),
     ("llama3.3", r"LLAMA 3\.3 COMMUNITY LICENSE"),
@@ -71,7 +71,7 @@ def stated_licence(place: Path) -> str | None:
     for name in LICENCE_FILES:
         if name.startswith("LIC") and (place / name).is_file():
             text = (place / name).read_text(encoding="utf-8", errors="replace")
-            return next((known for known, words in _TEXTS if re.search(words, text)), None)
+            return next((known for known, words in _LICENCE_TEXTS if re.search(words, text)), None)
     return None
 
 
