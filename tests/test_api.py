@@ -11,6 +11,7 @@ import pytest
 
 import ayllu
 from ayllu.lab.graph import Context, stage
+from support.served import save_tiny_model
 
 
 @stage()
@@ -44,7 +45,7 @@ def test_every_public_name_is_there_and_explained() -> None:
 
 def test_a_recipe_of_ones_own_runs_once_and_gets_a_channel(tmp_path: Path) -> None:
     rows = ayllu.why(small, home=tmp_path)
-    assert [(row["stage"], row["state"]) for row in rows] == [("small_release", "runs")]
+    assert [(row["stage"], row["state"]) for row in rows] == [(f"{__name__}.small_release", "runs")]
     report = ayllu.run(small, home=tmp_path, seconds=4.0, name="mine")
     assert (report.release / "name").read_text() == "mine"
     assert (report.recipe, report.channel) == ("small", "mine")
@@ -69,3 +70,71 @@ def test_what_the_user_can_mend_is_one_sentence(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ayllu.UserError, match="needs 2 processes and this is one"):
         ayllu.run(small, home=tmp_path, layout="dp_shard=2")
     assert not list(tmp_path.glob("artifacts/*"))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def test_a_model_answers_goes_on_and_answers_the_same_for_the_same_seed(tiny: Path) -> None:
+    model = ayllu.load(tiny)
+    assert model.name == "tiny"
+    first = model.chat("Hello", seed=1, max_tokens=8)
+    assert first == model.chat([{"role": "user", "content": "Hello"}], seed=1, max_tokens=8)
+    assert first != model.chat("Hello", system="Be kind.", seed=1, max_tokens=8)
+    said = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello"}]
+    assert model.chat(said, seed=1, max_tokens=8) == model.chat("Hello", system="Be kind.", seed=1, max_tokens=8)
+    assert model.complete("The llama", temperature=0, max_tokens=5) == model.complete(
+        "The llama", temperature=0, max_tokens=5
+    )
+    talk = model.conversation(sampling=model.sampling(seed=1), max_tokens=8)
+    assert "".join(talk.ask("Hello")) == first
+    assert [message.role for message in talk.messages] == ["user", "assistant"]
+
+
+def test_what_is_not_given_is_as_the_model_recommends(tiny: Path) -> None:
+    recommended = tiny / "generation_config.json"
+    before = recommended.read_text() if recommended.exists() else None
+    recommended.write_text(json.dumps({"temperature": 0.2, "top_p": 0.9}))
+    try:
+        sampling = ayllu.load(tiny).sampling(top_p=0.5, seed=7)
+    finally:
+        recommended.write_text(before) if before is not None else recommended.unlink()
+    assert (sampling.temperature, sampling.top_p, sampling.seed) == (0.2, 0.5, 7)
+
+
+def test_a_model_is_exported_adopted_and_says_what_it_is(tiny: Path, tmp_path: Path) -> None:
+    model = ayllu.load(str(tiny))
+    assert model.facts()["parameters"] == model.engine.parameters
+    files = model.export("hf", tmp_path / "out")
+    assert "config.json" in files
+    adopted = ayllu.adopt(str(tmp_path / "out"), name="mine", licence="MIT", home=tmp_path / "home")
+    facts = adopted.facts()
+    assert (adopted.name, facts["licence"], facts["parameters"]) == ("mine", "MIT", model.facts()["parameters"])
+    assert ayllu.load("mine", home=tmp_path / "home").folder == adopted.folder
+    assert adopted.chat("Hello", temperature=0, max_tokens=5) == model.chat("Hello", temperature=0, max_tokens=5)
+
+
+def test_held_out_text_is_measured(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("The llama walks up the hill.")
+    scores = ayllu.evaluate(tiny, suite=None, text=tmp_path / "letter.txt", out=tmp_path / "scores")
+    assert scores.as_json()["bits_per_byte"]["letter"]["documents"] == 1
+    assert json.loads((tmp_path / "scores" / "scores.json").read_text()) == scores.as_json()
+
+
+def test_what_a_model_cannot_do_is_one_sentence(tiny: Path, tmp_path: Path) -> None:
+    model = ayllu.load(tiny)
+    for message in ([], [{"role": "assistant", "content": "Hi"}]):
+        with pytest.raises(ayllu.UserError, match="nothing to answer"):
+            model.chat(message)
+    with pytest.raises(ayllu.UserError, match="shorten it"):
+        model.chat("word " * 500)
+    with pytest.raises(ayllu.UserError, match="give each a role"):
+        model.chat([{"role": "poet", "content": "Hi"}])
+    with pytest.raises(ayllu.UserError, match="temperature is -1"):
+        model.chat("Hi", temperature=-1)
+    with pytest.raises(ayllu.UserError, match="no model 'nothing'"):
+        ayllu.load("nothing", home=tmp_path)
+    with pytest.raises(ayllu.UserError, match="nothing to measure"):
+        ayllu.evaluate(tiny, suite=None)

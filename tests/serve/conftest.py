@@ -6,42 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
-from ayllu.model.config import ModelConfig
-from ayllu.model.files import hf
-from ayllu.model.transformer import Transformer
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.text.tokenizer import Tokenizer
+from support.served import save_tiny_model
 from support.server import serving
 
-SENTENCES = (
-    "The llama walks up the hill to eat the green grass in the morning.",
-    "A boy asks his mother where the sun goes at night, and she smiles.",
-    "They cook rice and beans, and then they sit down and eat together.",
-    "Grüße aus Köln, дорогой друг! 你好，世界。 🦙🏔️",
-)
+
+@pytest.fixture(scope="session")
+def tokenizer(folder: Path) -> Tokenizer:
+    return Tokenizer.load(folder)
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> Tokenizer:
-    return Tokenizer.learn(SENTENCES * 20, 600)
-
-
-@pytest.fixture(scope="session")
-def folder(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights that a random draw made: they say nothing sensible, but always the same for the same seed."""
-    torch.set_num_threads(1)
-    path = tmp_path_factory.mktemp("models") / "tiny"
-    path.mkdir()
-    shape = ModelConfig(
-        vocabulary=tokenizer.size, layers=2, width=32, heads=4, kv_heads=2, feed_forward=64, context=256, tied=True
-    )
-    model = Transformer(shape)
-    model.initialise(3)
-    hf.save(path, model)
-    tokenizer.save(path)
-    return path
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="session")

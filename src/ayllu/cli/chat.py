@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
-from collections.abc import Generator
-from pathlib import Path
 from typing import Any, TextIO
 
+from ayllu.api import Model
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
 from ayllu.model.generate import Sampling
-from ayllu.serve.about import describe
-from ayllu.serve.engines.choose import open_engine
-from ayllu.serve.engines.engine import Engine, FinishReason, GenerationRequest
-from ayllu.serve.history import fit_to_context
-from ayllu.text.chat import Message
+from ayllu.serve.conversation import Conversation
 
 HELP = """/reset forgets the conversation · /system TEXT tells the model how to behave (no TEXT: nothing) · /quit leaves
 Ctrl-C stops an answer · Ctrl-D leaves · a line that ends in \\ goes on in the next"""
@@ -26,69 +20,22 @@ UNSEEN = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(c
 """Control characters: a terminal would obey them, and a model must not command the user's terminal."""
 
 
-class Conversation:
-    """What was said so far, and the engine that answers."""
-
-    def __init__(self, engine: Engine, *, system: str | None, sampling: Sampling, tokens: int | None) -> None:
-        self.system = system
-        self.messages: list[Message] = []
-        self.finish_reason: FinishReason | None = None
-        self.usage = {"prompt_tokens": 0, "completion_tokens": 0}
-        self.dropped = 0
-        self._engine, self._sampling, self._tokens = engine, sampling, tokens
-
-    def ask(self, text: str) -> Generator[str]:
-        """Yield the answer's text as it comes; it belongs to the conversation even when the caller stops listening.
-
-        ValueError when `text` does not fit into the model's context (ContextFull) or its chat template refuses it; then
-        nothing was said.
-        """
-        head = [Message(role="system", content=self.system)] if self.system else []
-        asked = [*self.messages, Message(role="user", content=text)]
-        engine = self._engine
-        fitted = fit_to_context([*head, *asked], engine.tokenizer, context=engine.context, max_tokens=self._tokens)
-        # What no longer fits now never will again.
-        self.messages, self.dropped = asked[fitted.dropped :], fitted.dropped
-        self.usage = {"prompt_tokens": len(fitted.prompt), "completion_tokens": 0}
-        self.finish_reason = None
-        room = engine.context - len(fitted.prompt)
-        request = GenerationRequest(
-            prompt=fitted.prompt, max_tokens=min(self._tokens or room, room), sampling=self._sampling
-        )
-        answer = ""
-        try:
-            for chunk in engine.generate(request, threading.Event()):
-                answer += chunk.text
-                self.usage["completion_tokens"] += chunk.tokens
-                self.finish_reason = chunk.finish_reason
-                if chunk.text:
-                    yield chunk.text
-        finally:
-            self.messages.append(Message(role="assistant", content=answer))
-
-    def reset(self) -> None:
-        """Forget what was said; the system message stays."""
-        self.messages = []
-
-
 def chat_terminal(
-    model_folder: Path,
+    model: Model,
     *,
     message: str | None = None,
     system: str | None = None,
     sampling: Sampling | None = None,
-    tokens: int | None = None,
-    engine: str = "auto",
+    max_tokens: int | None = None,
     json: bool = False,
 ) -> dict[str, Any]:
-    """Chat with a release or weights.
+    """Chat with a model.
 
     With `message`, or with text piped into stdin (all of it is one message), one answer is written to stdout; else a
-    conversation begins. An answer has at most `tokens` ids, or as many as fit; where `sampling` is None the model's
-    folder recommends it. With `json` nothing is written to stdout: the caller prints what is returned, which for one
-    answer is `model`, `message`, `answer`, `finish_reason`, `usage` and `seconds`, and for a conversation `model` and
-    `messages`.
-    Raises UserError when the folder cannot be served, the message is empty or too long, or `json` has no message.
+    conversation begins. An answer has at most `max_tokens` ids, or as many as fit; where `sampling` is None the model
+    recommends it. With `json` nothing is written to stdout: the caller prints what is returned, which for one answer is
+    `model`, `message`, `answer`, `finish_reason`, `usage` and `seconds`, and for a conversation `model` and `messages`.
+    Raises UserError when the model cannot be served, the message is empty or too long, or `json` has no message.
     """
     terminal = sys.stdin is not None and sys.stdin.isatty()
     if message is None and terminal and json:
@@ -97,15 +44,14 @@ def chat_terminal(
         message = _piped()
     if message is not None and not message.strip():
         raise UserError("the message is empty; give some text with --message or on stdin")
-    opened = open_engine(model_folder, engine)
-    about = describe(model_folder, context=opened.context, parameters=opened.parameters)
-    model = about.name
-    conversation = Conversation(opened, system=system, sampling=sampling or about.sampling, tokens=tokens)
+    conversation = model.conversation(system=system, sampling=sampling, max_tokens=max_tokens)
+    title = model.about.name
     if message is None:
-        say(f"{model} · {opened.parameters:,} parameters · {opened.context:,} tokens of context · /help tells more")
+        engine = model.engine
+        say(f"{title} · {engine.parameters:,} parameters · {engine.context:,} tokens of context · /help tells more")
         _converse(conversation, sys.stdout)
-        return {"model": model, "messages": [{"role": m.role, "content": m.content} for m in conversation.messages]}
-    return {"model": model, **_answer(conversation, message, None if json else sys.stdout)}
+        return {"model": title, "messages": [{"role": m.role, "content": m.content} for m in conversation.messages]}
+    return {"model": title, **_answer(conversation, message, None if json else sys.stdout)}
 
 
 def _piped() -> str:

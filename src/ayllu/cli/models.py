@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from ayllu.api import find_home
-from ayllu.cli.options import Home, Json, print_json
-from ayllu.lab.error import UserError
+from ayllu import api
+from ayllu.cli.options import Home, Json, print_json, print_lines
 
 
 def chat(
@@ -40,21 +38,12 @@ def chat(
         Words beyond this cumulative probability are never taken.
     seed
         The same seed gives the same answers.
-    json
-        With --message: print one JSON object on stdout.
     """
     from ayllu.cli.chat import chat_terminal
-    from ayllu.lab.channel import find_model
-    from ayllu.model.generate import Sampling
 
-    given = {"temperature": temperature, "top_p": top_p, "seed": seed}
-    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    try:
-        sampling = Sampling(**chosen) if chosen else None
-    except ValueError as error:
-        raise UserError(f"{error}; change the option") from error
-    folder = find_model(model, find_home(home))
-    answer = chat_terminal(folder, message=message, system=system, sampling=sampling, json=json)
+    given = api.given_sampling(temperature=temperature, top_p=top_p, seed=seed)
+    loaded = api.load(model, home=home)
+    answer = chat_terminal(loaded, message=message, system=system, sampling=loaded.sampling(**given), json=json)
     if json:
         print_json(answer)
 
@@ -79,16 +68,14 @@ def adopt(
     licence
         The model's licence (SPDX identifier), where the source states none.
     """
-    from ayllu.recipes.adopt import adopt as adopt_model
-
     began = time.monotonic()
-    model = adopt_model(source, name=name, licence=licence, home=find_home(home))
+    model = api.adopt(source, name=name, licence=licence, home=home)
     report = {"name": model.name, "folder": str(model.folder), **model.facts(), "seconds": time.monotonic() - began}
     if json:
         print_json(report)
         return
-    sys.stdout.write(f"{report['title']}: {report['parameters']:,} parameters, licence {report['licence']}\n")
-    sys.stdout.write(f"Talk to it: ayllu chat {model.name}, or ayllu serve {model.name}\n")
+    print_lines([f"{report['title']}: {report['parameters']:,} parameters, licence {report['licence']}"])
+    print_lines([f"Talk to it: ayllu chat {model.name}, or ayllu serve {model.name}"])
 
 
 def export(
@@ -114,15 +101,11 @@ def export(
     dtype
         Type of the matrices; as they are stored when not given. Q8_0 only goes into GGUF.
     """
-    from ayllu.lab.channel import find_model
-    from ayllu.release.export import export_model
-
-    folder = find_model(model, find_home(home))
-    files = export_model(folder, to, out.expanduser().absolute(), dtype=dtype)
+    files = api.load(model, home=home).export(to, out, dtype=dtype)
     if json:
         print_json({"model": model, "to": to, "out": str(out.expanduser().absolute()), "files": files})
         return
-    sys.stdout.write(f"{out}: {', '.join(files)}\n")
+    print_lines([f"{out}: {', '.join(files)}"])
 
 
 def layout(model: str, layout: str, /, *, json: Json = False) -> None:
@@ -149,4 +132,4 @@ def layout(model: str, layout: str, /, *, json: Json = False) -> None:
         stages = [asdict(held) | {"total": held.total} for held in found]
         print_json({"model": model, "devices": spread.devices, "stages": stages})
         return
-    sys.stdout.write(f"{model} over {spread.devices:,} processes, the first of each pipeline stage\n{table(found)}\n")
+    print_lines([f"{model} over {spread.devices:,} processes, the first of each pipeline stage\n{table(found)}"])

@@ -42,12 +42,34 @@ class Verification:
         """Whether nothing is wrong."""
         return not self.problems
 
+    @property
+    def title(self) -> str:
+        """Name and version, or the folder's name."""
+        return f"{self.name or self.folder.resolve().name} {self.version or ''}".strip()
+
+    def as_json(self) -> dict[str, Any]:
+        """What `ayllu release verify --json` prints."""
+        return {
+            "verified": self.verified,
+            "folder": str(self.folder),
+            "name": self.name,
+            "version": self.version,
+            "model_digest": self.model_digest,
+            "key": self.fingerprint,
+            "key_trusted": self.pinned and self.verified,
+            "files": self.files,
+            "bytes": self.bytes,
+            "problems": [{"file": problem.file, "reason": problem.reason} for problem in self.problems],
+        }
+
 
 def verify_release(folder: Path, key: Path | None = None) -> Verification:
     """Check the release in `folder`; with `key`, a public key in PEM form, also that its owner signed it.
 
     Raises UserError when `folder` is no release, or `key` no public key.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder: give the folder of a release")
     if not (folder / MANIFEST).exists() and not (folder / sign.SIGNATURE).exists():
         raise UserError(f"{folder} is no release: it holds neither {MANIFEST} nor {sign.SIGNATURE}")
     trusted = _trusted_key(key) if key else None

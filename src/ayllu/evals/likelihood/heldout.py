@@ -8,15 +8,18 @@ It does not depend on the tokenizer's size, so that models with different vocabu
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ayllu.evals.likelihood.multiple_choice import Encoder
 from ayllu.evals.score import DocumentBits, Scores, bits_per_byte_interval
 from ayllu.evals.statistics import ConfidenceInterval
 from ayllu.lab import progress
+from ayllu.lab.error import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -104,3 +107,27 @@ def _nats(
     for owner, value in zip(owners, likelihoods, strict=True):
         nats[owner] -= value
     return nats
+
+
+def read_texts(path: Path) -> Iterator[tuple[str, str]]:
+    """(source, text) pairs of a JSONL or text file; the file's name stands in for a missing source.
+
+    Raises UserError, with the line, where the file cannot be read or is not what its name says.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error}): convert it first") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): give a file of text or JSONL") from error
+    if path.suffix != ".jsonl":
+        yield path.stem, content
+        return
+    for number, line in enumerate(content.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            yield str(row.get("source", path.stem)), str(row["text"])
+        except (ValueError, KeyError, AttributeError) as error:
+            raise UserError(f'{path} line {number} is no JSON object with a "text": correct or remove it') from error

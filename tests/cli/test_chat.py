@@ -13,16 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from ayllu.cli.chat import Conversation, _write, chat_terminal
+from ayllu import Model
+from ayllu.cli.chat import _write, chat_terminal
 from ayllu.lab.error import UserError
 from ayllu.model.generate import Sampling
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.text.chat import Message, render
-from support.server import Watched
 
 PROGRAM = """
 import signal, sys, time, torch
 from pathlib import Path
+from ayllu import Model
 from ayllu.serve.engines import torch_engine
 from ayllu.cli.chat import chat_terminal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has its children ignore it
@@ -33,7 +34,7 @@ def slow(*args, **options):
         time.sleep(0.03)
         yield token
 torch_engine.generate = slow
-chat_terminal(Path(sys.argv[1]), tokens=40)
+chat_terminal(Model(Path(sys.argv[1])), max_tokens=40)
 """
 
 
@@ -42,13 +43,8 @@ class Piped(io.StringIO):
         return False
 
 
-def converse(engine: TorchEngine, **options: object) -> Conversation:
-    given = {"system": None, "sampling": Sampling(seed=1), "tokens": 10} | options
-    return Conversation(engine, **given)  # type: ignore[arg-type]
-
-
 def test_one_answer_for_a_script(folder: Path, engine: TorchEngine, capsys: pytest.CaptureFixture[str]) -> None:
-    result = chat_terminal(folder, message="Hello", system="Be kind.", sampling=Sampling(seed=1), tokens=12)
+    result = chat_terminal(Model(folder), message="Hello", system="Be kind.", sampling=Sampling(seed=1), max_tokens=12)
     shown = capsys.readouterr().out
     assert shown == result["answer"] + "\n"
     prompt = render(
@@ -61,7 +57,7 @@ def test_one_answer_for_a_script(folder: Path, engine: TorchEngine, capsys: pyte
 
 
 def test_with_json_stdout_is_left_to_the_caller(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert chat_terminal(folder, message="Hello", tokens=5, json=True)["answer"]
+    assert chat_terminal(Model(folder), message="Hello", max_tokens=5, json=True)["answer"]
     assert capsys.readouterr().out == ""
 
 
@@ -69,9 +65,9 @@ def test_piped_text_is_one_message(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", Piped("two\nlines\n"))
-    assert chat_terminal(folder, tokens=5)["message"] == "two\nlines\n"
+    assert chat_terminal(Model(folder), max_tokens=5)["message"] == "two\nlines\n"
     monkeypatch.setattr("sys.stdin", Piped("not read"))
-    assert chat_terminal(folder, message="given", tokens=5)["message"] == "given"
+    assert chat_terminal(Model(folder), message="given", max_tokens=5)["message"] == "given"
 
 
 @pytest.mark.parametrize(
@@ -83,19 +79,7 @@ def test_a_message_that_cannot_be_answered_is_one_sentence(
 ) -> None:
     monkeypatch.setattr("sys.stdin", Piped(piped))
     with pytest.raises(UserError, match=words):
-        chat_terminal(folder, message=message)
-
-
-def test_a_long_conversation_forgets_its_oldest_turns_and_keeps_the_system_message(engine: TorchEngine) -> None:
-    conversation = converse(engine, system="Be kind.")
-    dropped = 0
-    for i in range(15):
-        assert all(isinstance(text, str) for text in conversation.ask(f"This is the message with number {i}."))
-        dropped += conversation.dropped
-        assert conversation.usage["prompt_tokens"] + conversation.usage["completion_tokens"] <= engine.context
-    assert dropped == 30 - len(conversation.messages) > 0
-    assert conversation.messages[0].role == "user"
-    assert conversation.system == "Be kind."
+        chat_terminal(Model(folder), message=message)
 
 
 def test_a_model_cannot_command_the_terminal() -> None:
@@ -108,24 +92,6 @@ def test_a_model_cannot_command_the_terminal() -> None:
         _write(out, "\x1b[2Jred\tand\ngreen\x9b31m")
     assert screen.getvalue() == "\ufffd[2Jred\tand\ngreen\ufffd31m"
     assert file.getvalue() == "\x1b[2Jred\tand\ngreen\x9b31m"
-
-
-def test_a_message_that_does_not_fit_leaves_the_conversation_as_it_was(engine: TorchEngine) -> None:
-    conversation = converse(engine)
-    list(conversation.ask("Hello"))
-    before = list(conversation.messages)
-    with pytest.raises(ValueError, match="shorten it"):
-        list(conversation.ask("word " * 500))
-    assert conversation.messages == before
-
-
-def test_what_was_heard_of_a_stopped_answer_stays(engine: TorchEngine) -> None:
-    conversation = converse(Watched(engine), tokens=100)
-    answer = conversation.ask("Hello")
-    heard = next(answer)
-    answer.close()
-    assert conversation.messages[-1] == Message(role="assistant", content=heard)
-    assert conversation.usage["completion_tokens"] < 20
 
 
 class Terminal:
