@@ -180,7 +180,8 @@ def test_the_package_s_own_stages_reach_what_they_use_and_not_the_rest() -> None
 
 def test_the_method_that_an_argument_names_counts_and_the_others_do_not() -> None:
     from ayllu.recipes.stages.artifacts import Weights
-    from ayllu.recipes.stages.posttrain import build_dataset, plan_posttraining, posttrain
+    from ayllu.recipes.stages.dataset import build_dataset
+    from ayllu.recipes.stages.posttrain import plan_posttraining, posttrain
 
     @stage(identity="test.start", makes=Weights)
     def start(ctx: object) -> None: ...

@@ -6,9 +6,10 @@ from ayllu.lab.graph import Context, Handle, stage
 from ayllu.recipes.cria import cria
 from ayllu.recipes.stages.artifacts import Release, Weights
 from ayllu.recipes.stages.corpus import corpus, learn_tokenizer, tokenize
+from ayllu.recipes.stages.dataset import build_dataset
 from ayllu.recipes.stages.evaluate import heldout
-from ayllu.recipes.stages.posttrain import build_dataset, interpolate_weights
 from ayllu.recipes.stages.pretrain import fit_model, pretrain
+from ayllu.recipes.stages.weights import interpolate_weights
 
 text = corpus(sources=("sotu",), licence=None)
 tokenizer = learn_tokenizer(text, size=512)

@@ -19,7 +19,7 @@ from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
 from ayllu.recipes.smol import smol
 from ayllu.recipes.stages.artifacts import Dataset
-from ayllu.recipes.stages.posttrain import build_dataset
+from ayllu.recipes.stages.dataset import build_dataset
 from ayllu.text.tokenizer import Tokenizer
 from support.programs import PROGRAMS
 from support.programs.smol import tiny

@@ -17,8 +17,8 @@ from ayllu.recipes.limits import check_budget
 from ayllu.recipes.stages.artifacts import Acceptance, Release, Weights
 from ayllu.recipes.stages.corpus import corpus, dialogues, tokenize_chat, tokenizer_of, used_sources
 from ayllu.recipes.stages.methods import TIMED, Distill, Setting
-from ayllu.recipes.stages.posttrain import note_training
 from ayllu.recipes.stages.release import Contents, release_stage
+from ayllu.recipes.stages.weights import note_training
 
 if TYPE_CHECKING:
     from ayllu.data.conversations.dialogue import Dialogues

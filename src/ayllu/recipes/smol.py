@@ -13,17 +13,12 @@ from ayllu.lab.graph import Context, Handle
 from ayllu.recipes.adopt import adopted
 from ayllu.recipes.limits import check_budget, check_least
 from ayllu.recipes.stages.artifacts import Comparison, Release, ScoreFolder, Weights
+from ayllu.recipes.stages.dataset import LONGEST, build_dataset
 from ayllu.recipes.stages.evaluate import benchmarks, compare, skills
-from ayllu.recipes.stages.posttrain import (
-    LONGEST,
-    PosttrainPlan,
-    build_dataset,
-    interpolate_weights,
-    plan_posttraining,
-    posttrain,
-    rehearse,
-)
+from ayllu.recipes.stages.posttrain import PosttrainPlan, plan_posttraining, posttrain
+from ayllu.recipes.stages.rehearse import rehearse
 from ayllu.recipes.stages.release import Contents, release_stage
+from ayllu.recipes.stages.weights import interpolate_weights
 
 KEPT = 0.5
 """Share of what was learnt that the final model keeps: see `interpolate_weights`."""
