@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,38 @@ import pytest
 
 from ayllu.data.archive import default_cache
 from ayllu.data.cleaning.dedup import split_key
+from ayllu.data.conversations import questions
 from ayllu.data.conversations.dialogue import Dialogues, build_dialogues
 from ayllu.data.conversations.smalltalk import exchanges
 from ayllu.data.sources.everyday import raw_texts
 from ayllu.lab.error import UserError
 
+READERS = ("read_how_to", "read_piqa", "read_social_iqa")
+
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def answered() -> dict[str, list[questions.Answered]]:
+    """What each reader gave to the first build, for a build that differs in other things."""
+    return {name: [] for name in READERS}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, answered: dict[str, list[questions.Answered]]) -> Path:
     path = tmp_path_factory.mktemp("dialogues")
-    build_dialogues(path, default_cache())
+    with pytest.MonkeyPatch.context() as patch:
+        for name in READERS:
+            patch.setattr(questions, name, _recording(getattr(questions, name), answered[name]))
+        build_dialogues(path, default_cache())
     return path
+
+
+def _recording(read: Callable[[Path], Iterator[Any]], taken: list[Any]) -> Callable[[Path], Iterator[Any]]:
+    def recorded(cache: Path) -> Iterator[Any]:
+        for item in read(cache):
+            taken.append(item)
+            yield item
+
+    return recorded
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +73,8 @@ def test_what_is_said_reads_well(dialogues: list[dict[str, Any]]) -> None:
         for answer in contents(dialogue, "assistant"):
             assert answer[0].isupper() or not answer[0].isalpha() or answer[:2] in ("iP", "eB", "iT", "iC"), answer
             assert answer[-1] in '.!?")', answer
-    questions = [q for d in dialogues if d["source"] in ("piqa", "how-to") for q in contents(d, "user")]
-    assert sum(bool(re.search(r"\byour?\b.*\bmy\b", q)) for q in questions) < 0.01 * len(questions)
+    asked = [q for d in dialogues if d["source"] in ("piqa", "how-to") for q in contents(d, "user")]
+    assert sum(bool(re.search(r"\byour?\b.*\bmy\b", q)) for q in asked) < 0.01 * len(asked)
 
 
 def test_every_source_is_there_and_counted(folder: Path, dialogues: list[dict[str, Any]]) -> None:
@@ -120,7 +142,14 @@ def test_the_seed_orders_and_the_limit_takes_the_first(tmp_path: Path, dialogues
     assert list(Dialogues(tmp_path).dialogues(None)) == dialogues[:300]
 
 
-def test_another_seed_and_another_name(tmp_path: Path, dialogues: list[dict[str, Any]]) -> None:
+def test_another_seed_and_another_name(
+    tmp_path: Path,
+    dialogues: list[dict[str, Any]],
+    answered: dict[str, list[questions.Answered]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in READERS:
+        monkeypatch.setattr(questions, name, lambda cache, taken=answered[name]: iter(taken))
     build_dialogues(tmp_path, default_cache(), limit=2000, seed=1, name="Killa")
     made = list(Dialogues(tmp_path).dialogues(None))
     assert made[0] != dialogues[0]
