@@ -37,7 +37,9 @@ class Poisoned(Loader):
         return found
 
 
-def run(tokens: Tokens, folder: Path, bad: set[int], factor: float, *, steps: int = 60) -> TrainResult:
+def run(
+    tokens: Tokens, folder: Path, bad: set[int], factor: float, *, steps: int = 60, checkpoint_seconds: float = 0
+) -> TrainResult:
     def objective(model: Transformer, batch: Batch, dtype: torch.dtype) -> torch.Tensor:
         loss = next_token_loss(model, batch, dtype)
         return loss * factor if bool((batch.ids_BT == 63).all()) else loss
@@ -46,7 +48,7 @@ def run(tokens: Tokens, folder: Path, bad: set[int], factor: float, *, steps: in
     source.bad = frozenset(bad)
     model = Transformer(ModelConfig(vocabulary=64, layers=1, width=32, heads=2, kv_heads=1, feed_forward=48, tied=True))
     model.initialise(0)
-    config = TrainConfig(steps=steps, batch=4, warmup=5, precision="float32", checkpoint_seconds=0)
+    config = TrainConfig(steps=steps, batch=4, warmup=5, precision="float32", checkpoint_seconds=checkpoint_seconds)
     execution = Execution(logs=folder / "logs")
     return train(
         model, source, config, scratch=folder, title="t", objective=objective, execution=execution, guard=GUARD
@@ -55,7 +57,7 @@ def run(tokens: Tokens, folder: Path, bad: set[int], factor: float, *, steps: in
 
 @pytest.mark.parametrize("factor", [math.nan, math.inf, 100.0], ids=["nan", "inf", "jump"])
 def test_one_bad_step_is_skipped_and_the_run_goes_on(tokens: Tokens, tmp_path: Path, factor: float) -> None:
-    result = run(tokens, tmp_path, {30}, factor)
+    result = run(tokens, tmp_path, {30}, factor, checkpoint_seconds=math.inf)
     assert [step for step, loss in enumerate(result.losses) if math.isnan(loss)] == [30]
     assert result.losses[-1] < result.losses[29]
     events = [json.loads(line)["event"] for line in (tmp_path / "logs" / "metrics.jsonl").read_text().splitlines()]
