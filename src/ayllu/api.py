@@ -37,7 +37,7 @@ class RunReport:
 
     recipe: str
     release: Path
-    """The folder of the release."""
+    """The folder of the release; of a recipe that ends otherwise, what it makes."""
     channel: str
     """The name by which `load`, `ayllu chat` and `ayllu serve` find it."""
     predicted: dict[str, float | None]
@@ -63,9 +63,10 @@ def run(
 ) -> RunReport:
     """Run a recipe: every stage that is not there yet, from where a killed run stopped.
 
-    `recipe` is the name of one (`cria`, `smol`, …) or a function that returns the handle of a release, `options` are
-    its parameters, `home` is the folder for artifacts. A `layout` of several devices, such as `dp_shard=2`, needs that
-    many processes, which torchrun or `ayllu run` start. Raises UserError for what the user can mend.
+    `recipe` is the name of one (`cria`, `smol`, …) or a function that returns a handle, of a release as a rule;
+    `options` are its parameters, `home` is the folder for artifacts. A `layout` of several devices, such as
+    `dp_shard=2`, needs that many processes, which torchrun or `ayllu run` start. Raises UserError for what the user can
+    mend.
     """
     from ayllu.lab.channel import promote
     from ayllu.lab.run import resolve
@@ -85,14 +86,14 @@ def run(
     channel = str(options.get("name", function.__name__))
     if place.rank == 0:
         promote(place.store, channel, result.folder)
-    record = result.record
+    record, release = result.record, result.folder / "release"
     scores = (a.record["bits_per_byte"] for node, a in made.items() if node.stage.identity in ("evaluate", "heldout"))
     return RunReport(
         recipe=function.__name__,
-        release=result.folder / "release",
+        release=release if release.is_dir() else result.folder,
         channel=channel,
-        predicted=record["predicted"],
-        measured=record["measured"],
+        predicted=record.get("predicted", {}),
+        measured=record.get("measured", {}),
         bits_per_byte=next(scores, {}),
         final_loss=record.get("pretraining", {}).get("final_loss"),
         stages={node.stage.identity: artifact.folder for node, artifact in made.items()},

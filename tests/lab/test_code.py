@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -202,3 +203,27 @@ def test_a_copy_of_the_sources_elsewhere_is_the_same_code(package: Package, tmp_
     shutil.rmtree(package.root / "__pycache__", ignore_errors=True)
     assert package.code().digest == before.digest
     assert Code.read(before.as_json()).digest == before.digest
+
+
+SESSION = """
+import linecache, sys
+
+def cell(number, text):  # as notebooks run cells: their texts are kept, and no file is
+    name = f"<cell {number}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+    exec(compile(text, name, "exec"), vars(sys.modules["__main__"]))
+
+cell(1, "from ayllu.lab.graph import stage\\nfrom ayllu.lab.code import reached\\nLIMIT = 3\\n")
+cell(2, "def helper(x):\\n    return x + LIMIT\\n")
+cell(3, "@stage(identity='session.count')\\ndef count(ctx):\\n    helper(1)\\n")
+before = reached(count.work)
+cell(4, "def helper(x):\\n    return x + LIMIT + 1\\n")
+print(reached(count.work).changed(before))
+cell(5, "LIMIT = 4\\n")
+print(reached(count.work).changed(before))
+"""
+
+
+def test_what_is_typed_in_a_notebook_counts_too() -> None:
+    done = subprocess.run([sys.executable, "-c", SESSION], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["['__main__.helper']", "['__main__.LIMIT', '__main__.helper']"], done.stderr

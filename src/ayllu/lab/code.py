@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import hashlib
 import importlib.util
 import inspect
 import site
 import sys
 import sysconfig
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -106,12 +108,42 @@ def _symbols_of(root: object) -> Iterator[tuple[Module, str]]:
         yield module, target.__qualname__.partition(".")[0]
 
 
+def _session() -> Module:
+    """What has been typed in this session so far, as a module: a notebook has no file, but its cells have texts."""
+    lines, imports = [], {}
+    for name, value in vars(sys.modules["__main__"]).items():
+        value = getattr(value, "work", value)  # a stage stands for its function
+        if inspect.ismodule(value):
+            imports[name] = value.__name__
+        elif inspect.isfunction(value) or inspect.isclass(value):
+            if value.__module__ != "__main__":
+                imports[name] = f"{value.__module__}.{value.__qualname__}"
+                continue
+            with contextlib.suppress(OSError, TypeError):
+                lines.append(textwrap.dedent(inspect.getsource(value)))
+        elif isinstance(value, str | int | float | tuple | None) and not name.startswith("_"):
+            lines.append(f"{name} = {value!r}")
+    module = Module("__main__", "\n".join(line for line in lines if _parses(line)))
+    module.imports |= imports
+    return module
+
+
+def _parses(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
+
+
 def _module_of(target: Any) -> Module | None:
     name = target.__module__
     if name in ("builtins", None):
         return None
     file = getattr(sys.modules.get(name), "__file__", None)
-    return read_module(name, Path(file)) if file else None
+    if file is None:
+        return _session() if name == "__main__" else None
+    return read_module(name, Path(file))
 
 
 class _Walk:
@@ -138,13 +170,18 @@ class _Walk:
             return
         self._parts[label] = part.digest
         self._mentions |= part.mentions
-        yield module, ""
+        if module.name != "__main__":  # what a program does is no part of the stages in it
+            yield module, ""
         if methods := methods_of(module, name):
             self._classes.append((module, name))
             if _called_from_outside(module, name):
                 yield from ((module, f"{name}.{method.name}") for method in methods)
         for dotted in part.names:
-            yield from self._follow(module.absolute(dotted))
+            own = dotted[1:].partition(".")[0] if dotted.startswith(".") else ""
+            if own in module.bound:
+                yield module, own
+            else:
+                yield from self._follow(module.absolute(dotted))
 
     def _methods_mentioned(self) -> Iterator[tuple[Module, str]]:
         for module, owner in self._classes:

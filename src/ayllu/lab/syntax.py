@@ -29,13 +29,12 @@ class Part:
 class Module:
     """A source file: its top-level names, what each imports, and what runs when it is imported."""
 
-    def __init__(self, name: str, path: Path) -> None:
-        self.name = name
-        self.package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    def __init__(self, name: str, text: str, *, package: str = "") -> None:
+        self.name, self.package = name, package
         self.imports: dict[str, str] = {}
         self.bound: dict[str, list[ast.stmt]] = {}
         self.on_import: list[ast.stmt] = []
-        self._read(ast.parse(path.read_text(encoding="utf-8")).body)
+        self._read(ast.parse(text).body)
 
     def _read(self, body: Iterable[ast.stmt]) -> None:
         for node in body:
@@ -70,7 +69,8 @@ def read_module(name: str, path: Path) -> Module | None:
 
 @cache
 def _parse(name: str, path: Path, changed_ns: int) -> Module:
-    return Module(name, path)
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    return Module(name, path.read_text(encoding="utf-8"), package=package)
 
 
 @cache
