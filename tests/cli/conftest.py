@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from ayllu.serve.engines.torch_engine import TorchEngine
-from support.served import save_tiny_model
+from support.models import save_tiny_model
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    save_tiny_model(path)
+    return path
 
 
 @pytest.fixture(scope="session")

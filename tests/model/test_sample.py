@@ -10,14 +10,14 @@ import torch
 from ayllu.model.generate import generate
 from ayllu.model.sample import in_type, sample
 from ayllu.model.transformer import SharedPrefix
-from support.models import SMALL, random_model
+from support.models import WIDER, tiny_model
 
 PROMPTS = [[5, 9, 300], [17], [44, 45, 46, 47, 48, 49, 50], [599, 3, 3, 8]]
 STOP = frozenset(range(0, 600, 7))
 
 
 def test_greedy_equals_one_by_one() -> None:
-    model = random_model(SMALL)
+    model = tiny_model(WIDER)
     together = sample(model, PROMPTS, tokens=24, stop=STOP, temperature=0.0)
     lengths = set()
     for prompt, (found,) in zip(PROMPTS, together, strict=True):
@@ -30,7 +30,7 @@ def test_greedy_equals_one_by_one() -> None:
 
 
 def test_drawn_rows_do_not_depend_on_company() -> None:
-    model = random_model(SMALL)
+    model = tiny_model(WIDER)
     seeds = [[1, 2, 3], [4], [5, 6], [7, 8, 9, 10]]
     together = sample(model, PROMPTS, tokens=20, stop=STOP, temperature=1.3, seeds=seeds)
     for prompt, given, rows in zip(PROMPTS, seeds, together, strict=True):
@@ -45,7 +45,7 @@ def test_drawn_rows_do_not_depend_on_company() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("temperature", [1.0, 0.7, 0.0])
 def test_log_probabilities_are_those_of_a_full_forward_pass(temperature: float) -> None:
-    model = random_model(SMALL)
+    model = tiny_model(WIDER)
     for prompt, rows in zip(
         PROMPTS,
         sample(model, PROMPTS, tokens=16, stop=STOP, temperature=temperature, seeds=[[1, 2]] * 4),
@@ -58,7 +58,7 @@ def test_log_probabilities_are_those_of_a_full_forward_pass(temperature: float) 
 
 
 def test_draws_follow_the_distribution() -> None:
-    model = random_model(SMALL)
+    model = tiny_model(WIDER)
     with torch.no_grad():
         expected = model(torch.tensor([PROMPTS[0]]))[0, -1].softmax(-1)
     count = 4000
@@ -72,7 +72,7 @@ def test_draws_follow_the_distribution() -> None:
 
 
 def test_bf16_takes_a_copy() -> None:
-    model = random_model(SMALL)
+    model = tiny_model(WIDER)
     cast = in_type(model, torch.bfloat16)
     assert cast.embedding.weight.dtype == torch.bfloat16
     assert cast.output.weight is cast.embedding.weight, "tied weights stay tied"
@@ -83,7 +83,7 @@ def test_bf16_takes_a_copy() -> None:
 
 
 def test_what_cannot_be_continued_is_refused() -> None:
-    model = random_model(SMALL)
+    model = tiny_model(WIDER)
     with pytest.raises(ValueError, match="empty"):
         sample(model, [[1], []], tokens=4)
     with pytest.raises(ValueError, match="context"):
@@ -95,7 +95,7 @@ def test_what_cannot_be_continued_is_refused() -> None:
 
 @torch.no_grad()
 def test_continuations_of_a_shared_prefix_compute_what_separate_rows_compute() -> None:
-    model = random_model(SMALL)
+    model = tiny_model(WIDER)
     prefix, continuations = [7, 8, 9, 10], [[20, 21, 22], [30], [40, 41]]
     ids = prefix + [i for continuation in continuations for i in continuation]
     numbers = [0] * 4 + [n for n, continuation in enumerate(continuations, start=1) for _ in continuation]

@@ -110,7 +110,7 @@ def test_the_card_shows_predicted_beside_measured_and_every_source(built):
     card = re.sub(r"<!-- .*? -->", "", (built.folder / "README.md").read_text())
     assert "| seconds | 600.0 | 612.3 |" in card
     assert "| tokens per second | – | 1,633 |" in card
-    assert "| parameters | 35,296 |" in card
+    assert "| parameters | 43,936 |" in card
     assert "Two 2.1 GHz cores / test" in card
     assert "![loss curve](figures/loss_curve.png)" in card
     assert "| HellaSwag | validation | 60 | accuracy_norm | 28.3 % | 18.5 % to 40.8 % | 25.0 % |" in card

@@ -224,7 +224,7 @@ def test_a_consistent_lie_about_the_shape_is_found(release):
     thinner(release)
     seal_again(release)
     assert problems(release) == [
-        "records.json describes another shape than that of the 35,296 parameters in the weights"
+        "records.json describes another shape than that of the 43,936 parameters in the weights"
     ]
 
 

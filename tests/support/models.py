@@ -1,36 +1,61 @@
-"""Small models of several shapes, and whether two are the same."""
+"""The tiny models of all tests, and whether two models are the same."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from ayllu.model.config import ModelConfig, RopeScaling
+from ayllu.model.files import hf
 from ayllu.model.transformer import Transformer
+from ayllu.text.tokenizer import Tokenizer
+from support.texts import ENGLISH, SENTENCES
 
-TEXT = (
-    "The llama walks over the hills. She carries wool and salt, and nobody hurries her!\n\nIn 1781 there were 24 "
-    "llamas; the herd's oldest was Ñusta, who'd seen the sea.  Two   spaces, tabs\tand code: for i in range(10): pass\n"
-)
-SMALL = ModelConfig(vocabulary=600, layers=2, width=64, heads=4, kv_heads=2, feed_forward=160, context=256, tied=True)
+TINY = ModelConfig(vocabulary=600, layers=2, width=32, heads=4, kv_heads=2, feed_forward=64, context=256, tied=True)
+WIDER = ModelConfig(vocabulary=600, layers=2, width=64, heads=4, kv_heads=2, feed_forward=160, context=256, tied=True)
 SHAPES = {
-    "tied": SMALL,
-    "untied": replace(SMALL, tied=False),
-    "scaled": replace(SMALL, rope_scaling=RopeScaling(original_context=32), tied=False),
-    "wide heads": replace(SMALL, head_width=32, rope_theta=10_000.0, norm_epsilon=1e-6),
+    "tied": WIDER,
+    "untied": replace(WIDER, tied=False),
+    "scaled": replace(WIDER, rope_scaling=RopeScaling(original_context=32), tied=False),
+    "wide heads": replace(WIDER, head_width=32, rope_theta=10_000.0, norm_epsilon=1e-6),
 }
+"""What file formats must tell apart; wide enough for blocks of 32 weights."""
 
 
-def random_model(config: ModelConfig, seed: int = 0) -> Transformer:
-    """Norms are drawn too, so that a norm in the wrong place shows."""
+def tiny_model(config: ModelConfig = TINY, *, seed: int = 0) -> Transformer:
+    """A random model whose norms are not all one, so that a norm in the wrong place shows."""
     model = Transformer(config)
     model.initialise(seed)
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         if name.endswith("norm.weight"):
             parameter.data.uniform_(0.5, 1.5, generator=generator)
-    return model.eval()
+    return model
+
+
+def sharp_model(config: ModelConfig = TINY, *, seed: int = 0) -> Transformer:
+    """A tiny model that prefers some ids to others: a fresh one finds all nearly alike, which hides errors."""
+    model = tiny_model(config, seed=seed)
+    model.output.weight.data.mul_(20)
+    return model
+
+
+def tiny_tokenizer(size: int = 600) -> Tokenizer:
+    """What a few sentences teach, and Llama 3's special ids behind it."""
+    return Tokenizer.learn([*ENGLISH, *SENTENCES] * 20, size)
+
+
+def save_tiny_model(
+    folder: Path, config: ModelConfig = TINY, *, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> Transformer:
+    """A tiny model as a Hugging Face folder, with the tiny tokenizer and so with its vocabulary."""
+    tokenizer = tiny_tokenizer()
+    model = tiny_model(replace(config, vocabulary=tokenizer.size), seed=seed)
+    hf.save(folder, model, dtype=dtype, bos=tokenizer.bos, stops=sorted(tokenizer.stops))
+    tokenizer.save(folder)
+    return model
 
 
 def same_bits(one: Transformer, other: Transformer) -> bool:

@@ -1,4 +1,4 @@
-"""A small random model, something to learn, and a plain loop to drive objectives with."""
+"""Something to learn, and a plain loop to drive objectives with."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ import torch
 from torch import Tensor
 
 from ayllu.data.tokens.loader import IGNORED, Batch
-from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
-
-CONFIG = ModelConfig(vocabulary=600, layers=2, width=32, heads=4, kv_heads=2, feed_forward=64, context=128, tied=True)
-
 
 PAIRS = [
     ([1, 2, 3], [10, 11, 12], [20]),
@@ -21,14 +17,6 @@ PAIRS = [
     ([5, 6, 7, 8, 9], [15], [25, 26]),
 ]
 """Prompt, chosen and rejected answer."""
-
-
-def small_model(seed: int = 0, config: ModelConfig = CONFIG) -> Transformer:
-    model = Transformer(config)
-    model.initialise(seed)
-    # Sharper than a fresh model, or every distribution is nearly uniform and errors hide.
-    model.embedding.weight.data.mul_(20)
-    return model
 
 
 def gradients(model: Transformer, loss: Tensor) -> dict[str, Tensor]:

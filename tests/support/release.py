@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,13 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ayllu.evals.score import DocumentBits, Outcome, Scores
-from ayllu.model.config import ModelConfig
-from ayllu.model.files import hf
-from ayllu.model.transformer import Transformer
 from ayllu.release import sign
 from ayllu.release.digest import file_digests, folder_files, inspect_weights
 from ayllu.release.gates import RECORDS, SCORES
 from ayllu.release.manifest import MANIFEST, write_manifest
 from ayllu.release.policy import OPEN
-from ayllu.text.tokenizer import Tokenizer
+from support.models import TINY, save_tiny_model
 
-TEXT = (
-    "The llama walks over the hills and carries wool and salt. In 1781 there were 24 llamas, and nobody hurried them."
-)
 SOURCES = [
     {
         "name": "everyday-english",
@@ -49,17 +44,6 @@ RECORDS_GIVEN: dict[str, Any] = {
     "betas": [0.9, 0.95],
     "machine": {"processor": "Two 2.1 GHz cores | test", "memory_gib": 5.8, "gpu": False},
 }
-
-
-def write_weights(folder: Path) -> Path:
-    tokenizer = Tokenizer.learn([TEXT], 520)
-    model = Transformer(
-        ModelConfig(vocabulary=tokenizer.size, layers=2, width=32, heads=4, kv_heads=2, feed_forward=96, tied=True)
-    )
-    model.initialise(0)
-    hf.save(folder, model)
-    tokenizer.save(folder)
-    return folder
 
 
 def write_scores(folder: Path) -> Path:
@@ -88,8 +72,9 @@ def write_scores(folder: Path) -> Path:
 
 def inputs(folder: Path) -> dict[str, Any]:
     """The arguments of `build_release` but for the folder."""
+    save_tiny_model(folder / "weights", replace(TINY, feed_forward=96))
     return {
-        "weights": write_weights(folder / "weights"),
+        "weights": folder / "weights",
         "scores": write_scores(folder / "scores"),
         "sources": SOURCES,
         "dialogues": DIALOGUES,

@@ -1,11 +1,6 @@
-"""Real but tiny: English to learn a tokenizer from, and a model with random weights."""
+"""Texts to learn a tokenizer from, to measure a model on, and to encode."""
 
 from __future__ import annotations
-
-import torch
-
-from ayllu.model.config import ModelConfig
-from ayllu.model.transformer import Transformer
 
 ENGLISH = [
     "A man is sitting on a roof. He starts pulling up roofing on a roof.",
@@ -13,6 +8,14 @@ ENGLISH = [
     "The children walked to the river in the morning, and when they came back they were tired, wet and happy.",
     "She was a much better surgeon than her sister, so she always got the harder cases at the hospital.",
     "Pour the water into the pot, add salt, and wait until it boils. Then put the noodles in for nine minutes.",
+]
+
+SENTENCES = [
+    "The llama walks up the hill to eat the green grass in the morning.",
+    "A boy asks his mother where the sun goes at night, and she smiles.",
+    "They cook rice and beans, and then they sit down and eat together.",
+    "Grüße aus Köln, дорогой друг! 你好，世界。 🦙🏔️",
+    "In 1781 there were 24 llamas; the herd's oldest was Ñusta, who'd seen the sea.  Two   spaces, tabs\tand code:\n",
 ]
 
 SAMPLES = {
@@ -50,16 +53,3 @@ SAMPLES = {
     "nothing": "",
     "a long word": "x" * 26_000 + " " * 26_000 + "é" * 3,
 }
-
-
-def random_model(vocabulary: int, *, context: int = 96, seed: int = 0) -> Transformer:
-    """A model whose logits are far from uniform, so that a wrong position or token shows."""
-    config = ModelConfig(
-        vocabulary=vocabulary, layers=2, width=32, heads=4, kv_heads=2, feed_forward=64, context=context, tied=False
-    )
-    model = Transformer(config)
-    model.initialise(seed)
-    with torch.no_grad():
-        model.embedding.weight.mul_(40)
-        model.output.weight.mul_(25)
-    return model

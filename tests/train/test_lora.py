@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import peft
@@ -14,7 +15,7 @@ from ayllu.model.files import hf
 from ayllu.model.transformer import Transformer
 from ayllu.train.loop import TrainConfig, train
 from ayllu.train.lora import LoraConfig, LoraLinear, attach, detach, disabled, load_adapter, merged, save_adapter
-from support.objectives import CONFIG, small_model
+from support.models import TINY, sharp_model
 from support.programs.layouts import tokens
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
@@ -22,7 +23,7 @@ IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
 
 def trained(seed: int, config: LoraConfig | None = None) -> Transformer:
     """An adapter that says something."""
-    model = attach(small_model(), config or LoraConfig(rank=4, alpha=6.0), seed=seed)
+    model = attach(sharp_model(), config or LoraConfig(rank=4, alpha=6.0), seed=seed)
     for module in model.modules():
         if isinstance(module, LoraLinear):
             module.b.data.normal_(std=0.05, generator=torch.Generator().manual_seed(seed))
@@ -30,10 +31,10 @@ def trained(seed: int, config: LoraConfig | None = None) -> Transformer:
 
 
 def test_it_starts_at_the_base_and_trains_nothing_else() -> None:
-    model = attach(small_model(), LoraConfig(rank=4))
-    assert torch.equal(model(IDS), small_model()(IDS))
+    model = attach(sharp_model(), LoraConfig(rank=4))
+    assert torch.equal(model(IDS), sharp_model()(IDS))
     free = [name for name, weight in model.named_parameters() if weight.requires_grad]
-    assert len(free) == CONFIG.layers * 7 * 2
+    assert len(free) == TINY.layers * 7 * 2
     assert all(name.endswith((".a", ".b")) for name in free)
     with pytest.raises(ValueError, match="already"):
         attach(model, LoraConfig())
@@ -56,13 +57,13 @@ def test_merging_is_exact() -> None:
     assert torch.equal(plain(IDS), copy(IDS))
     for name, weight in expected.items():
         assert torch.equal(plain.get_submodule(name).weight, weight)
-    assert plain.state_dict().keys() == small_model().state_dict().keys()
+    assert plain.state_dict().keys() == sharp_model().state_dict().keys()
 
 
 @torch.no_grad()
 def test_detaching_gives_the_base_back_to_the_bit() -> None:
     model = detach(trained(1), merge=False)
-    base = small_model()
+    base = sharp_model()
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), base.state_dict().values(), strict=True))
     assert all(weight.requires_grad for weight in model.parameters())
 
@@ -72,9 +73,9 @@ def test_disabled_is_the_base() -> None:
     model = trained(1)
     beside = model(IDS)
     with disabled(model):
-        assert torch.equal(model(IDS), small_model()(IDS))
+        assert torch.equal(model(IDS), sharp_model()(IDS))
     assert torch.equal(model(IDS), beside)
-    with pytest.raises(ValueError, match="no adapter"), disabled(small_model()):
+    with pytest.raises(ValueError, match="no adapter"), disabled(sharp_model()):
         pass
 
 
@@ -88,13 +89,13 @@ def test_several_adapters_from_one_base(tmp_path: Path) -> None:
         folder.mkdir()
         save_adapter(folder, model, config)
         answers.append(model(IDS))
-    base = small_model()
+    base = sharp_model()
     for seed, answer in zip((1, 2), answers, strict=True):
         config = load_adapter(tmp_path / str(seed), base)
         assert config.rank == 2 * seed
         assert torch.equal(base(IDS), answer)
         detach(base, merge=False)
-    assert torch.equal(base(IDS), small_model()(IDS))
+    assert torch.equal(base(IDS), sharp_model()(IDS))
     assert not torch.allclose(answers[0], answers[1], atol=1e-3)
 
 
@@ -102,7 +103,7 @@ def test_several_adapters_from_one_base(tmp_path: Path) -> None:
 def test_an_adapter_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     config = LoraConfig(rank=2)
     save_adapter(tmp_path, trained(1, config), config)
-    wider = small_model(config=type(CONFIG)(**(vars(CONFIG) | {"feed_forward": 96})))
+    wider = sharp_model(replace(TINY, feed_forward=96))
     with pytest.raises(ValueError, match="does not fit"):
         load_adapter(tmp_path, wider)
 
@@ -114,7 +115,7 @@ def test_peft_computes_the_same(tmp_path: Path) -> None:
     config = LoraConfig(rank=4, alpha=6.0)
     model = trained(1, config)
     (tmp_path / "base").mkdir()
-    hf.save(tmp_path / "base", small_model())
+    hf.save(tmp_path / "base", sharp_model())
     save_adapter(tmp_path, model, config)
     theirs = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), tmp_path)
     torch.testing.assert_close(theirs(IDS).logits, model(IDS), rtol=0, atol=1e-4)
@@ -140,9 +141,9 @@ def test_checkpoints_hold_what_is_trained_and_a_run_goes_on_from_them(tmp_path: 
         if name == "cut":
             source.until = 4 * 7
             with pytest.raises(KeyboardInterrupt):
-                train(attach(small_model(), LoraConfig(rank=4)), source, config, scratch=tmp_path / name, title=name)
+                train(attach(sharp_model(), LoraConfig(rank=4)), source, config, scratch=tmp_path / name, title=name)
             source.until = 10**9
-        model = attach(small_model(), LoraConfig(rank=4))
+        model = attach(sharp_model(), LoraConfig(rank=4))
         ends[name] = train(model, source, config, scratch=tmp_path / name, title=name).losses, model(IDS)
     assert ends["whole"][0] == ends["cut"][0]
     assert torch.equal(ends["whole"][1], ends["cut"][1])
@@ -152,7 +153,7 @@ def test_checkpoints_hold_what_is_trained_and_a_run_goes_on_from_them(tmp_path: 
         for name in safe_open(path, "pt").keys()  # noqa: SIM118
         if name.startswith("model.")
     }
-    assert len(held) == CONFIG.layers * 7 * 2
+    assert len(held) == TINY.layers * 7 * 2
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:

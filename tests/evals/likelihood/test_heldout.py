@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from ayllu.evals.likelihood.heldout import bits_per_byte, document_bits
 from ayllu.evals.statistics import ratio_interval
-from support.texts import ENGLISH, random_model
+from support.models import TINY, sharp_model
+from support.texts import ENGLISH
 
 V = 300
 
@@ -29,7 +31,7 @@ class Bytes:
 
 
 def uniform_model(**options):
-    model = random_model(V, **options)
+    model = sharp_model(replace(TINY, vocabulary=V, **options))
     with torch.no_grad():
         model.output.weight.zero_()
     return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,10 +18,10 @@ from ayllu.evals.likelihood.log_probabilities import (
     segments,
     shared_log_likelihoods,
 )
-from support.texts import random_model
+from support.models import TINY, sharp_model
 
 V = 64
-MODEL = random_model(V, context=48)
+MODEL = sharp_model(replace(TINY, vocabulary=V, context=48))
 
 
 def naive(ids: list[int], scored: int) -> float:
@@ -109,7 +110,7 @@ def test_bfloat16_is_close_and_float64_sums_are_exact_for_a_uniform_model():
     exact, rough = segment_log_likelihoods(MODEL, asked), segment_log_likelihoods(MODEL, asked, dtype=torch.bfloat16)
     assert rough == pytest.approx(exact, rel=0.02)
     assert rough != exact
-    uniform = random_model(V, context=48)
+    uniform = sharp_model(replace(TINY, vocabulary=V, context=48))
     with torch.no_grad():
         uniform.output.weight.zero_()
     assert segment_log_likelihoods(uniform, asked) == pytest.approx([-39 * math.log(V)], rel=1e-6)

@@ -14,7 +14,7 @@ from ayllu.evals.likelihood import multiple_choice
 from ayllu.evals.likelihood.multiple_choice import contaminated_by, evaluate_suite, tokenize_items
 from ayllu.evals.suite import Suite, load_suite
 from ayllu.text.tokenizer import Tokenizer
-from support.texts import ENGLISH, random_model
+from support.models import TINY, sharp_model, tiny_tokenizer
 
 ROOF = Item(
     id="hellaswag/0",
@@ -59,7 +59,7 @@ def test_every_choice_gets_the_likelihood_that_it_has_alone(tokenizer, model):
 
 
 def test_no_token_is_lost_and_only_the_choice_is_scored(archive):
-    tokenizer = Tokenizer.learn(ENGLISH * 20, 600)
+    tokenizer = tiny_tokenizer()
     items = load_suite("full", items_per_set=150).items
     for item, question in zip(items, tokenize_items(tokenizer, items), strict=True):
         assert question.beginning[0] == tokenizer.bos
@@ -99,7 +99,7 @@ def test_a_lead_that_merges_with_the_context_is_given_whole():
 
 
 def test_a_model_that_answers_nothing_is_reported_as_such(tokenizer):
-    broken = random_model(tokenizer.size)
+    broken = sharp_model(replace(TINY, vocabulary=tokenizer.size))
     with torch.no_grad():
         broken.norm.weight.fill_(math.nan)
     entry = evaluate_suite(broken, tokenizer, Suite(name="mine", items=(ROOF,))).as_json()["sets"]["hellaswag"]
@@ -146,7 +146,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(tokenizer, model, tmp_path, mo
 def test_the_answers_of_another_model_are_not_reused(tokenizer, model, tmp_path):
     suite = Suite(name="mine", items=ITEMS)
     evaluate_suite(model, tokenizer, suite, folder=tmp_path)
-    other = random_model(tokenizer.size, seed=1)
+    other = sharp_model(replace(TINY, vocabulary=tokenizer.size), seed=1)
     assert evaluate_suite(other, tokenizer, suite, folder=tmp_path) == evaluate_suite(other, tokenizer, suite)
 
 

@@ -29,7 +29,8 @@ from ayllu.model.generate import generate
 from ayllu.model.presets import PRESETS
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer
-from support.models import SHAPES, TEXT, random_model, same_bits
+from support.models import SHAPES, same_bits, tiny_model
+from support.texts import ENGLISH
 
 TURNS = [
     {"role": "system", "content": "You are a llama."},
@@ -134,7 +135,7 @@ def test_llama_cpp_cuts_any_text_as_we_do(served, text):
 def served(tmp_path_factory, tokenizer) -> Iterator[tuple[LlamaCpp, Tokenizer]]:
     folder = tmp_path_factory.mktemp("served")
     tokenizer.save(folder)
-    model = random_model(replace(SHAPES["tied"], vocabulary=tokenizer.size))
+    model = tiny_model(replace(SHAPES["tied"], vocabulary=tokenizer.size))
     gguf.write(folder / "model.gguf", model, folder, dtype="F32", name="test")
     llama = LlamaCpp(folder / "model.gguf")
     yield llama, tokenizer
@@ -183,7 +184,7 @@ def test_smaller_types_come_back_within_their_precision(weights, dtype, error, t
 def test_quantized_matrices_are_dequantized_and_their_rows_put_back(weights, kind, tmp_path, monkeypatch):
     """Python cannot make K-quants, so the bytes are arbitrary; they must come back as the gguf package reads them."""
     folder, _ = weights()
-    model = random_model(replace(SHAPES["untied"], width=256, head_width=64, feed_forward=256))
+    model = tiny_model(replace(SHAPES["untied"], width=256, head_width=64, feed_forward=256))
     kind = GGMLQuantizationType[kind]
     random = np.random.default_rng(0)
     written = {}
@@ -231,7 +232,7 @@ def test_a_tokenizer_of_another_family_keeps_its_ids(tmp_path, open_gguf):
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet)
-    engine.train_from_iterator([TEXT], trainer)
+    engine.train_from_iterator(ENGLISH, trainer)
     engine.save(str(tmp_path / "tokenizer.json"))
     names = {
         "bos_token": special[1],
@@ -239,7 +240,7 @@ def test_a_tokenizer_of_another_family_keeps_its_ids(tmp_path, open_gguf):
         "chat_template": "{{ messages[0].content }}",
     }
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(names))
-    model = random_model(replace(SHAPES["tied"], vocabulary=engine.get_vocab_size()))
+    model = tiny_model(replace(SHAPES["tied"], vocabulary=engine.get_vocab_size()))
     gguf.write(tmp_path / "smol.gguf", model, tmp_path, dtype="F32", name="smol")
     vocabulary = gguf.read(tmp_path / "smol.gguf").vocabulary
     assert (vocabulary.pre, vocabulary.bos, vocabulary.eos, vocabulary.adds_bos) == ("smollm", 1, 2, False)

@@ -16,7 +16,7 @@ from ayllu.model.config import ModelConfig, RopeScaling
 from ayllu.model.files import hf
 from ayllu.model.presets import PRESETS
 from ayllu.text.chat import Message, render
-from support.models import SHAPES, SMALL, random_model, same_bits
+from support.models import SHAPES, WIDER, same_bits, tiny_model
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -193,7 +193,7 @@ def test_a_failed_save_leaves_the_old_file(weights, monkeypatch):
 
     monkeypatch.setattr(hf, "save_file", fail)
     with pytest.raises(OSError, match="no space"):
-        hf.save(folder, random_model(SMALL, seed=9))
+        hf.save(folder, tiny_model(WIDER, seed=9))
     monkeypatch.undo()
     assert same_bits(hf.load(folder), model)
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]

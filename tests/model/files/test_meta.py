@@ -15,7 +15,7 @@ from ayllu.model.files import gguf, hf, meta
 from ayllu.model.files.weights import to_neighbours
 from ayllu.model.presets import PRESETS
 from ayllu.model.rope import inverse_frequencies, rotate, rotation
-from support.models import SHAPES, random_model, same_bits
+from support.models import SHAPES, same_bits, tiny_model
 
 SCALED = replace(SHAPES["untied"], rope_scaling=RopeScaling(factor=8.0), context=131_072)
 MODELS = {"tied": SHAPES["tied"], "untied": SHAPES["untied"], "scaled": SCALED}
@@ -24,7 +24,7 @@ MODELS = {"tied": SHAPES["tied"], "untied": SHAPES["untied"], "scaled": SCALED}
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("shape", MODELS)
 def test_what_was_written_comes_back_bit_by_bit(tmp_path, shape, parts):
-    model = random_model(MODELS[shape])
+    model = tiny_model(MODELS[shape])
     meta.write(tmp_path, model, dtype=torch.float32, parts=parts)
     assert len(list(tmp_path.glob("consolidated.*.pth"))) == parts
     assert same_bits(meta.read(tmp_path, context=model.config.context), model)
@@ -40,14 +40,14 @@ def test_hugging_face_to_gguf_to_meta_to_hugging_face_keeps_every_bit(weights, t
 
 
 def test_bfloat16_is_the_default_and_loads_in_float32(tmp_path):
-    model = random_model(SHAPES["untied"])
+    model = tiny_model(SHAPES["untied"])
     meta.write(tmp_path, model)
     back = meta.read(tmp_path).state_dict()
     assert all(torch.equal(back[name], values.bfloat16().float()) for name, values in model.state_dict().items())
 
 
 def test_parts_hold_the_slices_that_metas_parallel_layers_hold(tmp_path):
-    model = random_model(SHAPES["untied"])
+    model = tiny_model(SHAPES["untied"])
     meta.write(tmp_path, model, parts=2)
     part = torch.load(tmp_path / "consolidated.01.pth", weights_only=True)
     shapes = {name: tuple(values.shape) for name, values in part.items()}
@@ -61,7 +61,7 @@ def test_parts_hold_the_slices_that_metas_parallel_layers_hold(tmp_path):
 
 
 def test_an_embedding_cut_along_the_width_is_read_too(tmp_path):
-    model = random_model(SHAPES["untied"])
+    model = tiny_model(SHAPES["untied"])
     meta.write(tmp_path, model, dtype=torch.float32, parts=2)
     for number, half in enumerate(model.embedding.weight.data.chunk(2, 1)):
         file = tmp_path / f"consolidated.{number:02d}.pth"
@@ -101,16 +101,16 @@ def test_what_the_layout_cannot_say_is_refused(tmp_path):
         (replace(SCALED, rope_scaling=RopeScaling(original_context=64)), "settings only"),
     ):
         with pytest.raises(ValueError, match=sentence):
-            meta.write(tmp_path / "x", random_model(config))
+            meta.write(tmp_path / "x", tiny_model(config))
     with pytest.raises(ValueError, match="cannot be cut into 3 parts"):
-        meta.write(tmp_path / "x", random_model(SHAPES["tied"]), parts=3)
+        meta.write(tmp_path / "x", tiny_model(SHAPES["tied"]), parts=3)
     assert not (tmp_path / "x").exists()
 
 
 def test_damaged_folders_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"holds no consolidated\.\*\.pth"):
         meta.read(tmp_path)
-    meta.write(tmp_path, random_model(SHAPES["untied"]), parts=2)
+    meta.write(tmp_path, tiny_model(SHAPES["untied"]), parts=2)
     params = json.loads((tmp_path / "params.json").read_text())
     for damage, sentence in (
         ({"moe_args": {}}, None),
@@ -140,7 +140,7 @@ def test_code_in_a_pickle_is_not_run(tmp_path):
         def __reduce__(self):
             return (type(tmp_path).touch, (tmp_path / "ran",))
 
-    meta.write(tmp_path, random_model(SHAPES["untied"]))
+    meta.write(tmp_path, tiny_model(SHAPES["untied"]))
     torch.save(OrderedDict(norm=Trap()), tmp_path / "consolidated.00.pth")
     with pytest.raises(ValueError, match=r"consolidated\.00\.pth cannot be read as weights"):
         meta.read(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +17,20 @@ from ayllu.recipes.smol import from_adopted
 from ayllu.recipes.stages import methods
 from ayllu.recipes.stages.artifacts import Weights
 from ayllu.train.objectives.grpo import RolloutSource
+from support.models import TINY, tiny_model
 
 
 @stage(identity="tiny", makes=Weights)
 def tiny(ctx: Context) -> None:
     """A random model with Llama 3's chat format."""
     from ayllu.data.origin import Origin, write_origin
-    from ayllu.model.config import ModelConfig
     from ayllu.model.files import hf
-    from ayllu.model.transformer import Transformer
     from ayllu.text.tokenizer import Tokenizer
 
+    # Of the words around a list of tools, or such a list would not fit into the context.
     words = "given the following functions, respond with a JSON: name, parameters, type, string, object, answer"
     tokenizer = Tokenizer.learn([words] * 3, 600)
-    config = ModelConfig(
-        vocabulary=tokenizer.size, layers=2, width=32, heads=4, kv_heads=2, feed_forward=64, context=2048, tied=True
-    )
-    model = Transformer(config)
-    model.initialise(0)
+    model = tiny_model(replace(TINY, vocabulary=tokenizer.size, context=2048))
     hf.save(ctx.folder, model, bos=tokenizer.bos, stops=sorted(tokenizer.stops))
     tokenizer.save(ctx.folder)
     origin = Origin(kind="test", source="drawn at random", title="Tiny", licence="Apache-2.0", files={}, types={})

@@ -13,7 +13,7 @@ from ayllu.model.transformer import Linear, Transformer
 from ayllu.train.distributed.float8 import matmul, use_float8
 from ayllu.train.distributed.layout import Layout
 from ayllu.train.loop import Execution, TrainConfig, train
-from support.objectives import small_model
+from support.models import sharp_model
 from support.programs.layouts import tokens
 
 
@@ -58,7 +58,7 @@ def test_a_run_learns_as_in_bf16_and_leaves_a_plain_model(tmp_path) -> None:
 
 
 def test_every_matrix_of_the_blocks_and_nothing_else() -> None:
-    model = small_model()
+    model = sharp_model()
     use_float8(model)
     changed = [
         name for name, module in model.named_modules() if isinstance(module, Linear) and "matmul" in vars(module)

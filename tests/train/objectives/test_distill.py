@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from ayllu.data.tokens.loader import IGNORED
 from ayllu.train.objectives.distill import distillation_loss
-from support.objectives import CONFIG, conversations, gradients, same_gradients, small_model
+from support.models import TINY, sharp_model
+from support.objectives import conversations, gradients, same_gradients
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 F32 = torch.float32
@@ -16,7 +19,7 @@ F32 = torch.float32
 
 @pytest.mark.parametrize(("temperature", "hard"), [(1.0, 0.0), (2.5, 0.0), (2.0, 0.3)])
 def test_distillation_by_hand(temperature: float, hard: float) -> None:
-    model, teacher, batch = small_model(0), small_model(1), conversations()
+    model, teacher, batch = sharp_model(seed=0), sharp_model(seed=1), conversations()
     counted = batch.targets_BT != IGNORED
     student = model(batch.ids_BT, documents_BT=batch.documents_BT)[counted]
     with torch.no_grad():
@@ -33,15 +36,15 @@ def test_distillation_by_hand(temperature: float, hard: float) -> None:
 
 
 def test_a_student_of_itself_has_nothing_to_learn() -> None:
-    model, batch = small_model(), conversations()
+    model, batch = sharp_model(), conversations()
     assert distillation_loss(model)(model, batch, F32).item() == pytest.approx(0, abs=1e-5)
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="temperature"):
-        distillation_loss(small_model(), temperature=0)
+        distillation_loss(sharp_model(), temperature=0)
     with pytest.raises(ValueError, match="share"):
-        distillation_loss(small_model(), hard=2)
-    other = small_model(config=type(CONFIG)(**(vars(CONFIG) | {"vocabulary": 700})))
+        distillation_loss(sharp_model(), hard=2)
+    other = sharp_model(replace(TINY, vocabulary=700))
     with pytest.raises(ValueError, match="vocabulary"):
-        distillation_loss(other)(small_model(), conversations(), F32)
+        distillation_loss(other)(sharp_model(), conversations(), F32)

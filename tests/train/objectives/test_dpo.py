@@ -9,7 +9,8 @@ import torch
 
 from ayllu.train.objectives.dpo import DPOConfig, PairBatch, PairSource, dpo_loss, reference_log_probabilities
 from ayllu.train.objectives.shared_prefix import pack_shared_prefix
-from support.objectives import PAIRS, descend, gradients, log_softmax_of, same_gradients, small_model
+from support.models import sharp_model
+from support.objectives import PAIRS, descend, gradients, log_softmax_of, same_gradients
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 F32 = torch.float32
@@ -25,7 +26,7 @@ F32 = torch.float32
     ],
 )
 def test_preference_losses_by_hand(config: DPOConfig) -> None:
-    model, reference = small_model(0), small_model(1)
+    model, reference = sharp_model(seed=0), sharp_model(seed=1)
     known = reference_log_probabilities(reference, PAIRS, length=16, dtype=F32, batch=2)
     source = PairSource(PAIRS, known, length=16, seed=3)
     batch = source.batch(0, 3)
@@ -51,14 +52,14 @@ def test_preference_losses_by_hand(config: DPOConfig) -> None:
 
 
 def test_untouched_policy_has_dpo_loss_log_2() -> None:
-    model = small_model()
+    model = sharp_model()
     known = reference_log_probabilities(model, PAIRS, length=16, dtype=F32)
     batch = PairSource(PAIRS, known, length=16, seed=0).batch(0, 3)
     assert dpo_loss(DPOConfig())(model, batch, F32).item() == pytest.approx(3 * math.log(2), abs=1e-5)
 
 
 def test_dpo_learns_to_prefer() -> None:
-    model = small_model()
+    model = sharp_model()
     known = reference_log_probabilities(model, PAIRS, length=16, dtype=F32)
     source = PairSource(PAIRS, known, length=16, seed=0)
     losses = descend(model, dpo_loss(DPOConfig()), source, steps=20, size=3, lr=3e-3)

@@ -20,7 +20,8 @@ from ayllu.train.objectives.grpo import (
     read_rewards,
 )
 from ayllu.train.objectives.shared_prefix import pack_shared_prefix
-from support.objectives import descend, gradients, log_softmax_of, small_model
+from support.models import sharp_model
+from support.objectives import descend, gradients, log_softmax_of
 
 F32 = torch.float32
 
@@ -72,7 +73,7 @@ def test_divergence_is_unbiased_and_never_negative() -> None:
 
 @pytest.mark.parametrize("kl", [0.0, 0.3])
 def test_policy_loss_by_hand(kl: float) -> None:
-    model, reference = small_model(0), small_model(2)
+    model, reference = sharp_model(seed=0), sharp_model(seed=2)
     documents = [([1, 2], [[3, 4, 5], [6]]), ([7], [[8, 9], [10, 11]])]
     advantage = [0.7, -1.2, 1.5, -0.4]
     config = GRPOConfig(clip_low=0.2, clip_high=0.3, kl=kl)
@@ -109,22 +110,22 @@ def test_policy_loss_by_hand(kl: float) -> None:
 
 
 def test_rollouts_come_from_sample_and_weights(tmp_path: Path) -> None:
-    model = small_model()
+    model = sharp_model()
     first, again = source(model, tmp_path).batch(4, 3), source(model, tmp_path / ".").batch(4, 3)
     assert torch.equal(first.rows.ids_BT, again.rows.ids_BT)
     assert torch.equal(first.advantage_N, again.advantage_N)
-    assert not torch.equal(first.old_N[:5], source(small_model(5), tmp_path).batch(4, 3).old_N[:5])
+    assert not torch.equal(first.old_N[:5], source(sharp_model(seed=5), tmp_path).batch(4, 3).old_N[:5])
     assert [line["first"] for line in read_rewards(tmp_path / "rewards.jsonl")] == [4]
 
 
 def test_old_log_probabilities_are_the_policys(tmp_path: Path) -> None:
-    model = small_model()
+    model = sharp_model()
     batch = source(model, tmp_path).batch(0, 4)
     torch.testing.assert_close(batch.old_N, batch.rows.log_probabilities(model, F32).detach(), rtol=0, atol=1e-4)
 
 
 def test_the_reference_is_the_base_under_the_adapter(tmp_path: Path) -> None:
-    base, model = small_model(), attach(small_model(), LoraConfig(rank=2))
+    base, model = sharp_model(), attach(sharp_model(), LoraConfig(rank=2))
     for name, weight in model.named_parameters():
         if name.endswith(".b"):
             weight.data.normal_(generator=torch.Generator().manual_seed(0), std=0.1)
@@ -138,7 +139,7 @@ def test_the_reference_is_the_base_under_the_adapter(tmp_path: Path) -> None:
 def test_rewards_rise_and_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     def run(folder: Path, stops: tuple[int, ...]) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
         folder.mkdir()
-        model, start = small_model(), 0
+        model, start = sharp_model(), 0
         optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
         for stop in stops:
             # What a resumed run has: weights and optimizer, and nothing of the source before.
@@ -163,7 +164,7 @@ def test_rewards_rise_and_an_interrupted_run_ends_with_the_same_bits(tmp_path: P
 
 
 def test_grpo_with_an_adapter_leaves_the_base_alone(tmp_path: Path) -> None:
-    model = attach(small_model(), LoraConfig(rank=4))
+    model = attach(sharp_model(), LoraConfig(rank=4))
     before = model.embedding.weight.clone()
     descend(model, grpo_loss(GRPOConfig()), source(model, tmp_path), steps=15, size=8, lr=2e-2)
     lines = read_rewards(tmp_path / "rewards.jsonl")

@@ -11,11 +11,12 @@ import torch.nn.functional as F
 
 from ayllu.train.objectives.kl_anchor import KLAnchoredSource, kl_anchored_loss, kl_divergence
 from ayllu.train.objectives.sft import ConversationSource, conversation_loss, with_shared_prefix
-from support.objectives import CONFIG, gradients, small_model
+from support.models import TINY, sharp_model
+from support.objectives import gradients
 
 F32 = torch.float32
 CHATS = [with_shared_prefix([([1, 2, 3, 4 + n], [False, False, True, True])]) for n in range(5)]
-TEXT = [[(7 * row + at) % CONFIG.vocabulary for at in range(12)] for row in range(3)]
+TEXT = [[(7 * row + at) % TINY.vocabulary for at in range(12)] for row in range(3)]
 
 
 def source(rows: int = 2) -> KLAnchoredSource:
@@ -23,7 +24,7 @@ def source(rows: int = 2) -> KLAnchoredSource:
 
 
 def test_the_loss_is_that_of_the_inner_batch_and_the_divergence_per_id() -> None:
-    model, before, batch = small_model(0), small_model(1), source().batch(4, 2)
+    model, before, batch = sharp_model(seed=0), sharp_model(seed=1), source().batch(4, 2)
     with torch.no_grad():
         teacher_logits = before(batch.text_BT).flatten(0, 1).softmax(-1)
     student = model(batch.text_BT).flatten(0, 1).log_softmax(-1)
@@ -39,7 +40,7 @@ def test_the_loss_is_that_of_the_inner_batch_and_the_divergence_per_id() -> None
 
 
 def test_a_model_learns_and_stays_nearer_to_what_it_was() -> None:
-    before, held = small_model(2), torch.tensor(TEXT)
+    before, held = sharp_model(seed=2), torch.tensor(TEXT)
 
     def taught(weight: float) -> tuple[float, float]:
         model = copy.deepcopy(before)
@@ -70,4 +71,4 @@ def test_text_and_weights_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="one length"):
         KLAnchoredSource(ConversationSource(CHATS, length=16, seed=0), [[1, 2], [1]], rows=1, seed=0)
     with pytest.raises(ValueError, match="weight"):
-        kl_anchored_loss(conversation_loss, small_model(), weight=0)
+        kl_anchored_loss(conversation_loss, sharp_model(), weight=0)

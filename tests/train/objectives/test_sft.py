@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -16,7 +18,8 @@ from ayllu.train.objectives.sft import (
     sft_loss,
     with_shared_prefix,
 )
-from support.objectives import CONFIG, conversations, descend, gradients, same_gradients, small_model
+from support.models import TINY, sharp_model
+from support.objectives import conversations, descend, gradients, same_gradients
 
 TOOL = Tool(name="ring", description="Ring a bell", parameters={"type": "object", "properties": {"times": {}}})
 CALL = ToolCall(name="ring", arguments={"times": 2})
@@ -33,7 +36,7 @@ ASKED = [
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.learn(["the bell rings and rings again, who are you? good day, hello."] * 3, CONFIG.vocabulary)
+    return Tokenizer.learn(["the bell rings and rings again, who are you? good day, hello."] * 3, TINY.vocabulary)
 
 
 def batch_of(tokenizer: Tokenizer) -> ConversationBatch:
@@ -64,7 +67,7 @@ def test_only_the_assistants_words_and_stops_are_scored(tokenizer: Tokenizer) ->
 
 
 def test_the_loss_is_that_of_separate_conversations(tokenizer: Tokenizer) -> None:
-    model = small_model(config=type(CONFIG)(**(vars(CONFIG) | {"context": 512, "vocabulary": tokenizer.size})))
+    model = sharp_model(replace(TINY, context=512, vocabulary=tokenizer.size))
     batch = batch_of(tokenizer)
     loss = conversation_loss(model, batch, torch.float32)
     expected = torch.zeros(())
@@ -80,7 +83,7 @@ def test_the_loss_is_that_of_separate_conversations(tokenizer: Tokenizer) -> Non
 
 
 def test_it_learns(tokenizer: Tokenizer) -> None:
-    model = small_model(config=type(CONFIG)(**(vars(CONFIG) | {"context": 512, "vocabulary": tokenizer.size})))
+    model = sharp_model(replace(TINY, context=512, vocabulary=tokenizer.size))
     conversations = with_shared_prefix([render_masked(messages, tokenizer) for messages in ASKED])
     source = ConversationSource([conversations], length=64, seed=0)
     losses = descend(model, conversation_loss, source, steps=30, size=1, lr=1e-2)
@@ -98,7 +101,7 @@ def test_what_cannot_be_learnt_is_refused() -> None:
 
 @pytest.mark.usefixtures("small_chunks")
 def test_sft_loss_is_the_next_token_loss() -> None:
-    model, batch = small_model(), conversations()
+    model, batch = sharp_model(), conversations()
     loss, whole = sft_loss(model, batch, torch.float32), next_token_loss(model, batch, dtype=torch.float32)
     torch.testing.assert_close(loss, whole)
     same_gradients(gradients(model, loss), gradients(model, whole))

@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from ayllu.train.objectives.shared_prefix import pack_shared_prefix
-from support.objectives import PAIRS, gradients, log_softmax_of, same_gradients, small_model
+from support.models import sharp_model
+from support.objectives import PAIRS, gradients, log_softmax_of, same_gradients
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 F32 = torch.float32
 
 
 def test_log_probabilities_of_packed_rows() -> None:
-    model = small_model()
+    model = sharp_model()
     rows = pack_shared_prefix([(prompt, (good, bad)) for prompt, good, bad in PAIRS], length=12)
     assert rows.ids_BT.shape[0] == 2, "two documents should share a row"
     weights = torch.linspace(-1, 2, len(rows.targets_N))
