@@ -15,6 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
+STOP = re.compile(r"^\d+\. \[([\w/]+\.py):([\w.]+)\]\(\.\./src/ayllu/([\w/]+\.py)\): \S", re.MULTILINE)
+"""A stop of a trace: its file, its function, and where the link leads."""
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -97,3 +99,28 @@ def test_every_dependency_is_imported_somewhere(project: dict[str, Any]) -> None
         package.lower().replace("_", "-") for module in imported for package in packages_distributions().get(module, [])
     }
     assert {named(requirement) for requirement in project["dependencies"]} <= packages
+
+
+def definitions(path: Path) -> set[str]:
+    """Functions and classes of a module, and methods as CLASS.METHOD."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            methods = (inner for inner in node.body if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef))
+            found |= {f"{node.name}.{method.name}" for method in methods}
+    return found
+
+
+def test_stops_of_the_traces_exist() -> None:
+    text = (ROOT / "docs" / "traces.md").read_text(encoding="utf-8")
+    stops = STOP.findall(text)
+    assert len(stops) == len(re.findall(r"^\d+\. ", text, re.MULTILINE)) > 30
+    for path, name, link in stops:
+        assert path == link
+        assert name in definitions(ROOT / "src" / "ayllu" / path), f"{path} has no {name}: put docs/traces.md right"
+    # What is mentioned on the way, with a class or without.
+    everything = {name for path in (ROOT / "src").rglob("*.py") for name in definitions(path)}
+    for name in re.findall(r"`([A-Z_]\w*\.\w+|[A-Z]\w+Engine)`", text):
+        assert name in everything, f"docs/traces.md mentions {name}"
