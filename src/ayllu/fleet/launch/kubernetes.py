@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ayllu.fleet.launch import schema
+from ayllu.fleet.launch import manifests
 from ayllu.fleet.launch.batch_job import RENDEZVOUS_PORT, Job, Status, tool
-from ayllu.fleet.launch.yaml import dump
 from ayllu.lab.error import UserError
 
 HINT = "install kubectl and give it a cluster that has JobSet (and Kueue, for a queue)"
@@ -94,10 +93,10 @@ class Kubernetes:
         if not job.image:
             raise UserError("launch: Kubernetes runs containers; name one with --image")
         made = manifest(job)
-        wrong = schema.faults(made, schema.jobset_schema())
+        wrong = manifests.faults(made, manifests.jobset_schema())
         if wrong:
             raise UserError(f"launch: the manifest does not fit the JobSet schema: {wrong[0]}")
-        return {MANIFEST: dump(made)}
+        return {MANIFEST: manifests.dump(made)}
 
     def submit(self, job: Job) -> str:
         """kubectl create: an existing JobSet of that name is not touched."""

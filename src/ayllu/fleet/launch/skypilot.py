@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.fleet.launch.batch_job import Job, Status, tool
-from ayllu.fleet.launch.yaml import dump
+from ayllu.fleet.launch.manifests import dump
 from ayllu.lab.error import UserError
 
 HINT = "install SkyPilot (pip install skypilot) and give it a cloud (sky check)"
