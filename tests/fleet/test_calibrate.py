@@ -11,7 +11,7 @@ import torch
 
 from ayllu.fleet import calibrate as room
 from ayllu.fleet.catalogue import find_accelerator, find_fleet
-from ayllu.fleet.planner.plan import Job, plan
+from ayllu.fleet.planner.plan import TrainingJob, plan
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 
@@ -40,7 +40,7 @@ def test_this_machine_joins_the_catalogue(quick: Path) -> None:
 def test_a_run_on_this_machine_can_be_planned(quick: Path) -> None:
     room.calibrate(training=False)
     model = ModelConfig(vocabulary=512, layers=2, width=64, heads=2, kv_heads=1, feed_forward=128, context=128)
-    job = Job(name="tiny", model=model, sequence=128, global_batch=4, tokens=1e6, precision="float32")
+    job = TrainingJob(name="tiny", model=model, sequence=128, global_batch=4, tokens=1e6, precision="float32")
     best = plan(job, find_fleet("this-machine").pools[0]).best
     assert best.devices == 1
     assert 0 < best.step_s < 60
@@ -78,7 +78,7 @@ def test_what_was_measured_of_a_step_stands_in_place_of_what_was_believed(quick:
     found = replace(room.calibrate(training=False), training=((64, 1.5),), optimizer_s_per_parameter=1e-6)
     (quick / "fleet" / "this-machine.json").write_text(json.dumps(asdict(found)), encoding="utf-8")
     model = ModelConfig(vocabulary=512, layers=2, width=64, heads=2, kv_heads=1, feed_forward=128, context=128)
-    job = Job(name="tiny", model=model, sequence=128, global_batch=4, tokens=1e6, precision="float32")
+    job = TrainingJob(name="tiny", model=model, sequence=128, global_batch=4, tokens=1e6, precision="float32")
     best = plan(job, find_fleet("this-machine").pools[0]).best
     assert best.breakdown_s["optimizer"] == pytest.approx(1e-6 * model.parameters)
     assert sum(best.breakdown_s.values()) == pytest.approx(best.step_s)
@@ -95,7 +95,7 @@ def test_the_gpus_of_a_machine_are_what_is_planned_with(quick: Path, monkeypatch
     assert (pool.count, pool.accelerator.link_domain, pool.accelerator.link_gb_s) == (2, 2, 400.0)
     assert pool.accelerator.achieved("float8") == 1300
     model = ModelConfig(vocabulary=512, layers=2, width=64, heads=2, kv_heads=1, feed_forward=128, context=128)
-    job = Job(name="tiny", model=model, sequence=128, global_batch=4, tokens=1e6)
+    job = TrainingJob(name="tiny", model=model, sequence=128, global_batch=4, tokens=1e6)
     assert {choice.devices for choice in plan(job, pool).choices} == {2}
 
 
@@ -108,7 +108,7 @@ def test_a_gpu_is_measured_and_a_step_on_it_foretold(quick: Path) -> None:
     model = ModelConfig(
         vocabulary=32_768, layers=6, width=2048, heads=16, kv_heads=8, feed_forward=5632, context=2048, tied=True
     )
-    job = Job(name="step", model=model, sequence=2048, global_batch=4, tokens=1e9)
+    job = TrainingJob(name="step", model=model, sequence=2048, global_batch=4, tokens=1e9)
     best = min(
         (c for c in plan(job, find_fleet("this-machine").pools[0]).frontier if c.layout.micro_batch == 4),
         key=lambda c: c.step_s,

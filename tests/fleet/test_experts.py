@@ -18,16 +18,25 @@ from ayllu.fleet.planner.constants import EXPERT_CONSTANTS, shipped
 from ayllu.fleet.planner.cost import step_time
 from ayllu.fleet.planner.layouts import LAYOUT_COLUMNS, layouts
 from ayllu.fleet.planner.memory import footprint
-from ayllu.fleet.planner.plan import Job, find_model, plan
-from ayllu.fleet.planner.queries import ATTENTION, KERNELS, LOSS, SHARDING, Cases, cases, model_columns, rate_columns
-from ayllu.fleet.validation.measured_runs import Truth, read_truth
+from ayllu.fleet.planner.plan import TrainingJob, find_model_config, plan
+from ayllu.fleet.planner.queries import (
+    ATTENTION,
+    KERNELS,
+    LOSS,
+    SHARDING,
+    Queries,
+    model_columns,
+    queries,
+    rate_columns,
+)
+from ayllu.fleet.validation.measured_runs import MeasuredRuns, read_measured_runs
 from ayllu.lab.error import UserError
 from ayllu.model.presets import PRESETS
 
 MIXTRAL = "mixtral-8x7b"
 
 
-def question(model: Any, accelerator: str = "h100", **changes: Any) -> Cases:
+def question(model: Any, accelerator: str = "h100", **changes: Any) -> Queries:
     columns = {
         **dict.fromkeys(("tp", "cp", "pp", "virtual", "dp_replicate", "micro_batch", "overlap"), 1),
         **{"dp_shard": 64, "global_batch": 512, "recompute": 0, "sharding": SHARDING["optimizer"]},
@@ -36,7 +45,7 @@ def question(model: Any, accelerator: str = "h100", **changes: Any) -> Cases:
         **model_columns(model, 4096),
         **rate_columns(find_accelerator(accelerator), "bf16"),
     }
-    return cases(**(columns | changes))
+    return queries(**(columns | changes))
 
 
 def seconds(model: Any = None, **changes: Any) -> float:
@@ -44,8 +53,8 @@ def seconds(model: Any = None, **changes: Any) -> float:
 
 
 @pytest.fixture(scope="module")
-def mixtures() -> Truth:
-    found = read_truth().experts
+def mixtures() -> MeasuredRuns:
+    found = read_measured_runs().experts
     assert found is not None
     return found
 
@@ -67,9 +76,9 @@ def test_parameters_are_the_published_ones(name: str, total: float, active: floa
     model = expert_models()[name]
     assert model.parameters / 1e9 == pytest.approx(total, rel=0.01)
     assert model.active_parameters / 1e9 == pytest.approx(active, rel=0.03)
-    case = question(model)
+    query = question(model)
     # Attention's two matrices for its latent, in the mean of the layers, are the only rounding.
-    assert case.parameters[0] == pytest.approx(model.parameters, rel=1e-9)
+    assert query.parameters[0] == pytest.approx(model.parameters, rel=1e-9)
 
 
 def test_one_expert_that_sees_every_token_is_a_dense_model() -> None:
@@ -120,11 +129,11 @@ def test_a_token_passes_its_experts_once_whatever_their_number() -> None:
 
 
 def test_every_constant_of_experts_matters() -> None:
-    case = question(expert_models()[MIXTRAL], ep=8)
+    query = question(expert_models()[MIXTRAL], ep=8)
     base = shipped()
     for name in EXPERT_CONSTANTS:
         moved = {**base.values, name: 1.5 * base[name]}
-        assert step_time(case, type(base)(values=moved)).total[0] != step_time(case, base).total[0], name
+        assert step_time(query, type(base)(values=moved)).total[0] != step_time(query, base).total[0], name
         dense = question(PRESETS["llama-3.1-8b"])
         assert step_time(dense, type(base)(values=moved)).total[0] == step_time(dense, base).total[0], name
 
@@ -142,7 +151,7 @@ def test_layouts_divide_the_experts_and_the_replicas() -> None:
 def test_deepseek_v3_is_planned_nearly_as_fast_as_it_was_trained() -> None:
     # arXiv:2412.19437, Table 1 and section 4.2: 2.664 million hours of 2,048 H800 for 14.8T tokens, in steps of 15,360
     # sequences of 4,096; so 54 days. It is in no table that anything was fitted on.
-    job = Job(
+    job = TrainingJob(
         name="deepseek-v3",
         model=expert_models()["deepseek-v3"],
         sequence=4096,
@@ -152,13 +161,13 @@ def test_deepseek_v3_is_planned_nearly_as_fast_as_it_was_trained() -> None:
     )
     began = time.perf_counter()
     found = plan(job, find_fleet("2048xh800").pools[0])
-    assert found.considered / (time.perf_counter() - began) > 10_000
+    assert found.layouts_considered / (time.perf_counter() - began) > 10_000
     assert found.best.days == pytest.approx(2.664e6 / 2048 / 24, rel=0.3)
     assert found.best.layout.ep > 1
     assert any(reason.startswith("with ep") for reason in found.why)
 
 
-def test_published_mixtures_are_scored_apart(mixtures: Truth, report: Any) -> None:
+def test_published_mixtures_are_scored_apart(mixtures: MeasuredRuns, report: Any) -> None:
     assert report.experts is not None
     assert report.experts["rows"] == len(mixtures.runs) > 100
     assert report.experts["median_abs_error_pct"] < 15
@@ -166,11 +175,11 @@ def test_published_mixtures_are_scored_apart(mixtures: Truth, report: Any) -> No
     assert sum(found["rows"] for found in report.experts["by_source"].values()) == len(mixtures.runs)
 
 
-def test_peaks_of_mixtures_are_near_the_measured_ones(mixtures: Truth) -> None:
+def test_peaks_of_mixtures_are_near_the_measured_ones(mixtures: MeasuredRuns) -> None:
     measured = np.array([run.measured_memory or np.nan for run in mixtures.runs])
     rows = ~np.isnan(measured)
     assert rows.sum() == 10
-    error = footprint(mixtures.cases.take(rows)).total / measured[rows] - 1
+    error = footprint(mixtures.queries.take(rows)).total / measured[rows] - 1
     assert np.abs(error).max() < 0.06
 
 
@@ -200,7 +209,7 @@ DEEPSEEK_V3 = {
 
 def test_a_config_of_experts_is_read(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(DEEPSEEK_V3))
-    assert find_model(str(tmp_path)) == expert_models()["deepseek-v3"]
+    assert find_model_config(str(tmp_path)) == expert_models()["deepseek-v3"]
 
 
 @pytest.mark.parametrize(
@@ -219,5 +228,5 @@ def test_a_config_that_cannot_be_planned_is_one_sentence(tmp_path: Path, content
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(UserError, match=said) as error:
-        find_model(str(tmp_path))
+        find_model_config(str(tmp_path))
     assert "\n" not in str(error.value)

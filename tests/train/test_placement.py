@@ -10,7 +10,7 @@ import pytest
 
 from ayllu.cli.main import main
 from ayllu.fleet.catalogue import find_fleet
-from ayllu.fleet.planner.plan import Job, plan
+from ayllu.fleet.planner.plan import TrainingJob, plan
 from ayllu.lab.error import UserError
 from ayllu.model.presets import PRESETS
 from ayllu.train.distributed.layout import Layout
@@ -23,7 +23,7 @@ from ayllu.train.placement import holdings, table
 def test_large_models_build_under_their_planned_layouts(name: str, fleet: str) -> None:
     config = PRESETS[name]
     (pool,) = find_fleet(fleet).pools
-    job = Job(name=name, model=config, sequence=8192, global_batch=2048, tokens=1e12)
+    job = TrainingJob(name=name, model=config, sequence=8192, global_batch=2048, tokens=1e12)
     layout = plan(job, pool).best.layout
     found = holdings(config, layout)
     sys.stdout.write(f"\n{name} under {layout}\n{table(found)}\n")

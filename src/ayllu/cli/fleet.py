@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from ayllu.fleet.catalogue import Fleet
-    from ayllu.fleet.planner.plan import Job
+    from ayllu.fleet.planner.plan import TrainingJob
 
 app = cyclopts.App(
     name="fleet", help="Know the machines, plan a run on them, and check the predictions against published runs."
@@ -212,20 +212,20 @@ def validate(*, truth: Path | None = None, quick: bool = False, refit: Path | No
         Print one JSON object.
     """
     from ayllu.cli.text import report_lines
-    from ayllu.fleet.validation.measured_runs import read_truth
+    from ayllu.fleet.validation.measured_runs import read_measured_runs
     from ayllu.fleet.validation.validate import validate as score
     from ayllu.fleet.validation.validate import write_constants
 
     report = score(truth, by_family=not quick)
     if refit is not None:
-        write_constants(refit, read_truth(truth), report)
+        write_constants(refit, read_measured_runs(truth), report)
     if json:
         _print_json(report.as_json())
     else:
         _print_lines(report_lines(report))
 
 
-def _print_assigned(jobs: list[Job], fleet: Fleet, json: bool) -> None:
+def _print_assigned(jobs: list[TrainingJob], fleet: Fleet, json: bool) -> None:
     """Which job on which part."""
     from ayllu.cli.text import assigned_lines, plan_value
     from ayllu.fleet.planner.multi_pool import assign

@@ -18,7 +18,7 @@ from ayllu.fleet.catalogue import (
     read_table,
     with_rest,
 )
-from ayllu.fleet.planner.plan import Job, default_batch, find_model, power, workload_h100e
+from ayllu.fleet.planner.plan import TrainingJob, default_batch, find_model_config, power, workload_h100e
 from ayllu.lab.error import UserError
 
 ANNOUNCED_H100E = 600_000
@@ -87,9 +87,11 @@ def accelerator_value(accelerator: Accelerator) -> dict[str, Any]:
 
 def fleet_value(fleet: Fleet, prices: Mapping[str, float], workload: str) -> dict[str, Any]:
     """A fleet as plain values: each part and the whole, in H100 equivalents under every convention."""
-    model = find_model(workload)
+    model = find_model_config(workload)
     sequence = min(8192, model.context)
-    job = Job(name=workload, model=model, sequence=sequence, global_batch=default_batch(model, sequence), tokens=1e12)
+    job = TrainingJob(
+        name=workload, model=model, sequence=sequence, global_batch=default_batch(model, sequence), tokens=1e12
+    )
     parts: list[dict[str, Any]] = []
     for pool in fleet.pools:
         part = pool.accelerator

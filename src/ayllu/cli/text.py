@@ -9,7 +9,7 @@ from typing import Any
 
 from ayllu.fleet.experts import ExpertModel
 from ayllu.fleet.planner.picture import label, told_days, told_energy
-from ayllu.fleet.planner.plan import Choice, Job, Plan, parameters_seen
+from ayllu.fleet.planner.plan import Choice, Plan, TrainingJob, parameters_seen
 from ayllu.fleet.validation.validate import Report
 
 MFU_FORMULA = (
@@ -22,7 +22,9 @@ PLANNED_ONLY = (
 CHOICE_WIDTHS = (11, 10, 19, 13, 6, 8, 10, 11)
 
 
-def plan_value(job: Job, plans: Sequence[Plan], refused: dict[str, str], note: str | None = None) -> dict[str, Any]:
+def plan_value(
+    job: TrainingJob, plans: Sequence[Plan], refused: dict[str, str], note: str | None = None
+) -> dict[str, Any]:
     return {
         "model": job.name,
         "parameters": job.model.parameters,
@@ -37,8 +39,8 @@ def plan_value(job: Job, plans: Sequence[Plan], refused: dict[str, str], note: s
             {
                 "accelerator": each.pool.accelerator.id,
                 "count": each.pool.count,
-                "layouts_considered": each.considered,
-                "layouts_that_fit": each.fitting,
+                "layouts_considered": each.layouts_considered,
+                "layouts_that_fit": each.layouts_that_fit,
                 "why": list(each.why),
                 "choices": [choice.as_json() for choice in each.choices],
             }
@@ -48,7 +50,7 @@ def plan_value(job: Job, plans: Sequence[Plan], refused: dict[str, str], note: s
     }
 
 
-def plan_lines(job: Job, plans: Sequence[Plan], value: dict[str, Any]) -> Iterable[str]:
+def plan_lines(job: TrainingJob, plans: Sequence[Plan], value: dict[str, Any]) -> Iterable[str]:
     experts = isinstance(job.model, ExpertModel)
     seen = f" of which a token passes {_count(parameters_seen(job.model))}" if experts else ""
     yield (
@@ -59,7 +61,10 @@ def plan_lines(job: Job, plans: Sequence[Plan], value: dict[str, Any]) -> Iterab
         yield value["note"]
     for each in plans:
         yield ""
-        yield f"{each.pool.count:,} {each.pool.accelerator.id}: {each.considered:,} layouts, {each.fitting:,} fit"
+        yield (
+            f"{each.pool.count:,} {each.pool.accelerator.id}: "
+            f"{each.layouts_considered:,} layouts, {each.layouts_that_fit:,} fit"
+        )
         yield from _choice_lines(each.choices)
         yield from (f"  why: {reason}" for reason in each.why)
     for part, reason in value["does_not_fit"].items():

@@ -25,7 +25,7 @@ import numpy as np
 from ayllu.fleet.catalogue import THIS_MACHINE, Accelerator, Precision, cache_folder
 from ayllu.fleet.planner.constants import shipped
 from ayllu.fleet.planner.cost import step_time
-from ayllu.fleet.planner.queries import cases, model_columns, rate_columns
+from ayllu.fleet.planner.queries import model_columns, queries, rate_columns
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import bar
 from ayllu.model.config import ModelConfig
@@ -335,7 +335,7 @@ def predicted_seconds(model: ModelConfig, found: Calibration) -> float:
     batches = GPU_TRAINING_BATCHES if found.gpus else TRAINING_BATCHES
     one, two = (
         step_time(
-            cases(
+            queries(
                 **model_columns(model, training_length()),
                 **rate_columns(machine, found.training_precision),
                 **OUR_SOFTWARE,

@@ -68,7 +68,7 @@ class ExpertModel(ModelConfig):
         return self.width * self.head_width * 2 * (self.heads + self.kv_heads)
 
     def columns(self) -> dict[str, float]:
-        """What `Cases` asks of a model beyond a dense one's shape."""
+        """What `Queries` asks of a model beyond a dense one's shape."""
         return {
             "experts": self.experts,
             "active_experts": self.active_experts,

@@ -1,4 +1,4 @@
-"""Launching: what engines are told, and a job on this machine that is killed and goes on."""
+"""Launching: what schedulers are told, and a job on this machine that is killed and goes on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from ayllu.cli import fleet_jobs as run_commands
 from ayllu.cli.fleet_jobs import add_commands
 from ayllu.fleet.launch import manifests, records
-from ayllu.fleet.launch.batch_job import Job
+from ayllu.fleet.launch.batch_job import BatchJob
 from ayllu.fleet.launch.kubernetes import manifest
 from ayllu.lab.error import UserError
 from ayllu.train.distributed.layout import Layout
@@ -29,8 +29,10 @@ from ayllu.train.distributed.layout import Layout
 GOLDEN = Path(__file__).with_name("golden")
 
 
-def job(folder: Path = Path("/srv/jobs"), **fields) -> Job:
-    return Job(**{"recipe": "smol", "name": "smol", "folder": folder, "options": ("--budget", "10 hours"), **fields})
+def job(folder: Path = Path("/srv/jobs"), **fields) -> BatchJob:
+    return BatchJob(
+        **{"recipe": "smol", "name": "smol", "folder": folder, "options": ("--budget", "10 hours"), **fields}
+    )
 
 
 EIGHT = {"nodes": 4, "accelerators_per_node": 8, "processes_per_node": 8, "cpus_per_node": 96, "memory_gib": 1000}
@@ -43,11 +45,11 @@ GOLDEN_JOBS = {
 }
 
 
-@pytest.mark.parametrize("engine", records.ENGINES)
-def test_files_are_as_they_were(engine: str) -> None:
+@pytest.mark.parametrize("scheduler", records.SCHEDULERS)
+def test_files_are_as_they_were(scheduler: str) -> None:
     """To renew them after a change that is meant: AYLLU_RENEW=1 pytest tests/fleet/launch/test_launch.py."""
-    ((name, text),) = records.prepare(engine, GOLDEN_JOBS[engine]).items()
-    golden = GOLDEN / f"{engine}-{name}"
+    ((name, text),) = records.prepare(scheduler, GOLDEN_JOBS[scheduler]).items()
+    golden = GOLDEN / f"{scheduler}-{name}"
     if os.environ.get("AYLLU_RENEW"):
         golden.write_text(text)
     if golden.suffix == ".yaml":
@@ -247,7 +249,7 @@ def test_no_client_is_imported_before_it_is_needed() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["smol", "--on", "moon"], "no engine 'moon'"),
+        (["smol", "--on", "moon"], "no scheduler 'moon'"),
         (["smol", "--nodes", "0"], "nodes is 0"),
         (["smol", "--nodes", "2"], "this machine is one node"),
         (["smol", "--name", "Not_Good"], "small letters"),
@@ -269,7 +271,7 @@ def test_what_cannot_be_launched_is_refused_in_one_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_engine_that_is_not_installed_is_named(
+def test_a_scheduler_that_is_not_installed_is_named(
     fleet: cyclopts.App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

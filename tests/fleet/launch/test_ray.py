@@ -25,7 +25,7 @@ import pytest
 
 import ayllu
 from ayllu.fleet.launch import records
-from ayllu.fleet.launch.batch_job import Job
+from ayllu.fleet.launch.batch_job import BatchJob
 from ayllu.fleet.launch.records import Record
 from ayllu.lab.error import UserError
 
@@ -115,7 +115,7 @@ def launch(folder: Path, script: str, **given: int) -> Record:
     tool.write_text(f"#!/bin/sh\n{script}")
     tool.chmod(0o755)
     environment = {"PATH": f"{tool.parent}:{os.environ['PATH']}"}
-    job = Job(recipe="smol", name="smol", folder=folder, nodes=2, environment=environment, **given)
+    job = BatchJob(recipe="smol", name="smol", folder=folder, nodes=2, environment=environment, **given)
     end = time.monotonic() + SECONDS
     while True:
         try:
@@ -154,7 +154,7 @@ def test_a_job_can_be_cancelled(folder: Path) -> None:
         assert time.monotonic() < end, record.logs()
         time.sleep(0.1)
     with pytest.raises(UserError, match="is running on ray; cancel it first"):
-        records.launch("ray", Job(recipe="smol", name="smol", folder=folder))
+        records.launch("ray", BatchJob(recipe="smol", name="smol", folder=folder))
     record.cancel()
     assert wait_for(record, "cancelled", "finished", "failed") == "cancelled"
 

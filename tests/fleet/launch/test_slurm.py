@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ayllu.fleet.launch import records
-from ayllu.fleet.launch.batch_job import Job
+from ayllu.fleet.launch.batch_job import BatchJob
 from support.slurm import SlurmCluster, reason_to_skip
 
 pytestmark = pytest.mark.skipif(reason_to_skip() is not None, reason=str(reason_to_skip()))
@@ -69,7 +69,7 @@ echo finished
 
 def test_a_job_that_slurm_requeues_goes_on_from_its_checkpoint(slurm: SlurmCluster, folder: Path) -> None:
     put_tool(folder, "ayllu", COUNTER)
-    record = records.launch("slurm", Job(recipe="smol", name="smol", folder=folder, options=("--seed", "1")))
+    record = records.launch("slurm", BatchJob(recipe="smol", name="smol", folder=folder, options=("--seed", "1")))
     assert wait_for(record, "running") == "running"
     while not (folder / "checkpoint").exists() or int((folder / "checkpoint").read_text()) < 5:
         time.sleep(0.05)
@@ -86,7 +86,7 @@ def test_a_job_that_slurm_requeues_goes_on_from_its_checkpoint(slurm: SlurmClust
 
 def test_a_job_whose_time_is_up_queues_itself_again(slurm: SlurmCluster, folder: Path) -> None:
     put_tool(folder, "ayllu", COUNTER)
-    record = records.launch("slurm", Job(recipe="smol", name="long", folder=folder))
+    record = records.launch("slurm", BatchJob(recipe="smol", name="long", folder=folder))
     wait_for(record, "running")
     while not (folder / "checkpoint").exists():
         time.sleep(0.05)
@@ -123,7 +123,7 @@ assert words[at + 1:] == ["ayllu.cli", "run", "smol"], words
 os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", *words[:at], {str(folder / "add_up.py")!r}])
 """,
     )
-    job = Job(recipe="smol", name="two", folder=folder, nodes=2, environment={"OMP_NUM_THREADS": "1"})
+    job = BatchJob(recipe="smol", name="two", folder=folder, nodes=2, environment={"OMP_NUM_THREADS": "1"})
     record = records.launch("slurm", job)
     assert wait_for(record, "finished", "failed", seconds=120) == "finished", record.logs()
     assert "rank 0 of 2: sum 2" in record.logs()
@@ -132,10 +132,10 @@ os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", *words[
 
 def test_a_job_that_fails_is_not_tried_again_and_one_can_be_cancelled(slurm: SlurmCluster, folder: Path) -> None:
     put_tool(folder, "ayllu", '#!/bin/sh\necho try\n[ "$2" = wrong ] && exit 3\nsleep 60\n')
-    wrong = records.launch("slurm", Job(recipe="wrong", name="wrong", folder=folder))
+    wrong = records.launch("slurm", BatchJob(recipe="wrong", name="wrong", folder=folder))
     assert wait_for(wrong, "failed", "finished") == "failed"
     assert wrong.logs().count("try") == 1
-    long = records.launch("slurm", Job(recipe="smol", name="smol", folder=folder))
+    long = records.launch("slurm", BatchJob(recipe="smol", name="smol", folder=folder))
     wait_for(long, "running")
     long.cancel()
     assert wait_for(long, "cancelled") == "cancelled"

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from ayllu.fleet.catalogue import find_accelerator
 from ayllu.fleet.planner.constants import believed, shipped
 from ayllu.fleet.planner.cost import mfu, step_time
-from ayllu.fleet.planner.memory import FIXED_BYTES, fits, footprint
+from ayllu.fleet.planner.memory import FIXED_BYTES, fits_memory, footprint
 from ayllu.fleet.planner.queries import (
     ATTENTION,
     KERNELS,
     LOSS,
     RECOMPUTE,
     SHARDING,
-    Cases,
-    cases,
+    Queries,
     model_columns,
+    queries,
     rate_columns,
 )
 from ayllu.model.presets import PRESETS
@@ -32,7 +32,7 @@ from ayllu.train.flops import training_flops
 POWERS = st.sampled_from([1, 2, 4, 8])
 
 
-def question(model: str = "llama-3.1-8b", accelerator: str = "h100", **changes: Any) -> Cases:
+def question(model: str = "llama-3.1-8b", accelerator: str = "h100", **changes: Any) -> Queries:
     """One layout of `model` on eight accelerators, with changes."""
     columns = {
         "tp": 1,
@@ -55,7 +55,7 @@ def question(model: str = "llama-3.1-8b", accelerator: str = "h100", **changes: 
         **model_columns(PRESETS[model], 8192),
         **rate_columns(find_accelerator(accelerator), changes.pop("precision", "bf16")),
     }
-    return cases(**(columns | changes))
+    return queries(**(columns | changes))
 
 
 def seconds(**changes: Any) -> float:
@@ -64,9 +64,9 @@ def seconds(**changes: Any) -> float:
 
 def test_parameters_and_flops_are_the_models() -> None:
     for name, model in PRESETS.items():
-        case = question(name)
-        assert case.parameters[0] == model.parameters
-        assert case.model_flops[0] == pytest.approx(training_flops(model, 8192) * 128 * 8192)
+        query = question(name)
+        assert query.parameters[0] == model.parameters
+        assert query.model_flops[0] == pytest.approx(training_flops(model, 8192) * 128 * 8192)
 
 
 @settings(max_examples=60, deadline=None)
@@ -87,7 +87,7 @@ def test_no_layout_is_faster_than_its_flops(**layout: Any) -> None:
     dp, micro, virtual = layout.pop("dp"), layout.pop("micro"), layout.pop("virtual")
     if part in ("tpu-v5p", "laptop-cpu") and precision == "float32":
         precision = "bf16"
-    case = question(
+    query = question(
         accelerator=part,
         precision=precision,
         dp_shard=dp,
@@ -96,14 +96,14 @@ def test_no_layout_is_faster_than_its_flops(**layout: Any) -> None:
         global_batch=dp * micro * 4,
         **layout,
     )
-    parts = step_time(case, shipped())
+    parts = step_time(query, shipped())
     named = [float(np.broadcast_to(getattr(parts, name), (1,))[0]) for name in parts.__dataclass_fields__]
     assert all(np.isfinite(named))
     assert min(named) >= -1e-12 * max(named)
     assert sum(named) == pytest.approx(float(parts.total[0]))
-    least = case.needed_flops[0] / (case.devices[0] * find_accelerator(part).peak(precision) * 1e12)
+    least = query.needed_flops[0] / (query.devices[0] * find_accelerator(part).peak(precision) * 1e12)
     assert parts.total[0] > least
-    assert footprint(case).total[0] > FIXED_BYTES
+    assert footprint(query).total[0] > FIXED_BYTES
 
 
 def test_a_faster_part_is_faster() -> None:
@@ -123,8 +123,8 @@ def test_more_of_what_costs_costs_more() -> None:
 
 def test_the_bubble_shrinks_with_micro_batches_and_chunks() -> None:
     def bubble(**changes: Any) -> float:
-        case = question(pp=8, dp_shard=1, **changes)
-        parts = step_time(case, shipped())
+        query = question(pp=8, dp_shard=1, **changes)
+        parts = step_time(query, shipped())
         return float(parts.bubble[0] / parts.total[0])
 
     plain, many, chunked = bubble(global_batch=16), bubble(global_batch=128), bubble(global_batch=16, virtual=4)
@@ -196,15 +196,15 @@ def test_logits_take_what_their_loss_holds() -> None:
 
 
 def test_what_cannot_fit_does_not() -> None:
-    assert not fits(question("llama-3.1-405b"))[0]
-    assert not fits(question("llama-3.1-8b"))[0]
-    assert fits(question("llama-3.1-8b", sharding=SHARDING["full"]))[0]
+    assert not fits_memory(question("llama-3.1-405b"))[0]
+    assert not fits_memory(question("llama-3.1-8b"))[0]
+    assert fits_memory(question("llama-3.1-8b", sharding=SHARDING["full"]))[0]
 
 
 def test_mfu_counts_the_stated_flops() -> None:
-    case = question()
-    at_peak = case.model_flops / (case.devices * 989e12)
-    assert mfu(case, 2 * at_peak, 989e12)[0] == pytest.approx(0.5)
+    query = question()
+    at_peak = query.model_flops / (query.devices * 989e12)
+    assert mfu(query, 2 * at_peak, 989e12)[0] == pytest.approx(0.5)
 
 
 def test_many_layouts_are_one_pass_and_agree_with_one_by_one() -> None:
@@ -232,5 +232,5 @@ def test_every_constant_matters() -> None:
     for name, value in base.values.items():
         moved = replace(base, values=base.values | {name: 1.5 * value})
         assert any(
-            abs(step_time(case, moved).total[0] / step_time(case, base).total[0] - 1) > 1e-7 for case in layouts
+            abs(step_time(query, moved).total[0] / step_time(query, base).total[0] - 1) > 1e-7 for query in layouts
         ), name

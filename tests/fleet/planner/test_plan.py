@@ -12,13 +12,23 @@ import pytest
 from ayllu.fleet.catalogue import find_fleet
 from ayllu.fleet.planner.multi_pool import across, assign
 from ayllu.fleet.planner.picture import draw_plan
-from ayllu.fleet.planner.plan import Job, Plan, Prices, by_count, fewest_within, find_model, plan, power, workload_h100e
+from ayllu.fleet.planner.plan import (
+    Plan,
+    Prices,
+    TrainingJob,
+    by_count,
+    fewest_within,
+    find_model_config,
+    plan,
+    power,
+    workload_h100e,
+)
 from ayllu.lab.error import UserError
 from ayllu.model.presets import PRESETS
 
 
-def job(name: str = "llama-3.1-8b", *, batch: int = 512, sequence: int = 8192, tokens: float = 1e12) -> Job:
-    return Job(name=name, model=PRESETS[name], sequence=sequence, global_batch=batch, tokens=tokens)
+def job(name: str = "llama-3.1-8b", *, batch: int = 512, sequence: int = 8192, tokens: float = 1e12) -> TrainingJob:
+    return TrainingJob(name=name, model=PRESETS[name], sequence=sequence, global_batch=batch, tokens=tokens)
 
 
 @pytest.fixture(scope="module")
@@ -164,10 +174,10 @@ def test_a_picture_is_drawn_twice_and_the_same(tmp_path: Path) -> None:
 
 
 def test_models_are_found_by_name_or_folder(tmp_path: Path) -> None:
-    assert find_model("Llama-3.1-8B") == PRESETS["llama-3.1-8b"]
+    assert find_model_config("Llama-3.1-8B") == PRESETS["llama-3.1-8b"]
     with pytest.raises(UserError, match=r"llama-3\.1-8b"):
-        find_model("llama-9")
-    assert find_model("ladder-4x256").width == 256
-    assert [find_model(f"ladder-{n}x128").layers for n in (2, 3)] == [2, 3]
+        find_model_config("llama-9")
+    assert find_model_config("ladder-4x256").width == 256
+    assert [find_model_config(f"ladder-{n}x128").layers for n in (2, 3)] == [2, 3]
     with pytest.raises(UserError, match="ladder-2x128"):
-        find_model("ladder-1")
+        find_model_config("ladder-1")

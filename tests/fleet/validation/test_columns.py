@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ayllu.fleet.validation.columns import OTHER_NAMES, number, read_rows
-from ayllu.fleet.validation.measured_run import Unusable, read_run
-from ayllu.fleet.validation.measured_runs import read_truth
+from ayllu.fleet.validation.measured_run import Unusable, read_measured_run
+from ayllu.fleet.validation.measured_runs import read_measured_runs
 from ayllu.fleet.validation.validate import validate
 from ayllu.lab.error import UserError
 from support.runs_table import ROW
@@ -36,7 +36,7 @@ def table(rows: list[dict[str, str]], separator: str = ",", line: str = "\n") ->
 def seconds(tmp_path: Path, content: str | bytes) -> float:
     path = tmp_path / "runs.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    (found,) = read_truth(path).seconds
+    (found,) = read_measured_runs(path).seconds
     return float(found)
 
 
@@ -123,7 +123,7 @@ def test_a_number_is_read_with_its_unit_or_not_at_all(column: str, text: str, va
 )
 def test_what_cannot_be_is_counted_with_its_reason(tmp_path: Path, changes: dict[str, str], reason: str) -> None:
     with pytest.raises(Unusable, match=reason):
-        read_run(ROW | changes)
+        read_measured_run(ROW | changes)
     path = tmp_path / "runs.csv"
     path.write_text(table([ROW | {"ep": ""}, ROW | {"ep": ""} | changes]))
     report = validate(path)
@@ -147,7 +147,7 @@ def test_what_cannot_be_is_counted_with_its_reason(tmp_path: Path, changes: dict
     ],
 )
 def test_accelerators_are_known_by_the_names_that_people_use(name: str, part: str) -> None:
-    assert read_run(ROW | {"gpu_type": name, "step_time_s": "90"}).kinds == (part,)
+    assert read_measured_run(ROW | {"gpu_type": name, "step_time_s": "90"}).kinds == (part,)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_file_that_is_no_table_is_one_sentence(tmp_path: Path, content: bytes,
     path = tmp_path / "runs.csv"
     path.write_bytes(content)
     with pytest.raises(UserError) as error:
-        read_truth(path)
+        read_measured_runs(path)
     assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
     assert said in str(error.value) or "cannot be read" in str(error.value)
 

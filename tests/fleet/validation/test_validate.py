@@ -13,21 +13,21 @@ import pytest
 from ayllu.fleet.catalogue import read_table
 from ayllu.fleet.planner.constants import CONSTANTS, believed, shipped
 from ayllu.fleet.planner.cost import step_time
-from ayllu.fleet.validation.fit import fit, fit_experts, predict
-from ayllu.fleet.validation.measured_run import Unusable, read_run
-from ayllu.fleet.validation.measured_runs import Truth, gather, read_truth
+from ayllu.fleet.validation.fit import fit_constants, fit_expert_constants, predict
+from ayllu.fleet.validation.measured_run import Unusable, read_measured_run
+from ayllu.fleet.validation.measured_runs import MeasuredRuns, gather, read_measured_runs
 from ayllu.fleet.validation.validate import leave_one_out, plan_groups, validate
 from ayllu.lab.error import UserError
 from support.runs_table import ROW, write
 
 
 @pytest.fixture(scope="module")
-def packaged() -> Truth:
-    return read_truth()
+def packaged() -> MeasuredRuns:
+    return read_measured_runs()
 
 
 def run(**changes: str) -> Any:
-    return read_run(ROW | changes)
+    return read_measured_run(ROW | changes)
 
 
 def test_a_row_is_read_as_it_says() -> None:
@@ -94,9 +94,9 @@ def test_out_of_memory_rows_are_scored_apart() -> None:
         dict(ROW),
         ROW | {"step_time_s": "", "notes": "OOM", "micro_batch": "4", "tp": "1", "dp": "64", "gpus": "64"},
     ]
-    truth = gather(rows)
-    assert len(truth.runs) == 1
-    assert truth.out_of_memory is not None and len(truth.out_of_memory.tp) == 1
+    table = gather(rows)
+    assert len(table.runs) == 1
+    assert table.out_of_memory is not None and len(table.out_of_memory.tp) == 1
 
 
 def test_a_table_that_is_none_is_one_sentence(tmp_path: Path) -> None:
@@ -104,43 +104,43 @@ def test_a_table_that_is_none_is_one_sentence(tmp_path: Path) -> None:
         path = tmp_path / "runs.csv"
         path.write_text(content, encoding="utf-8")
         with pytest.raises(UserError, match=r"columns|read"):
-            read_truth(path)
+            read_measured_runs(path)
     with pytest.raises(UserError, match="read"):
-        read_truth(tmp_path / "missing.csv")
+        read_measured_runs(tmp_path / "missing.csv")
     with pytest.raises(UserError, match="none of the 1 rows"):
-        read_truth(write(tmp_path / "runs.csv", [ROW | {"model": "Mixtral-8x7B"}]))
+        read_measured_runs(write(tmp_path / "runs.csv", [ROW | {"model": "Mixtral-8x7B"}]))
 
 
-def test_the_packaged_table_is_large_and_its_reasons_add_up(packaged: Truth) -> None:
+def test_the_packaged_table_is_large_and_its_reasons_add_up(packaged: MeasuredRuns) -> None:
     assert len(packaged.runs) >= 400
     assert len(packaged.runs) + sum(packaged.left_out.values()) == len(read_table("training_runs.csv"))
 
 
-def test_fitting_finds_the_constants_that_made_the_data(packaged: Truth) -> None:
+def test_fitting_finds_the_constants_that_made_the_data(packaged: MeasuredRuns) -> None:
     values = believed().values | {"product_16": 0.80, "attention_tuned": 0.45, "tp_overlapped": 0.7}
-    made = replace(packaged, seconds=step_time(packaged.cases, replace(believed(), values=values)).total)
-    found = fit(made)
+    made = replace(packaged, seconds=step_time(packaged.queries, replace(believed(), values=values)).total)
+    found = fit_constants(made)
     assert predict(made, found) == pytest.approx(made.seconds, rel=0.05)
     for name in ("product_16", "attention_tuned"):
         # The beliefs, and the factors of families and generations, keep a part of the move to themselves.
         assert abs(np.log(found[name] / values[name])) < 0.6 * abs(np.log(CONSTANTS[name].believed / values[name]))
 
 
-def test_fitting_on_a_few_runs_stays_near_the_beliefs(packaged: Truth) -> None:
+def test_fitting_on_a_few_runs_stays_near_the_beliefs(packaged: MeasuredRuns) -> None:
     few = packaged.take(np.arange(len(packaged.runs)) < 3)
-    found = fit(few)
+    found = fit_constants(few)
     for name, constant in CONSTANTS.items():
         assert abs(np.log(found[name] / constant.believed)) < 4 * constant.spread
 
 
-def test_a_held_out_source_cannot_be_seen(packaged: Truth) -> None:
+def test_a_held_out_source_cannot_be_seen(packaged: MeasuredRuns) -> None:
     """Predictions of a source stay the same whatever its own times are: they were not looked at."""
     sources = [run.source for run in packaged.runs]
     held = next(source for source in sources if source.startswith("Korthikanti"))
     rows = np.array([source == held for source in sources])
     doubled = replace(packaged, seconds=np.where(rows, 2 * packaged.seconds, packaged.seconds))
     part = packaged.take(rows)
-    ours, theirs = (leave_one_out(part, truth, lambda run: run.source, title="test") for truth in (packaged, doubled))
+    ours, theirs = (leave_one_out(part, table, lambda run: run.source, title="test") for table in (packaged, doubled))
     assert ours == pytest.approx(theirs, rel=1e-9)
 
 
@@ -157,9 +157,9 @@ def test_a_part_of_the_packaged_table_is_held_out_as_in_the_whole(tmp_path: Path
         assert found["median_abs_error_pct"] == pytest.approx(report.by_source[source]["median_abs_error_pct"])
 
 
-def test_the_shipped_constants_are_the_fit_on_the_packaged_table(packaged: Truth) -> None:
+def test_the_shipped_constants_are_the_fit_on_the_packaged_table(packaged: MeasuredRuns) -> None:
     assert packaged.experts is not None
-    found, kept = fit_experts(packaged.experts, fit(packaged)), shipped()
+    found, kept = fit_expert_constants(packaged.experts, fit_constants(packaged)), shipped()
     assert dict(found.values) == pytest.approx(dict(kept.values), rel=1e-2)
     assert dict(found.effects) == pytest.approx(dict(kept.effects), abs=5e-3)
 
@@ -211,7 +211,7 @@ def test_regret_is_the_time_of_the_pick_over_the_best() -> None:
     rows = [
         ROW | {"tp": str(tp), "dp": str(64 // tp), "step_time_s": time} for tp, time in ((1, "2"), (2, "3"), (4, "4"))
     ]
-    truth = gather(rows)
-    (group,) = plan_groups(truth, np.array([9.0, 1.0, 5.0]))
+    table = gather(rows)
+    (group,) = plan_groups(table, np.array([9.0, 1.0, 5.0]))
     assert (group.regret_pct, group.worst_pct) == (50, 100)
     assert plan_groups(gather(rows[:2]), np.ones(2)) == ()

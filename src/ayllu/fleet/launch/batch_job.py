@@ -15,19 +15,19 @@ from typing import Protocol
 from ayllu.lab.error import UserError
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
-"""A label of RFC 1123, short enough for the suffixes that engines append."""
+"""A label of RFC 1123, short enough for the suffixes that schedulers append."""
 
 RENDEZVOUS_PORT = 29_500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class BatchJob:
     """A recipe and where it runs. Raises UserError on figures that cannot be."""
 
     recipe: str
     name: str
     folder: Path
-    """Where the engine starts the job, its files and logs lie below `launch_folder`; all nodes must see it."""
+    """Where the scheduler starts the job, its files and logs lie below `launch_folder`; all nodes must see it."""
     options: tuple[str, ...] = ()
     """Options of the recipe, as on the command line of `ayllu run`."""
     nodes: int = 1
@@ -72,11 +72,11 @@ class Job:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
                 raise UserError(f"launch: '{name}' is not the name of an environment variable")
 
-    def refuse(self, engine: str, *fields: str) -> None:
-        """Raise UserError when one of `fields`, which the engine has no use for, is set."""
+    def refuse(self, scheduler: str, *fields: str) -> None:
+        """Raise UserError when one of `fields`, which the scheduler has no use for, is set."""
         for what in fields:
             if getattr(self, what) is not None:
-                raise UserError(f"launch: {engine} has no use for --{what.replace('_', '-')}; leave it out")
+                raise UserError(f"launch: {scheduler} has no use for --{what.replace('_', '-')}; leave it out")
 
     @property
     def launch_folder(self) -> Path:
@@ -128,16 +128,16 @@ class Status:
     detail: str = ""
 
 
-class Engine(Protocol):
-    """What every engine can do. `identity` is what `submit` returned."""
+class Scheduler(Protocol):
+    """What every scheduler can do. `identity` is what `submit` returned."""
 
     name: str
 
-    def files(self, job: Job) -> dict[str, str]:
-        """The files that describe the job to the engine, by name; the first is the one to submit."""
+    def files(self, job: BatchJob) -> dict[str, str]:
+        """The files that describe the job to the scheduler, by name; the first is the one to submit."""
 
-    def submit(self, job: Job) -> str:
-        """Hand in the job, whose files are written; returns how the engine calls it. Raises UserError."""
+    def submit(self, job: BatchJob) -> str:
+        """Hand in the job, whose files are written; returns how the scheduler calls it. Raises UserError."""
 
     def status(self, identity: str, folder: Path) -> Status:
         """How the job stands."""
@@ -158,13 +158,13 @@ def surroundings() -> dict[str, str]:
 
 
 def tool(words: list[str], *, hint: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run an engine's command-line tool. Raises UserError when it is missing or (with `check`) when it fails."""
+    """Run a scheduler's command-line tool. Raises UserError when it is missing or (with `check`) when it fails."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=120, env=surroundings())
     except FileNotFoundError:
         raise UserError(f"'{words[0]}' is not installed here: {hint}") from None
     except subprocess.TimeoutExpired:
-        raise UserError(f"'{shlex.join(words[:3])} …' gave no answer in two minutes; is the engine up?") from None
+        raise UserError(f"'{shlex.join(words[:3])} …' gave no answer in two minutes; is the scheduler up?") from None
     if check and done.returncode:
         said = (done.stderr.strip() or done.stdout.strip() or f"exit {done.returncode}").splitlines()[-1]
         raise UserError(f"'{shlex.join(words[:3])} …' failed: {said}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.fleet.launch import manifests
-from ayllu.fleet.launch.batch_job import RENDEZVOUS_PORT, Job, Status, tool
+from ayllu.fleet.launch.batch_job import RENDEZVOUS_PORT, BatchJob, Status, tool
 from ayllu.lab.error import UserError
 
 HINT = "install kubectl and give it a cluster that has JobSet (and Kueue, for a queue)"
@@ -16,7 +16,7 @@ HOME = "/work"
 """Where the shared volume is mounted in every pod."""
 
 
-def _container(job: Job) -> dict[str, Any]:
+def _container(job: BatchJob) -> dict[str, Any]:
     limits: dict[str, Any] = {}
     if job.accelerators_per_node:
         limits["nvidia.com/gpu"] = job.accelerators_per_node
@@ -42,7 +42,7 @@ def _container(job: Job) -> dict[str, Any]:
     return container
 
 
-def manifest(job: Job) -> dict[str, Any]:
+def manifest(job: BatchJob) -> dict[str, Any]:
     """The JobSet. A pod that is evicted is made again; after any other end the whole set starts again."""
     pod = {
         "restartPolicy": "Never",
@@ -87,7 +87,7 @@ class Kubernetes:
 
     name = "kubernetes"
 
-    def files(self, job: Job) -> dict[str, str]:
+    def files(self, job: BatchJob) -> dict[str, str]:
         """The manifest, checked against the JobSet schema."""
         job.refuse("Kubernetes", "accelerator")
         if not job.image:
@@ -98,7 +98,7 @@ class Kubernetes:
             raise UserError(f"launch: the manifest does not fit the JobSet schema: {wrong[0]}")
         return {MANIFEST: manifests.dump(made)}
 
-    def submit(self, job: Job) -> str:
+    def submit(self, job: BatchJob) -> str:
         """kubectl create: an existing JobSet of that name is not touched."""
         tool(["kubectl", "create", "--filename", str(job.launch_folder / MANIFEST)], hint=HINT)
         return job.name

@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from ayllu.fleet.launch.batch_job import Job, Status, surroundings
+from ayllu.fleet.launch.batch_job import BatchJob, Status, surroundings
 from ayllu.lab.error import UserError
 
 SCRIPT = "run.sh"
@@ -31,11 +31,11 @@ class Local:
 
     name = "local"
 
-    def files(self, job: Job) -> dict[str, str]:
+    def files(self, job: BatchJob) -> dict[str, str]:
         """A shell script that starts the job again as long as signals end it."""
         if job.nodes != 1:
             raise UserError(
-                "launch: this machine is one node; use --processes-per-node, or another engine for more nodes"
+                "launch: this machine is one node; use --processes-per-node, or another scheduler for more nodes"
             )
         job.refuse("this machine", "hours", "queue", "image", "accelerator", "cpus_per_node", "memory_gib")
         folder = shlex.quote(str(job.launch_folder))
@@ -58,7 +58,7 @@ exit "$code"
 """
         }
 
-    def submit(self, job: Job) -> str:
+    def submit(self, job: BatchJob) -> str:
         """Start the script in a session of its own."""
         folder = job.launch_folder
         (folder / "exit").unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
-from ayllu.fleet.launch.batch_job import Job, Status, tool
+from ayllu.fleet.launch.batch_job import BatchJob, Status, tool
 
 HINT = "install Ray (pip install 'ray[default]') and start or name a cluster (RAY_ADDRESS)"
 STATES = {
@@ -28,7 +28,7 @@ class Ray:
 
     name = "ray"
 
-    def files(self, job: Job) -> dict[str, str]:
+    def files(self, job: BatchJob) -> dict[str, str]:
         """A script with the entry point; `ray job submit` runs it on the head node."""
         job.refuse("Ray", "hours", "queue", "image", "accelerator", "memory_gib")
         command = job.command(rendezvous="$AYLLU_FIRST")
@@ -39,7 +39,7 @@ class Ray:
         words.append(f"{job.exports()}cd {shlex.quote(str(job.folder))} && {command}")
         return {"entry.sh": f"#!/bin/sh\nexec {shlex.join(words)}\n"}
 
-    def submit(self, job: Job) -> str:
+    def submit(self, job: BatchJob) -> str:
         """`ray job submit`; returns the submission's identity, which holds the job's name."""
         import secrets
 

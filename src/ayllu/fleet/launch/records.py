@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ayllu.fleet.launch.batch_job import NAME, Engine, Job, Status
+from ayllu.fleet.launch.batch_job import NAME, BatchJob, Scheduler, Status
 from ayllu.fleet.launch.kubernetes import Kubernetes
 from ayllu.fleet.launch.local import Local
 from ayllu.fleet.launch.ray import Ray
@@ -15,7 +15,9 @@ from ayllu.fleet.launch.skypilot import SkyPilot
 from ayllu.fleet.launch.slurm import Slurm
 from ayllu.lab.error import UserError
 
-ENGINES: dict[str, Engine] = {engine.name: engine for engine in (Local(), Slurm(), Kubernetes(), Ray(), SkyPilot())}
+SCHEDULERS: dict[str, Scheduler] = {
+    scheduler.name: scheduler for scheduler in (Local(), Slurm(), Kubernetes(), Ray(), SkyPilot())
+}
 
 RECORD = "record.json"
 OPEN = ("queued", "running")
@@ -27,23 +29,23 @@ class Record:
 
     name: str
     recipe: str
-    engine: str
+    scheduler: str
     identity: str
     folder: Path
     launched: float
     """Seconds since 1970."""
 
     def status(self) -> Status:
-        """Ask the engine."""
-        return ENGINES[self.engine].status(self.identity, self.folder)
+        """Ask the scheduler."""
+        return SCHEDULERS[self.scheduler].status(self.identity, self.folder)
 
     def logs(self) -> str:
         """What the job has written."""
-        return ENGINES[self.engine].logs(self.identity, self.folder)
+        return SCHEDULERS[self.scheduler].logs(self.identity, self.folder)
 
     def cancel(self) -> None:
         """End the job for good."""
-        ENGINES[self.engine].cancel(self.identity, self.folder)
+        SCHEDULERS[self.scheduler].cancel(self.identity, self.folder)
 
 
 def _write(path: Path, text: str) -> None:
@@ -52,30 +54,40 @@ def _write(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def prepare(engine: str, job: Job) -> dict[str, str]:
-    """The files that would be handed to the engine; nothing is written. Raises UserError for an unknown engine."""
-    if engine not in ENGINES:
-        raise UserError(f"no engine '{engine}'; choose one of {', '.join(ENGINES)}")
-    return ENGINES[engine].files(job)
+def prepare(scheduler: str, job: BatchJob) -> dict[str, str]:
+    """The files that would be handed to the scheduler; nothing is written.
+
+    Raises UserError for an unknown scheduler."""
+    if scheduler not in SCHEDULERS:
+        raise UserError(f"no scheduler '{scheduler}'; choose one of {', '.join(SCHEDULERS)}")
+    return SCHEDULERS[scheduler].files(job)
 
 
-def launch(engine: str, job: Job) -> Record:
+def launch(scheduler: str, job: BatchJob) -> Record:
     """Write the job's files and hand it in. Raises UserError when a job of that name still waits or runs."""
-    files = prepare(engine, job)
+    files = prepare(scheduler, job)
     folder = job.launch_folder
     if (folder / RECORD).exists():
         before = find(job.folder, job.name)
         state = before.status().state
         if state in OPEN:
-            raise UserError(f"job '{job.name}' is {state} on {before.engine}; cancel it first, or give another --name")
+            raise UserError(
+                f"job '{job.name}' is {state} on {before.scheduler}; cancel it first, or give another --name"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         _write(folder / name, text)
-    identity = ENGINES[engine].submit(job)
+    identity = SCHEDULERS[scheduler].submit(job)
     record = Record(
-        name=job.name, recipe=job.recipe, engine=engine, identity=identity, folder=folder, launched=time.time()
+        name=job.name, recipe=job.recipe, scheduler=scheduler, identity=identity, folder=folder, launched=time.time()
     )
-    kept = {"name": job.name, "recipe": job.recipe, "engine": engine, "identity": identity, "launched": record.launched}
+    kept = {
+        "name": job.name,
+        "recipe": job.recipe,
+        "engine": scheduler,
+        "identity": identity,
+        "launched": record.launched,
+    }
     _write(folder / RECORD, json.dumps(kept, indent=2) + "\n")
     return record
 
@@ -92,7 +104,7 @@ def find(folder: Path, name: str) -> Record:
         return Record(
             name=kept["name"],
             recipe=kept["recipe"],
-            engine=kept["engine"],
+            scheduler=kept["engine"],
             identity=kept["identity"],
             launched=kept["launched"],
             folder=path.parent,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ayllu.fleet.launch.batch_job import Job, Status, tool
+from ayllu.fleet.launch.batch_job import BatchJob, Status, tool
 from ayllu.fleet.launch.manifests import dump
 from ayllu.lab.error import UserError
 
@@ -24,7 +24,7 @@ STATES = {
 }
 
 
-def task(job: Job) -> dict[str, Any]:
+def task(job: BatchJob) -> dict[str, Any]:
     """The task. SkyPilot sets the addresses of the nodes."""
     resources: dict[str, Any] = {
         "job_recovery": {"strategy": "EAGER_NEXT_REGION", "max_restarts_on_errors": job.restarts}
@@ -58,14 +58,14 @@ class SkyPilot:
 
     name = "skypilot"
 
-    def files(self, job: Job) -> dict[str, str]:
+    def files(self, job: BatchJob) -> dict[str, str]:
         """The task file."""
         job.refuse("SkyPilot", "hours", "queue")
         if job.accelerators_per_node and not job.accelerator:
             raise UserError("launch: SkyPilot must know which accelerators; name them with --accelerator, such as H100")
         return {TASK: dump(task(job))}
 
-    def submit(self, job: Job) -> str:
+    def submit(self, job: BatchJob) -> str:
         """`sky jobs launch`, without waiting."""
         path = str(job.launch_folder / TASK)
         tool(["sky", "jobs", "launch", "--name", job.name, "--detach-run", "--yes", path], hint=HINT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from ayllu.fleet.launch.batch_job import Job, Status, tool
+from ayllu.fleet.launch.batch_job import BatchJob, Status, tool
 from ayllu.lab.error import UserError
 
 HINT = "install Slurm's client tools (Debian: slurm-client), or launch from a login node"
@@ -37,7 +37,7 @@ class Slurm:
 
     name = "slurm"
 
-    def files(self, job: Job) -> dict[str, str]:
+    def files(self, job: BatchJob) -> dict[str, str]:
         """The batch script. `--requeue` brings the job back after a preemption or a lost node."""
         job.refuse("Slurm", "image", "accelerator")
         folder = job.launch_folder
@@ -88,7 +88,7 @@ exit "$code"
 """
         }
 
-    def submit(self, job: Job) -> str:
+    def submit(self, job: BatchJob) -> str:
         """sbatch; returns the job's number."""
         done = tool(["sbatch", "--parsable", str(job.launch_folder / "job.sbatch")], hint=HINT)
         return done.stdout.strip().split(";")[0]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ayllu.fleet.catalogue import PRECISIONS
-from ayllu.fleet.planner.queries import ATTENTION, KERNELS, LOSS, SHARDING, Cases, Column
+from ayllu.fleet.planner.queries import ATTENTION, KERNELS, LOSS, SHARDING, Column, Queries
 
 USABLE_SHARE = 0.95
 """Share of the memory that a run can fill: the rest is the driver's, the collectives' buffers and fragmentation."""
@@ -38,43 +38,45 @@ class Footprint:
         return self.weights + self.gradients + self.optimizer + self.activations + self.logits + self.workspace
 
 
-def footprint(cases: Cases) -> Footprint:
+def footprint(queries: Queries) -> Footprint:
     """Peak bytes of each case on its fullest accelerator."""
-    full, sharded = cases.sharding >= SHARDING["full"], cases.sharding >= SHARDING["optimizer"]
-    wide = cases.element > 2
-    blocks = np.ceil(cases.layers / cases.pp) * (cases.block_matrices + 2 * cases.width)
-    embedding = cases.vocabulary * cases.width
-    both_ends = np.where(cases.pp > 1, 1.0, 2.0 - cases.tied)
-    parameters = (blocks + embedding * both_ends) / cases.tp
+    full, sharded = queries.sharding >= SHARDING["full"], queries.sharding >= SHARDING["optimizer"]
+    wide = queries.element > 2
+    blocks = np.ceil(queries.layers / queries.pp) * (queries.block_matrices + 2 * queries.width)
+    embedding = queries.vocabulary * queries.width
+    both_ends = np.where(queries.pp > 1, 1.0, 2.0 - queries.tied)
+    parameters = (blocks + embedding * both_ends) / queries.tp
     # Dense layers come first, so that a later stage may hold experts in all of its own.
-    sparse_here = np.minimum(np.ceil(cases.layers / cases.pp), cases.layers * cases.sparse)
-    experts = sparse_here * cases.expert_matrices / np.where(cases.sparse > 0, cases.sparse, 1.0) / cases.ep
+    sparse_here = np.minimum(np.ceil(queries.layers / queries.pp), queries.layers * queries.sparse)
+    experts = sparse_here * queries.expert_matrices / np.where(queries.sparse > 0, queries.sparse, 1.0) / queries.ep
 
     # Sharded fully the weights lie in float32 with their states; two blocks and the embedding are gathered at a time.
     # A pipeline keeps what it gathered for the step.
-    shards = np.where(sharded, cases.dp_shard * cases.cp, 1.0)
-    two_blocks = (2 * cases.block_matrices + embedding) / cases.tp + 2 * cases.expert_matrices / cases.ep
+    shards = np.where(sharded, queries.dp_shard * queries.cp, 1.0)
+    two_blocks = (2 * queries.block_matrices + embedding) / queries.tp + 2 * queries.expert_matrices / queries.ep
     here = parameters + experts
-    kept_here = parameters / shards + experts / np.where(sharded, cases.expert_shards, 1.0)
-    gathered = np.where(cases.pp > 1, here, two_blocks) * cases.element
-    weights = np.where(full, 4 * kept_here + gathered, cases.element * here)
+    kept_here = parameters / shards + experts / np.where(sharded, queries.expert_shards, 1.0)
+    gathered = np.where(queries.pp > 1, here, two_blocks) * queries.element
+    weights = np.where(full, 4 * kept_here + gathered, queries.element * here)
     # Sharded fully in a pipeline, gradients are summed whole in float32 and scattered after the last micro-batch.
-    unsharded = np.where(cases.pp > 1, 4 * here, gathered / 2)
+    unsharded = np.where(queries.pp > 1, 4 * here, gathered / 2)
     gradients = np.where(full, 4 * kept_here + unsharded, np.where(sharded | wide, 4.0, 2.0) * here)
     states = np.where(full, 8.0, np.where(wide, 8.0, 12.0)) * kept_here
 
-    tokens = cases.micro_batch * cases.sequence / cases.cp
-    kept = _block_activations(cases)
+    tokens = queries.micro_batch * queries.sequence / queries.cp
+    kept = _block_activations(queries)
     resident = np.where(
-        cases.pp > 1, cases.pp * (1 + (cases.pp - 1) / (cases.pp * cases.virtual)) * (cases.virtual > 1), 1.0
+        queries.pp > 1,
+        queries.pp * (1 + (queries.pp - 1) / (queries.pp * queries.virtual)) * (queries.virtual > 1),
+        1.0,
     )
-    resident = np.where((cases.pp > 1) & (cases.virtual <= 1), cases.pp, resident)
-    resident = np.minimum(resident, np.maximum(cases.micro_batches, 1.0))
-    inputs = cases.element * tokens * cases.width / _stream_ranks(cases)
-    layers_here = cases.layers / cases.pp
-    recompute_full = cases.recompute >= 2
+    resident = np.where((queries.pp > 1) & (queries.virtual <= 1), queries.pp, resident)
+    resident = np.minimum(resident, np.maximum(queries.micro_batches, 1.0))
+    inputs = queries.element * tokens * queries.width / _stream_ranks(queries)
+    layers_here = queries.layers / queries.pp
+    recompute_full = queries.recompute >= 2
     activations = np.where(recompute_full, resident * layers_here * inputs + kept, resident * layers_here * kept)
-    logits = tokens * cases.vocabulary / cases.tp * _bytes_of_a_logit(cases) * np.where(cases.pp > 1, 0.0, 1.0)
+    logits = tokens * queries.vocabulary / queries.tp * _bytes_of_a_logit(queries) * np.where(queries.pp > 1, 0.0, 1.0)
     return Footprint(
         weights=weights,
         gradients=gradients,
@@ -85,42 +87,42 @@ def footprint(cases: Cases) -> Footprint:
     )
 
 
-def fits(cases: Cases) -> np.ndarray:
+def fits_memory(queries: Queries) -> np.ndarray:
     """Whether each case fits its accelerator, with room for what an allocator does not count."""
-    return footprint(cases).total <= USABLE_SHARE * cases.memory
+    return footprint(queries).total <= USABLE_SHARE * queries.memory
 
 
-def _bytes_of_a_logit(cases: Cases) -> Column:
-    held: Column = np.zeros_like(cases.element)
-    held = np.where(cases.loss == LOSS["fused"], 2 * cases.element, held)
-    held = np.where(cases.loss == LOSS["sharded"], cases.element + 4, held)
-    return np.where(cases.loss == LOSS["plain"], cases.element + 8, held)
+def _bytes_of_a_logit(queries: Queries) -> Column:
+    held: Column = np.zeros_like(queries.element)
+    held = np.where(queries.loss == LOSS["fused"], 2 * queries.element, held)
+    held = np.where(queries.loss == LOSS["sharded"], queries.element + 4, held)
+    return np.where(queries.loss == LOSS["plain"], queries.element + 8, held)
 
 
-def _stream_ranks(cases: Cases) -> Column:
+def _stream_ranks(queries: Queries) -> Column:
     """Ranks that share the residual stream: the tensor-parallel ones where they split the sequence too."""
-    return np.where(cases.sequence_parallel > 0, cases.tp, 1.0)
+    return np.where(queries.sequence_parallel > 0, queries.tp, 1.0)
 
 
-def _block_activations(cases: Cases) -> Column:
+def _block_activations(queries: Queries) -> Column:
     """Bytes that one block keeps for its backward pass, one micro-batch.
 
     Two norms' inputs and the two residual sums at D, queries, keys, values and attention's output, what leads into the
     feed-forward and its inside; and without fused attention the scores after the softmax, after dropout, and its mask.
     """
-    tokens = cases.micro_batch * cases.sequence / cases.cp
-    narrow = np.where(cases.precision >= PRECISIONS.index("float8"), 0.75, 1.0)
-    attention = (2 * cases.heads + 2 * cases.kv_heads) * cases.head_width / cases.tp
-    inside = (cases.gates + 1) * cases.always_width / cases.tp
+    tokens = queries.micro_batch * queries.sequence / queries.cp
+    narrow = np.where(queries.precision >= PRECISIONS.index("float8"), 0.75, 1.0)
+    attention = (2 * queries.heads + 2 * queries.kv_heads) * queries.head_width / queries.tp
+    inside = (queries.gates + 1) * queries.always_width / queries.tp
     # Without sequence parallelism every tensor-parallel rank keeps the whole residual stream.
-    stream = 4 * cases.width / _stream_ranks(cases)
+    stream = 4 * queries.width / _stream_ranks(queries)
     # A routed token is kept as it went into its expert, inside of it, and as it came out.
-    routed = cases.sparse * cases.routed * (2 * cases.width + (cases.gates + 1) * cases.expert_width)
-    plain = cases.element * (tokens * (stream + attention + inside) + routed) * narrow
-    scores = cases.micro_batch * cases.heads / cases.tp * cases.sequence**2 / cases.cp
-    dropped = np.where(cases.kernels >= KERNELS["eager"], cases.element, 0.0)
-    kept_scores = np.where(cases.attention > ATTENTION["scores"], 0.0, (cases.element + dropped + 1) * scores)
-    selective = (cases.recompute >= 1) & (cases.recompute < 2)
+    routed = queries.sparse * queries.routed * (2 * queries.width + (queries.gates + 1) * queries.expert_width)
+    plain = queries.element * (tokens * (stream + attention + inside) + routed) * narrow
+    scores = queries.micro_batch * queries.heads / queries.tp * queries.sequence**2 / queries.cp
+    dropped = np.where(queries.kernels >= KERNELS["eager"], queries.element, 0.0)
+    kept_scores = np.where(queries.attention > ATTENTION["scores"], 0.0, (queries.element + dropped + 1) * scores)
+    selective = (queries.recompute >= 1) & (queries.recompute < 2)
     kept_scores = np.where(selective, 0.0, kept_scores)
-    fused = cases.attention > ATTENTION["scores"]
+    fused = queries.attention > ATTENTION["scores"]
     return plain * np.where(selective & fused, SELECTIVE_KEPT, 1.0) + kept_scores

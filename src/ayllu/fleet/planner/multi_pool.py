@@ -8,7 +8,7 @@ from itertools import permutations
 from typing import Any
 
 from ayllu.fleet.catalogue import Fleet, Pool
-from ayllu.fleet.planner.plan import Job, Plan, plan
+from ayllu.fleet.planner.plan import Plan, TrainingJob, plan
 from ayllu.lab.error import UserError
 
 GRADIENT_BYTES = 4
@@ -28,7 +28,7 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Together:
+class MultiPoolPlan:
     """One job over all kinds of a fleet."""
 
     shares: tuple[Share, ...]
@@ -59,7 +59,7 @@ class Together:
         }
 
 
-def across(job: Job, fleet: Fleet) -> Together:
+def across(job: TrainingJob, fleet: Fleet) -> MultiPoolPlan:
     """Give each kind replicas of its own, and of every step's batch what its speed earns.
 
     The step waits for the slower kind, and for the gradients to be summed over the slower network. Raises UserError
@@ -83,7 +83,7 @@ def across(job: Job, fleet: Fleet) -> Together:
     ranks = min(share.plan.best.devices for share in shares)
     exchange = 2 * GRADIENT_BYTES * job.model.parameters / (ranks * network) if len(shares) > 1 else 0.0
     step = max(share.plan.best.step_s for share in shares) + exchange
-    return Together(
+    return MultiPoolPlan(
         shares=tuple(shares),
         step_s=step,
         exchange_s=exchange,
@@ -92,7 +92,7 @@ def across(job: Job, fleet: Fleet) -> Together:
     )
 
 
-def assign(jobs: Sequence[Job], fleet: Fleet) -> list[Plan]:
+def assign(jobs: Sequence[TrainingJob], fleet: Fleet) -> list[Plan]:
     """Which job on which part: one part each, so that the last one ends soonest. Plans come in the order of `jobs`.
 
     Raises UserError when there are more jobs than parts, or no assignment in which all fit.
@@ -124,7 +124,7 @@ def _last(plans: Sequence[Plan]) -> float:
     return max(each.best.days for each in plans)
 
 
-def _plans(job: Job, fleet: Fleet) -> list[Plan]:
+def _plans(job: TrainingJob, fleet: Fleet) -> list[Plan]:
     found = []
     for pool in fleet.pools:
         try:

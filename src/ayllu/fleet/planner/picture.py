@@ -113,7 +113,7 @@ def _draw_frontier(axes: Axes, found: Plan) -> None:
         color=FAINT,
         linewidths=0,
         rasterized=True,
-        label=f"{found.fitting:,} layouts that fit",
+        label=f"{found.layouts_that_fit:,} layouts that fit",
     )
     frontier = [choice for choice in found.frontier if choice.step_s < SHOWN_SLOWER * found.best.step_s]
     x, y = [100 * c.memory_share for c in frontier], [c.step_s for c in frontier]

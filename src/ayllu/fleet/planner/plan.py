@@ -26,10 +26,10 @@ from ayllu.fleet.planner.queries import (
     LOSS,
     RECOMPUTE,
     SHARDING,
-    Cases,
-    cases,
+    Queries,
     model_columns,
     pool_columns,
+    queries,
 )
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import track
@@ -50,13 +50,13 @@ loss that never holds all logits."""
 BOARD_SHARE, HOST_SHARE = 0.71, 0.20
 """Mean power in training over the TDP: of the accelerator's board, and of its share of host, network and fans.
 
-Together 637 W to an H100, where OLMo 3 reports 624 and 649 W (146 MWh in 234,000 hours, 681 MWh in 1.05 million).
+MultiPoolPlan 637 W to an H100, where OLMo 3 reports 624 and 649 W (146 MWh in 234,000 hours, 681 MWh in 1.05 million).
 Charging the TDP alone over-counts what fleets draw on average 2.1 to 2.4 times (AcmeTrace), because much of a fleet
 waits. """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class TrainingJob:
     """What is to be trained."""
 
     name: str
@@ -133,10 +133,10 @@ class Choice:
 class Plan:
     """The best layouts of a job on a pool."""
 
-    job: Job
+    job: TrainingJob
     pool: Pool
-    considered: int
-    fitting: int
+    layouts_considered: int
+    layouts_that_fit: int
     choices: tuple[Choice, ...]
     """Fastest first; they differ in their degrees of parallelism, not only in micro-batch or recomputation."""
     why: tuple[str, ...]
@@ -151,7 +151,7 @@ class Plan:
 
 
 def plan(
-    job: Job, pool: Pool, *, constants: Constants | None = None, prices: Prices | None = None, top: int = 5
+    job: TrainingJob, pool: Pool, *, constants: Constants | None = None, prices: Prices | None = None, top: int = 5
 ) -> Plan:
     """The best layouts of `job` on `pool`. Raises UserError when none fits, with what is missing."""
     constants, prices = constants or shipped(), prices or Prices()
@@ -162,7 +162,7 @@ def plan(
             f"and a batch of {job.global_batch} sequences; change one of them"
         )
     columns = dict(zip(LAYOUT_COLUMNS, np.array(rows, dtype=float).T, strict=True))
-    table = cases(
+    table = queries(
         **columns,
         **model_columns(job.model, job.sequence),
         **pool_columns(pool, job.precision),
@@ -197,8 +197,8 @@ def plan(
     return Plan(
         job=job,
         pool=pool,
-        considered=len(rows),
-        fitting=int(fitting.sum()),
+        layouts_considered=len(rows),
+        layouts_that_fit=int(fitting.sum()),
         choices=tuple(chosen),
         why=_why(chosen[0], job, pool, table, seconds, int(order[0])),
         frontier=tuple(frontier),
@@ -206,7 +206,7 @@ def plan(
     )
 
 
-def by_count(job: Job, pool: Pool, *, prices: Prices | None = None, points: int = 9) -> list[Plan]:
+def by_count(job: TrainingJob, pool: Pool, *, prices: Prices | None = None, points: int = 9) -> list[Plan]:
     """The best plan on the whole pool and on halves of it, down to what the model needs: what a shorter run costs."""
     plans: list[Plan] = []
     counts = [pool.count >> halved for halved in range(min(points, pool.count.bit_length()))]
@@ -218,7 +218,7 @@ def by_count(job: Job, pool: Pool, *, prices: Prices | None = None, points: int 
     return plans
 
 
-def workload_h100e(accelerator: str, job: Job, *, count: int = 64) -> float | None:
+def workload_h100e(accelerator: str, job: TrainingJob, *, count: int = 64) -> float | None:
     """Tokens/s of `job` on `count` of an accelerator over that on as many H100, each with its own best layout.
 
     None where the job does not fit that many of the accelerator.
@@ -242,7 +242,7 @@ def power(pool: Pool, devices: int) -> float | None:
     return devices * pool.accelerator.tdp_w * (BOARD_SHARE + HOST_SHARE) * pool.pue
 
 
-def _factor(job: Job, pool: Pool, constants: Constants) -> float:
+def _factor(job: TrainingJob, pool: Pool, constants: Constants) -> float:
     """Factor of the generation and of the part itself, where runs on them were seen, or training steps timed on this
     machine."""
     names = (f"generation:{pool.accelerator.generation}:{job.precision}", f"accelerator:{pool.accelerator.id}")
@@ -251,7 +251,7 @@ def _factor(job: Job, pool: Pool, constants: Constants) -> float:
     )
 
 
-def _distinct(table: Cases, order: np.ndarray, top: int) -> list[int]:
+def _distinct(table: Queries, order: np.ndarray, top: int) -> list[int]:
     """The fastest rows with different tp, cp, pp and sharding."""
     found: dict[tuple, int] = {}
     for index in order:
@@ -275,9 +275,9 @@ def _frontier(seconds: np.ndarray, memory: np.ndarray) -> list[int]:
 
 def _choice(
     index: int,
-    job: Job,
+    job: TrainingJob,
     pool: Pool,
-    table: Cases,
+    table: Queries,
     memory: np.ndarray,
     seconds: np.ndarray,
     parts: Breakdown,
@@ -334,7 +334,9 @@ def _choice(
     )
 
 
-def _why(best: Choice, job: Job, pool: Pool, table: Cases, seconds: np.ndarray, index: int) -> tuple[str, ...]:
+def _why(
+    best: Choice, job: TrainingJob, pool: Pool, table: Queries, seconds: np.ndarray, index: int
+) -> tuple[str, ...]:
     """Sentences on the best layout: what fills its time, and what the nearest change of each degree would cost."""
     layout = best.layout
     largest = [(name, share) for name, share in best.breakdown_s.items() if share > 0.01 * best.step_s][:4]
@@ -375,7 +377,7 @@ def default_batch(model: ModelConfig, sequence: int) -> int:
     return max(1, tokens // sequence)
 
 
-def fewest_within(job: Job, pool: Pool, days: float, *, prices: Prices | None = None) -> Plan | None:
+def fewest_within(job: TrainingJob, pool: Pool, days: float, *, prices: Prices | None = None) -> Plan | None:
     """The plan on the fewest accelerators that ends within `days`, by sixteenths of the pool, or None."""
     node = max(pool.accelerator.node_size, 1)
     counts = sorted({max(1, min(pool.count, round(pool.count * part / 16 / node) * node)) for part in range(1, 17)})
@@ -389,7 +391,7 @@ def fewest_within(job: Job, pool: Pool, days: float, *, prices: Prices | None = 
     return None
 
 
-def find_model(name: str, *, recipes: Sequence[str] = ()) -> ModelConfig:
+def find_model_config(name: str, *, recipes: Sequence[str] = ()) -> ModelConfig:
     """A preset or a published mixture of experts by name, a rung of the small models' ladder (`ladder-4x256`), or the
     configuration in a folder.
 

@@ -1,4 +1,4 @@
-"""What the cost and memory models are asked: one table of (model, layout, machine) columns, a row per question.
+"""What the cost and memory models are asked: one table of (model, layout, machine) columns, a row per query.
 
 Every column is a numpy array of one length, or a scalar that broadcasts, so a whole search is a few dozen array
 operations. Letters as everywhere: T time, D width, H query heads, K key/value heads, h head width, F feed-forward,
@@ -48,7 +48,7 @@ DENSE = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cases:
+class Queries:
     """Questions to the models. Rates in FLOP/s, bandwidths in bytes/s, sizes in bytes, lengths in tokens."""
 
     layers: Column
@@ -210,22 +210,24 @@ class Cases:
     def _masked(self) -> Column:
         return 6 * self.layers * self.heads * self.head_width * self.sequence
 
-    def take(self, rows: Column) -> Cases:
+    def take(self, rows: Column) -> Queries:
         """The rows that an index or a mask selects."""
-        return Cases(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        return Queries(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
-def stack(questions: list[dict[str, float]]) -> Cases:
-    """Cases from one dictionary of columns per row."""
+def stack(questions: list[dict[str, float]]) -> Queries:
+    """Queries from one dictionary of columns per row."""
     rows = [DENSE | row for row in questions]
-    return Cases(**{field.name: np.array([row[field.name] for row in rows], dtype=float) for field in fields(Cases)})
+    return Queries(
+        **{field.name: np.array([row[field.name] for row in rows], dtype=float) for field in fields(Queries)}
+    )
 
 
-def cases(**columns: ArrayLike) -> Cases:
-    """Cases from columns and scalars, broadcast to one length."""
+def queries(**columns: ArrayLike) -> Queries:
+    """Queries from columns and scalars, broadcast to one length."""
     columns = DENSE | columns
     arrays = np.broadcast_arrays(*(np.atleast_1d(np.asarray(column, dtype=float)) for column in columns.values()))
-    return Cases(**dict(zip(columns, arrays, strict=True)))
+    return Queries(**dict(zip(columns, arrays, strict=True)))
 
 
 def model_columns(model: ModelConfig, sequence: int) -> dict[str, float]:

@@ -10,7 +10,7 @@ from ayllu.lab.error import UserError
 
 if TYPE_CHECKING:
     from ayllu.fleet.catalogue import Pool, Precision
-    from ayllu.fleet.planner.plan import Job
+    from ayllu.fleet.planner.plan import TrainingJob
     from ayllu.model.config import ModelConfig
 
 SEQUENCE = 8192
@@ -55,28 +55,30 @@ def find_job(
     batch: int | None = None,
     precision: str | None = None,
     budget: float | None = None,
-) -> tuple[Job, str | None]:
+) -> tuple[TrainingJob, str | None]:
     """The job of that name on `pool`, and a note on it; `batch` in tokens, `budget` in minutes of a recipe.
 
     Raises UserError for an unknown name, with those that are known, and for figures that cannot be.
     """
-    from ayllu.fleet.planner.plan import Job, default_batch, find_model, parameters_seen, plan
+    from ayllu.fleet.planner.plan import TrainingJob, default_batch, find_model_config, parameters_seen, plan
 
     chosen = cast("Precision", precision or pool.accelerator.training_precision)
     if name not in KNOWN:
         if budget is not None:
             raise UserError(f"--budget is for recipes ({', '.join(KNOWN) or 'none is known'}); give {name} --tokens")
-        model = find_model(name, recipes=tuple(KNOWN))
+        model = find_model_config(name, recipes=tuple(KNOWN))
         length = _length(sequence, min(SEQUENCE, model.context))
         rows = _rows(batch, length) or default_batch(model, length)
         wanted = tokens if tokens is not None else 20.0 * parameters_seen(model)
-        return Job(name=name, model=model, sequence=length, global_batch=rows, tokens=wanted, precision=chosen), None
+        return TrainingJob(
+            name=name, model=model, sequence=length, global_batch=rows, tokens=wanted, precision=chosen
+        ), None
     if budget is not None and tokens is not None:
         raise UserError("--budget and --tokens both say how long the run is; leave one out")
     found = KNOWN[name](pool, chosen, budget)
     length = _length(sequence, found.sequence)
     rows = _rows(batch, length) or found.global_batch
-    job = Job(name=name, model=found.model, sequence=length, global_batch=rows, tokens=1.0, precision=chosen)
+    job = TrainingJob(name=name, model=found.model, sequence=length, global_batch=rows, tokens=1.0, precision=chosen)
     if tokens is None:
         step = plan(job, pool, top=1).best.step_s
         tokens = float(max(round(60 * found.minutes / step), LEAST_STEPS) * rows * length)

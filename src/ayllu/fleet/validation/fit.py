@@ -15,8 +15,8 @@ import numpy as np
 from ayllu.fleet.catalogue import PRECISIONS
 from ayllu.fleet.planner.constants import CONSTANTS, EFFECT_SPREAD, EXPERT_CONSTANTS, Constant, Constants
 from ayllu.fleet.planner.cost import step_time
-from ayllu.fleet.validation.measured_run import Run
-from ayllu.fleet.validation.measured_runs import Truth
+from ayllu.fleet.validation.measured_run import MeasuredRun
+from ayllu.fleet.validation.measured_runs import MeasuredRuns
 
 NOISE = 0.06
 """Log standard deviation of a run around the model: one configuration under successive NVIDIA releases differs by
@@ -29,7 +29,7 @@ LARGEST_MOVE = 1.5
 """Constants move at most this far in one step, in log units."""
 
 
-def effect_names(run: Run) -> tuple[str, ...]:
+def effect_names(run: MeasuredRun) -> tuple[str, ...]:
     """The factors that apply to a run: its software's family and its generation of accelerators at its precision."""
     machine = (
         f"generation:{run.generation}:{PRECISIONS[run.precision]}",
@@ -40,29 +40,29 @@ def effect_names(run: Run) -> tuple[str, ...]:
     return (f"family:{run.family}", f"stack:{run.stack}:{run.generation}", *machine)
 
 
-def effect(run: Run, constants: Constants) -> float:
+def effect(run: MeasuredRun, constants: Constants) -> float:
     """Log factor of the run's family and generation, 0 where unknown."""
     return sum(constants.effects.get(name, 0.0) for name in effect_names(run))
 
 
-def predict(truth: Truth, constants: Constants) -> np.ndarray:
+def predict(table: MeasuredRuns, constants: Constants) -> np.ndarray:
     """Seconds of a step of each run."""
-    factors = np.exp([effect(run, constants) for run in truth.runs])
-    return step_time(truth.cases, constants).total * factors
+    factors = np.exp([effect(run, constants) for run in table.runs])
+    return step_time(table.queries, constants).total * factors
 
 
-def fit(truth: Truth) -> Constants:
-    """Constants fitted to all dense runs of `truth`, starting from the beliefs."""
-    effects = sorted({name for run in truth.runs for name in effect_names(run)})
-    applies = np.array([[name in effect_names(run) for name in effects] for run in truth.runs], dtype=float)
+def fit_constants(table: MeasuredRuns) -> Constants:
+    """Constants fitted to all dense runs of `table`, starting from the beliefs."""
+    effects = sorted({name for run in table.runs for name in effect_names(run)})
+    applies = np.array([[name in effect_names(run) for name in effects] for run in table.runs], dtype=float)
     values, factors = _fitted(
-        truth, CONSTANTS, {}, applies, np.array([EFFECT_SPREAD[e.split(":")[0]] for e in effects])
+        table, CONSTANTS, {}, applies, np.array([EFFECT_SPREAD[e.split(":")[0]] for e in effects])
     )
     found = dict(zip(effects, factors, strict=True))
-    return Constants(values=values, effects=found, sources=tuple(dict.fromkeys(run.source for run in truth.runs)))
+    return Constants(values=values, effects=found, sources=tuple(dict.fromkeys(run.source for run in table.runs)))
 
 
-def fit_experts(mixtures: Truth, dense: Constants) -> Constants:
+def fit_expert_constants(mixtures: MeasuredRuns, dense: Constants) -> Constants:
     """`dense` with the constants of mixtures of experts fitted to their runs, all others as they are."""
     factors = np.array([effect(run, dense) for run in mixtures.runs])
     values, _ = _fitted(mixtures, EXPERT_CONSTANTS, dense.values, np.zeros((len(factors), 0)), np.zeros(0), factors)
@@ -70,7 +70,7 @@ def fit_experts(mixtures: Truth, dense: Constants) -> Constants:
 
 
 def _fitted(
-    truth: Truth,
+    table: MeasuredRuns,
     free: Mapping[str, Constant],
     fixed: Mapping[str, float | np.ndarray],
     applies: np.ndarray,
@@ -85,8 +85,8 @@ def _fitted(
     believed = np.log([constant.believed for constant in free.values()])
     spread = np.concatenate([[constant.spread for constant in free.values()], spread_of_effects])
     prior = np.concatenate([believed, np.zeros(applies.shape[1])])
-    weight = _source_weights(truth)
-    measured = np.log(truth.seconds) - known
+    weight = _source_weights(table)
+    measured = np.log(table.seconds) - known
 
     # The point itself and one shifted copy for each constant, evaluated in one pass: a row per copy, a column per run.
     shifts = np.vstack([np.zeros(len(names)), SHIFT * np.eye(len(names))])
@@ -94,7 +94,7 @@ def _fitted(
     def predicted(point: np.ndarray) -> np.ndarray:
         values = np.exp(point[: len(names)] + shifts)
         constants = Constants(values={**fixed, **{name: values[:, [column]] for column, name in enumerate(names)}})
-        return np.log(step_time(truth.cases, constants).total) + applies @ point[len(names) :]
+        return np.log(step_time(table.queries, constants).total) + applies @ point[len(names) :]
 
     point = prior.copy()
     for _ in range(STEPS):
@@ -113,8 +113,8 @@ def _fitted(
     return values, point[len(names) :].tolist()
 
 
-def _source_weights(truth: Truth) -> np.ndarray:
+def _source_weights(table: MeasuredRuns) -> np.ndarray:
     """Weight of each run: the root of its source's rows, shared among them."""
-    sources = [run.source for run in truth.runs]
+    sources = [run.source for run in table.runs]
     counts = {source: sources.count(source) for source in set(sources)}
     return np.array([counts[source] ** -0.5 for source in sources])

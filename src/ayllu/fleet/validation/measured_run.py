@@ -50,7 +50,7 @@ class Unusable(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class MeasuredRun:
     """One published run as the model sees it."""
 
     source: str
@@ -59,7 +59,7 @@ class Run:
     stack: str
     generation: str
     columns: Mapping[str, float]
-    """One row of `Cases`."""
+    """One row of `Queries`."""
     seconds: float
     """Measured time of a step."""
     measured_memory: float | None
@@ -94,7 +94,7 @@ class Run:
         return (*(self.columns[name] for name in names), self.columns.get("ep", 1.0))
 
 
-def read_run(row: Mapping[str, str]) -> Run:
+def read_measured_run(row: Mapping[str, str]) -> MeasuredRun:
     """One row as a run. Raises Unusable with the reason when it cannot be scored."""
     other = OTHER_MODELS.search(row["model"]) or (_number(row, "ep") or 1) > 1
     mixture = _known_mixture(row["model"]) if other else None
@@ -128,7 +128,7 @@ def read_run(row: Mapping[str, str]) -> Run:
         "overlap": float(software["overlap"] == "yes" or bool(re.search(r"async ?TP", notes, re.I))),
         "kernels": KERNELS["eager" if re.search(r"\beager\b", notes) else software["kernels"]],
     }
-    return Run(
+    return MeasuredRun(
         source=row.get("source") or "a source that is not named",
         label=f"{row['model']} on {row['gpus']} {row['gpu_type']}",
         family=software["family"],
@@ -390,8 +390,8 @@ def _network(row: Mapping[str, str], kind: Accelerator) -> float | None:
 
 def _checked(seconds: float, columns: Mapping[str, float], peak: float) -> float:
     """`seconds`, unless no machine of that peak (TFLOP/s per device) can be so fast: a mistaken unit."""
-    case = stack([dict(columns)])
-    if float((case.needed_flops / case.devices)[0]) > 1.05 * peak * 1e12 * seconds:
+    query = stack([dict(columns)])
+    if float((query.needed_flops / query.devices)[0]) > 1.05 * peak * 1e12 * seconds:
         raise Unusable("faster than the peak of its accelerators: a unit is mistaken")
     return seconds
 
@@ -409,11 +409,11 @@ def _seconds(row: Mapping[str, str], columns: Mapping[str, float], kind: Acceler
         rate = share / 100 * kind.peak("bf16")
     if rate is None:
         raise Unusable("no time")
-    case = stack([dict(columns)])
+    query = stack([dict(columns)])
     # Published FLOP/s count full attention; those of 2021 also count what full recomputation repeats
     # (arXiv:2104.04473, eq. 3).
     repeated = 4 / 3 if "counts recompute" in row.get("notes", "") else 1.0
-    return float(case.model_flops[0]) * repeated / (rate * 1e12 * float(row["gpus"]))
+    return float(query.model_flops[0]) * repeated / (rate * 1e12 * float(row["gpus"]))
 
 
 def _memory(notes: str) -> float | None:

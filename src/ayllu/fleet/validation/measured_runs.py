@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from ayllu.fleet.catalogue import read_table
-from ayllu.fleet.planner.queries import Cases, stack
+from ayllu.fleet.planner.queries import Queries, stack
 from ayllu.fleet.validation.columns import read_rows
-from ayllu.fleet.validation.measured_run import Run, Unusable, read_run
+from ayllu.fleet.validation.measured_run import MeasuredRun, Unusable, read_measured_run
 from ayllu.lab.error import UserError
 
 REQUIRED = ("model", "gpus", "gpu_type")
@@ -26,25 +26,25 @@ TIMES = ("step_time_s", "tokens_per_s", "tflops_per_gpu", "mfu_pct")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Truth:
+class MeasuredRuns:
     """The usable runs of a table, and how many were left out for which reason."""
 
-    runs: tuple[Run, ...]
-    cases: Cases
+    runs: tuple[MeasuredRun, ...]
+    queries: Queries
     seconds: np.ndarray
     left_out: Mapping[str, int]
-    out_of_memory: Cases | None = None
+    out_of_memory: Queries | None = None
     """Runs that were tried and did not fit."""
-    experts: Truth | None = None
+    experts: MeasuredRuns | None = None
     """Runs of mixtures of experts, which are scored apart; None where the table has none."""
 
-    def take(self, rows: np.ndarray) -> Truth:
+    def take(self, rows: np.ndarray) -> MeasuredRuns:
         """The runs that a mask selects."""
         chosen = tuple(run for run, keep in zip(self.runs, rows, strict=True) if keep)
-        return Truth(runs=chosen, cases=self.cases.take(rows), seconds=self.seconds[rows], left_out={})
+        return MeasuredRuns(runs=chosen, queries=self.queries.take(rows), seconds=self.seconds[rows], left_out={})
 
 
-def read_truth(path: Path | None = None) -> Truth:
+def read_measured_runs(path: Path | None = None) -> MeasuredRuns:
     """The runs of the CSV at `path`, or of the packaged table. Raises UserError when the file is no such table."""
     rows = read_table("training_runs.csv") if path is None else read_rows(path)
     needed = f"a table of runs has at least the columns {', '.join(REQUIRED)} and one of {', '.join(TIMES)}"
@@ -61,15 +61,15 @@ def read_truth(path: Path | None = None) -> Truth:
 
 
 @cache
-def packaged_truth() -> Truth:
+def packaged_runs() -> MeasuredRuns:
     """The runs of the packaged table, read once."""
-    return read_truth()
+    return read_measured_runs()
 
 
-def gather(rows: list[dict[str, str]]) -> Truth:
+def gather(rows: list[dict[str, str]]) -> MeasuredRuns:
     """The usable rows as runs. Raises UserError when no dense one is usable."""
-    runs: list[Run] = []
-    mixtures: list[Run] = []
+    runs: list[MeasuredRun] = []
+    mixtures: list[MeasuredRun] = []
     failed: list[dict[str, float]] = []
     left_out = Counter[str]()
     for raw in rows:
@@ -79,10 +79,10 @@ def gather(rows: list[dict[str, str]]) -> Truth:
             continue
         try:
             if OUT_OF_MEMORY.search(row.get("notes", "")) and not any(row.get(name) for name in TIMES):
-                failed.append(dict(read_run(row | {"step_time_s": "1"}).columns))
+                failed.append(dict(read_measured_run(row | {"step_time_s": "1"}).columns))
                 left_out["ran out of memory (scored as such)"] += 1
             else:
-                run = read_run(row)
+                run = read_measured_run(row)
                 (mixtures if run.has_experts else runs).append(run)
                 left_out["a mixture of experts (scored apart)"] += run.has_experts
         except Unusable as reason:
@@ -93,17 +93,17 @@ def gather(rows: list[dict[str, str]]) -> Truth:
         beside = "; mixtures of experts are scored beside dense runs, and there is none" if mixtures else ""
         raise UserError(f"none of the {len(rows)} rows can be scored: {reasons}{beside}")
     return replace(
-        _truth(runs),
+        _measured_runs(runs),
         left_out=dict(left_out.most_common()),
         out_of_memory=stack(failed) if failed else None,
-        experts=_truth(mixtures) if mixtures else None,
+        experts=_measured_runs(mixtures) if mixtures else None,
     )
 
 
-def _truth(runs: list[Run]) -> Truth:
-    return Truth(
+def _measured_runs(runs: list[MeasuredRun]) -> MeasuredRuns:
+    return MeasuredRuns(
         runs=tuple(runs),
-        cases=stack([dict(run.columns) for run in runs]),
+        queries=stack([dict(run.columns) for run in runs]),
         seconds=np.array([run.seconds for run in runs]),
         left_out={},
     )

@@ -16,10 +16,10 @@ import numpy as np
 
 from ayllu.fleet.catalogue import PRECISIONS, find_accelerator
 from ayllu.fleet.planner.constants import Constants, shipped
-from ayllu.fleet.planner.memory import fits, footprint
-from ayllu.fleet.validation.fit import fit, fit_experts, predict
-from ayllu.fleet.validation.measured_run import Run
-from ayllu.fleet.validation.measured_runs import Truth, packaged_truth, read_truth
+from ayllu.fleet.planner.memory import fits_memory, footprint
+from ayllu.fleet.validation.fit import fit_constants, fit_expert_constants, predict
+from ayllu.fleet.validation.measured_run import MeasuredRun
+from ayllu.fleet.validation.measured_runs import MeasuredRuns, packaged_runs, read_measured_runs
 from ayllu.lab.progress import track
 
 MIN_LAYOUTS = 3
@@ -97,50 +97,52 @@ def validate(path: Path | None = None, *, constants: Constants | None = None, by
 
     `by_family` adds the harder protocol that leaves a whole software family out at a time.
     """
-    packaged = packaged_truth()
-    truth = packaged if path is None else read_truth(path)
+    packaged = packaged_runs()
+    table = packaged if path is None else read_measured_runs(path)
     known = {_identity(run) for run in packaged.runs}
-    seen = sum(_identity(run) in known for run in truth.runs)
-    if constants is None and seen == len(truth.runs):
+    seen = sum(_identity(run) in known for run in table.runs)
+    if constants is None and seen == len(table.runs):
         # Rows of a part of the table are held out from the whole table, so that none is predicted by its own source.
-        predicted = leave_one_out(truth, packaged, lambda run: run.source, title="leave one source out")
-        others = {"in-sample": summary(predict(truth, fit(truth)), truth.seconds)}
+        predicted = leave_one_out(table, packaged, lambda run: run.source, title="leave one source out")
+        others = {"in-sample": summary(predict(table, fit_constants(table)), table.seconds)}
         report = _report(
-            truth, predicted, _constant_mfu(truth, packaged), str(path or "packaged"), "leave-one-source-out", others
+            table, predicted, _constant_mfu(table, packaged), str(path or "packaged"), "leave-one-source-out", others
         )
-        if truth.experts is not None:
-            report = replace(report, experts=_experts(truth.experts, _experts_held_out(truth.experts, packaged)))
+        if table.experts is not None:
+            report = replace(report, experts=_experts(table.experts, _experts_held_out(table.experts, packaged)))
         if not by_family:
             return report
-        blind = leave_one_out(truth, packaged, lambda run: run.family or run.source, title="leave one family out")
-        others = others | {"leave-one-family-out": summary(blind, truth.seconds)}
-        return replace(report, other_protocols=others, interval_unseen=_quantiles(truth.seconds / blind, 0.05, 0.95))
-    predicted = predict(truth, constants or shipped())
+        blind = leave_one_out(table, packaged, lambda run: run.family or run.source, title="leave one family out")
+        others = others | {"leave-one-family-out": summary(blind, table.seconds)}
+        return replace(report, other_protocols=others, interval_unseen=_quantiles(table.seconds / blind, 0.05, 0.95))
+    predicted = predict(table, constants or shipped())
     others = {}
-    fresh = np.array([_identity(run) not in known for run in truth.runs])
+    fresh = np.array([_identity(run) not in known for run in table.runs])
     if seen:
-        others["rows not in the packaged table"] = summary(predicted[fresh], truth.seconds[fresh])
+        others["rows not in the packaged table"] = summary(predicted[fresh], table.seconds[fresh])
     report = _report(
-        truth, predicted, _constant_mfu(truth, packaged), str(path or "packaged"), "shipped-constants", others
+        table, predicted, _constant_mfu(table, packaged), str(path or "packaged"), "shipped-constants", others
     )
-    if truth.experts is None:
+    if table.experts is None:
         return report
-    return replace(report, experts=_experts(truth.experts, predict(truth.experts, constants or shipped())))
+    return replace(report, experts=_experts(table.experts, predict(table.experts, constants or shipped())))
 
 
-def _experts_held_out(mixtures: Truth, packaged: Truth) -> np.ndarray:
+def _experts_held_out(mixtures: MeasuredRuns, packaged: MeasuredRuns) -> np.ndarray:
     """Predicted seconds of each run of a mixture of experts by constants, dense ones too, of the other sources."""
     assert packaged.experts is not None
     predicted = np.zeros(len(mixtures.runs))
     named = np.array([run.source for run in mixtures.runs])
     dense, known = (np.array([run.source for run in part.runs]) for part in (packaged, packaged.experts))
     for source in track(list(dict.fromkeys(named.tolist())), "mixtures of experts", unit="fits"):
-        constants = fit_experts(packaged.experts.take(known != source), fit(packaged.take(dense != source)))
+        constants = fit_expert_constants(
+            packaged.experts.take(known != source), fit_constants(packaged.take(dense != source))
+        )
         predicted[named == source] = predict(mixtures.take(named == source), constants)
     return predicted
 
 
-def _experts(mixtures: Truth, predicted: np.ndarray) -> dict[str, Any]:
+def _experts(mixtures: MeasuredRuns, predicted: np.ndarray) -> dict[str, Any]:
     groups = plan_groups(mixtures, predicted)
     return summary(predicted, mixtures.seconds) | {
         "plan_regret_pct": _mean_regret(groups),
@@ -151,15 +153,17 @@ def _experts(mixtures: Truth, predicted: np.ndarray) -> dict[str, Any]:
     }
 
 
-def leave_one_out(truth: Truth, reference: Truth, label: Callable[[Run], str], *, title: str) -> np.ndarray:
+def leave_one_out(
+    table: MeasuredRuns, reference: MeasuredRuns, label: Callable[[MeasuredRun], str], *, title: str
+) -> np.ndarray:
     """Predicted seconds of each run by constants fitted on the runs of `reference` with other labels only."""
-    predicted = np.zeros(len(truth.runs))
-    named = np.array([label(run) for run in truth.runs])
+    predicted = np.zeros(len(table.runs))
+    named = np.array([label(run) for run in table.runs])
     known = np.array([label(run) for run in reference.runs])
     labels = list(dict.fromkeys(named.tolist()))
     for each in track(labels, title, total=len(labels), unit="fits"):
         held = named == each
-        predicted[held] = predict(truth.take(held), fit(reference.take(known != each)))
+        predicted[held] = predict(table.take(held), fit_constants(reference.take(known != each)))
     return predicted
 
 
@@ -175,42 +179,42 @@ def summary(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float]:
     }
 
 
-def plan_groups(truth: Truth, predicted: np.ndarray) -> tuple[Group, ...]:
-    """The questions of `truth` with enough measured layouts, each with the regret of the model's pick.
+def plan_groups(table: MeasuredRuns, predicted: np.ndarray) -> tuple[Group, ...]:
+    """The questions of `table` with enough measured layouts, each with the regret of the model's pick.
 
     A layout that was measured more than once counts by its median.
     """
     questions: dict[tuple, dict[tuple, list[int]]] = {}
-    for index, run in enumerate(truth.runs):
+    for index, run in enumerate(table.runs):
         questions.setdefault(run.question, {}).setdefault(run.layout, []).append(index)
     groups = []
     for layouts in questions.values():
         if len(layouts) < MIN_LAYOUTS:
             continue
         rows = list(layouts.values())
-        measured = np.array([np.median(truth.seconds[row]) for row in rows])
+        measured = np.array([np.median(table.seconds[row]) for row in rows])
         expected = np.array([np.median(predicted[row]) for row in rows])
         pick, best = int(np.argmin(expected)), int(np.argmin(measured))
         groups.append(
             Group(
-                source=truth.runs[rows[0][0]].source,
-                label=truth.runs[rows[0][0]].label,
+                source=table.runs[rows[0][0]].source,
+                label=table.runs[rows[0][0]].label,
                 layouts=len(rows),
                 regret_pct=_rounded(100 * (measured[pick] / measured[best] - 1)),
                 worst_pct=_rounded(100 * (measured.max() / measured[best] - 1)),
-                pick=_degrees(truth.runs[rows[pick][0]]),
-                best=_degrees(truth.runs[rows[best][0]]),
+                pick=_degrees(table.runs[rows[pick][0]]),
+                best=_degrees(table.runs[rows[best][0]]),
             )
         )
     return tuple(groups)
 
 
-def write_constants(path: Path, truth: Truth, report: Report) -> Constants:
-    """Fit on all of `truth` and write the constants, with the interval of the held-out `report`, for
+def write_constants(path: Path, table: MeasuredRuns, report: Report) -> Constants:
+    """Fit on all of `table` and write the constants, with the interval of the held-out `report`, for
     `constants.shipped`."""
-    fitted = fit(truth)
-    if truth.experts is not None and report.experts is not None:
-        fitted = replace(fit_experts(truth.experts, fitted), interval_experts=report.experts["interval"])
+    fitted = fit_constants(table)
+    if table.experts is not None and report.experts is not None:
+        fitted = replace(fit_expert_constants(table.experts, fitted), interval_experts=report.experts["interval"])
     content = {
         "fitted_on": f"{report.rows} runs of {len(report.by_source)} sources",
         "interval": report.interval,
@@ -227,16 +231,16 @@ def write_constants(path: Path, truth: Truth, report: Report) -> Constants:
 
 
 def _report(
-    truth: Truth,
+    table: MeasuredRuns,
     predicted: np.ndarray,
     baseline: np.ndarray,
     name: str,
     protocol: Literal["leave-one-source-out", "shipped-constants"],
     others: Mapping[str, dict[str, float]],
 ) -> Report:
-    groups = plan_groups(truth, predicted)
-    overall = summary(predicted, truth.seconds)
-    interval = _quantiles(truth.seconds / predicted, 0.1, 0.9)
+    groups = plan_groups(table, predicted)
+    overall = summary(predicted, table.seconds)
+    interval = _quantiles(table.seconds / predicted, 0.1, 0.9)
     return Report(
         truth=name,
         protocol=protocol,
@@ -246,26 +250,26 @@ def _report(
         p90_abs_error_pct=overall["p90_abs_error_pct"],
         bias_pct=overall["bias_pct"],
         plan_regret_pct=_mean_regret(groups),
-        memory=_memory_figures(truth),
+        memory=_memory_figures(table),
         interval=interval,
         interval_unseen=interval,
-        by_source=_by_source(truth, predicted, groups),
+        by_source=_by_source(table, predicted, groups),
         groups=groups,
-        worst=_worst(truth, predicted),
-        left_out=dict(truth.left_out),
-        baseline=summary(baseline, truth.seconds),
+        worst=_worst(table, predicted),
+        left_out=dict(table.left_out),
+        baseline=summary(baseline, table.seconds),
         other_protocols=dict(others),
     )
 
 
-def _by_source(truth: Truth, predicted: np.ndarray, groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+def _by_source(table: MeasuredRuns, predicted: np.ndarray, groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
     """Per source: the summary, the rank correlations, memory and plan regret; Calculon beside its eight rows."""
-    sources = np.array([run.source for run in truth.runs])
+    sources = np.array([run.source for run in table.runs])
     found: dict[str, dict[str, Any]] = {}
     for source in dict.fromkeys(sources.tolist()):
         rows = sources == source
-        part = truth.take(rows)
-        rate = part.cases.model_flops / part.cases.devices
+        part = table.take(rows)
+        rate = part.queries.model_flops / part.queries.devices
         own = [group for group in groups if group.source == source]
         found[source] = summary(predicted[rows], part.seconds) | {
             "rank_correlation": _spearman(predicted[rows], part.seconds),
@@ -278,16 +282,16 @@ def _by_source(truth: Truth, predicted: np.ndarray, groups: Sequence[Group]) -> 
     return found
 
 
-def _memory_figures(truth: Truth) -> dict[str, float | int | None]:
+def _memory_figures(table: MeasuredRuns) -> dict[str, float | int | None]:
     """Error of the predicted peak where one was measured, and how the answer "fits" agrees with what ran and what did
     not."""
-    predicted = footprint(truth.cases).total
-    measured = np.array([run.measured_memory or np.nan for run in truth.runs])
+    predicted = footprint(table.queries).total
+    measured = np.array([run.measured_memory or np.nan for run in table.runs])
     rows = ~np.isnan(measured)
     error = np.abs(100 * (predicted[rows] / measured[rows] - 1))
-    stated = np.array([run.recompute_given for run in truth.runs])
-    refused = ~fits(truth.cases)
-    failed = truth.out_of_memory
+    stated = np.array([run.recompute_given for run in table.runs])
+    refused = ~fits_memory(table.queries)
+    failed = table.out_of_memory
     return {
         "rows": int(rows.sum()),
         "median_abs_error_pct": _rounded(np.median(error)) if rows.any() else None,
@@ -295,39 +299,39 @@ def _memory_figures(truth: Truth) -> dict[str, float | int | None]:
         "p90_abs_error_pct": _rounded(np.quantile(error, 0.9)) if rows.any() else None,
         "ran_but_refused": int((refused & stated).sum()),
         "ran": int(stated.sum()),
-        "false_fits": int(fits(failed).sum()) if failed is not None else 0,
+        "false_fits": int(fits_memory(failed).sum()) if failed is not None else 0,
         "out_of_memory": len(failed.tp) if failed is not None else 0,
     }
 
 
-def _constant_mfu(truth: Truth, reference: Truth) -> np.ndarray:
+def _constant_mfu(table: MeasuredRuns, reference: MeasuredRuns) -> np.ndarray:
     """Seconds by one MFU, the median of the other sources in `reference`."""
     sources = np.array([run.source for run in reference.runs])
-    mfu = reference.cases.model_flops / (reference.seconds * reference.cases.devices * _peaks(reference))
-    at_full = truth.cases.model_flops / (truth.cases.devices * _peaks(truth))
+    mfu = reference.queries.model_flops / (reference.seconds * reference.queries.devices * _peaks(reference))
+    at_full = table.queries.model_flops / (table.queries.devices * _peaks(table))
     return np.array(
-        [seconds / np.median(mfu[sources != run.source]) for seconds, run in zip(at_full, truth.runs, strict=True)]
+        [seconds / np.median(mfu[sources != run.source]) for seconds, run in zip(at_full, table.runs, strict=True)]
     )
 
 
-def _peaks(truth: Truth) -> np.ndarray:
+def _peaks(table: MeasuredRuns) -> np.ndarray:
     return (
         np.array(
-            [min(find_accelerator(kind).peak(PRECISIONS[run.precision]) for kind in run.kinds) for run in truth.runs]
+            [min(find_accelerator(kind).peak(PRECISIONS[run.precision]) for kind in run.kinds) for run in table.runs]
         )
         * 1e12
     )
 
 
-def _worst(truth: Truth, predicted: np.ndarray, count: int = 12) -> tuple[Miss, ...]:
-    error = 100 * (predicted / truth.seconds - 1)
-    order = np.argsort(-np.abs(np.log(predicted / truth.seconds)))[:count]
+def _worst(table: MeasuredRuns, predicted: np.ndarray, count: int = 12) -> tuple[Miss, ...]:
+    error = 100 * (predicted / table.seconds - 1)
+    order = np.argsort(-np.abs(np.log(predicted / table.seconds)))[:count]
     return tuple(
         Miss(
-            source=truth.runs[index].source,
-            label=truth.runs[index].label,
-            layout=_degrees(truth.runs[index]),
-            measured_s=float(f"{truth.seconds[index]:.4g}"),
+            source=table.runs[index].source,
+            label=table.runs[index].label,
+            layout=_degrees(table.runs[index]),
+            measured_s=float(f"{table.seconds[index]:.4g}"),
             predicted_s=float(f"{predicted[index]:.4g}"),
             error_pct=_rounded(error[index]),
         )
@@ -335,12 +339,12 @@ def _worst(truth: Truth, predicted: np.ndarray, count: int = 12) -> tuple[Miss, 
     )
 
 
-def _degrees(run: Run) -> dict[str, float]:
+def _degrees(run: MeasuredRun) -> dict[str, float]:
     names = {"tp": "tp", "cp": "cp", "pp": "pp", "virtual": "virtual", "dp": "dp_shard", "micro_batch": "micro_batch"}
     return {short: run.columns[name] for short, name in names.items()}
 
 
-def _identity(run: Run) -> tuple:
+def _identity(run: MeasuredRun) -> tuple:
     return (run.source, run.question, run.layout, round(float(np.log(run.seconds)), 6))
 
 
