@@ -9,9 +9,9 @@ import cyclopts
 import pytest
 
 from ayllu.cli.fleet_jobs import add_commands
-from ayllu.fleet.advise import checkpoint_interval, daly, quota_fleet, research_quota, spare_nodes, young
+from ayllu.fleet.advise import checkpoint_interval, daly, quota_cluster, research_quota, spare_nodes, young
 from ayllu.fleet.simulate.failures import Hazard
-from ayllu.fleet.simulate.run import Checkpointing, Recovery, Run
+from ayllu.fleet.simulate.training_run import Checkpointing, Recovery, TrainingRun
 from ayllu.lab.error import UserError
 
 
@@ -25,7 +25,7 @@ def test_formulas() -> None:
 def test_the_simulated_interval_is_the_one_of_the_formulas(stall: float, mtbf_hours: float) -> None:
     """Synchronous saves and memoryless failures are what Young and Daly assumed."""
     hazard = Hazard.from_mtbf(mtbf_hours * 3600, 512, shape=1.0)
-    run = Run(
+    run = TrainingRun(
         accelerators=4096,
         days=60,
         hazard=hazard,
@@ -42,7 +42,7 @@ def test_the_simulated_interval_is_the_one_of_the_formulas(stall: float, mtbf_ho
 
 def test_more_failures_need_more_spares() -> None:
     few, many = (
-        spare_nodes(Run(accelerators=4096, days=30, hazard=Hazard(per_1000_node_days=rate)), seeds=4)
+        spare_nodes(TrainingRun(accelerators=4096, days=30, hazard=Hazard(per_1000_node_days=rate)), seeds=4)
         for rate in (1.0, 10.0)
     )
     assert few.best < many.best
@@ -51,7 +51,7 @@ def test_more_failures_need_more_spares() -> None:
 
 
 def test_what_counts_more_gets_more() -> None:
-    fleet = quota_fleet(4096)
+    fleet = quota_cluster(4096)
     research = research_quota(fleet, load=1.6, days=5, production_weight=0.0)
     production = research_quota(fleet, load=1.6, days=5, production_weight=1.0)
     assert research.best >= production.best

@@ -162,8 +162,8 @@ def advise(
     """
     from ayllu.fleet import advise as advice
     from ayllu.fleet.simulate.failures import Hazard, pooled_rate
-    from ayllu.fleet.simulate.run import Run
     from ayllu.fleet.simulate.scenarios import read_run
+    from ayllu.fleet.simulate.training_run import TrainingRun
     from ayllu.lab.error import UserError
 
     if not 1 <= seeds <= 1000:
@@ -172,10 +172,10 @@ def advise(
         raise UserError(f"{picture}: the name must end in .png or .svg")
     if run is None:
         rate = pooled_rate(without="").per_1000_node_days
-        described = Run(accelerators=accelerators, days=days, hazard=Hazard(per_1000_node_days=rate))
+        described = TrainingRun(accelerators=accelerators, days=days, hazard=Hazard(per_1000_node_days=rate))
     else:
         described = read_run(run)
-    fleet = advice.quota_fleet(described.accelerators)
+    fleet = advice.quota_cluster(described.accelerators)
     curves = {
         "checkpoint_interval": advice.checkpoint_interval(described, seeds=seeds),
         "spare_nodes": advice.spare_nodes(described, seeds=seeds),
@@ -263,7 +263,7 @@ def launch(
         Print one JSON object.
     """
     from ayllu.fleet.launch import records
-    from ayllu.fleet.launch.batch_job import Job
+    from ayllu.fleet.launch.batch_job import BatchJob
     from ayllu.lab.error import UserError
 
     if KNOWN_RECIPES and recipe not in KNOWN_RECIPES:
@@ -281,7 +281,7 @@ def launch(
         nodes = nodes_of(layout, accelerators_per_node)
         environment[LAYOUT_VARIABLE] = layout_words(layout)
     accelerators = accelerators_per_node or 0
-    job = Job(
+    job = BatchJob(
         recipe=recipe,
         name=name or recipe.rpartition("/")[2].removesuffix(".py").replace("_", "-").lower(),
         folder=folder.resolve(),
@@ -322,11 +322,14 @@ def status(name: str, /, *, folder: Path = Path(), json: Annotated[bool, Paramet
     found = record.status()
     if json:
         _print_json(
-            {"name": name, "on": record.engine, "id": record.identity, "state": found.state, "detail": found.detail}
+            {"name": name, "on": record.scheduler, "id": record.identity, "state": found.state, "detail": found.detail}
         )
     else:
         _print_lines(
-            [f"{name} on {record.engine} ({record.identity}): {found.state}" + f", {found.detail}" * bool(found.detail)]
+            [
+                f"{name} on {record.scheduler} ({record.identity}): {found.state}"
+                + f", {found.detail}" * bool(found.detail)
+            ]
         )
 
 
@@ -348,6 +351,6 @@ def cancel(name: str, /, *, folder: Path = Path(), json: Annotated[bool, Paramet
     record = records.find(folder.resolve(), name)
     record.cancel()
     if json:
-        _print_json({"name": name, "on": record.engine, "id": record.identity, "cancelled": True})
+        _print_json({"name": name, "on": record.scheduler, "id": record.identity, "cancelled": True})
     else:
-        _print_lines([f"{name} on {record.engine} ({record.identity}) is cancelled"])
+        _print_lines([f"{name} on {record.scheduler} ({record.identity}) is cancelled"])

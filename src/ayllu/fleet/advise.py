@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ayllu.fleet.simulate.cluster.simulation import Fleet, Year, simulate_fleet
+from ayllu.fleet.simulate.cluster.accounts import ClusterOutcome
+from ayllu.fleet.simulate.cluster.config import Cluster
+from ayllu.fleet.simulate.cluster.simulation import simulate_cluster
 from ayllu.fleet.simulate.fleet_year import smaller, year_jobs
-from ayllu.fleet.simulate.run import Run, simulate_run
+from ayllu.fleet.simulate.run_simulation import simulate_run
+from ayllu.fleet.simulate.training_run import TrainingRun
 from ayllu.lab import progress
 from ayllu.lab.error import UserError
 
@@ -87,11 +90,11 @@ def _between(tried: Sequence[float], value: Sequence[float]) -> float:
     return math.exp(-b / (2 * a)) if a < 0 else float(tried[top])
 
 
-def _mean_runs(run: Run, seeds: int, measure: Callable[[Any], float]) -> float:
+def _mean_runs(run: TrainingRun, seeds: int, measure: Callable[[Any], float]) -> float:
     return float(np.mean([measure(simulate_run(run, seed)) for seed in range(seeds)]))
 
 
-def checkpoint_interval(run: Run, *, seeds: int = 10) -> Curve:
+def checkpoint_interval(run: TrainingRun, *, seeds: int = 10) -> Curve:
     """How many seconds to train between two saves."""
     saving = run.checkpointing
     mtbf = run.hazard.mean_seconds() / run.nodes
@@ -123,7 +126,7 @@ def checkpoint_interval(run: Run, *, seeds: int = 10) -> Curve:
     )
 
 
-def spare_nodes(run: Run, *, seeds: int = 10) -> Curve:
+def spare_nodes(run: TrainingRun, *, seeds: int = 10) -> Curve:
     """How many nodes to keep for the job beyond those that it computes on; the value is per node that is paid for."""
     per_day = run.hazard.per_1000_node_days * run.nodes / 1000
     # Repairs last `repair_days` in the median, log-normal with sigma 1, so their mean is exp(1/2) times that.
@@ -147,7 +150,7 @@ def spare_nodes(run: Run, *, seeds: int = 10) -> Curve:
     )
 
 
-def _slowdown(year: Year, queue: int) -> float:
+def _slowdown(year: ClusterOutcome, queue: int) -> float:
     """Mean bounded slowdown of the jobs of a queue that started."""
     mine = (year.jobs.queue == queue) & ~np.isnan(year.wait)
     work = np.maximum(year.jobs.work[mine], SLOWDOWN_FLOOR)
@@ -155,7 +158,7 @@ def _slowdown(year: Year, queue: int) -> float:
 
 
 def research_quota(
-    fleet: Fleet, *, load: float = 1.25, days: float = 14, seed: int = 0, production_weight: float = 0.5
+    fleet: Cluster, *, load: float = 1.25, days: float = 14, seed: int = 0, production_weight: float = 0.5
 ) -> Curve:
     """Which part of the fleet should be research's own, the rest being production's.
 
@@ -172,7 +175,7 @@ def research_quota(
     slowdowns: list[tuple[float, float]] = []
     for quota in progress.track(tried, "quota", total=len(tried), unit="choices"):
         queues = tuple(replace(queue, quota=quota if queue.name == "research" else 1 - quota) for queue in fleet.queues)
-        year = simulate_fleet(replace(fleet, queues=queues), jobs, days=days, seed=seed)
+        year = simulate_cluster(replace(fleet, queues=queues), jobs, days=days, seed=seed)
         slowdowns.append((_slowdown(year, 0), _slowdown(year, 1)))
     value = [(1 - production_weight) * research + production_weight * production for research, production in slowdowns]
     top, near = _top(tried, [-slowdown for slowdown in value], 0.001 * min(value))
@@ -190,7 +193,7 @@ def research_quota(
     )
 
 
-def quota_fleet(accelerators: int) -> Fleet:
+def quota_cluster(accelerators: int) -> Cluster:
     """The fleet whose quota is sought: the rules of the simulated year on that many accelerators."""
     if accelerators < 64:
         raise UserError(f"a fleet of {accelerators} accelerators is too small to divide; give at least 64")

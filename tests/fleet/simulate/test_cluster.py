@@ -13,25 +13,27 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ayllu.fleet.simulate.cluster.accounts import ClusterOutcome
+from ayllu.fleet.simulate.cluster.config import Cluster, Queue
 from ayllu.fleet.simulate.cluster.placement import Placement
 from ayllu.fleet.simulate.cluster.power import PowerModel
-from ayllu.fleet.simulate.cluster.simulation import Fleet, Queue, Year, simulate_fleet
-from ayllu.fleet.simulate.fleet_year import simulate_year, smaller, year_figures, year_fleet, year_jobs
-from ayllu.fleet.simulate.job_trace import DAY, HOUR, Jobs, Stream, hold_back
+from ayllu.fleet.simulate.cluster.simulation import simulate_cluster
+from ayllu.fleet.simulate.fleet_year import simulate_year, smaller, year_cluster, year_figures, year_jobs
+from ayllu.fleet.simulate.job_trace import DAY, HOUR, JobStream, JobTrace, hold_back
 from ayllu.fleet.simulate.picture import draw_page, draw_png
 from ayllu.lab.error import UserError
 
 ONE_QUEUE = (Queue(name="all", priority=0, quota=1.0),)
 
 
-def fleet(accelerators: int, **fields) -> Fleet:
+def fleet(accelerators: int, **fields) -> Cluster:
     fields = {"queues": ONE_QUEUE, "failures_per_1000_node_days": 0.0, "diurnal_swing": 0.0, **fields}
-    return Fleet(accelerators=accelerators, **fields)
+    return Cluster(accelerators=accelerators, **fields)
 
 
-def jobs(*rows: tuple[float, int, float, int]) -> Jobs:
+def jobs(*rows: tuple[float, int, float, int]) -> JobTrace:
     arrive, accelerators, work, queue = zip(*rows, strict=True)
-    return Jobs(
+    return JobTrace(
         arrive=np.array(arrive, dtype=float),
         accelerators=np.array(accelerators),
         work=np.array(work, dtype=float),
@@ -39,7 +41,7 @@ def jobs(*rows: tuple[float, int, float, int]) -> Jobs:
     )
 
 
-def waits(year: Year) -> list[float]:
+def waits(year: ClusterOutcome) -> list[float]:
     return [None if math.isnan(wait) else round(wait, 6) for wait in year.wait]
 
 
@@ -48,13 +50,13 @@ def test_waiting_follows_erlang_c() -> None:
     rng = np.random.default_rng(1)
     count, mean, load = 60_000, 600.0, 0.8
     rate = 8 * load / mean
-    stream = Jobs(
+    stream = JobTrace(
         arrive=np.cumsum(rng.exponential(1 / rate, count)),
         accelerators=np.ones(count, dtype=int),
         work=rng.exponential(mean, count),
         queue=np.zeros(count, dtype=int),
     )
-    year = simulate_fleet(fleet(8), stream, days=float(stream.arrive[-1]) / DAY)
+    year = simulate_cluster(fleet(8), stream, days=float(stream.arrive[-1]) / DAY)
     offered = 8 * load
     last = offered**8 / math.factorial(8) / (1 - load)
     erlang = last / (sum(offered**k / math.factorial(k) for k in range(8)) + last)
@@ -69,12 +71,12 @@ def test_a_gang_waits_for_all_and_a_short_job_goes_before_it_without_delaying_it
         (20, 8, 900, 0),  # would end before 1000: goes ahead at once
         (30, 8, 2000, 0),  # would delay the gang: starts after it, at 1500
     )
-    assert waits(simulate_fleet(fleet(16), plan, days=1)) == [0, 990, 0, 1470]
+    assert waits(simulate_cluster(fleet(16), plan, days=1)) == [0, 990, 0, 1470]
 
 
 def test_small_jobs_share_a_node_and_large_ones_take_whole_nodes() -> None:
     plan = jobs((0, 4, 1000, 0), (1, 4, 1000, 0), (2, 8, 100, 0), (3, 1, 100, 0))
-    assert waits(simulate_fleet(fleet(16), plan, days=1)) == [0, 0, 0, 99]
+    assert waits(simulate_cluster(fleet(16), plan, days=1)) == [0, 0, 0, 99]
 
 
 def test_production_takes_its_quota_back_and_research_goes_on_later() -> None:
@@ -84,19 +86,19 @@ def test_production_takes_its_quota_back_and_research_goes_on_later() -> None:
     )
     rules = fleet(32, queues=queues, preempt_after=100.0, checkpoint_interval=0.0)
     plan = jobs((0, 8, 5000, 0), (1, 8, 5000, 0), (2, 8, 5000, 0), (3, 8, 5000, 0), (2000, 16, 1000, 1))
-    year = simulate_fleet(rules, plan, days=1)
+    year = simulate_cluster(rules, plan, days=1)
     assert waits(year)[4] == 0
     assert year.preemptions == 2
     assert year.finished == 5
     young = jobs((1950, 32, 5000, 0), (2000, 16, 1000, 1))
-    year = simulate_fleet(rules, young, days=1)
+    year = simulate_cluster(rules, young, days=1)
     assert waits(year)[1] > 0, "a job that has just begun is not preempted"
 
 
 def test_a_queue_that_may_not_borrow_stays_in_its_quota() -> None:
     queues = (Queue(name="a", priority=0, quota=0.5, borrows=False), Queue(name="b", priority=0, quota=0.5))
     plan = jobs((0, 8, 1000, 0), (1, 8, 1000, 0), (2, 8, 1000, 1))
-    assert waits(simulate_fleet(fleet(16, queues=queues), plan, days=1)) == [0, 999, 0]
+    assert waits(simulate_cluster(fleet(16, queues=queues), plan, days=1)) == [0, 999, 0]
 
 
 def test_whoever_has_a_batch_waiting_submits_no_other_and_waits_from_when_he_does() -> None:
@@ -104,36 +106,36 @@ def test_whoever_has_a_batch_waiting_submits_no_other_and_waits_from_when_he_doe
     user, batch = np.array([1, 2, 2, 2, 3]), np.array([0, 1, 1, 2, 3])
     after = hold_back(user, batch)
     assert after.tolist() == [-1, -1, -1, 2, -1]
-    held = Jobs(arrive=plan.arrive, accelerators=plan.accelerators, work=plan.work, queue=plan.queue, after=after)
+    held = JobTrace(arrive=plan.arrive, accelerators=plan.accelerators, work=plan.work, queue=plan.queue, after=after)
     # The batch of two starts at 1000 and 1500; only then is the next one submitted, behind the other user's.
-    assert waits(simulate_fleet(fleet(8), held, days=1)) == [0, 990, 1490, 600, 1970]
-    assert waits(simulate_fleet(fleet(8), plan, days=1)) == [0, 990, 1490, 1980, 2070]
+    assert waits(simulate_cluster(fleet(8), held, days=1)) == [0, 990, 1490, 600, 1970]
+    assert waits(simulate_cluster(fleet(8), plan, days=1)) == [0, 990, 1490, 1980, 2070]
 
 
 def test_who_is_still_held_back_at_the_end_never_waited() -> None:
     plan = jobs((0, 8, 2 * DAY, 0), (1, 8, 10, 0), (2, 8, 10, 0))
-    held = Jobs(
+    held = JobTrace(
         arrive=plan.arrive,
         accelerators=plan.accelerators,
         work=plan.work,
         queue=plan.queue,
         after=np.array([-1, -1, 1]),
     )
-    assert waits(simulate_fleet(fleet(8), held, days=1)) == [0, None, None]
+    assert waits(simulate_cluster(fleet(8), held, days=1)) == [0, None, None]
 
 
 def test_failures_come_at_their_rate_and_cost_goodput() -> None:
     plan = jobs(*[(0, 1024, 29 * DAY, 0) for _ in range(4)])
-    year = simulate_fleet(fleet(4096 + 512, failures_per_1000_node_days=10.0), plan, days=30)
+    year = simulate_cluster(fleet(4096 + 512, failures_per_1000_node_days=10.0), plan, days=30)
     assert year.failures == pytest.approx(10 / 1000 * 512 * 30, rel=0.2)
     assert 0.0 < year.hours["utilisation"].mean() - year.hours["goodput"].mean() < 0.1
 
 
 def test_a_power_cap_slows_the_fleet_and_is_kept() -> None:
     plan = jobs((0, 800, 10 * HOUR, 0))
-    free = simulate_fleet(fleet(800), plan, days=1)
+    free = simulate_cluster(fleet(800), plan, days=1)
     full = float(free.hours["power_mw"].max())
-    capped = simulate_fleet(fleet(800, power_cap_mw=0.8 * full), plan, days=1)
+    capped = simulate_cluster(fleet(800, power_cap_mw=0.8 * full), plan, days=1)
     assert capped.hours["power_mw"].max() <= 0.8 * full + 1e-9
     assert capped.hours["speed"].min() < 0.95
     assert (capped.hours["utilisation"] > 0.5).sum() > (free.hours["utilisation"] > 0.5).sum()
@@ -170,7 +172,7 @@ def test_large_jobs_stay_inside_a_pod_when_one_has_room() -> None:
 
 
 def test_a_stream_has_the_sizes_times_and_load_that_were_asked_for() -> None:
-    stream = Stream(
+    stream = JobStream(
         per_day=3608,
         mean_accelerators=5.68,
         largest=1024,
@@ -191,7 +193,7 @@ def test_watts_at_both_ends_and_under_a_cap() -> None:
     power = PowerModel(idle=60, limit=400, around=100, pue=1.0)
     assert power.accelerator(0) == 60
     assert power.accelerator(1) == 400
-    need = power.fleet(1000, 0)
+    need = power.total(1000, 0)
     assert power.speed_under_cap(1000, 0, need) == 1
     assert 0.1 <= power.speed_under_cap(1000, 0, 0.6 * need) < 0.8
 
@@ -227,7 +229,7 @@ class _Links(HTMLParser):
 
 def test_the_picture_is_a_png_and_a_page_that_needs_nothing_else(tmp_path: Path) -> None:
     small = smaller(8_192, 0.4)
-    year = simulate_fleet(small, year_jobs(10, 0, small.accelerators), days=10)
+    year = simulate_cluster(small, year_jobs(10, 0, small.accelerators), days=10)
     draw_png(year, "ten days", tmp_path / "year.png")
     assert (tmp_path / "year.png").read_bytes().startswith(b"\x89PNG")
     draw_page(year, "ten <days>", year_figures(year), tmp_path / "year.html")
@@ -243,10 +245,10 @@ def test_the_picture_is_a_png_and_a_page_that_needs_nothing_else(tmp_path: Path)
 
 def test_what_cannot_be_is_refused_in_one_sentence() -> None:
     with pytest.raises(UserError, match="never start"):
-        simulate_fleet(fleet(8), jobs((0, 16, 10, 0)), days=1)
+        simulate_cluster(fleet(8), jobs((0, 16, 10, 0)), days=1)
     with pytest.raises(UserError, match="add up"):
         fleet(8, queues=(Queue(name="a", priority=0, quota=0.7), Queue(name="b", priority=0, quota=0.7)))
     with pytest.raises(UserError, match="less than one node"):
-        year_fleet(4)
+        year_cluster(4)
     with pytest.raises(UserError, match="median"):
-        Stream(per_day=1, mean_accelerators=1, largest=8, median_seconds=10, mean_seconds=5)
+        JobStream(per_day=1, mean_accelerators=1, largest=8, median_seconds=10, mean_seconds=5)

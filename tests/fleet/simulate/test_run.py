@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from ayllu.fleet.simulate.failures import DAY, FailureStream, Hazard, causes, fleet_rates, pooled_rate
-from ayllu.fleet.simulate.prediction_interval import Interval
+from ayllu.fleet.simulate.prediction_interval import PredictionInterval
 from ayllu.fleet.simulate.published_runs import SCENARIOS, byterobust_run, ft_hsdp_run, llama3_run
-from ayllu.fleet.simulate.run import Checkpointing, Recovery, Run, restart_seconds, simulate_run
+from ayllu.fleet.simulate.run_simulation import simulate_run
+from ayllu.fleet.simulate.training_run import Checkpointing, Recovery, TrainingRun, restart_seconds
 from ayllu.lab.error import UserError
 
 
@@ -64,7 +65,7 @@ def test_the_wall_clock_is_accounted_for_to_the_second() -> None:
 def test_effective_time_follows_the_published_formula() -> None:
     """Kokolis et al. arXiv:2410.21680: ETTR = (1 - N r (u + dt/2)) / (1 + w/dt), in the regime of rare failures."""
     rate, restart, interval, stall = 6.5e-3, 600.0, 3600.0, 60.0
-    run = Run(
+    run = TrainingRun(
         accelerators=2048,
         days=60,
         hazard=Hazard(per_1000_node_days=1000 * rate, shape=1.0),
@@ -80,8 +81,8 @@ def test_effective_time_follows_the_published_formula() -> None:
 
 def test_llama3_is_reproduced_from_the_figures_of_others() -> None:
     outcomes = [simulate_run(llama3_run(), seed) for seed in range(30)]
-    interruptions = Interval.of([outcome.unexpected_interruptions for outcome in outcomes])
-    effective = Interval.of([outcome.effective_training_time for outcome in outcomes])
+    interruptions = PredictionInterval.of([outcome.unexpected_interruptions for outcome in outcomes])
+    effective = PredictionInterval.of([outcome.effective_training_time for outcome in outcomes])
     assert interruptions.low <= 419 <= interruptions.high
     assert abs(interruptions.mean - 419) < 20.5
     assert effective.mean > 0.90
@@ -109,8 +110,8 @@ def test_research_clusters_are_reproduced(name: str) -> None:
 
 def test_a_run_without_spares_waits_and_an_elastic_one_goes_on() -> None:
     run = {"accelerators": 4096, "days": 30, "hazard": Hazard(per_1000_node_days=10), "spares": 0}
-    waits = [simulate_run(Run(**run), seed) for seed in range(5)]
-    elastic = [simulate_run(Run(**run, elastic=True), seed) for seed in range(5)]
+    waits = [simulate_run(TrainingRun(**run), seed) for seed in range(5)]
+    elastic = [simulate_run(TrainingRun(**run, elastic=True), seed) for seed in range(5)]
     assert all(outcome.hours["waiting for a node"] > 100 for outcome in waits)
     assert all(e.goodput > w.goodput + 0.2 for e, w in zip(elastic, waits, strict=True))
     assert all(e.goodput < e.effective_training_time for e in elastic)
@@ -118,8 +119,8 @@ def test_a_run_without_spares_waits_and_an_elastic_one_goes_on() -> None:
 
 def test_copies_in_memory_lose_less_than_copies_on_disk() -> None:
     run = {"accelerators": 16_384, "days": 20, "hazard": Hazard(per_1000_node_days=6)}
-    disk = simulate_run(Run(**run, checkpointing=Checkpointing(interval=1800)), 1)
-    memory = simulate_run(Run(**run, checkpointing=Checkpointing(interval=1800, memory_interval=30)), 1)
+    disk = simulate_run(TrainingRun(**run, checkpointing=Checkpointing(interval=1800)), 1)
+    memory = simulate_run(TrainingRun(**run, checkpointing=Checkpointing(interval=1800, memory_interval=30)), 1)
     assert memory.hours["lost"] < 0.5 * disk.hours["lost"]
 
 
@@ -133,7 +134,7 @@ def test_inspections_and_copies_every_step_bring_byterobust_near_its_best() -> N
 
 
 def test_what_inspections_name_is_not_diagnosed() -> None:
-    run = Run(accelerators=9_600, days=60, hazard=Hazard(per_1000_node_days=4))
+    run = TrainingRun(accelerators=9_600, days=60, hazard=Hazard(per_1000_node_days=4))
     hours = [
         simulate_run(replace(run, recovery=Recovery(manual_share_at_most=0, inspected_share=share)), 3).hours
         for share in (0.0, 1.0)
@@ -154,8 +155,8 @@ def test_restarts_grow_with_the_size() -> None:
         (lambda: Hazard(per_1000_node_days=1, shape=0), "shape"),
         (lambda: Checkpointing(interval=0), "interval"),
         (lambda: Recovery(inspected_share=1.5), "inspected_share"),
-        (lambda: Run(accelerators=0, days=1, hazard=Hazard(per_1000_node_days=1)), "at least 1"),
-        (lambda: Run(accelerators=8, days=-3, hazard=Hazard(per_1000_node_days=1)), "days"),
+        (lambda: TrainingRun(accelerators=0, days=1, hazard=Hazard(per_1000_node_days=1)), "at least 1"),
+        (lambda: TrainingRun(accelerators=8, days=-3, hazard=Hazard(per_1000_node_days=1)), "days"),
     ],
 )
 def test_figures_that_cannot_be_are_refused_in_one_sentence(make, words: str) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ayllu.fleet.simulate.cluster.simulation import Fleet, Queue, Year, simulate_fleet
-from ayllu.fleet.simulate.job_trace import DAY, HOUR, Jobs, Stream
-from ayllu.fleet.simulate.prediction_interval import Interval
+from ayllu.fleet.simulate.cluster.accounts import ClusterOutcome
+from ayllu.fleet.simulate.cluster.config import Cluster, Queue
+from ayllu.fleet.simulate.cluster.simulation import simulate_cluster
+from ayllu.fleet.simulate.job_trace import DAY, HOUR, JobStream, JobTrace
+from ayllu.fleet.simulate.prediction_interval import PredictionInterval
 from ayllu.fleet.simulate.scenario import Input, Result, Scenario
 from ayllu.lab import progress
 
@@ -23,10 +25,10 @@ JOBS_PER_ACCELERATOR = 0.45
 """A day, at RSC-1: 7,200 on 16,000; a small fleet has no more jobs than that."""
 
 
-def year_fleet(accelerators: int = ACCELERATORS, research_quota: float = 0.4) -> Fleet:
+def year_cluster(accelerators: int = ACCELERATORS, research_quota: float = 0.4) -> Cluster:
     """The machines and the two queues. Production goes first, and takes its quota back from research that borrowed."""
     full_load = accelerators * 1225 / 1e6
-    return Fleet(
+    return Cluster(
         accelerators=accelerators,
         queues=(
             Queue(name="research", priority=0, quota=research_quota),
@@ -37,12 +39,12 @@ def year_fleet(accelerators: int = ACCELERATORS, research_quota: float = 0.4) ->
     )
 
 
-def year_jobs(days: float, seed: int, accelerators: int = ACCELERATORS, *, load: float = 1.0) -> Jobs:
+def year_jobs(days: float, seed: int, accelerators: int = ACCELERATORS, *, load: float = 1.0) -> JobTrace:
     """Jobs that ask for 84 % of the fleet (times `load`): many small ones of research, few large ones of production."""
     rng = np.random.default_rng(seed)
     share = accelerators / ACCELERATORS
     per_day = min(JOBS_PER_DAY, JOBS_PER_ACCELERATOR * accelerators)
-    research = Stream(
+    research = JobStream(
         per_day=0.98 * per_day * load,
         mean_accelerators=max(64 * share, 3),
         largest=max(int(8192 * share), 8),
@@ -51,7 +53,7 @@ def year_jobs(days: float, seed: int, accelerators: int = ACCELERATORS, *, load:
         mean_accelerator_seconds=0.36 * accelerators * DAY / (0.98 * per_day),
         batch=4,
     )
-    production = Stream(
+    production = JobStream(
         per_day=0.02 * per_day * load,
         mean_accelerators=max(2048 * share, 8),
         largest=max(int(32_768 * share), 16),
@@ -62,18 +64,18 @@ def year_jobs(days: float, seed: int, accelerators: int = ACCELERATORS, *, load:
         daily_swing=0.1,
         weekend=0.9,
     )
-    return Jobs.merge([research.jobs(days, 0, rng), production.jobs(days, 1, rng)])
+    return JobTrace.merge([research.jobs(days, 0, rng), production.jobs(days, 1, rng)])
 
 
-def simulate_year(days: float = 365, seed: int = 0, fleet: Fleet | None = None) -> Year:
+def simulate_year(days: float = 365, seed: int = 0, fleet: Cluster | None = None) -> ClusterOutcome:
     """The hours of the first `days` days."""
-    fleet = year_fleet() if fleet is None else fleet
+    fleet = year_cluster() if fleet is None else fleet
     jobs = year_jobs(days, seed, fleet.accelerators)
     with progress.bar("simulate the fleet", total=days, unit="days") as bar:
-        return simulate_fleet(fleet, jobs, days=days, seed=seed, progress=bar)
+        return simulate_cluster(fleet, jobs, days=days, seed=seed, progress=bar)
 
 
-def year_figures(year: Year) -> dict[str, float]:
+def year_figures(year: ClusterOutcome) -> dict[str, float]:
     """The figures of a year that one would put on its title page."""
     waits = {
         f"{name}_wait_hours_{label}": value / HOUR
@@ -92,14 +94,14 @@ def year_figures(year: Year) -> dict[str, float]:
     }
 
 
-def _waits(year: Year, queue: int) -> dict[str, float]:
+def _waits(year: ClusterOutcome, queue: int) -> dict[str, float]:
     wait = year.wait[(year.jobs.queue == queue) & ~np.isnan(year.wait)]
     if not len(wait):
         return {}
     return {"median": float(np.median(wait)), "mean": float(wait.mean()), "p99": float(np.quantile(wait, 0.99))}
 
 
-def _details(year: Year) -> dict[str, Any]:
+def _details(year: ClusterOutcome) -> dict[str, Any]:
     return {
         "jobs": len(year.jobs),
         "finished": year.finished,
@@ -114,22 +116,22 @@ def _run(seeds: int) -> Result:
     return _result(years)
 
 
-def _result(years: list[Year]) -> Result:
+def _result(years: list[ClusterOutcome]) -> Result:
     figures = [year_figures(year) for year in years]
     return Result(
-        figures={name: Interval.of([figure[name] for figure in figures]) for name in figures[0]},
+        figures={name: PredictionInterval.of([figure[name] for figure in figures]) for name in figures[0]},
         rows=[],
         notes=["With one seed the interval is a point."] if len(years) == 1 else [],
         details=_details(years[0]),
     )
 
 
-def result_of(year: Year) -> Result:
+def result_of(year: ClusterOutcome) -> Result:
     """The result of one year that was simulated already."""
     return _result([year])
 
 
-_FLEET = year_fleet()
+_FLEET = year_cluster()
 
 SCENARIOS = (
     Scenario(
@@ -162,7 +164,7 @@ SCENARIOS = (
 )
 
 
-def smaller(accelerators: int, research_quota: float) -> Fleet:
+def smaller(accelerators: int, research_quota: float) -> Cluster:
     """The same rules on another number of accelerators: pods shrink with the fleet, so that there are still some."""
-    fleet = year_fleet(accelerators, research_quota)
+    fleet = year_cluster(accelerators, research_quota)
     return replace(fleet, nodes_per_pod=max(4, fleet.nodes_per_pod * accelerators // ACCELERATORS))

@@ -1,4 +1,4 @@
-"""Jobs: when they come, how large they are, and how long they compute."""
+"""JobTrace: when they come, how large they are, and how long they compute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOUR, DAY = 3600.0, 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Jobs:
+class JobTrace:
     """Jobs in order of arrival, one entry of every array for each."""
 
     arrive: np.ndarray
@@ -29,9 +29,9 @@ class Jobs:
     def __len__(self) -> int:
         return len(self.arrive)
 
-    def select(self, chosen: np.ndarray) -> Jobs:
+    def select(self, chosen: np.ndarray) -> JobTrace:
         """The jobs for which `chosen` is true."""
-        return Jobs(
+        return JobTrace(
             arrive=self.arrive[chosen],
             accelerators=self.accelerators[chosen],
             work=self.work[chosen],
@@ -39,7 +39,7 @@ class Jobs:
         )
 
     @classmethod
-    def merge(cls, parts: list[Jobs]) -> Jobs:
+    def merge(cls, parts: list[JobTrace]) -> JobTrace:
         """All jobs of `parts` in order of arrival."""
         order = np.argsort(np.concatenate([part.arrive for part in parts]), kind="stable")
         return cls(
@@ -51,7 +51,7 @@ class Jobs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stream:
+class JobStream:
     """The jobs that come to one queue: sizes are powers of two, times are log-normal, and large jobs run longer."""
 
     per_day: float
@@ -65,7 +65,7 @@ class Stream:
     daily_swing: float = 0.4
     """How much more jobs come in the busiest hour than on average, as a part of it."""
     weekend: float = 0.5
-    """Jobs on a day of the weekend over jobs on a working day."""
+    """JobTrace on a day of the weekend over jobs on a working day."""
     batch: float = 1.0
     """Mean number of jobs that are submitted at once (sweeps)."""
     sizes: tuple[int, ...] = ()
@@ -102,7 +102,7 @@ class Stream:
                 high = factor
         return sizes, shares
 
-    def jobs(self, days: float, queue: int, rng: np.random.Generator) -> Jobs:
+    def jobs(self, days: float, queue: int, rng: np.random.Generator) -> JobTrace:
         """The jobs of `days` days."""
         begin, batch = arrivals(
             self.per_day, days, rng, batch=self.batch, daily_swing=self.daily_swing, weekend=self.weekend
@@ -111,7 +111,7 @@ class Stream:
         sizes, shares = self.size_shares()
         rank = np.searchsorted(np.cumsum(shares), rng.random(len(arrive)) * (1 - 1e-12))
         accelerators = sizes[np.minimum(rank, len(sizes) - 1)]
-        return Jobs(
+        return JobTrace(
             arrive=arrive,
             accelerators=accelerators,
             work=self._work(accelerators, sizes, shares, rng),
@@ -170,7 +170,7 @@ def arrivals(
     daily_swing: float = 0.4,
     weekend: float = 0.5,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds at which batches are submitted, and for every job the number of its batch; see `Stream`."""
+    """Seconds at which batches are submitted, and for every job the number of its batch; see `JobStream`."""
     hours = np.arange(math.ceil(days * 24))
     rate = 1 + daily_swing * np.sin(2 * np.pi * (hours % 24 - 9) / 24)
     rate = rate * np.where((hours // 24) % 7 >= 5, weekend, 1.0)
@@ -183,7 +183,7 @@ def arrivals(
 
 
 def hold_back(user: np.ndarray, batch: np.ndarray) -> np.ndarray:
-    """`Jobs.after` where a user who has a batch waiting submits no other: the last job of the batch before, or -1.
+    """`JobTrace.after` where a user who has a batch waiting submits no other: the last job of the batch before, or -1.
 
     `user` and `batch` number the jobs in order of arrival.
     """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ayllu.fleet.simulate.cluster.simulation import Year
+from ayllu.fleet.simulate.cluster.accounts import ClusterOutcome
 
 INK, SOFT, GRID = "#1f2933", "#616e7c", "#e4e7eb"
 BLUE, GREEN, AMBER, RED, VIOLET = "#1d6fa5", "#2f855a", "#b7791f", "#c53030", "#6b46c1"
@@ -59,7 +59,7 @@ def _line(name: str, colour: str, hours: np.ndarray, *, band: bool = True) -> Li
     )
 
 
-def panels(year: Year) -> list[Panel]:
+def panels(year: ClusterOutcome) -> list[Panel]:
     """The charts of the sheet, top to bottom."""
     hours = year.hours
     failures = _by_day(hours["failures"]).sum(axis=1)
@@ -98,7 +98,7 @@ def _write(path: Path, content: bytes) -> None:
     Path(name).replace(path)
 
 
-def draw_png(year: Year, title: str, path: Path) -> None:
+def draw_png(year: ClusterOutcome, title: str, path: Path) -> None:
     """Write the sheet as a PNG."""
     import io
 
@@ -187,7 +187,7 @@ dt {{ color: {SOFT}; font-size: .8rem }} dd {{ margin: 0; font-weight: 600; font
 """
 
 
-def draw_page(year: Year, title: str, figures: dict[str, float], path: Path) -> None:
+def draw_page(year: ClusterOutcome, title: str, figures: dict[str, float], path: Path) -> None:
     """Write the sheet as one HTML file without scripts or outside requests."""
     charts = []
     for panel in panels(year):

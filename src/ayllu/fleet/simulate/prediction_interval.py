@@ -10,7 +10,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interval:
+class PredictionInterval:
     """What a simulation says about one figure. The interval is of single runs (a prediction), not of the mean."""
 
     mean: float
@@ -21,7 +21,7 @@ class Interval:
     runs: int
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Interval:
+    def of(cls, values: Sequence[float]) -> PredictionInterval:
         """The interval of `values`, one for each seed. Raises ValueError when there are none."""
         if not len(values):
             raise ValueError("an interval needs at least one value")

@@ -13,10 +13,11 @@ from functools import cache
 
 import numpy as np
 
-from ayllu.fleet.simulate.cluster.simulation import Fleet, Queue, simulate_fleet
-from ayllu.fleet.simulate.job_trace import DAY, Jobs, arrivals, hold_back
+from ayllu.fleet.simulate.cluster.config import Cluster, Queue
+from ayllu.fleet.simulate.cluster.simulation import simulate_cluster
+from ayllu.fleet.simulate.job_trace import DAY, JobTrace, arrivals, hold_back
 from ayllu.fleet.simulate.measured import KindMix, Parts, SharedMix, curves, read_curve, read_table, shared_mix
-from ayllu.fleet.simulate.prediction_interval import Interval
+from ayllu.fleet.simulate.prediction_interval import PredictionInterval
 from ayllu.fleet.simulate.scenario import Input, Result, Row, Scenario
 
 JOBS = 200_000
@@ -225,20 +226,20 @@ def _waits(load: _Load, accelerators: int, holders: str, start: Start, days: flo
     held = hold_back(who[later], load.batch[kept][later])
     after = np.full(len(kept), -1)
     after[later] = np.where(held >= 0, later[held], -1)
-    jobs = Jobs(
+    jobs = JobTrace(
         arrive=np.maximum(load.arrive[kept], 0.0),
         accelerators=sizes,
         work=left[kept],
         queue=np.zeros(len(kept), dtype=int),
         after=after,
     )
-    fleet = Fleet(
+    fleet = Cluster(
         accelerators=accelerators,
         queues=(Queue(name="all", priority=0, quota=1.0),),
         start_seconds=start,
         failures_per_1000_node_days=0.0,
     )
-    return simulate_fleet(fleet, jobs, days=days, seed=seed).wait[later]
+    return simulate_cluster(fleet, jobs, days=days, seed=seed).wait[later]
 
 
 def _shared_waits(
@@ -429,13 +430,13 @@ def _shape_rows(cluster: PublishedCluster, waits: list[dict[str, np.ndarray]]) -
     yield Row(
         figure=f"{cluster.name}: mean queue time, s",
         published=float(summary["avg_que_time_gpu"]),
-        simulated=Interval.of([float(wait.mean()) for wait in every]),
+        simulated=PredictionInterval.of([float(wait.mean()) for wait in every]),
         source=source,
     )
     yield Row(
         figure=f"{cluster.name}: median queue time, s",
         published=float(summary["med_que_time_gpu"]),
-        simulated=Interval.of([float(np.median(wait)) for wait in every]),
+        simulated=PredictionInterval.of([float(np.median(wait)) for wait in every]),
         source=source,
     )
     if cluster.name in KINDS:
@@ -444,7 +445,7 @@ def _shape_rows(cluster: PublishedCluster, waits: list[dict[str, np.ndarray]]) -
             yield Row(
                 figure=f"{cluster.name}: jobs that wait at most {at:,} s",
                 published=float(shares[seconds.index(at)]),
-                simulated=Interval.of([float((wait <= at).mean()) for wait in every]),
+                simulated=PredictionInterval.of([float((wait <= at).mean()) for wait in every]),
                 source=f"data/queue_shapes.csv, {cluster.name}",
             )
     if cluster.name == "Helios":
@@ -452,7 +453,7 @@ def _shape_rows(cluster: PublishedCluster, waits: list[dict[str, np.ndarray]]) -
             yield Row(
                 figure=f"{row['name']}: mean queue time, s",
                 published=float(row["mean_wait_s"]),
-                simulated=Interval.of([float(wait[row["name"]].mean()) for wait in waits]),
+                simulated=PredictionInterval.of([float(wait[row["name"]].mean()) for wait in waits]),
                 source="data/helios_clusters.csv",
             )
 
@@ -470,12 +471,12 @@ NOTES = [
 
 def _queues(seeds: int) -> Result:
     rows: list[Row] = []
-    figures: dict[str, Interval] = {}
+    figures: dict[str, PredictionInterval] = {}
     for cluster in CLUSTERS:
         waits = [queue_times(cluster, seed) for seed in range(seeds)]
         rows += _shape_rows(cluster, waits)
         for label, at in (("a_minute", 60), ("ten_minutes", 600), ("an_hour", 3600), ("ten_hours", 36_000)):
-            figures[f"{cluster.name.lower()}_started_within_{label}"] = Interval.of(
+            figures[f"{cluster.name.lower()}_started_within_{label}"] = PredictionInterval.of(
                 [float((np.concatenate(list(wait.values())) <= at).mean()) for wait in waits]
             )
     return Result(figures=figures, rows=rows, notes=NOTES)
@@ -526,7 +527,7 @@ def _power(seeds: int) -> Result:
         row["what"].split()[0]: float(row["mean_w"]) for row in read_table("power.csv") if "A100" in row["what"]
     }
     figures = {
-        f"{name.lower()}_a100_watts": Interval.of([_accelerator_power(name, seed) for seed in range(seeds)])
+        f"{name.lower()}_a100_watts": PredictionInterval.of([_accelerator_power(name, seed) for seed in range(seeds)])
         for name in ACME
     }
     rows = [

@@ -13,9 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from ayllu.fleet.simulate.failures import DAY, FailureStream, Hazard, pooled_rate
-from ayllu.fleet.simulate.prediction_interval import Interval
-from ayllu.fleet.simulate.run import HOUR, Checkpointing, Recovery, Run, RunOutcome, simulate_run
+from ayllu.fleet.simulate.prediction_interval import PredictionInterval
+from ayllu.fleet.simulate.run_simulation import RunOutcome, simulate_run
 from ayllu.fleet.simulate.scenario import Input, Result, Row, Scenario
+from ayllu.fleet.simulate.training_run import HOUR, Checkpointing, Recovery, TrainingRun
 
 RECOVERY_INPUTS = (
     Input(name="causes", value="678 events in 16 kinds", source="FT-HSDP, arXiv:2602.00277, 32K H100 window"),
@@ -49,16 +50,16 @@ def _rate_input(without: str) -> Input:
     )
 
 
-def _runs(run: Run, seeds: int) -> list[RunOutcome]:
+def _runs(run: TrainingRun, seeds: int) -> list[RunOutcome]:
     return [simulate_run(run, seed) for seed in range(seeds)]
 
 
-def _figures(outcomes: list[RunOutcome]) -> dict[str, Interval]:
+def _figures(outcomes: list[RunOutcome]) -> dict[str, PredictionInterval]:
     return {
-        "unexpected_interruptions": Interval.of([o.unexpected_interruptions for o in outcomes]),
-        "effective_training_time": Interval.of([o.effective_training_time for o in outcomes]),
-        "goodput": Interval.of([o.goodput for o in outcomes]),
-        "mean_time_to_failure_hours": Interval.of([o.mean_time_to_failure / HOUR for o in outcomes]),
+        "unexpected_interruptions": PredictionInterval.of([o.unexpected_interruptions for o in outcomes]),
+        "effective_training_time": PredictionInterval.of([o.effective_training_time for o in outcomes]),
+        "goodput": PredictionInterval.of([o.goodput for o in outcomes]),
+        "mean_time_to_failure_hours": PredictionInterval.of([o.mean_time_to_failure / HOUR for o in outcomes]),
     }
 
 
@@ -67,10 +68,12 @@ def _where_time_goes(outcomes: list[RunOutcome]) -> dict[str, float]:
     return {name: round(float(np.mean([o.hours.get(name, 0.0) for o in outcomes])), 2) for name in names}
 
 
-def llama3_run() -> Run:
+def llama3_run() -> TrainingRun:
     """Llama 3 405B as far as others' figures tell: 16,384 GPUs in a cluster of 24,576, for 54 days."""
     rate = pooled_rate(without="Llama 3").per_1000_node_days
-    return Run(accelerators=16_384, days=54, hazard=Hazard(per_1000_node_days=rate), spares=(24_576 - 16_384) // 8)
+    return TrainingRun(
+        accelerators=16_384, days=54, hazard=Hazard(per_1000_node_days=rate), spares=(24_576 - 16_384) // 8
+    )
 
 
 def _llama3(seeds: int) -> Result:
@@ -119,10 +122,10 @@ def _llama3(seeds: int) -> Result:
     )
 
 
-def byterobust_run() -> Run:
+def byterobust_run() -> TrainingRun:
     """9,600 GPUs for three months, with what ByteRobust has and others have not: copies every step, inspections."""
     rate = pooled_rate(without="ByteRobust").per_1000_node_days
-    return Run(
+    return TrainingRun(
         accelerators=9_600,
         days=90,
         hazard=Hazard(per_1000_node_days=rate),
@@ -151,7 +154,7 @@ def _byterobust(seeds: int) -> Result:
 
 def _megascale(seeds: int) -> Result:
     rate = pooled_rate(without="MegaScale").per_1000_node_days
-    figures = _figures(_runs(Run(accelerators=12_288, days=21, hazard=Hazard(per_1000_node_days=rate)), seeds))
+    figures = _figures(_runs(TrainingRun(accelerators=12_288, days=21, hazard=Hazard(per_1000_node_days=rate)), seeds))
     row = Row(
         figure="effective training time, 12,288 GPUs, weeks",
         published=0.90,
@@ -162,12 +165,12 @@ def _megascale(seeds: int) -> Result:
     return Result(figures=figures, rows=[row])
 
 
-def ft_hsdp_run(*, replicas: int) -> Run:
+def ft_hsdp_run(*, replicas: int) -> TrainingRun:
     """98,304 GPUs that break every 18 minutes, as one job or as replicas of 4,096 GPUs that recover alone."""
     accelerators = 98_304
     hazard = Hazard.from_mtbf(18 * 60, accelerators // 8)
     stall = 180.0 if replicas > 1 else 600.0
-    return Run(
+    return TrainingRun(
         accelerators=accelerators,
         days=7,
         hazard=hazard,
@@ -231,10 +234,14 @@ def _rsc_mttf(seeds: int) -> Result:
     transient = Hazard(per_1000_node_days=RSC_RATE / math.sqrt(0.3252 * 0.37))
     source = "Kokolis et al., HPCA 2025, arXiv:2410.21680"
     figures = {
-        "mttf_days_8": Interval.of([_days_between_failures(hazard, 1, seed) for seed in range(seeds)]),
-        "mttf_hours_1024": Interval.of([24 * _days_between_failures(hazard, 128, seed) for seed in range(seeds)]),
-        "transient_mttf_days_8": Interval.of([_days_between_failures(transient, 1, seed) for seed in range(seeds)]),
-        "transient_mttf_hours_1024": Interval.of(
+        "mttf_days_8": PredictionInterval.of([_days_between_failures(hazard, 1, seed) for seed in range(seeds)]),
+        "mttf_hours_1024": PredictionInterval.of(
+            [24 * _days_between_failures(hazard, 128, seed) for seed in range(seeds)]
+        ),
+        "transient_mttf_days_8": PredictionInterval.of(
+            [_days_between_failures(transient, 1, seed) for seed in range(seeds)]
+        ),
+        "transient_mttf_hours_1024": PredictionInterval.of(
             [24 * _days_between_failures(transient, 128, seed) for seed in range(seeds)]
         ),
     }
@@ -288,7 +295,10 @@ def _large_job_failures(seed: int, *, removed_after: int, days: int = 120, learn
 
 def _lemons(seeds: int) -> Result:
     pairs = [_large_job_failures(seed, removed_after=6) for seed in range(seeds)]
-    before, after = Interval.of([pair[0] for pair in pairs]), Interval.of([pair[1] for pair in pairs])
+    before, after = (
+        PredictionInterval.of([pair[0] for pair in pairs]),
+        PredictionInterval.of([pair[1] for pair in pairs]),
+    )
     source = "Kokolis et al., HPCA 2025, arXiv:2410.21680"
     return Result(
         figures={"failed_with_lemons": before, "failed_without_lemons": after},

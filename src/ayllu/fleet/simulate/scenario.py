@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ayllu.fleet.simulate.cluster.simulation import Year
-from ayllu.fleet.simulate.prediction_interval import Interval
+from ayllu.fleet.simulate.cluster.accounts import ClusterOutcome
+from ayllu.fleet.simulate.prediction_interval import PredictionInterval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Row:
 
     figure: str
     published: float
-    simulated: Interval
+    simulated: PredictionInterval
     source: str
     at_least: bool = False
     """Whether the source only says "more than"."""
@@ -62,7 +62,7 @@ class Row:
 class Result:
     """What a scenario found."""
 
-    figures: dict[str, Interval]
+    figures: dict[str, PredictionInterval]
     rows: list[Row]
     notes: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Scenario:
     run: Callable[[int], Result]
     seeds: int = 20
     """Seeds when the user names none."""
-    year: Callable[[float, int], Year] | None = None
+    year: Callable[[float, int], ClusterOutcome] | None = None
     """For a fleet of many jobs: the hours of that many days with that seed, to be drawn."""
 
     def as_json(self, result: Result, seconds: float) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 from ayllu.fleet.simulate import fleet_year, published_clusters, published_runs
 from ayllu.fleet.simulate.failures import Hazard, pooled_rate
 from ayllu.fleet.simulate.picture import draw_page, draw_png
-from ayllu.fleet.simulate.prediction_interval import Interval
-from ayllu.fleet.simulate.run import HOUR, Checkpointing, Recovery, Run, simulate_run
+from ayllu.fleet.simulate.prediction_interval import PredictionInterval
+from ayllu.fleet.simulate.run_simulation import simulate_run
 from ayllu.fleet.simulate.scenario import Input, Result, Scenario
+from ayllu.fleet.simulate.training_run import HOUR, Checkpointing, Recovery, TrainingRun
 from ayllu.lab import progress
 from ayllu.lab.error import UserError
 
@@ -116,8 +117,8 @@ def _unlike(value: Any, hint: Any) -> str:
     return "" if float in kinds or isinstance(value, int) else "a whole number"
 
 
-def read_run(path: Path) -> Run:
-    """The run that a JSON file describes: the fields of `Run`, with `hazard`, `checkpointing` and `recovery` inside.
+def read_run(path: Path) -> TrainingRun:
+    """The run that a JSON file describes: the fields of `TrainingRun`; `hazard`, `checkpointing`, `recovery` inside.
 
     Without a hazard the rate of an unknown fleet is taken (`pooled_rate`). Raises UserError on anything amiss.
     """
@@ -135,7 +136,7 @@ def read_run(path: Path) -> Run:
             if not isinstance(values[name], dict):
                 raise UserError(f"{path}: {name} must be an object")
             values[name] = _build(kind, values[name], f"{path}: {name}")
-    run: Run = _build(Run, values, str(path))
+    run: TrainingRun = _build(TrainingRun, values, str(path))
     return run
 
 
@@ -148,10 +149,10 @@ def _from_file(path: Path) -> Scenario:
         ]
         return Result(
             figures={
-                "unexpected_interruptions": Interval.of([o.unexpected_interruptions for o in outcomes]),
-                "effective_training_time": Interval.of([o.effective_training_time for o in outcomes]),
-                "goodput": Interval.of([o.goodput for o in outcomes]),
-                "mean_time_to_failure_hours": Interval.of([o.mean_time_to_failure / HOUR for o in outcomes]),
+                "unexpected_interruptions": PredictionInterval.of([o.unexpected_interruptions for o in outcomes]),
+                "effective_training_time": PredictionInterval.of([o.effective_training_time for o in outcomes]),
+                "goodput": PredictionInterval.of([o.goodput for o in outcomes]),
+                "mean_time_to_failure_hours": PredictionInterval.of([o.mean_time_to_failure / HOUR for o in outcomes]),
             },
             rows=[],
             details={"hours": outcomes[0].hours},
