@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import cyclopts
 import pytest
 
-from ayllu.cli.fleet_jobs import add_commands
+from ayllu.cli.fleet import app as fleet_app
 from ayllu.lab.error import UserError
+
+Command = Callable[[list[str]], None]
 
 
 @pytest.fixture
-def fleet() -> cyclopts.App:
-    app = cyclopts.App(name="fleet", result_action="return_value")
-    add_commands(app)
-    return app
+def fleet() -> Command:
+    return partial(fleet_app, result_action="return_value")
 
 
-def test_simulate_prints_one_object_with_means_and_intervals(
-    fleet: cyclopts.App, capsys: pytest.CaptureFixture
-) -> None:
+def test_simulate_prints_one_object_with_means_and_intervals(fleet: Command, capsys: pytest.CaptureFixture) -> None:
     fleet(["simulate", "llama3-54-days", "--seeds", "10", "--json"])
     printed = json.loads(capsys.readouterr().out)
     for name in ("unexpected_interruptions", "effective_training_time"):
@@ -32,9 +31,7 @@ def test_simulate_prints_one_object_with_means_and_intervals(
     assert not any("2407.21783" in item["source"] for item in printed["inputs"])
 
 
-def test_a_run_of_ones_own_comes_from_a_file(
-    fleet: cyclopts.App, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_run_of_ones_own_comes_from_a_file(fleet: Command, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "eight.json"
     path.write_text(json.dumps({"accelerators": 8, "days": 30, "checkpointing": {"interval": 1800}}))
     fleet(["simulate", str(path), "--seeds", "20", "--json"])
@@ -62,15 +59,13 @@ def test_a_run_of_ones_own_comes_from_a_file(
         ('{"accelerators": 8, "days": 3, "hazard": {"per_1000_node_days": -2}}', "per_1000_node_days"),
     ],
 )
-def test_a_file_that_is_wrong_is_refused_in_one_sentence(
-    fleet: cyclopts.App, tmp_path: Path, text: str, words: str
-) -> None:
+def test_a_file_that_is_wrong_is_refused_in_one_sentence(fleet: Command, tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "wrong.json"
     path.write_text(text)
     with pytest.raises(UserError, match=words):
         fleet(["simulate", str(path), "--json"])
 
 
-def test_an_unknown_scenario_names_those_that_there_are(fleet: cyclopts.App) -> None:
+def test_an_unknown_scenario_names_those_that_there_are(fleet: Command) -> None:
     with pytest.raises(UserError, match="llama3-54-days"):
         fleet(["simulate", "llama9"])

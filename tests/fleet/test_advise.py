@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
-import cyclopts
 import pytest
 
-from ayllu.cli.fleet_jobs import add_commands
+from ayllu.cli.fleet import app as fleet_app
 from ayllu.fleet.advise import checkpoint_interval, daly, quota_cluster, research_quota, spare_nodes, young
 from ayllu.fleet.simulate.failures import Hazard
 from ayllu.fleet.simulate.training_run import Checkpointing, Recovery, TrainingRun
@@ -60,8 +60,7 @@ def test_what_counts_more_gets_more() -> None:
 
 
 def test_the_command_prints_the_curves_and_draws_them(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    app = cyclopts.App(name="fleet", result_action="return_value")
-    add_commands(app)
+    app = partial(fleet_app, result_action="return_value")
     picture = tmp_path / "advice.svg"
     app(["advise", "--accelerators", "512", "--days", "10", "--seeds", "2", "--picture", str(picture), "--json"])
     printed = json.loads(capsys.readouterr().out)

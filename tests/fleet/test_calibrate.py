@@ -11,7 +11,8 @@ import torch
 
 from ayllu.fleet import calibrate as room
 from ayllu.fleet.catalogue import find_accelerator, find_fleet
-from ayllu.fleet.planner.plan import TrainingJob, plan
+from ayllu.fleet.planner.plan import plan
+from ayllu.fleet.planner.training_job import TrainingJob
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 

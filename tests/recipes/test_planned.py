@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from ayllu.fleet.catalogue import find_fleet
+from ayllu.fleet.planner.find_job import find_job
 from ayllu.fleet.planner.plan import plan
-from ayllu.fleet.planner.training_job import find_job, know_recipes
 from ayllu.lab.error import UserError
 from ayllu.recipes import RECIPES
 from ayllu.recipes.planned import PLANNED
@@ -20,22 +20,17 @@ from ayllu.train.budget import BATCH, LADDER
 LAPTOP, NODE = (find_fleet(name).pools[0] for name in ("laptop", "dgx-h100"))
 
 
-@pytest.fixture(autouse=True)
-def known() -> None:
-    know_recipes(PLANNED)
-
-
 def test_every_recipe_is_planned() -> None:
     # What llama trains is a shape, and planned by its own name.
     assert set(PLANNED) == set(RECIPES.names()) - {"llama"}
     for name in PLANNED:
-        assert plan(find_job(name, LAPTOP)[0], LAPTOP).best.days > 0
+        assert plan(find_job(name, LAPTOP, recipes=PLANNED)[0], LAPTOP).best.days > 0
 
 
 def test_cria_takes_its_model_and_steps_from_the_minutes_and_the_machine() -> None:
-    slow, note = find_job("cria", LAPTOP)
-    fast, _ = find_job("cria", NODE)
-    longer, _ = find_job("cria", LAPTOP, budget=600)
+    slow, note = find_job("cria", LAPTOP, recipes=PLANNED)
+    fast, _ = find_job("cria", NODE, recipes=PLANNED)
+    longer, _ = find_job("cria", LAPTOP, recipes=PLANNED, budget=600)
     assert note is not None and note.startswith("10 minutes of pretraining")
     assert (slow.sequence, slow.global_batch, slow.model.vocabulary) == (256, BATCH, 4096)
     assert slow.model.parameters < longer.model.parameters < fast.model.parameters
@@ -44,14 +39,14 @@ def test_cria_takes_its_model_and_steps_from_the_minutes_and_the_machine() -> No
 
 
 def test_smol_is_its_base_for_the_share_that_is_training() -> None:
-    job, note = find_job("smol", LAPTOP)
+    job, note = find_job("smol", LAPTOP, recipes=PLANNED)
     assert job.model.parameters == 134_515_008  # as the published checkpoint
     assert plan(job, LAPTOP).best.days * 1440 == pytest.approx(45 * 0.6, rel=0.02)
     assert note is not None and "LoRA" in note
 
 
 def test_what_the_user_says_goes_first() -> None:
-    job, _ = find_job("cria", NODE, tokens=1e9, sequence=512, batch=2**16, precision="float8")
+    job, _ = find_job("cria", NODE, recipes=PLANNED, tokens=1e9, sequence=512, batch=2**16, precision="float8")
     assert (job.tokens, job.sequence, job.global_batch, job.precision) == (1e9, 512, 128, "float8")
 
 
@@ -67,7 +62,7 @@ def test_what_the_user_says_goes_first() -> None:
 )
 def test_what_cannot_be_is_one_sentence(name: str, given: dict, said: str) -> None:
     with pytest.raises(UserError, match=said) as error:
-        find_job(name, LAPTOP, **given)
+        find_job(name, LAPTOP, recipes=PLANNED, **given)
     assert "\n" not in str(error.value)
 
 

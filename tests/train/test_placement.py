@@ -10,7 +10,8 @@ import pytest
 
 from ayllu.cli.main import main
 from ayllu.fleet.catalogue import find_fleet
-from ayllu.fleet.planner.plan import TrainingJob, plan
+from ayllu.fleet.planner.plan import plan
+from ayllu.fleet.planner.training_job import TrainingJob
 from ayllu.lab.error import UserError
 from ayllu.model.presets import PRESETS
 from ayllu.train.distributed.layout import Layout

@@ -1,25 +1,21 @@
-"""The commands that know and plan: `ayllu fleet show`, `calibrate`, `plan` and `validate`."""
+"""The commands that know and plan: `ayllu fleet show`, `calibrate`, `plan`, `validate`; the rest is in `fleet_jobs`."""
 
 from __future__ import annotations
 
-import json as json_module
-import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Literal
 
 import cyclopts
-from cyclopts import Parameter
 
-if TYPE_CHECKING:
-    from ayllu.fleet.catalogue import Fleet
-    from ayllu.fleet.planner.plan import TrainingJob
+from ayllu.cli import fleet_jobs
+from ayllu.cli.options import Flag, Json, print_json, print_lines
 
 app = cyclopts.App(
     name="fleet", help="Know the machines, plan a run on them, and check the predictions against published runs."
 )
 
-Json = Annotated[bool, Parameter(negative="")]
+for _command in (fleet_jobs.simulate, fleet_jobs.advise, fleet_jobs.launch_app):
+    app.command(_command)
 
 
 @app.command
@@ -47,25 +43,22 @@ def show(
         What one accelerator costs, as h100=33600; may be given several times.
     workload
         The model of the workload convention: tokens/s of its training, each part with its own best layout.
-    json
-        Print one JSON object.
     """
-    from ayllu.cli import shown
+    from ayllu.cli.text import overview_lines
+    from ayllu.fleet.overview import overview, parse_prices
 
-    value = shown.shown(
-        name, rest=rest, rest_count=rest_count, prices=shown.parse_prices(price or ()), workload=workload
-    )
+    value = overview(name, rest=rest, rest_count=rest_count, prices=parse_prices(price or ()), workload=workload)
     if json:
-        _print_json(value)
+        print_json(value, indent=2)
     else:
-        _print_lines(shown.as_lines(value))
+        print_lines(overview_lines(value))
 
 
 @app.command
 def calibrate(
     *,
     training: bool = True,
-    compiled: Annotated[bool, Parameter(negative="")] = False,
+    compiled: Flag = False,
     power: float | None = None,
     json: Json = False,
 ) -> None:
@@ -79,8 +72,6 @@ def calibrate(
         Compile those steps, as `ayllu run` does from a budget of 1.5 minutes on; takes some minutes.
     power
         Watts that the machine draws at work, where you know them, for energy and carbon.
-    json
-        Print one JSON object.
     """
     from dataclasses import asdict
 
@@ -88,9 +79,9 @@ def calibrate(
 
     found = asdict(measure(training=training, compiled=compiled, power_w=power))
     if json:
-        _print_json(found)
+        print_json(found, indent=2)
     else:
-        _print_lines(f"{name.replace('_', ' '):26} {value}" for name, value in found.items() if value is not None)
+        print_lines(f"{name.replace('_', ' '):26} {value}" for name, value in found.items() if value is not None)
 
 
 @app.command
@@ -144,53 +135,29 @@ def plan(
         How many layouts to print.
     picture
         Draw time against memory, where the time goes and what a shorter run costs, to this name as PNG and as SVG.
-    json
-        Print one JSON object.
     """
-    from ayllu.cli.text import plan_lines, plan_value
-    from ayllu.fleet.catalogue import find_fleet
-    from ayllu.fleet.planner import plan as planner
-    from ayllu.fleet.planner.training_job import find_job
-    from ayllu.lab.error import UserError
+    from ayllu.cli.text import assigned_lines, plan_lines
+    from ayllu.fleet.planner.choice import Prices
+    from ayllu.fleet.planner.plan_fleet import plan_fleet, plan_several
+    from ayllu.recipes.planned import PLANNED
 
-    found = find_fleet(fleet)
-    if deadline is not None and not deadline > 0:
-        raise UserError(f"--deadline is {deadline:g} days; it must be above 0")
-    if top < 1:
-        raise UserError(f"--top is {top}; it must be at least 1")
-    main = found.pool()
     asked = {"tokens": tokens, "sequence": sequence, "batch": batch, "precision": precision, "budget": budget}
-    (job, note), *others = (find_job(name, main, **asked) for name in recipe.split(","))  # type: ignore[arg-type]
-    if others:
-        _print_assigned([job, *(other for other, _ in others)], found, json)
+    names = recipe.split(",")
+    if len(names) > 1:
+        several = plan_several(names, fleet, recipes=PLANNED, **asked)
+        if json:
+            print_json({"jobs": [each.as_json() for each in several]}, indent=2)
+        else:
+            print_lines(assigned_lines(several))
         return
-    prices = planner.Prices(per_hour=price_hour, per_kwh=price_kwh, grid_g_per_kwh=carbon)
-    plans, refused = [], {}
-    for pool in found.pools:
-        try:
-            plans.append(planner.plan(job, pool, prices=prices, top=top))
-        except UserError as error:
-            refused[pool.accelerator.id] = str(error)
-    if not plans:
-        raise UserError(next(iter(refused.values())))
-    plans.sort(key=lambda each: each.best.days)
-    value = plan_value(job, plans, refused, note)
-    if len(plans) > 1:
-        from ayllu.fleet.planner.multi_pool import across
-
-        value["together"] = across(job, found).as_json()
-    if deadline is not None:
-        within = planner.fewest_within(job, plans[0].pool, deadline, prices=prices)
-        value["deadline"] = {"days": deadline, "met_with": within.best.as_json() if within else None}
-    if picture is not None:
-        from ayllu.fleet.planner.picture import draw_plan
-
-        scaling = planner.by_count(job, plans[0].pool, prices=prices)
-        value["pictures"] = [str(path) for path in draw_plan(plans[0], scaling, picture)]
+    prices = Prices(per_hour=price_hour, per_kwh=price_kwh, grid_g_per_kwh=carbon)
+    found = plan_fleet(
+        recipe, fleet, recipes=PLANNED, prices=prices, deadline=deadline, top=top, picture=picture, **asked
+    )
     if json:
-        _print_json(value)
+        print_json(found.as_json(), indent=2)
     else:
-        _print_lines(plan_lines(job, plans, value))
+        print_lines(plan_lines(found))
 
 
 @app.command
@@ -208,8 +175,6 @@ def validate(*, truth: Path | None = None, quick: bool = False, refit: Path | No
         Leave out the second protocol, which holds out whole software families.
     refit
         Write constants fitted on the whole packaged table to this file.
-    json
-        Print one JSON object.
     """
     from ayllu.cli.text import report_lines
     from ayllu.fleet.validation.measured_runs import read_measured_runs
@@ -220,26 +185,6 @@ def validate(*, truth: Path | None = None, quick: bool = False, refit: Path | No
     if refit is not None:
         write_constants(refit, read_measured_runs(truth), report)
     if json:
-        _print_json(report.as_json())
+        print_json(report.as_json(), indent=2)
     else:
-        _print_lines(report_lines(report))
-
-
-def _print_assigned(jobs: list[TrainingJob], fleet: Fleet, json: bool) -> None:
-    """Which job on which part."""
-    from ayllu.cli.text import assigned_lines, plan_value
-    from ayllu.fleet.planner.multi_pool import assign
-
-    assigned = assign(jobs, fleet)
-    if json:
-        _print_json({"jobs": [plan_value(each.job, [each], {}) for each in assigned]})
-    else:
-        _print_lines(assigned_lines(assigned))
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json_module.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+        print_lines(report_lines(report))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -33,6 +32,10 @@ COMMANDS = {
         "evals:app",
         "Measure a model: published question sets, held-out text, and differences between models.",
     ),
+    "fleet": (
+        "fleet:app",
+        "Know the machines, plan a run on them, and check the predictions against published runs.",
+    ),
     "release": ("release:app", "Check releases: who signed them, and whether they say what they hold."),
 }
 """Where each command is, in this folder, and its help: `ayllu --help` imports none of them."""
@@ -48,24 +51,10 @@ for _name, (_place, _help) in COMMANDS.items():
     app.command(f"ayllu.cli.{_place}", name=_name, help=_help)
 
 
-@functools.cache
-def _mount_fleet() -> None:
-    from ayllu.cli.fleet import app as fleet_app
-    from ayllu.cli.fleet_jobs import add_commands
-    from ayllu.fleet.planner.training_job import know_recipes
-    from ayllu.recipes import RECIPES
-    from ayllu.recipes.planned import PLANNED
-
-    add_commands(fleet_app, RECIPES.names())
-    know_recipes(PLANNED)
-    app.command(fleet_app)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exits 0, 2 for a problem that the user can solve, 130 when interrupted."""
     # Threads that wait in a loop for each other are eight times slower as soon as another program wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    _mount_fleet()
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except cyclopts.CycloptsError as error:

@@ -1,4 +1,4 @@
-"""A plan and a validation as plain values and as text."""
+"""The catalogue, a plan, a validation, a simulation and advice as text."""
 
 from __future__ import annotations
 
@@ -7,50 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ayllu.fleet.advise import Curve
+from ayllu.fleet.catalogue import H100E_CONVENTIONS
 from ayllu.fleet.experts import ExpertModel
+from ayllu.fleet.planner.choice import Choice
 from ayllu.fleet.planner.picture import label, told_days, told_energy
-from ayllu.fleet.planner.plan import Choice, Plan, TrainingJob, parameters_seen
+from ayllu.fleet.planner.plan import Plan
+from ayllu.fleet.planner.plan_fleet import FleetPlan
+from ayllu.fleet.planner.training_job import parameters_seen
 from ayllu.fleet.validation.validate import Report
 
-MFU_FORMULA = (
-    "tokens/s x (6 x matrix parameters that a token passes + 12 x layers x heads x head width x sequence) / "
-    "(devices x dense peak)"
-)
-PLANNED_ONLY = (
-    "a mixture of experts is planned only, with even routing: `ayllu` trains dense models and refuses ep above 1"
-)
 CHOICE_WIDTHS = (11, 10, 19, 13, 6, 8, 10, 11)
 
 
-def plan_value(
-    job: TrainingJob, plans: Sequence[Plan], refused: dict[str, str], note: str | None = None
-) -> dict[str, Any]:
-    return {
-        "model": job.name,
-        "parameters": job.model.parameters,
-        "active_parameters": parameters_seen(job.model),
-        "tokens": job.tokens,
-        "sequence": job.sequence,
-        "global_batch": job.global_batch,
-        "precision": job.precision,
-        "mfu_formula": MFU_FORMULA,
-        "note": PLANNED_ONLY if isinstance(job.model, ExpertModel) else note,
-        "pools": [
-            {
-                "accelerator": each.pool.accelerator.id,
-                "count": each.pool.count,
-                "layouts_considered": each.layouts_considered,
-                "layouts_that_fit": each.layouts_that_fit,
-                "why": list(each.why),
-                "choices": [choice.as_json() for choice in each.choices],
-            }
-            for each in plans
-        ],
-        "does_not_fit": refused,
-    }
-
-
-def plan_lines(job: TrainingJob, plans: Sequence[Plan], value: dict[str, Any]) -> Iterable[str]:
+def plan_lines(found: FleetPlan) -> Iterable[str]:
+    """The best layouts on each pool, and why they are the best."""
+    job, value = found.job, found.as_json()
     experts = isinstance(job.model, ExpertModel)
     seen = f" of which a token passes {_count(parameters_seen(job.model))}" if experts else ""
     yield (
@@ -59,40 +31,48 @@ def plan_lines(job: TrainingJob, plans: Sequence[Plan], value: dict[str, Any]) -
     )
     if value["note"]:
         yield value["note"]
-    for each in plans:
+    for each in found.plans:
         yield ""
-        yield (
-            f"{each.pool.count:,} {each.pool.accelerator.id}: "
-            f"{each.layouts_considered:,} layouts, {each.layouts_that_fit:,} fit"
-        )
-        yield from _choice_lines(each.choices)
-        yield from (f"  why: {reason}" for reason in each.why)
-    for part, reason in value["does_not_fit"].items():
-        yield f"{part}: {reason}"
-    if "together" in value:
+        yield from _pool_lines(each)
+    yield from (f"{part}: {reason}" for part, reason in found.does_not_fit.items())
+    if found.multi_pool is not None:
         together = value["together"]
         shares = ", ".join(f"{share['sequences']} sequences on {share['accelerator']}" for share in together["shares"])
         yield f"one job over both: {together['step_s']:.3g} s a step with {shares}: {together['gain']}"
-    if "deadline" in value:
-        met = value["deadline"]["met_with"]
-        yield (
-            f"deadline of {value['deadline']['days']:g} days: "
-            f"{met['devices']:,} accelerators do it in {told_days(met['days'])}"
-            if met
-            else f"deadline of {value['deadline']['days']:g} days: not on this fleet"
-        )
-    yield from (f"picture: {path}" for path in value.get("pictures", ()))
+    if found.deadline_days is not None:
+        met = found.met_with.best if found.met_with else None
+        told = f"{met.devices:,} accelerators do it in {told_days(met.days)}" if met else "not on this fleet"
+        yield f"deadline of {found.deadline_days:g} days: {told}"
+    yield from (f"picture: {path}" for path in found.pictures)
     yield f"MFU = {value['mfu_formula']}"
 
 
-def assigned_lines(assigned: Sequence[Plan]) -> Iterable[str]:
+def _pool_lines(found: Plan) -> Iterable[str]:
+    yield (
+        f"{found.pool.count:,} {found.pool.accelerator.id}: {found.layouts_considered:,} layouts, "
+        f"{found.layouts_that_fit:,} fit"
+    )
+    yield from _choice_lines(found.choices)
+    yield from (f"  why: {reason}" for reason in found.why)
+    if found.pool.unsourced:
+        yield f"  from memory, without a source: {_named(found.pool.unsourced)} of {found.pool.accelerator.id}"
+
+
+def assigned_lines(assigned: Sequence[FleetPlan]) -> Iterable[str]:
     """Which job goes on which part, and how."""
-    for each in assigned:
+    for (each,) in (found.plans for found in assigned):
         best = each.best
         yield (
             f"{each.job.name} on {each.pool.count:,} {each.pool.accelerator.id}: {told_days(best.days)}, "
             f"{label(best)} on {best.devices:,} of them, {best.tokens_per_s:,.0f} tokens/s"
         )
+
+
+def _named(columns: Iterable[str]) -> str:
+    """Columns of the catalogue in words: `link_gb_s` is the link."""
+    words = {"link_gb_s": "link", "network_gb_s": "network", "memory_gb": "memory", "memory_tb_s": "bandwidth"}
+    words |= {"tdp_w": "power", "link_domain": "link domain", "node_size": "node size"}
+    return ", ".join(words.get(name, name.replace("_tflops", " rate")) for name in columns)
 
 
 def _choice_lines(choices: Sequence[Choice]) -> Iterable[str]:
@@ -128,6 +108,7 @@ def _choice_row(texts: Iterable[str]) -> str:
 
 
 def report_lines(report: Report) -> Iterable[str]:
+    """How far off the predictions are, by source and by group."""
     yield f"{report.rows} runs, {report.protocol}: {_errors(asdict(report))}"
     yield f"constant MFU on the same rows: {_errors(report.baseline)}"
     for name, figures in report.other_protocols.items():
@@ -165,8 +146,139 @@ def report_lines(report: Report) -> Iterable[str]:
         for miss in report.worst
     )
     yield from (f"left out: {count} × {reason}" for reason, count in report.left_out.items())
+    yield from (f"from memory, without a source: {_named(names)} of {part}" for part, names in report.unsourced.items())
 
 
 def _errors(figures: Mapping[str, Any]) -> str:
     names = {"median": "median_abs_error_pct", "mean": "mean_abs_error_pct", "p90": "p90_abs_error_pct"}
     return ", ".join(f"{name} {figures[key]} %" for name, key in names.items())
+
+
+def overview_lines(value: Mapping[str, Any]) -> Iterable[str]:
+    """The catalogue, an accelerator or a fleet for people."""
+    if "accelerators" in value:
+        return _catalogue_lines(value)
+    return _accelerator_lines(value) if "accelerator" in value else _fleet_lines(value)
+
+
+def _catalogue_lines(value: Mapping[str, Any]) -> Iterable[str]:
+    heads = ("accelerator", "year", "bf16", "reached", "fp8", "GB", "TB/s", "link", "domain", "W")
+    yield _overview_row(heads) + f"   H100e by {', '.join(list(H100E_CONVENTIONS)[:3])}"
+    for each in value["accelerators"]:
+        peaks = each["peak_tflops"]
+        mark = "" if each["achieved_is_measured"] else "~"
+        h100e = " / ".join(f"{number:.3g}" for number in each["h100e"].values())
+        memory = f"   from memory: {_named(each['unsourced'])}" if each["unsourced"] else ""
+        reached = mark + _text(each["achieved_bf16_tflops"])
+        rates = (each["year"], peaks.get("bf16") or peaks.get("fp16"), reached, peaks.get("float8"))
+        rest = (each[name] for name in ("memory_gb", "memory_tb_s", "link_gb_s", "link_domain", "tdp_w"))
+        yield _overview_row((each["id"], *rates, *rest)) + f"   {h100e}{memory}"
+    yield "TFLOP/s dense; reached: best matrix product measured (~ estimated); link: GB/s per direction"
+    yield "from memory: figures that none of the sources gave (`ayllu fleet show NAME` names those)\n"
+    yield from (f"{name:16} {note}" for name, note in value["fleets"].items())
+
+
+def _accelerator_lines(value: Mapping[str, Any]) -> Iterable[str]:
+    yield from (f"{name.replace('_', ' '):22} {_flat(entry)}" for name, entry in value["accelerator"].items())
+    yield from (
+        f"{'price example':22} {each['usd']} USD, {each['kind']}, {each['date']}: {each['source']}"
+        for each in value["prices"]
+    )
+
+
+def _fleet_lines(value: Mapping[str, Any]) -> Iterable[str]:
+    yield f"{value['fleet']}: {value['count']:,} accelerators. {value['note']}"
+    names = list(H100E_CONVENTIONS)
+    yield f"{'part':16}{'count':>10}" + "".join(f"{name:>14}" for name in names) + f"{'power':>10}{'price':>18}"
+    for part in value["parts"]:
+        numbers = "".join(f"{_whole(part['h100e'][name]):>14}" for name in names)
+        end = f"{_mw(part['power_mw']):>10}{_whole(part['price']):>18}"
+        yield f"{part['accelerator']:16}{part['count']:>10,}{numbers}{end}"
+    numbers = "".join(f"{_whole(value['h100e'][name]):>14}" for name in names)
+    yield f"{'H100 equivalents':16}{'':>10}{numbers}{_mw(value['power_mw']):>10}{_whole(value['price']):>18}"
+    yield from (f"  {name}: {meaning}" for name, meaning in value["conventions"].items())
+    yield from (
+        f"  price example: {each['accelerator']} {each['usd']} USD, {each['kind']}, {each['date']}: {each['source']}"
+        for each in value["price_examples"]
+    )
+    yield from (
+        f"  from memory, without a source: {_named(part['unsourced'])} of {part['accelerator']}"
+        for part in value["parts"]
+        if part["unsourced"]
+    )
+
+
+OVERVIEW_WIDTHS = (14, 6, 8, 9, 8, 7, 7, 7, 7, 6)
+
+
+def _overview_row(values: Iterable[Any]) -> str:
+    first, *others = (_text(value) for value in values)
+    return first.ljust(OVERVIEW_WIDTHS[0]) + "".join(
+        text.rjust(width) for text, width in zip(others, OVERVIEW_WIDTHS[1:], strict=True)
+    )
+
+
+def _flat(entry: Any) -> str:
+    if isinstance(entry, dict):
+        return ", ".join(f"{name} {number:g}" for name, number in entry.items())
+    return ", ".join(entry) or "-" if isinstance(entry, list) else _text(entry)
+
+
+def _text(number: Any) -> str:
+    if number is None:
+        return "-"
+    if isinstance(number, float):
+        return f"{number:.0f}" if number >= 1e3 else f"{number:.4g}"
+    return str(number)
+
+
+def _whole(number: float | None) -> str:
+    return "-" if number is None else f"{number:,.0f}"
+
+
+def _mw(number: float | None) -> str:
+    if number is None:
+        return "-"
+    return f"{number:,.3g} MW" if number >= 1 else f"{1000 * number:,.3g} kW"
+
+
+def simulation_lines(result: Mapping[str, Any]) -> Iterable[str]:
+    """What a scenario found, beside what was published, and what it starts from."""
+    yield from (result["title"], "")
+    for name, value in result.items():
+        if isinstance(value, dict) and "mean" in value:
+            low, high = value["interval"]
+            told = f"{value['mean']:>12,.4g}   95 % of runs {low:,.4g} to {high:,.4g}"
+            yield f"  {name.replace('_', ' '):36} {told}"
+    if result["reproduction"]:
+        yield ""
+        yield from reproduction_lines([{"scenario": result["scenario"], **row} for row in result["reproduction"]])
+    yield from ("", "Inputs:")
+    for each in result["inputs"]:
+        mark = " (from memory, without a source)" if each["unsourced"] else ""
+        yield f"  {each['name']:24} {each['value']:36} {each['source']}{mark}"
+    if result["notes"]:
+        yield from ("", *result["notes"])
+
+
+def reproduction_lines(rows: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    """Every published figure beside the simulated one."""
+    yield f"{'scenario':20} {'figure':48} {'published':>10} {'simulated':>10}   95 % of runs"
+    for row in rows:
+        bound = ">" if row["expected_is_lower_bound"] else " "
+        low, high = row["interval"]
+        yield (
+            f"{row['scenario']:20.20} {row['figure']:48.48} {bound}{row['expected']:>9.4g} "
+            f"{row['simulated']:>10.4g}   {low:.4g} to {high:.4g}"
+        )
+
+
+def advice_lines(curves: Iterable[Curve]) -> Iterable[str]:
+    """What to choose, and what formulas or the present setting say."""
+    for curve in curves:
+        low, high = curve.near
+        yield f"{curve.question}: {curve.best:,.3g} {curve.unit} ({low:,.3g} to {high:,.3g} are as good)"
+        for name, value in curve.checks.items():
+            # Four figures, and no exponent where the digits do.
+            told = f"{value:,.0f}" if 1e3 <= abs(value) < 1e15 else f"{value:.4g}"
+            yield f"    {name.replace('_', ' '):32} {told}"

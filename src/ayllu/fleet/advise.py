@@ -17,7 +17,9 @@ import numpy as np
 from ayllu.fleet.simulate.cluster.accounts import ClusterOutcome
 from ayllu.fleet.simulate.cluster.config import Cluster
 from ayllu.fleet.simulate.cluster.simulation import simulate_cluster
+from ayllu.fleet.simulate.failures import Hazard, pooled_rate
 from ayllu.fleet.simulate.fleet_year import smaller, year_jobs
+from ayllu.fleet.simulate.run_file import read_training_run
 from ayllu.fleet.simulate.run_simulation import simulate_run
 from ayllu.fleet.simulate.training_run import TrainingRun
 from ayllu.lab import progress
@@ -198,6 +200,40 @@ def quota_cluster(accelerators: int) -> Cluster:
     if accelerators < 64:
         raise UserError(f"a fleet of {accelerators} accelerators is too small to divide; give at least 64")
     return smaller(accelerators, 0.4)
+
+
+def advise(
+    run: Path | None = None,
+    *,
+    accelerators: int = 16_384,
+    days: float = 30,
+    seeds: int = 10,
+    load: float = 1.25,
+    production_weight: float = 0.5,
+    picture: Path | None = None,
+) -> dict[str, Curve]:
+    """All three answers by their names, for the run that a file describes or one of that size and length.
+
+    The curves are drawn into `picture` where it is given. Raises UserError.
+    """
+    if not 1 <= seeds <= 1000:
+        raise UserError(f"seeds is {seeds}; it must lie between 1 and 1,000")
+    if picture is not None and picture.suffix not in (".png", ".svg"):
+        raise UserError(f"{picture}: the name must end in .png or .svg")
+    if run is None:
+        rate = pooled_rate(without="").per_1000_node_days
+        described = TrainingRun(accelerators=accelerators, days=days, hazard=Hazard(per_1000_node_days=rate))
+    else:
+        described = read_training_run(run)
+    cluster = quota_cluster(described.accelerators)
+    curves = {
+        "checkpoint_interval": checkpoint_interval(described, seeds=seeds),
+        "spare_nodes": spare_nodes(described, seeds=seeds),
+        "research_quota": research_quota(cluster, load=load, production_weight=production_weight),
+    }
+    if picture is not None:
+        draw(list(curves.values()), f"Advice for {described.accelerators:,} accelerators", picture)
+    return curves
 
 
 def draw(curves: list[Curve], title: str, path: Path) -> None:

@@ -3,9 +3,8 @@
 Rates are in TFLOP/s of dense products, memory in GB (1e9 bytes) and TB/s, links in GB/s per direction and accelerator,
 power in watts. A rate that a vendor quotes with sparsity is halved.
 
-Every row of `data/accelerators.csv` names its sources, and says which of its figures were filled from memory. Node
-sizes, networks per accelerator, tf32 and 4-bit rates are the vendors' usual ones and yours to override with a fleet of
-your own."""
+Every row of `data/accelerators.csv` names its sources, and its column `unsourced` the figures that none of them gave:
+they are from memory, mostly node sizes, networks per accelerator and tf32 rates, and marked in every output."""
 
 from __future__ import annotations
 
@@ -70,6 +69,8 @@ class Accelerator:
     optimizer_s_per_parameter: float = 0.0
     """On this very machine: seconds of a step that do not grow with the batch, per parameter."""
     source: str = ""
+    unsourced: tuple[str, ...] = ()
+    """Figures that no source gave, by their columns in `data/accelerators.csv`: they are from memory."""
 
     def peak(self, precision: Precision) -> float:
         """Dense peak, TFLOP/s, of the fastest unit that computes `precision`; a missing narrow type runs as the next
@@ -125,6 +126,12 @@ class Pool:
     network_gb_s: float
     pue: float = 1.2
     """Power drawn by the building over power drawn by its machines."""
+
+    @property
+    def unsourced(self) -> tuple[str, ...]:
+        """Figures that plans start from and that are from memory; the network is the building's, where that says it."""
+        own = {"network_gb_s"} if self.network_gb_s != self.accelerator.network_gb_s else set()
+        return tuple(name for name in self.accelerator.unsourced if name not in {"year", *own})
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -304,6 +311,7 @@ def _packaged_accelerators() -> Mapping[str, Accelerator]:
             announced=row["announced"] == "yes",
             aliases=tuple(alias for alias in row["aliases"].split(";") if alias),
             source=row["source"],
+            unsourced=tuple(name for name in row["unsourced"].split(";") if name),
         )
     return known
 

@@ -1,147 +1,108 @@
-"""Published clusters: jobs that keep the published curves, and waits that know no published wait and come near."""
+"""Published situations: runs that are simulated from others' figures, and recorded runs of `bench/reproduce`."""
 
 from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib import resources
+from typing import Any
 
 import numpy as np
 import pytest
 
-from ayllu.fleet.simulate import published_clusters
-from ayllu.fleet.simulate.measured import KindMix, Parts, curves, read_table, shared_mix
-from ayllu.fleet.simulate.published_clusters import (
-    CLUSTERS,
-    KINDS,
-    Unknown,
-    power_curve,
-    queue_shape,
-    queue_times,
-)
+from ayllu.fleet.simulate.published import described_runs, published_scenarios
+from ayllu.fleet.simulate.run_simulation import simulate_run
+from ayllu.fleet.simulate.scenarios import play
+from ayllu.fleet.simulate.training_run import Checkpointing, Recovery, TrainingRun
 
-SUMMARY = {row["id"]: row for row in read_table("queues.csv")}
-CLUSTER = {cluster.name: cluster for cluster in CLUSTERS}
+FILE = json.loads(resources.files("ayllu.fleet").joinpath("data", "scenarios.json").read_text(encoding="utf-8"))
+ENTRIES: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in FILE["scenarios"]}
+SCENARIOS = {scenario.name: scenario for scenario in published_scenarios()}
+RECORDED = [name for name, entry in ENTRIES.items() if "recorded" in entry]
 
 
-def share_at_most(values: np.ndarray, at: tuple[float, ...]) -> np.ndarray:
-    return np.array([(values <= each).mean() for each in at])
+def run(name: str, label: str = "run") -> TrainingRun:
+    return described_runs(ENTRIES[name])[label]
 
 
-def all_waits(name: str, seed: int, days: float | None = None) -> np.ndarray:
-    """With the rule nearest to all four, and machines kept in proportion to time (71 % of Seren, 97 of Kalos)."""
-    kept = {"Seren": 0.70, "Kalos": 0.995}.get(name, 0.0)
-    unknown = Unknown(holders="users, teams", kept=kept, fullest=0.0)
-    return np.concatenate(list(queue_times(CLUSTER[name], seed, days, unknown).values()))
+def test_llama3_is_reproduced_from_the_figures_of_others() -> None:
+    found = SCENARIOS["llama3-54-days"].run(30)
+    interruptions, effective = (each.simulated for each in found.reproduced)
+    assert interruptions.low <= 419 <= interruptions.high
+    assert abs(interruptions.mean - 419) < 20.5
+    assert effective.mean > 0.90
+    assert run("llama3-54-days").spares == 1024
 
 
-def drawn_waits(name: str, seed: int) -> np.ndarray:
-    """As the scenario draws what is not published."""
-    return np.concatenate(list(queue_times(CLUSTER[name], seed).values()))
+def test_replicas_that_recover_alone_raise_the_effective_time() -> None:
+    figures = SCENARIOS["ft-hsdp"].run(5).figures
+    assert figures["whole_job"].mean == pytest.approx(0.44, abs=0.04)
+    assert figures["replicas"].mean == pytest.approx(0.80, abs=0.04)
+    # 98,304 GPUs fail every 18 minutes.
+    assert run("ft-hsdp", "whole").hazard.mean_seconds() / 12_288 == pytest.approx(18 * 60)
 
 
-def test_every_published_curve_rises_to_all_jobs() -> None:
-    for key, (at, below) in curves().items():
-        assert list(at) == sorted(at), key
-        assert list(below) == sorted(below), key
-        assert below[-1] > 0.99, key
-    for name, kinds in KINDS.items():
-        assert sum(jobs for jobs, _ in kinds.values()) == pytest.approx(100, abs=0.5), name
-        assert sum(time for _, time in kinds.values()) == pytest.approx(100, abs=0.5), name
+def test_inspections_and_copies_every_step_bring_byterobust_near_its_best() -> None:
+    described = run("byterobust-3-months")
+    plain = replace(described, checkpointing=Checkpointing(), recovery=Recovery())
+    with_both = np.mean([simulate_run(described, seed).effective_training_time for seed in range(20)])
+    without = np.mean([simulate_run(plain, seed).effective_training_time for seed in range(20)])
+    assert with_both > without + 0.008
+    assert with_both == pytest.approx(0.97, abs=0.015)
 
 
-def test_virtual_clusters_share_jobs_and_time_as_asked_and_all_times_keep_their_curve() -> None:
-    parts = Parts(
-        accelerators=np.array([256, 64, 32]),
-        load=np.array([0.8, 0.2, 0.9]),
-        jobs=np.array([1.0, 8.0, 1.0]),
-        usual_size=np.array([16.0, 2.0, 4.0]),
-        batch=np.ones(3),
-    )
-    mix = shared_mix("Saturn", parts, 39_000, 4e6)
-    rng = np.random.default_rng(0)
-    drawn = [mix.draw(part, np.arange(count), rng) for part, count in enumerate((40_000, 320_000, 40_000))]
-    time = np.array([float((sizes * seconds).sum()) for sizes, seconds in drawn])
-    wanted = parts.load * parts.accelerators
-    assert time / time.sum() == pytest.approx(wanted / wanted.sum(), rel=0.15)
-    assert time.sum() / 400_000 == pytest.approx(39_000, rel=0.15)
-    assert all(sizes.max() <= most for (sizes, _), most in zip(drawn, parts.accelerators, strict=True))
-    at, below = curves()["Saturn", "all", "seconds"]
-    assert share_at_most(np.concatenate([seconds for _, seconds in drawn]), at) == pytest.approx(below, abs=0.02)
+@pytest.mark.parametrize("name", ["rsc-mttf", "rsc-lemons"])
+def test_research_clusters_are_reproduced(name: str) -> None:
+    for figure in SCENARIOS[name].run(6).reproduced:
+        assert figure.simulated.mean == pytest.approx(figure.published, rel=0.3), figure.figure
 
 
-def test_jobs_of_a_kind_keep_both_curves_and_their_accelerator_time() -> None:
-    mix = KindMix(
-        sizes=curves()["Seren", "SFT", "accelerators"],
-        seconds=curves()["Seren", "SFT", "seconds"],
-        longest=1.2e6,
-        accelerator_seconds=14_000,
-    )
-    sizes, seconds = mix.draw(np.arange(200_000), np.random.default_rng(1))
-    assert float((sizes * seconds).mean()) == pytest.approx(14_000, rel=0.1)
-    at, below = mix.seconds
-    assert share_at_most(seconds, at[1:]) == pytest.approx(below[1:], abs=0.01)
-    assert np.median(sizes) == 8
-    together, _ = mix.draw(np.repeat(np.arange(1000), 20), np.random.default_rng(2))
-    assert all(len(set(batch)) == 1 for batch in together.reshape(1000, 20).tolist())
-
-
-@pytest.mark.parametrize("name", ["Kalos", "Philly"])
-def test_no_published_wait_of_a_job_with_accelerators_is_an_input(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = all_waits(name, 0, 5)
-    hidden = {
-        key: {column: value for column, value in row.items() if column not in ("avg_que_time_gpu", "med_que_time_gpu")}
-        for key, row in SUMMARY.items()
-    }
-
-    def without_answers(table: str) -> list[dict[str, str]]:
-        assert table != "queue_shapes.csv"
-        return [{key: value for key, value in row.items() if key != "mean_wait_s"} for row in read_table(table)]
-
-    monkeypatch.setattr(published_clusters, "_summaries", lambda: hidden)
-    monkeypatch.setattr(published_clusters, "read_table", without_answers)
-    assert np.array_equal(all_waits(name, 0, 5), before)
-
-
-@pytest.mark.parametrize(("name", "runs"), [("Seren", 10), ("Kalos", 10), ("Helios", 2), ("Philly", 2)])
-def test_waits_come_near_the_published_ones(name: str, runs: int) -> None:
+@pytest.mark.parametrize(("name", "least"), [("Seren", 10), ("Kalos", 10), ("Helios", 2), ("Philly", 2)])
+def test_waits_come_near_the_published_ones(name: str, least: int) -> None:
     """The mean of a heavy tail within a factor of five (Seren is the worst), the middle run's median within two."""
-    waits = [drawn_waits(name, seed) for seed in range(runs)]
-    mean, published = float(np.mean([wait.mean() for wait in waits])), float(SUMMARY[name]["avg_que_time_gpu"])
-    assert published / 5 < mean < 5 * published
-    median, published = float(np.median([np.median(wait) for wait in waits])), float(SUMMARY[name]["med_que_time_gpu"])
-    assert published / 2 <= median <= max(2 * published, 1)
+    targets = {target["figure"]: target for target in ENTRIES["queues"]["targets"]}
+    mean, median = (targets[f"{name}: {which} queue time, s"] for which in ("mean", "median"))
+    assert len(mean["values"]) >= least
+    assert mean["published"] / 5 < np.mean(mean["values"]) < 5 * mean["published"]
+    assert median["published"] / 2 <= np.median(median["values"]) <= max(2 * median["published"], 1)
 
 
 @pytest.mark.parametrize("name", ["Seren", "Kalos"])
 def test_the_share_that_waits_so_long_is_near_the_published_one(name: str) -> None:
-    seconds, shares = queue_shape(name)
-    wait = np.concatenate([drawn_waits(name, seed) for seed in range(10)])
-    for at in (64, 1024, 4096):
-        assert float((wait <= at).mean()) == pytest.approx(shares[seconds.index(at)], abs=0.1)
-
-
-def test_a_start_takes_what_it_takes_jobs_without_accelerators() -> None:
-    """Their median and mean, as a log-normal time; where neither is published, the median that is known otherwise."""
-    median, sigma = published_clusters._start(CLUSTER["Kalos"])
-    drawn = median * np.exp(sigma * np.random.default_rng(0).standard_normal(1_000_000))
-    assert np.median(drawn) == pytest.approx(float(SUMMARY["Kalos"]["med_que_time_cpu"]), rel=0.02)
-    assert drawn.mean() == pytest.approx(float(SUMMARY["Kalos"]["avg_que_time_cpu"]), rel=0.1)
-    assert published_clusters._start(CLUSTER["Philly"]) == (150.0, 0.5)
+    shares = [target for target in ENTRIES["queues"]["targets"] if target["figure"].startswith(f"{name}: jobs")]
+    assert len(shares) == 3
+    for target in shares:
+        assert np.mean(target["values"]) == pytest.approx(target["published"], abs=0.1), target["figure"]
 
 
 @pytest.mark.parametrize("name", ["Seren", "Kalos"])
 def test_what_nobody_published_is_drawn_and_spans_the_published_mean(name: str) -> None:
-    drawn = [Unknown.draw(seed) for seed in range(10)]
-    assert len({unknown.holders for unknown in drawn}) == 5
-    means = [float(np.mean(queue_times(CLUSTER[name], seed)[name])) for seed in range(10)]
-    assert min(means) < float(SUMMARY[name]["avg_que_time_gpu"]) < max(means)
+    (mean,) = (t for t in ENTRIES["queues"]["targets"] if t["figure"] == f"{name}: mean queue time, s")
+    assert min(mean["values"]) < mean["published"] < max(mean["values"])
 
 
-def test_power_comes_from_the_other_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = published_clusters._accelerator_power("Seren", 0)
-    for name, published, near in (("Seren", 168.4, 0.12), ("Kalos", 191.4, 0.1)):
-        watts_by_month = [published_clusters._accelerator_power(name, seed) for seed in range(20)]
-        assert np.mean(watts_by_month) == pytest.approx(published, rel=near)
-        assert min(watts_by_month) < published < max(watts_by_month)
-    levels, watts = power_curve("Kalos")
-    assert np.all(np.diff(levels) > 0) and np.all(np.diff(watts) > 0)
-    rows = [{**row, "seren_watts": "1"} for row in read_table("a100_activity.csv")]
-    monkeypatch.setattr(published_clusters, "read_table", lambda name: rows)
-    assert published_clusters._accelerator_power("Seren", 0) == before
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recorded_scenario_answers_for_the_runs_that_it_has(name: str) -> None:
+    recorded = ENTRIES[name]["recorded"]
+    few, all_of_them, more = (play(SCENARIOS[name], seeds) for seeds in (2, recorded["seeds"], 10_000))
+    assert {**more, "seconds": 0} == {**all_of_them, "seconds": 0}
+    for figure, values in recorded["figures"].items():
+        assert few[figure]["mean"] == pytest.approx(np.mean(values[:2]), abs=1e-4)
+        assert (few[figure]["runs"], more[figure]["runs"]) == (2, len(values))
+    assert any("bench/reproduce" in note for note in few["notes"])
+    assert all(len(target["values"]) == recorded["seeds"] for target in ENTRIES[name]["targets"])
+
+
+def test_no_scenario_starts_from_its_own_target() -> None:
+    for scenario in SCENARIOS.values():
+        assert scenario.inputs
+        assert all(each.source for each in scenario.inputs)
+    assert not any("2407.21783" in each.source for each in SCENARIOS["llama3-54-days"].inputs)
+
+
+def test_what_is_from_memory_is_marked() -> None:
+    marked = {(s.name, each.name) for s in SCENARIOS.values() for each in s.inputs if each.unsourced}
+    assert marked == {("rsc-mttf", "lemons"), ("rsc-lemons", "lemons"), ("queues", "submitted at once")}
+    assert all(
+        "memory" in i.source or "summary" in i.source for s in SCENARIOS.values() for i in s.inputs if i.unsourced
+    )

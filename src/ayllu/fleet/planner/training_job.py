@@ -1,22 +1,48 @@
-"""From a name on the command line to what is trained: a recipe, a model by name, or a folder's configuration."""
+"""What is to be trained: a model, its batches and its tokens, named by the user or drawn from a recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from ayllu.fleet.experts import ExpertModel
 from ayllu.lab.error import UserError
 
 if TYPE_CHECKING:
     from ayllu.fleet.catalogue import Pool, Precision
-    from ayllu.fleet.planner.plan import TrainingJob
     from ayllu.model.config import ModelConfig
 
-SEQUENCE = 8192
-"""Tokens of a sequence where neither the user nor the model's context says less."""
-LEAST_STEPS = 20
-"""As many as `ayllu.train.budget` makes at least."""
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """What is to be trained."""
+
+    name: str
+    model: ModelConfig
+    sequence: int
+    """Tokens per sequence."""
+    global_batch: int
+    """Sequences per optimizer step."""
+    tokens: float
+    """Tokens of the whole run."""
+    precision: Precision = "bf16"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tokens < math.inf or self.global_batch < 1 or self.sequence < 1:
+            raise UserError(
+                f"plan: {self.tokens:g} tokens in batches of {self.global_batch} sequences of {self.sequence}; "
+                "all three must be above 0 and finite"
+            )
+        if self.sequence > self.model.context:
+            raise UserError(
+                f"plan: sequences of {self.sequence} are longer than {self.name}'s context of {self.model.context}"
+            )
+
+    @property
+    def steps(self) -> float:
+        return self.tokens / (self.global_batch * self.sequence)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,63 +63,14 @@ class Trained:
 RecipePlan = Callable[["Pool", "Precision", float | None], Trained]
 """Pool, precision and minutes (None for the recipe's own) to what the recipe trains there."""
 
-KNOWN: dict[str, RecipePlan] = {}
-"""The recipes that `ayllu run` takes, told by `know_recipes`: they lie on a floor above this one."""
+
+def default_batch(model: ModelConfig, sequence: int) -> int:
+    """Sequences per step where the user names none: 16M tokens from 100B parameters on, 4M from 3B, 1M below (Llama
+    3's practice)."""
+    tokens = 2**24 if model.parameters > 1e11 else 2**22 if model.parameters > 3e9 else 2**20
+    return max(1, tokens // sequence)
 
 
-def know_recipes(recipes: Mapping[str, RecipePlan]) -> None:
-    """Let `find_job` take these names too."""
-    KNOWN.update(recipes)
-
-
-def find_job(
-    name: str,
-    pool: Pool,
-    *,
-    tokens: float | None = None,
-    sequence: int | None = None,
-    batch: int | None = None,
-    precision: str | None = None,
-    budget: float | None = None,
-) -> tuple[TrainingJob, str | None]:
-    """The job of that name on `pool`, and a note on it; `batch` in tokens, `budget` in minutes of a recipe.
-
-    Raises UserError for an unknown name, with those that are known, and for figures that cannot be.
-    """
-    from ayllu.fleet.planner.plan import TrainingJob, default_batch, find_model_config, parameters_seen, plan
-
-    chosen = cast("Precision", precision or pool.accelerator.training_precision)
-    if name not in KNOWN:
-        if budget is not None:
-            raise UserError(f"--budget is for recipes ({', '.join(KNOWN) or 'none is known'}); give {name} --tokens")
-        model = find_model_config(name, recipes=tuple(KNOWN))
-        length = _length(sequence, min(SEQUENCE, model.context))
-        rows = _rows(batch, length) or default_batch(model, length)
-        wanted = tokens if tokens is not None else 20.0 * parameters_seen(model)
-        return TrainingJob(
-            name=name, model=model, sequence=length, global_batch=rows, tokens=wanted, precision=chosen
-        ), None
-    if budget is not None and tokens is not None:
-        raise UserError("--budget and --tokens both say how long the run is; leave one out")
-    found = KNOWN[name](pool, chosen, budget)
-    length = _length(sequence, found.sequence)
-    rows = _rows(batch, length) or found.global_batch
-    job = TrainingJob(name=name, model=found.model, sequence=length, global_batch=rows, tokens=1.0, precision=chosen)
-    if tokens is None:
-        step = plan(job, pool, top=1).best.step_s
-        tokens = float(max(round(60 * found.minutes / step), LEAST_STEPS) * rows * length)
-    return replace(job, tokens=tokens), found.note
-
-
-def _length(given: int | None, usual: int) -> int:
-    if given is not None and given < 1:
-        raise UserError(f"--sequence is {given}; it must be at least 1")
-    return usual if given is None else given
-
-
-def _rows(batch: int | None, length: int) -> int | None:
-    if batch is None:
-        return None
-    if batch < length:
-        raise UserError(f"--batch is {batch} tokens, less than one sequence of {length}")
-    return batch // length
+def parameters_seen(model: ModelConfig) -> int:
+    """Parameters that one token passes: all of a dense model."""
+    return model.active_parameters if isinstance(model, ExpertModel) else model.parameters

@@ -120,7 +120,6 @@ def _result(years: list[ClusterOutcome]) -> Result:
     figures = [year_figures(year) for year in years]
     return Result(
         figures={name: PredictionInterval.of([figure[name] for figure in figures]) for name in figures[0]},
-        rows=[],
         notes=["With one seed the interval is a point."] if len(years) == 1 else [],
         details=_details(years[0]),
     )

@@ -31,7 +31,7 @@ class RunOutcome:
     """When the unexpected interruptions came, in days."""
 
 
-class _Life:
+class _RunSimulation:
     """The state of one run while it is simulated."""
 
     def __init__(self, run: TrainingRun, seed: int) -> None:
@@ -140,14 +140,8 @@ class _Life:
 
     def _swap(self, failure: Failure) -> float:
         """Seconds until a healthy node stands in the place."""
-        now, slot, cause = failure.time, failure.slot, failure.cause
-        while self.repairs and self.repairs[0] <= now:
-            heapq.heappop(self.repairs)
-            if self.missing:
-                self.missing -= 1
-            else:
-                self.spares += 1
-        run = self.run
+        now, slot, cause, run = failure.time, failure.slot, failure.cause, self.run
+        self._bring_back_repaired(now)
         lemon = run.lemon_after is not None and self.stream.count[slot] >= run.lemon_after
         if not (cause.drains or lemon):
             return 0.0
@@ -165,6 +159,15 @@ class _Life:
         stays = was_lemon and run.lemon_after is None
         self.stream.replace(slot, now, lemon=stays)
         return waiting
+
+    def _bring_back_repaired(self, now: float) -> None:
+        """Repaired nodes fill the job's gaps, then wait as spares."""
+        while self.repairs and self.repairs[0] <= now:
+            heapq.heappop(self.repairs)
+            if self.missing:
+                self.missing -= 1
+            else:
+                self.spares += 1
 
     def _outcome(self, planned: int) -> RunOutcome:
         run, wall = self.run, self.horizon
@@ -191,4 +194,4 @@ class _Life:
 
 def simulate_run(run: TrainingRun, seed: int) -> RunOutcome:
     """Live through `run` once. The same seed gives the same outcome."""
-    return _Life(run, seed).live()
+    return _RunSimulation(run, seed).live()

@@ -1,13 +1,15 @@
-"""What a scenario is: a published situation, the inputs it may know, and what was measured there."""
+"""What a scenario is: a situation with a name, the inputs it may know, and what was measured there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ayllu.fleet.simulate.cluster.accounts import ClusterOutcome
 from ayllu.fleet.simulate.prediction_interval import PredictionInterval
+from ayllu.fleet.simulate.run_simulation import RunOutcome
+from ayllu.fleet.simulate.training_run import HOUR
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +20,12 @@ class Input:
     value: str
     source: str
     """Where it was read, or "assumption". Never the row of the source that holds the scenario's own target."""
+    unsourced: bool = False
+    """Whether a part of it is from memory and was not read again."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ReproducedFigure:
     """One published figure beside the simulated one."""
 
     figure: str
@@ -44,7 +48,7 @@ class Row:
         return self.simulated.low <= self.published <= self.simulated.high
 
     def as_json(self) -> dict[str, Any]:
-        """The row as plain values."""
+        """The figure as plain values."""
         error = self.error_pct
         return {
             "figure": self.figure,
@@ -63,7 +67,7 @@ class Result:
     """What a scenario found."""
 
     figures: dict[str, PredictionInterval]
-    rows: list[Row]
+    reproduced: list[ReproducedFigure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -79,7 +83,7 @@ class Scenario:
     seeds: int = 20
     """Seeds when the user names none."""
     year: Callable[[float, int], ClusterOutcome] | None = None
-    """For a fleet of many jobs: the hours of that many days with that seed, to be drawn."""
+    """For a cluster of many jobs: the hours of that many days with that seed, to be drawn."""
 
     def as_json(self, result: Result, seconds: float) -> dict[str, Any]:
         """One object with the figures on top, each with mean and interval."""
@@ -87,9 +91,19 @@ class Scenario:
             "scenario": self.name,
             "title": self.title,
             **{name: interval.as_json() for name, interval in result.figures.items()},
-            "reproduction": [row.as_json() for row in result.rows],
-            "inputs": [{"name": i.name, "value": i.value, "source": i.source} for i in self.inputs],
+            "reproduction": [each.as_json() for each in result.reproduced],
+            "inputs": [asdict(each) for each in self.inputs],
             "notes": result.notes,
             **result.details,
             "seconds": round(seconds, 3),
         }
+
+
+def run_figures(outcomes: Sequence[RunOutcome]) -> dict[str, PredictionInterval]:
+    """What is asked of every training run, one outcome for each seed."""
+    return {
+        "unexpected_interruptions": PredictionInterval.of([o.unexpected_interruptions for o in outcomes]),
+        "effective_training_time": PredictionInterval.of([o.effective_training_time for o in outcomes]),
+        "goodput": PredictionInterval.of([o.goodput for o in outcomes]),
+        "mean_time_to_failure_hours": PredictionInterval.of([o.mean_time_to_failure / HOUR for o in outcomes]),
+    }

@@ -84,6 +84,8 @@ class Report:
     experts: dict[str, Any] | None = None
     """The same figures of the mixtures of experts, which count in none of the others; None without any."""
     other_protocols: dict[str, dict[str, float]] = field(default_factory=dict)
+    unsourced: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Figures from memory of the accelerators of these runs."""
 
     def as_json(self) -> dict[str, Any]:
         """The report as plain values; the memory figures also stand at the top with `memory_` before their names."""
@@ -259,6 +261,11 @@ def _report(
         left_out=dict(table.left_out),
         baseline=summary(baseline, table.seconds),
         other_protocols=dict(others),
+        unsourced={
+            part.id: part.unsourced
+            for part in map(find_accelerator, sorted({kind for run in table.runs for kind in run.kinds}))
+            if part.unsourced
+        },
     )
 
 

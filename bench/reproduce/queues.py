@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from job_curves import KindMix, Parts, SharedMix, curves, read_curve, read_table, shared_mix
 
 from ayllu.fleet.simulate.cluster.config import Cluster, Queue
 from ayllu.fleet.simulate.cluster.simulation import simulate_cluster
 from ayllu.fleet.simulate.job_trace import DAY, JobTrace, arrivals, hold_back
-from ayllu.fleet.simulate.measured import KindMix, Parts, SharedMix, curves, read_curve, read_table, shared_mix
 from ayllu.fleet.simulate.prediction_interval import PredictionInterval
 from ayllu.fleet.simulate.scenario import Input, Result, Row, Scenario
 

@@ -1,0 +1,139 @@
+"""What `ayllu fleet plan` answers: a recipe or a model on every pool of a fleet, or several with a pool each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ayllu.fleet.catalogue import Fleet, find_fleet
+from ayllu.fleet.experts import ExpertModel
+from ayllu.fleet.planner.choice import Prices
+from ayllu.fleet.planner.find_job import find_job
+from ayllu.fleet.planner.multi_pool import MultiPoolPlan, across, assign
+from ayllu.fleet.planner.plan import Plan, by_count, fewest_within, plan
+from ayllu.fleet.planner.training_job import RecipePlan, TrainingJob, parameters_seen
+from ayllu.lab.error import UserError
+
+MFU_FORMULA = (
+    "tokens/s x (6 x matrix parameters that a token passes + 12 x layers x heads x head width x sequence) / "
+    "(devices x dense peak)"
+)
+PLANNED_ONLY = (
+    "a mixture of experts is planned only, with even routing: `ayllu` trains dense models and refuses ep above 1"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetPlan:
+    """One job on each pool of a fleet, the soonest first."""
+
+    job: TrainingJob
+    plans: tuple[Plan, ...]
+    does_not_fit: Mapping[str, str] = field(default_factory=dict)
+    """Why, by the accelerator of the pool."""
+    note: str | None = None
+    multi_pool: MultiPoolPlan | None = None
+    """The same job over all pools at once, where there are several."""
+    deadline_days: float | None = None
+    met_with: Plan | None = None
+    """On the smallest share of the best pool that meets the deadline; None where none does."""
+    pictures: tuple[Path, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        value = {
+            "model": self.job.name,
+            "parameters": self.job.model.parameters,
+            "active_parameters": parameters_seen(self.job.model),
+            "tokens": self.job.tokens,
+            "sequence": self.job.sequence,
+            "global_batch": self.job.global_batch,
+            "precision": self.job.precision,
+            "mfu_formula": MFU_FORMULA,
+            "note": PLANNED_ONLY if isinstance(self.job.model, ExpertModel) else self.note,
+            "pools": [_pool_value(each) for each in self.plans],
+            "does_not_fit": dict(self.does_not_fit),
+        }
+        if self.multi_pool is not None:
+            value["together"] = self.multi_pool.as_json()
+        if self.deadline_days is not None:
+            met = self.met_with.best.as_json() if self.met_with else None
+            value["deadline"] = {"days": self.deadline_days, "met_with": met}
+        if self.pictures:
+            value["pictures"] = [str(path) for path in self.pictures]
+        return value
+
+
+def _pool_value(found: Plan) -> dict[str, Any]:
+    return {
+        "accelerator": found.pool.accelerator.id,
+        "count": found.pool.count,
+        "layouts_considered": found.layouts_considered,
+        "layouts_that_fit": found.layouts_that_fit,
+        "why": list(found.why),
+        "choices": [choice.as_json() for choice in found.choices],
+        "unsourced": list(found.pool.unsourced),
+    }
+
+
+def plan_fleet(
+    recipe: str,
+    fleet: Fleet | str,
+    *,
+    recipes: Mapping[str, RecipePlan],
+    prices: Prices | None = None,
+    deadline: float | None = None,
+    top: int = 5,
+    picture: Path | None = None,
+    **asked: Any,
+) -> FleetPlan:
+    """The best layouts of one recipe or model on every pool; `asked` as for `find_job`.
+
+    `picture` is drawn as PNG and as SVG. Raises UserError where it fits no pool, and for figures that cannot be.
+    """
+    found = find_fleet(fleet) if isinstance(fleet, str) else fleet
+    if deadline is not None and not deadline > 0:
+        raise UserError(f"--deadline is {deadline:g} days; it must be above 0")
+    if top < 1:
+        raise UserError(f"--top is {top}; it must be at least 1")
+    job, note = find_job(recipe, found.pool(), recipes=recipes, **asked)
+    plans, refused = _on_each_pool(job, found, prices, top)
+    best = plans[0].pool
+    return FleetPlan(
+        job=job,
+        plans=tuple(plans),
+        does_not_fit=refused,
+        note=note,
+        multi_pool=across(job, found) if len(plans) > 1 else None,
+        deadline_days=deadline,
+        met_with=fewest_within(job, best, deadline, prices=prices) if deadline is not None else None,
+        pictures=_pictures(plans[0], prices, picture) if picture is not None else (),
+    )
+
+
+def plan_several(
+    names: Sequence[str], fleet: Fleet | str, *, recipes: Mapping[str, RecipePlan], **asked: Any
+) -> list[FleetPlan]:
+    """A pool for each recipe or model, so that the last one ends soonest. Raises UserError where they do not fit."""
+    found = find_fleet(fleet) if isinstance(fleet, str) else fleet
+    jobs = [find_job(name, found.pool(), recipes=recipes, **asked)[0] for name in names]
+    return [FleetPlan(job=each.job, plans=(each,)) for each in assign(jobs, found)]
+
+
+def _on_each_pool(job: TrainingJob, fleet: Fleet, prices: Prices | None, top: int) -> tuple[list[Plan], dict[str, str]]:
+    plans, refused = list[Plan](), dict[str, str]()
+    for pool in fleet.pools:
+        try:
+            plans.append(plan(job, pool, prices=prices, top=top))
+        except UserError as error:
+            refused[pool.accelerator.id] = str(error)
+    if not plans:
+        raise UserError(next(iter(refused.values())))
+    return sorted(plans, key=lambda each: each.best.days), refused
+
+
+def _pictures(best: Plan, prices: Prices | None, path: Path) -> tuple[Path, ...]:
+    from ayllu.fleet.planner.picture import draw_plan
+
+    return draw_plan(best, by_count(best.job, best.pool, prices=prices), path)
