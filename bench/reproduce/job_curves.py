@@ -9,7 +9,7 @@ import csv
 import math
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 
@@ -23,8 +23,8 @@ _STEPS = np.interp((np.arange(200) + 0.5) / 200, _PHI, _Z)
 
 
 def read_table(name: str) -> list[dict[str, str]]:
-    """The rows of a packaged CSV file."""
-    text = resources.files("ayllu.fleet").joinpath("data", name).read_text(encoding="utf-8")
+    """The rows of a CSV file in `data/`."""
+    text = (Path(__file__).parent / "data" / name).read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
 
 
