@@ -47,6 +47,20 @@ def test_one_accelerator_shows_its_source(capsys: pytest.CaptureFixture[str]) ->
     assert "achieved" in lines(capsys, "show", "a100")
 
 
+def test_what_is_from_memory_is_marked_in_every_output(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Of an A800 no source gave the link; of an H100 all that a plan in bf16 starts from is sourced."""
+    assert "link_gb_s" in value(capsys, "show", "a800")["accelerator"]["unsourced"]
+    assert "link_gb_s" in value(capsys, "show", "8xa800")["parts"][0]["unsourced"]
+    plan = value(capsys, "plan", "llama-3.2-1b", "--fleet", "8xa800")
+    assert "link_gb_s" in plan["pools"][0]["unsourced"]
+    assert set(value(capsys, "plan", "llama-3.2-1b", "--fleet", "8xh100")["pools"][0]["unsourced"]) <= {"tf32_tflops"}
+    for words in (("show",), ("show", "8xa800"), ("plan", "llama-3.2-1b", "--fleet", "8xa800")):
+        assert any("from memory" in line and "link" in line for line in lines(capsys, *words).splitlines()), words
+    path = write(tmp_path / "runs.csv", [ROW | {"gpu_type": "A800"}])
+    assert "link_gb_s" in value(capsys, "validate", "--truth", str(path))["unsourced"]["a800"]
+    assert "of a800" in lines(capsys, "validate", "--truth", str(path))
+
+
 def test_a_plan_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = ("plan", "llama-3.1-8b", "--fleet", "old-and-new", "--tokens", "1e12", "--carbon", "50", "--deadline", "40")
     found = value(capsys, *words, "--picture", str(tmp_path / "plan"))

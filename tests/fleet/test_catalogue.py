@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ayllu.fleet.catalogue import (
     find_fleet,
     fleets,
     h100_equivalents,
+    read_table,
 )
 from ayllu.lab.error import UserError
 
@@ -148,3 +150,19 @@ def test_training_factors_are_interpolated_by_width() -> None:
     assert machine.training_factor(128) == pytest.approx(2)
     assert machine.training_factor(512) == pytest.approx(4)
     assert find_accelerator("h100").training_factor(4096) == 1
+
+
+def test_what_is_from_memory_is_named_by_its_column() -> None:
+    columns = set(read_table("accelerators.csv")[0])
+    for part in accelerators().values():
+        assert set(part.unsourced) <= columns, part.id
+        row = next(row for row in read_table("accelerators.csv") if row["id"] == part.id)
+        assert all(row[name] for name in part.unsourced), part.id
+        assert ("from memory" in row["source"]) <= bool(part.unsourced), part.id
+    assert "link_gb_s" in find_accelerator("h800").unsourced
+    assert not set(find_accelerator("h100").unsourced) - {"tf32_tflops"}
+
+
+def test_the_network_of_a_building_is_not_the_accelerators() -> None:
+    assert "network_gb_s" in find_fleet("8xa800").pools[0].unsourced
+    assert "network_gb_s" not in replace(find_fleet("8xa800").pools[0], network_gb_s=50.0).unsourced

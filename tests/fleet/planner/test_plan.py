@@ -10,22 +10,15 @@ import pytest
 
 from ayllu.fleet.catalogue import find_fleet
 from ayllu.fleet.planner import plan as planner
+from ayllu.fleet.planner.choice import Prices, power
 from ayllu.fleet.planner.constants import Constants
 from ayllu.fleet.planner.cost import Breakdown, step_time
+from ayllu.fleet.planner.find_job import find_model_config
 from ayllu.fleet.planner.multi_pool import across, assign
 from ayllu.fleet.planner.picture import draw_plan
-from ayllu.fleet.planner.plan import (
-    Plan,
-    Prices,
-    TrainingJob,
-    by_count,
-    fewest_within,
-    find_model_config,
-    plan,
-    power,
-    workload_h100e,
-)
+from ayllu.fleet.planner.plan import Plan, by_count, fewest_within, plan, workload_h100e
 from ayllu.fleet.planner.queries import Queries
+from ayllu.fleet.planner.training_job import TrainingJob
 from ayllu.lab.error import UserError
 from ayllu.model.presets import PRESETS
 
