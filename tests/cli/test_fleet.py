@@ -56,7 +56,7 @@ def test_what_is_from_memory_is_marked_in_every_output(capsys: pytest.CaptureFix
     assert set(value(capsys, "plan", "llama-3.2-1b", "--fleet", "8xh100")["pools"][0]["unsourced"]) <= {"tf32_tflops"}
     for words in (("show",), ("show", "8xa800"), ("plan", "llama-3.2-1b", "--fleet", "8xa800")):
         assert any("from memory" in line and "link" in line for line in lines(capsys, *words).splitlines()), words
-    path = write(tmp_path / "runs.csv", [ROW | {"gpu_type": "A800"}])
+    path = write(tmp_path / "runs.csv", [ROW | {"gpu_type": "A800", "step_time_s": "20"}])
     assert "link_gb_s" in value(capsys, "validate", "--truth", str(path))["unsourced"]["a800"]
     assert "of a800" in lines(capsys, "validate", "--truth", str(path))
 

@@ -187,7 +187,7 @@ def launch(
 
     job = describe(
         recipe,
-        known=RECIPES,
+        known=RECIPES.names(),
         options=options,
         name=name,
         plan=plan,

@@ -130,7 +130,7 @@ def test_one_value_used_twice_is_written_twice() -> None:
 def fleet(monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command, for which more names are recipes."""
     for name in ("wrong", "smol; rm -rf"):
-        monkeypatch.setitem(RECIPES, name, None)
+        monkeypatch.setitem(RECIPES._added, name, lambda: None)
     return partial(fleet_app, result_action="return_value")
 
 
