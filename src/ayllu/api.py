@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.distributed.layout import Layout
 
+# Read by torch when it is imported, after this: threads that wait in a loop for each other are several times slower as
+# soon as another program wants a core.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 Recipe = Callable[..., Any]
 """A function whose call describes the stages of a run and gives the handle of the last one."""
 
