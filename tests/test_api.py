@@ -151,3 +151,16 @@ def test_what_a_model_cannot_do_is_one_sentence(tiny: Path, tmp_path: Path) -> N
         ayllu.load("nothing", home=tmp_path)
     with pytest.raises(ayllu.UserError, match="nothing to measure"):
         ayllu.evaluate(tiny, suite=None)
+
+
+def test_a_plan_is_that_of_the_command() -> None:
+    plan = ayllu.plan("llama-3.1-8b", fleet="64xh100", tokens=1e12, top=2, price_hour=2.0)
+    assert plan.job.tokens == 1e12
+    best, second = plan.plans[0].choices
+    assert best.step_s <= second.step_s
+    words = ("fleet", "plan", "llama-3.1-8b", "--fleet", "64xh100", "--tokens", "1e12", "--top", "2")
+    command = [sys.executable, "-m", "ayllu.cli", *words, "--price-hour", "2", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == json.loads(json.dumps(plan.as_json()))
+    with pytest.raises(ayllu.UserError, match="no recipe or model is called 'nope'"):
+        ayllu.plan("nope", fleet="64xh100")

@@ -14,11 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ayllu.api import Model, RunReport, accept, adopt, evaluate, load, run, why
+    from ayllu.api import Model, RunReport, accept, adopt, evaluate, load, plan, run, why
     from ayllu.lab.error import UserError
 
 __version__ = "0.1.0"
-__all__ = ["Model", "RunReport", "UserError", "accept", "adopt", "evaluate", "load", "run", "why"]
+__all__ = ["Model", "RunReport", "UserError", "accept", "adopt", "evaluate", "load", "plan", "run", "why"]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,8 @@ from ayllu.lab.error import UserError
 
 if TYPE_CHECKING:
     from ayllu.evals.score import Scores
+    from ayllu.fleet.catalogue import Fleet, Precision
+    from ayllu.fleet.planner.plan_fleet import FleetPlan
     from ayllu.model.generate import Sampling
     from ayllu.model.transformer import Transformer
     from ayllu.release.export import Format, Type
@@ -72,6 +74,7 @@ def run(
     `dp_shard=2`, needs that many processes, which torchrun or `ayllu run` start. Raises UserError for what the user can
     mend.
     """
+    from ayllu.fleet.launch.planned_layout import job_layout
     from ayllu.lab.channel import promote
     from ayllu.lab.run import resolve
     from ayllu.train.distributed.launch import processes_missing
@@ -344,6 +347,50 @@ def evaluate(
     return scores
 
 
+def plan(
+    recipe: str,
+    /,
+    *,
+    fleet: Fleet | str,
+    tokens: float | None = None,
+    deadline: float | None = None,
+    sequence: int | None = None,
+    batch: int | None = None,
+    precision: Precision | None = None,
+    budget: float | None = None,
+    price_hour: float | None = None,
+    price_kwh: float | None = None,
+    carbon: float | None = None,
+    top: int = 5,
+    picture: Path | str | None = None,
+) -> FleetPlan:
+    """The best layouts of a training run on each pool of a fleet: time, memory, energy, cost, and why.
+
+    `recipe` is one that `run` takes, a model by name, or a folder with a config.json; `fleet` a name, or written as
+    64xh100. `tokens` (of the run), `sequence` and `batch` (tokens of each) and `budget` (minutes) take the place of the
+    recipe's own; `deadline` is in days, prices are per accelerator and hour and per kWh, `carbon` is grams per kWh. The
+    `top` best layouts are kept. Raises UserError where it fits no pool, and for figures that cannot be.
+    """
+    from ayllu.fleet.planner.choice import Prices
+    from ayllu.fleet.planner.plan_fleet import plan_fleet
+    from ayllu.recipes.planned import PLANNED
+
+    return plan_fleet(
+        recipe,
+        fleet,
+        recipes=PLANNED,
+        prices=Prices(per_hour=price_hour, per_kwh=price_kwh, grid_g_per_kwh=carbon),
+        deadline=deadline,
+        top=top,
+        picture=Path(picture) if picture is not None else None,
+        tokens=tokens,
+        sequence=sequence,
+        batch=batch,
+        precision=precision,
+        budget=budget,
+    )
+
+
 def find_recipe(recipe: str | Recipe) -> Recipe:
     """The recipe of that name, or the function itself. UserError, with the names, when there is none."""
     if not isinstance(recipe, str):
@@ -358,24 +405,6 @@ def find_home(home: Path | str | None) -> Path:
     from ayllu.lab.store import default_home
 
     return Path(home).expanduser().absolute() if home else default_home()
-
-
-def job_layout(layout: Layout | str | None, *, nodes: int = 1) -> Layout | None:
-    """How this process's job is spread; None for one process.
-
-    A job that `ayllu fleet launch --plan` started finds its layout in the environment. UserError where there are
-    several nodes or processes and none.
-    """
-    from ayllu.fleet.launch.planned_layout import LAYOUT_VARIABLE, layout_from_words
-    from ayllu.train.distributed.layout import parse_layout
-
-    if layout:
-        return parse_layout(layout) if isinstance(layout, str) else layout
-    if planned := os.environ.get(LAYOUT_VARIABLE):
-        return layout_from_words(planned)
-    if nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("many processes need to be told how to share the work; add --layout, such as dp_shard=8")
-    return None
 
 
 def _place(home: Path | str | None, *, layout: Layout | None = None) -> Any:

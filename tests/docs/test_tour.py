@@ -29,6 +29,6 @@ def test_it_runs(tour: nbformat.NotebookNode, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("AYLLU_HOME", str(tmp_path / "home"))
     NotebookClient(tour, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
     printed = "".join(str(output) for cell in tour.cells for output in cell.get("outputs", []))
-    for words in ("never made here", "('tour.learn', 'kept')", "'documents': 1", ".gguf"):
+    for words in ("never made here", "('tour.learn', 'kept')", "'documents': 1", ".gguf", "s a step"):
         assert words in printed, words
     assert not (tmp_path / "home").exists(), "it keeps what it makes in a folder of its own"

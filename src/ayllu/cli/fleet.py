@@ -7,6 +7,7 @@ from typing import Literal
 
 import cyclopts
 
+from ayllu import api
 from ayllu.cli import fleet_jobs
 from ayllu.cli.options import Flag, Json, print_json, print_lines
 
@@ -137,22 +138,40 @@ def plan(
         Draw time against memory, where the time goes and what a shorter run costs, to this name as PNG and as SVG.
     """
     from ayllu.cli.text import assigned_lines, plan_lines
-    from ayllu.fleet.planner.choice import Prices
-    from ayllu.fleet.planner.plan_fleet import plan_fleet, plan_several
+    from ayllu.fleet.planner.plan_fleet import plan_several
     from ayllu.recipes.planned import PLANNED
 
-    asked = {"tokens": tokens, "sequence": sequence, "batch": batch, "precision": precision, "budget": budget}
     names = recipe.split(",")
     if len(names) > 1:
-        several = plan_several(names, fleet, recipes=PLANNED, **asked)
+        several = plan_several(
+            names,
+            fleet,
+            recipes=PLANNED,
+            tokens=tokens,
+            sequence=sequence,
+            batch=batch,
+            precision=precision,
+            budget=budget,
+        )
         if json:
             print_json({"jobs": [each.as_json() for each in several]}, indent=2)
         else:
             print_lines(assigned_lines(several))
         return
-    prices = Prices(per_hour=price_hour, per_kwh=price_kwh, grid_g_per_kwh=carbon)
-    found = plan_fleet(
-        recipe, fleet, recipes=PLANNED, prices=prices, deadline=deadline, top=top, picture=picture, **asked
+    found = api.plan(
+        recipe,
+        fleet=fleet,
+        tokens=tokens,
+        deadline=deadline,
+        sequence=sequence,
+        batch=batch,
+        precision=precision,
+        budget=budget,
+        price_hour=price_hour,
+        price_kwh=price_kwh,
+        carbon=carbon,
+        top=top,
+        picture=picture,
     )
     if json:
         print_json(found.as_json(), indent=2)

@@ -33,7 +33,9 @@ accept_app = App(name="accept")
 def run(recipe: Recipe, /, *, layout: Layout = "", nodes: Nodes = 1, home: Home = None, json: Json = False,
         **options: Any) -> None:  # fmt: skip
     """Run a recipe, in as many processes as its layout needs, and print what was predicted and measured."""
-    spread = api.job_layout(layout or None, nodes=nodes)
+    from ayllu.fleet.launch.planned_layout import job_layout
+
+    spread = job_layout(layout or None, nodes=nodes)
     if spread is not None:
         from ayllu.train.distributed.launch import processes_missing, start_job
 

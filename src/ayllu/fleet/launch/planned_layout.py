@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
 from ayllu.lab.error import UserError
-from ayllu.train.distributed.layout import Layout
+from ayllu.train.distributed.layout import Layout, parse_layout
 
 LAYOUT_VARIABLE = "AYLLU_LAYOUT"
 """The environment variable in which a launched process finds its layout, as JSON. How a run is spread belongs to where
@@ -59,3 +60,18 @@ def layout_from_words(words: str) -> Layout:
         return Layout(**json.loads(words))
     except (TypeError, ValueError) as error:
         raise UserError(f"{LAYOUT_VARIABLE} holds no layout ({error}); unset it, or launch the plan again") from None
+
+
+def job_layout(layout: Layout | str | None, *, nodes: int = 1) -> Layout | None:
+    """How this process's job is spread: as given, in words or not, or as its plan says; None for one process.
+
+    A job that `ayllu fleet launch --plan` started finds its layout in the environment. UserError where there are
+    several nodes or processes and none.
+    """
+    if layout:
+        return parse_layout(layout) if isinstance(layout, str) else layout
+    if planned := os.environ.get(LAYOUT_VARIABLE):
+        return layout_from_words(planned)
+    if nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("many processes need to be told how to share the work; add --layout, such as dp_shard=8")
+    return None
