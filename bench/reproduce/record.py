@@ -26,8 +26,8 @@ class Target:
 
     figure: str
     published: float
-    values: list[float]
     source: str
+    values: list[float]
 
     def reproduced(self) -> ReproducedFigure:
         return ReproducedFigure(

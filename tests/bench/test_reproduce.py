@@ -153,14 +153,19 @@ def test_simulated_runs_are_the_recorded_ones(name: str, run: Callable[[int], Re
         )
 
 
-def test_what_is_recorded_keeps_its_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy = tmp_path / "scenarios.json"
-    copy.write_text(record.SCENARIOS.read_text(encoding="utf-8"), encoding="utf-8")
+def test_what_is_recorded_keeps_the_rest_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, copy = record.SCENARIOS.read_text(encoding="utf-8"), tmp_path / "scenarios.json"
+    copy.write_text(before, encoding="utf-8")
     monkeypatch.setattr(record, "SCENARIOS", copy)
     record.main({"a100-power": (a100_power.a100_power, RECORDED["a100-power"]["recorded"]["seeds"])}, ["--record"])
-    assert copy.read_text(encoding="utf-8") == (ROOT / "src/ayllu/fleet/data/scenarios.json").read_text(
-        encoding="utf-8"
-    )
+    after = copy.read_text(encoding="utf-8")
+    assert len(after.splitlines()) == len(before.splitlines())
+    written = {entry["name"]: entry for entry in json.loads(after)["scenarios"]}
+    figures = written.pop("a100-power")["recorded"]["figures"]
+    assert figures == {
+        name: pytest.approx(values, rel=1e-9) for name, values in RECORDED["a100-power"]["recorded"]["figures"].items()
+    }
+    assert written == {name: entry for name, entry in RECORDED.items() if name != "a100-power"}
 
 
 def test_power_comes_from_the_other_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
