@@ -52,7 +52,7 @@ def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
         (("run", "cria", "--vocabulary", "100"), ("vocabulary", "512")),
         (("run", "cria", "--sources", "no-such-source"), ("no-such-source", "everyday-english")),
         (("run", "cria", "--sources", "folder:/no/such/folder"), ("/no/such/folder",)),
-        (("why", "nope"), ("nope", "cria")),
+        (("why", "nope"), ("there is no recipe 'nope'; choose one of", "cria")),
         (("chat", "nothing-here"), ("nothing-here", "ayllu run cria")),
         (("chat", "/no/such/model"), ("/no/such/model",)),
         (("chat", "x", "--temperature", "-1"), ("temperature",)),

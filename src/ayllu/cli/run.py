@@ -104,6 +104,12 @@ def accept(recipe: Recipe, /, *, home: Home = None, json: Json = False, **option
         print_lines(["nothing to accept: no kept result was made by other code"])
 
 
+@why_app.default
+def unknown(recipe: str, /) -> None:
+    """Say that there is no such recipe: a command of a recipe's own answers for each that there is."""
+    api.find_recipe(recipe)
+
+
 def _add_recipes() -> None:
     """Make each recipe a command of `run`, `why` and `accept`; one that cannot be loaded stops no other."""
     for name in RECIPES.names():
