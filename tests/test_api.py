@@ -85,9 +85,7 @@ def test_what_the_user_can_mend_is_one_sentence(tmp_path: Path, monkeypatch: pyt
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "tiny"
-    save_tiny_model(path)
-    return path
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 def test_a_model_answers_goes_on_and_answers_the_same_for_the_same_seed(tiny: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.release import write_weights
+from support.models import save_tiny_model
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
 SECTIONS = {part.partition("\n")[0]: part for part in PAGE.split("\n## ")[1:]}
@@ -27,7 +27,7 @@ def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_an_example_prints_what_the_page_says(title: str, tmp_path: Path) -> None:
     (program,) = re.findall(BLOCK.format("python"), SECTIONS[title], re.DOTALL)
     (printed,) = re.findall(BLOCK.format("text"), SECTIONS[title], re.DOTALL)
-    model = write_weights(tmp_path / "model")
+    model = save_tiny_model(tmp_path / "model")
     done = run(f"from pathlib import Path\nMODEL = Path({str(model)!r})\n{program}", tmp_path)
     assert done.stdout == printed, done.stderr
 

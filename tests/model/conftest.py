@@ -10,7 +10,7 @@ import torch
 
 from ayllu.model.transformer import Transformer
 from ayllu.text.tokenizer import Tokenizer
-from support.models import SHAPES, save_tiny_model, tiny_tokenizer
+from support.models import SHAPES, save_tiny_model, tiny_model, tiny_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +24,6 @@ def weights(tmp_path: Path) -> Callable[..., tuple[Path, Transformer]]:
 
     def make(shape: str = "tied", dtype: torch.dtype = torch.float32) -> tuple[Path, Transformer]:
         folder = tmp_path / shape.replace(" ", "-")
-        return folder, save_tiny_model(folder, SHAPES[shape], dtype=dtype)
+        return save_tiny_model(folder, SHAPES[shape], dtype=dtype), tiny_model(SHAPES[shape])
 
     return make

@@ -23,9 +23,7 @@ def tokenizer() -> Tokenizer:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights that a random draw made: they say nothing sensible, but always the same for the same seed."""
     torch.set_num_threads(1)
-    path = tmp_path_factory.mktemp("models") / "tiny"
-    save_tiny_model(path, seed=3)
-    return path
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture(scope="session")

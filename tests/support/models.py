@@ -47,15 +47,12 @@ def tiny_tokenizer(size: int = 600) -> Tokenizer:
     return Tokenizer.learn([*ENGLISH, *SENTENCES] * 20, size)
 
 
-def save_tiny_model(
-    folder: Path, config: ModelConfig = TINY, *, seed: int = 0, dtype: torch.dtype = torch.float32
-) -> Transformer:
-    """A tiny model as a Hugging Face folder, with the tiny tokenizer and so with its vocabulary."""
-    tokenizer = tiny_tokenizer()
-    model = tiny_model(replace(config, vocabulary=tokenizer.size), seed=seed)
-    hf.save(folder, model, dtype=dtype, bos=tokenizer.bos, stops=sorted(tokenizer.stops))
+def save_tiny_model(folder: Path, config: ModelConfig = TINY, *, dtype: torch.dtype = torch.float32) -> Path:
+    """`tiny_model(config)` with the tiny tokenizer in a Hugging Face folder; gives the folder back."""
+    tokenizer = tiny_tokenizer(config.vocabulary)
+    hf.save(folder, tiny_model(config), dtype=dtype, bos=tokenizer.bos, stops=sorted(tokenizer.stops))
     tokenizer.save(folder)
-    return model
+    return folder
 
 
 def same_bits(one: Transformer, other: Transformer) -> bool:

@@ -72,9 +72,8 @@ def write_scores(folder: Path) -> Path:
 
 def inputs(folder: Path) -> dict[str, Any]:
     """The arguments of `build_release` but for the folder."""
-    save_tiny_model(folder / "weights", replace(TINY, feed_forward=96))
     return {
-        "weights": folder / "weights",
+        "weights": save_tiny_model(folder / "weights", replace(TINY, feed_forward=96)),
         "scores": write_scores(folder / "scores"),
         "sources": SOURCES,
         "dialogues": DIALOGUES,
