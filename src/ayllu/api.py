@@ -75,13 +75,16 @@ def run(
     mend.
     """
     from ayllu.fleet.launch.planned_layout import job_layout
-    from ayllu.lab.channel import promote
+    from ayllu.lab.channel import check_name, promote
     from ayllu.lab.run import resolve
     from ayllu.train.distributed.launch import processes_missing
 
     began = time.monotonic()
     function = find_recipe(recipe)
     handle = function(**options)
+    recipe_name = getattr(function, "__name__", "recipe")
+    channel = str(options.get("name", recipe_name))
+    check_name(channel)  # before hours of work
     place = _place(home, layout=job_layout(layout))
     if place.layout is not None and processes_missing(place.layout):
         raise UserError(
@@ -90,13 +93,12 @@ def run(
         )
     made = resolve(handle, place)
     result = made[handle]
-    channel = str(options.get("name", function.__name__))
     if place.rank == 0:
         promote(place.store, channel, result.folder)
     record, release = result.record, result.folder / "release"
     scores = (a.record["bits_per_byte"] for node, a in made.items() if node.stage.identity in ("evaluate", "heldout"))
     return RunReport(
-        recipe=function.__name__,
+        recipe=recipe_name,
         release=release if release.is_dir() else result.folder,
         channel=channel,
         predicted=record.get("predicted", {}),
@@ -395,7 +397,7 @@ def find_recipe(recipe: str | Recipe) -> Recipe:
     """The recipe of that name, or the function itself. UserError, with the names, when there is none."""
     if not isinstance(recipe, str):
         return recipe
-    from ayllu.recipes import RECIPES
+    from ayllu.recipes.registry import RECIPES
 
     return RECIPES.find(recipe)
 

@@ -88,7 +88,18 @@ def test_a_source_of_an_installed_package_is_found_by_its_name(installed: Path) 
 
 def test_a_name_that_is_taken_is_refused() -> None:
     from ayllu.lab.error import UserError
-    from ayllu.recipes import RECIPES
+    from ayllu.recipes.registry import RECIPES
 
     with pytest.raises(UserError, match="there is a recipe 'cria' already"):
         RECIPES.add("cria")(lambda: None)
+
+
+def test_names_that_stand_for_something_of_ours_are_refused() -> None:
+    from ayllu.data.sources import registry
+    from ayllu.evals.likelihood import sets
+    from ayllu.lab.error import UserError
+    from ayllu.serve.engines.choose import ENGINES
+
+    for table, name in ((ENGINES, "torch"), (sets.OTHERS, "small"), (registry.OTHERS, "sotu")):
+        with pytest.raises(UserError, match="already"):
+            table.add(name)(None)  # type: ignore[attr-defined]

@@ -143,6 +143,145 @@ def test_a_change_apart_from_the_way_or_of_words_says_nothing(package: Package, 
     assert package.code().changed(before) == []
 
 
+WAYS = {
+    "an alias of a library's function": ("floor", "ceil", """
+from math import floor as rnd
+def body(ctx):
+    rnd(2.5)
+"""),
+    "an alias inside the function": ("floor", "ceil", """
+def body(ctx):
+    from math import floor as rnd
+    rnd(2.5)
+"""),
+    "an exception's handler": ("return 1", "return 2", """
+try:
+    from nolib import f
+except ImportError:
+    def f():
+        return 1
+def body(ctx):
+    f()
+"""),
+    "a condition": ("BIG = 1", "BIG = 0", """
+BIG = 1
+if BIG:
+    SIZE = 10
+else:
+    SIZE = 3
+def body(ctx):
+    return SIZE
+"""),
+    "a loop at the top": ("n * 2", "n * 3", """
+T = {}
+for n in range(3):
+    T[n] = n * 2
+def body(ctx):
+    return T
+"""),
+    "a table filled by a decorator": ("return 4", "return 5", """
+T = {}
+def add(f):
+    T['x'] = f
+    return f
+@add
+def g():
+    return 4
+def body(ctx):
+    return T['x']()
+"""),
+    "a global that is written": ("COUNT = 5", "COUNT = 7", """
+COUNT = 5
+def body(ctx):
+    global COUNT
+    COUNT += 1
+"""),
+    "a comprehension's name that a function has too": ("x + 1", "x + 2", """
+def row(x):
+    return x + 1
+def body(ctx):
+    rows = [row for row in (1, 2)]
+    return row(rows[0])
+"""),
+    "an enum's hook": ("return cls.A", "return None", """
+import enum
+class E(enum.Enum):
+    A = 1
+    @classmethod
+    def _missing_(cls, v):
+        return cls.A
+def body(ctx):
+    return E(2)
+"""),
+    "a property in a pattern": ("return 4", "return 5", """
+class R:
+    @property
+    def size(self):
+        return 4
+def body(ctx):
+    match R():
+        case R(size=1):
+            return 1
+"""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ways_on_which_code_is_easily_missed(package: Package, way: str) -> None:
+    old, new, text = WAYS[way]
+    package.write("way.py", text)
+    before = package.code("way")
+    package.replace("way.py", old, new)
+    assert package.code("way").changed(before) != []
+
+
+def test_values_that_are_exchanged_have_changed(package: Package) -> None:
+    package.write("way.py", "from . import one, two\n\ndef body(ctx):\n    return one.RATE, two.RATE\n")
+    package.write("one.py", "RATE = 1\n")
+    package.write("two.py", "RATE = 2\n")
+    before = package.code("way")
+    package.replace("one.py", "1", "2")
+    package.replace("two.py", "2", "1")
+    assert package.code("way").changed(before) == [f"{package.name}.one.RATE", f"{package.name}.two.RATE"]
+
+
+def test_names_by_way_of_a_star_a_folder_without_init_and_a_module_as_a_value(package: Package) -> None:
+    package.write(
+        "way.py",
+        "from .stars import *\nfrom .plain import inner\nfrom . import deep\n\ndef body(ctx):\n"
+        "    f()\n    inner.g()\n    use(deep)\n",
+    )
+    package.write("stars.py", "def f():\n    return 1\n\ndef use(m):\n    return m.apart()\n")
+    (package.root / "plain").mkdir()
+    package.write("plain/inner.py", "def g():\n    return 1\n")
+    code = package.code("way")
+    assert {f"{package.name}.{part}" for part in ("stars.f", "plain.inner.g", "deep.apart")} <= set(code.parts)
+
+
+def test_imports_in_a_circle_end(package: Package) -> None:
+    package.write("a.py", f"try:\n    from {package.name}.b import X\nexcept ImportError:\n    X = 1\n")
+    package.write("b.py", f"from {package.name}.a import X\n")
+    package.write("way.py", f"from {package.name}.a import X\n\ndef body(ctx):\n    return X\n")
+    assert package.code("way").parts
+
+
+def test_a_text_beside_the_code_counts(package: Package) -> None:
+    package.write("way.py", "from pathlib import Path\ndef body(ctx):\n    return Path(__file__).parent / 'w.txt'\n")
+    package.write("w.txt", "one")
+    before = package.code("way")
+    package.write("w.txt", "two")
+    assert package.code("way").changed(before) == [f"{package.name}/w.txt"]
+
+
+def test_what_opens_an_input_and_a_dataclass_among_the_arguments_count() -> None:
+    from ayllu.recipes.stages.corpus import corpus, learn_tokenizer, tokenize
+
+    text = corpus(sources=("sotu",), licence=None)
+    code = code_of(tokenize(text, learn_tokenizer(text, size=512), length=64))
+    assert "ayllu.recipes.stages.artifacts.open_tokenizer" in code.parts
+    assert any(part.startswith("ayllu.text.bpe.") and part.endswith("encode_batch") for part in code.parts)
+
+
 def test_libraries_on_the_way_count_and_others_do_not(package: Package) -> None:
     code = package.code()
     assert set(code.libraries) == {"yaml"}, "numpy is used by a function that nobody calls"
@@ -221,9 +360,13 @@ cell(4, "def helper(x):\\n    return x + LIMIT + 1\\n")
 print(reached(count.work).changed(before))
 cell(5, "LIMIT = 4\\n")
 print(reached(count.work).changed(before))
+cell(6, "@stage(identity='session.count')\\ndef count(ctx):\\n    helper(2)\\n")
+print(reached(count.work).changed(before))
 """
 
 
 def test_what_is_typed_in_a_notebook_counts_too() -> None:
     done = subprocess.run([sys.executable, "-c", SESSION], capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["['__main__.helper']", "['__main__.LIMIT', '__main__.helper']"], done.stderr
+    helper, limit, count = "'__main__.helper'", "'__main__.LIMIT'", "'__main__.count'"
+    expected = [f"[{helper}]", f"[{limit}, {helper}]", f"[{limit}, {count}, {helper}]"]
+    assert done.stdout.splitlines() == expected, done.stderr

@@ -71,3 +71,13 @@ def test_what_has_not_been_made_cannot_be_looked_into() -> None:
 
     with pytest.raises(RuntimeError, match=r"test\.unmade has not been made"):
         _ = unmade().value
+
+
+def test_a_stage_that_takes_a_plain_value_from_around_it_is_refused() -> None:
+    def make(k: int) -> None:
+        @stage(identity="test.captures")
+        def work(ctx: Context) -> None:
+            (ctx.folder / "n").write_text(str(k))
+
+    with pytest.raises(UserError, match=r"uses k of the function around it"):
+        make(1)

@@ -13,8 +13,8 @@ from ayllu.fleet.catalogue import find_fleet
 from ayllu.fleet.planner.find_job import find_job
 from ayllu.fleet.planner.plan import plan
 from ayllu.lab.error import UserError
-from ayllu.recipes import RECIPES
 from ayllu.recipes.planned import PLANNED
+from ayllu.recipes.registry import RECIPES
 from ayllu.train.budget import BATCH, LADDER
 
 LAPTOP, NODE = (find_fleet(name).pools[0] for name in ("laptop", "dgx-h100"))

@@ -183,7 +183,7 @@ def launch(
     """
     from ayllu.fleet.launch import records
     from ayllu.fleet.launch.describe import describe
-    from ayllu.recipes import RECIPES
+    from ayllu.recipes.registry import RECIPES
 
     job = describe(
         recipe,

@@ -15,7 +15,7 @@ from ayllu import api
 from ayllu.cli.options import Home, Json, print_json, print_lines
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
-from ayllu.recipes import RECIPES
+from ayllu.recipes.registry import RECIPES
 
 Layout = Annotated[
     str, Parameter(help="How training is spread over processes, such as dp_shard=4,tp=2; without it there is one.")
@@ -52,6 +52,9 @@ def run(recipe: Recipe, /, *, layout: Layout = "", nodes: Nodes = 1, home: Home 
         measured = report.measured[name]
         if expected is not None and measured is not None:
             print_lines([f"{name.replace('_', ' ')}: predicted {expected:,.4g}, measured {measured:,.4g}"])
+    if not (report.release / "config.json").is_file():
+        print_lines([f"made: {report.release}"])
+        return
     print_lines(
         [
             f"release: {report.release}",

@@ -204,6 +204,9 @@ def stage(
     return wrap
 
 
+PLAIN = str | int | float | list | tuple | dict
+"""What a stage's function must not take from around it: two stages that differ in it alone would share results."""
+
 _DECLARED: dict[str, tuple[str, str]] = {}
 """File and qualified name of the function behind each identity of this process."""
 
@@ -211,7 +214,15 @@ _DECLARED: dict[str, tuple[str, str]] = {}
 def _declare(identity: str, work: Callable[..., None]) -> None:
     if not re.fullmatch(r"\w[\w.@+-]*", identity):
         raise UserError(f"{identity!r} cannot identify a stage; use letters, digits and . _ - as in mylab.clean")
-    mine = (inspect.getsourcefile(work) or "", work.__qualname__)
+    # A cell of a notebook is another "file" each time that it is run.
+    file = inspect.getsourcefile(work) or ""
+    mine = (file if Path(file).is_file() and "ipykernel" not in file else "this session", work.__qualname__)
+    hidden = [name for name, value in inspect.getclosurevars(work).nonlocals.items() if isinstance(value, PLAIN)]
+    if hidden:
+        raise UserError(
+            f"the stage {identity!r} uses {', '.join(hidden)} of the function around it, which no key would hold; make "
+            "it an argument of the stage"
+        )
     theirs = _DECLARED.setdefault(identity, mine)
     if mine != theirs:
         raise UserError(

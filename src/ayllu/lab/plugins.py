@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import metadata
 from typing import Generic, TypeVar
 
@@ -15,9 +15,12 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Things of one kind by name. Nobody's module is imported before its name is asked for."""
 
-    def __init__(self, kind: str, group: str) -> None:
-        """`kind` is what errors call such a thing; `group` is the entry-point group of packages that bring some."""
-        self.kind, self.group = kind, group
+    def __init__(self, kind: str, group: str, *, taken: Collection[str] = ()) -> None:
+        """`kind` is what errors call such a thing; `group` is the entry-point group of packages that bring some.
+
+        `taken` are names that stand for something else already.
+        """
+        self.kind, self.group, self._taken = kind, group, frozenset(taken)
         self._added: dict[str, T] = {}
         self._added_by: dict[str, str] = {}
 
@@ -27,7 +30,8 @@ class Registry(Generic[T]):
 
         def wrap(thing: T) -> T:
             # The module that added a name may do so again, as when a notebook's cell is run twice.
-            if self._added_by.setdefault(name, module) != module:
+            others = name in self._taken or name in self._installed()
+            if others or self._added_by.setdefault(name, module) != module:
                 raise UserError(f"there is a {self.kind} {name!r} already; choose another name")
             self._added[name] = thing
             return thing
@@ -42,9 +46,13 @@ class Registry(Generic[T]):
         """The thing called `name`. Raises UserError where there is none, or it cannot be loaded."""
         if name in self._added:
             return self._added[name]
-        entry = self._installed().get(name)
-        if entry is None:
+        entries = self._installed().get(name, [])
+        if not entries:
             raise UserError(f"there is no {self.kind} {name!r}; choose one of {', '.join(self.names())}")
+        if len(entries) > 1:
+            places = " and ".join(entry.value for entry in entries)
+            raise UserError(f"two packages bring the {self.kind} {name!r} ({places}); remove one of them")
+        (entry,) = entries
         try:
             found: T = entry.load()
         except Exception as error:
@@ -52,5 +60,10 @@ class Registry(Generic[T]):
             raise UserError(f"the {self.kind} {name!r} cannot be loaded from {where}: {error}") from error
         return found
 
-    def _installed(self) -> dict[str, metadata.EntryPoint]:
-        return {entry.name: entry for entry in metadata.entry_points(group=self.group)}
+    def _installed(self) -> dict[str, list[metadata.EntryPoint]]:
+        """Entry points by name; those under a name of ours are left out, and `find` never loads them."""
+        found: dict[str, list[metadata.EntryPoint]] = {}
+        for entry in metadata.entry_points(group=self.group):
+            if entry.name not in self._taken and entry.name not in self._added_by:
+                found.setdefault(entry.name, []).append(entry)
+        return found

@@ -9,7 +9,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -76,14 +76,32 @@ def key_for(node: Handle[Any], inputs: Mapping[str, Artifact]) -> str:
 
 
 def code_of(node: Handle[Any]) -> Code:
-    """The code that the stage of `node` reaches with its arguments."""
-    return reached(node.stage.work, *node.stage.reaches(node.arguments))
+    """The code that the stage of `node` reaches: its own, what opens its inputs, and what its arguments bring."""
+    openers = [source.stage.makes for source in node.inputs.values()]
+    values = [type(value) for value in _dataclasses(list(node.arguments.values()))]
+    return reached(node.stage.work, *openers, *values, *node.stage.reaches(node.arguments))
 
 
-def recorded_code(manifest: Mapping[str, Any]) -> Code | None:
-    """The code that made an artifact, or that its author accepted since; None where none was recorded."""
-    found = [entry["code"] for entry in manifest.get("accepted", ())] or [manifest.get("code")]
-    return Code.read(found[-1]) if found[-1] else None
+def _dataclasses(value: Any) -> Iterator[Any]:
+    """The dataclasses among arguments: their methods may be called."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield value
+        yield from _dataclasses([getattr(value, item.name) for item in dataclasses.fields(value)])
+    elif isinstance(value, Mapping):
+        yield from _dataclasses(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _dataclasses(item)
+
+
+def changed_code(code: Code, manifest: Mapping[str, Any]) -> list[str] | None:
+    """What of `code` differs from what made an artifact, or from what its author accepted since, whichever is nearer.
+
+    None where no code was recorded.
+    """
+    entries = [manifest.get("code"), *(entry["code"] for entry in manifest.get("accepted", ()))]
+    differences = [code.changed(Code.read(entry)) for entry in entries if entry]
+    return min(differences, key=len) if differences else None
 
 
 def _resolve_one(node: Handle[Any], inputs: dict[str, Artifact], code: Code | None, place: Place) -> Artifact:
@@ -132,8 +150,7 @@ def _reuse(node: Handle[Any], key: str, code: Code, place: Place) -> Artifact | 
     manifest = place.store.find(stage.identity, key)
     if manifest is None:
         return None
-    before = recorded_code(manifest)
-    changed = code.changed(before) if before else []
+    changed = changed_code(code, manifest)
     # Alone only: the other processes of a job would go on with what is there.
     if changed and stage.reruns and place.layout is None:
         say(f"{stage.identity}: made again, for its code has changed: {listed(changed)}")
@@ -141,7 +158,7 @@ def _reuse(node: Handle[Any], key: str, code: Code, place: Place) -> Artifact | 
     drift = ""
     if changed:
         drift = f", made by other code: {listed(changed)} changed since; see `ayllu why`, settle it with `ayllu accept`"
-    elif before is None:
+    elif changed is None:
         drift = ", made before code was recorded; settle it with `ayllu accept`"
     say(f"{stage.identity}: there already{drift}")
     return Artifact(place.store.path(stage.identity, key))
@@ -197,7 +214,11 @@ def _storage_problem(error: Exception, folder: Path) -> str | None:
 
 def plain(value: Any) -> Any:
     """An argument as a manifest keeps it."""
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def machine() -> dict[str, Any]:

@@ -14,24 +14,30 @@ from typing import Any
 DIGEST = 16
 """Hexadecimal digits kept of a part's sha256: with a thousand parts two agree by chance once in 10^13."""
 
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """A piece of a module that has a digest."""
 
     digest: str
-    names: frozenset[str]
-    """What it refers to: `package.module.name` where an import inside it says so, else `.name` of its own module."""
+    """Of its syntax, without comments, docstrings, imports and its own name."""
+    names: frozenset[tuple[str, str]]
+    """What it refers to: as it is spelled, and `package.module.name` where an import inside says so, else `.name`."""
     mentions: frozenset[str]
-    """Attributes that are asked of something, and the texts that may name a packaged file."""
+    """Attributes that are asked of something, and the texts that may name one or a file."""
 
 
 class Module:
     """A source file: its top-level names, what each imports, and what runs when it is imported."""
 
-    def __init__(self, name: str, text: str, *, package: str = "") -> None:
-        self.name, self.package = name, package
-        self.imports: dict[str, str] = {}
+    def __init__(self, name: str, text: str, *, package: str = "", path: Path | None = None) -> None:
+        self.name, self.package, self.path = name, package, path
+        self.imports: dict[str, tuple[str, ...]] = {}
+        self.stars: list[str] = []
+        """Modules of which every name is taken."""
         self.bound: dict[str, list[ast.stmt]] = {}
         self.on_import: list[ast.stmt] = []
         self._read(ast.parse(text).body)
@@ -39,24 +45,49 @@ class Module:
     def _read(self, body: Iterable[ast.stmt]) -> None:
         for node in body:
             if isinstance(node, ast.Import | ast.ImportFrom):
-                self.imports |= _imported(node, self.package)
-            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                _merge(self.imports, imported(node, self.package))
+                self.stars += [target[:-2] for target in self.imports.pop("*", ())]
+            elif isinstance(node, Definition):
                 self.bound.setdefault(node.name, []).append(node)
-            elif isinstance(node, ast.If | ast.Try):  # if TYPE_CHECKING, and imports that may fail
-                self._read([*node.body, *node.orelse])
-            elif stored := {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}:
-                for name in stored:
-                    self.bound.setdefault(name, []).append(node)
+            elif isinstance(node, ast.If | ast.Try | ast.With):
+                self._read_block(node)
+            elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+                self._bind(node, node.targets if isinstance(node, ast.Assign) else [node.target])
             elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
                 self.on_import.append(node)
+                if not isinstance(node, ast.Expr):  # a loop or a match: it runs on import, and binds names
+                    for name in _stored(node):
+                        self.bound.setdefault(name, []).append(node)
 
-    def absolute(self, name: str) -> str:
-        """`package.module.name` for what `.name` stands for in this module, by its imports."""
+    def _read_block(self, node: ast.If | ast.Try | ast.With) -> None:
+        """All branches count: which one is taken can depend on the machine."""
+        if isinstance(node, ast.If):
+            self.on_import.append(ast.Expr(node.test))
+            self._read([*node.body, *node.orelse])
+        elif isinstance(node, ast.Try):
+            handled = [item for handler in node.handlers for item in handler.body]
+            self._read([*node.body, *handled, *node.orelse, *node.finalbody])
+        else:
+            self.on_import += [ast.Expr(item.context_expr) for item in node.items]
+            for target in (item.optional_vars for item in node.items if item.optional_vars):
+                self._bind(node, [target])
+            self._read(node.body)
+
+    def _bind(self, node: ast.stmt, targets: Sequence[ast.expr]) -> None:
+        names = [name for target in targets for name in _stored(target)]
+        for name in names:
+            self.bound.setdefault(name, []).append(node)
+        if not names:  # TABLE["key"] = value
+            self.on_import.append(node)
+
+    def absolute(self, name: str) -> list[str]:
+        """`package.module.name` for what `.name` may stand for in this module, by its imports."""
         if not name.startswith("."):
-            return name
+            return [name]
         first, _, rest = name[1:].partition(".")
-        full = self.imports.get(first, first if hasattr(builtins, first) else f"{self.name}.{first}")
-        return f"{full}.{rest}" if rest else full
+        own = first if hasattr(builtins, first) and first not in self.bound else f"{self.name}.{first}"
+        found = [*self.imports.get(first, ()), *([own] if first in self.bound or first not in self.imports else [])]
+        return [f"{target}.{rest}" if rest else target for target in found]
 
 
 def read_module(name: str, path: Path) -> Module | None:
@@ -70,7 +101,7 @@ def read_module(name: str, path: Path) -> Module | None:
 @cache
 def _parse(name: str, path: Path, changed_ns: int) -> Module:
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    return Module(name, path.read_text(encoding="utf-8"), package=package)
+    return Module(name, path.read_text(encoding="utf-8"), package=package, path=path)
 
 
 @cache
@@ -112,7 +143,7 @@ def _part(nodes: Sequence[ast.stmt], package: str) -> Part | None:
     reader = _Reader(package)
     for node in nodes:
         reader.visit(node)
-    text = "\n".join(map(_dump, nodes))
+    text = "\n".join(_dump(node, skip="name" if isinstance(node, Definition) else "") for node in nodes)
     return Part(
         digest=hashlib.sha256(text.encode()).hexdigest()[:DIGEST],
         names=frozenset(reader.names),
@@ -120,13 +151,13 @@ def _part(nodes: Sequence[ast.stmt], package: str) -> Part | None:
     )
 
 
-def _dump(node: Any) -> str:
+def _dump(node: Any, skip: str = "") -> str:
     """A syntax tree as text, without places, docstrings and imports: what a name stands for is followed instead."""
     if isinstance(node, list):
         return f"[{','.join(_dump(item) for item in node if not _says_nothing(item))}]"
     if isinstance(node, ast.AST):
-        fields = (f"{name}={_dump(value)}" for name, value in ast.iter_fields(node) if value not in (None, []))
-        return f"{type(node).__name__}({','.join(fields)})"
+        fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []) and name != skip)
+        return f"{type(node).__name__}({','.join(f'{name}={_dump(value)}' for name, value in fields)})"
     return repr(node)
 
 
@@ -136,58 +167,82 @@ def _says_nothing(node: Any) -> bool:
     return isinstance(node, ast.Import | ast.ImportFrom)
 
 
-def _imported(node: ast.Import | ast.ImportFrom, package: str) -> dict[str, str]:
+def imported(node: ast.Import | ast.ImportFrom, package: str) -> dict[str, tuple[str, ...]]:
     """What each name of an import statement stands for."""
     if isinstance(node, ast.Import):
         tops = ((alias.asname, alias.name, alias.name.partition(".")[0]) for alias in node.names)
-        return {asname or top: name if asname else top for asname, name, top in tops}
+        return {asname or top: (name if asname else top,) for asname, name, top in tops}
     parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
     module = ".".join([*parents, *([node.module] if node.module else [])])
-    return {alias.asname or alias.name: f"{module}.{alias.name}" for alias in node.names}
+    return {alias.asname or alias.name: (f"{module}.{alias.name}",) for alias in node.names}
+
+
+def _merge(into: dict[str, tuple[str, ...]], more: dict[str, tuple[str, ...]]) -> None:
+    for name, targets in more.items():
+        into[name] = tuple(dict.fromkeys([*into.get(name, ()), *targets]))
+
+
+def _stored(node: ast.AST) -> list[str]:
+    """Names that a statement binds around it: those of comprehensions stay inside them."""
+    if isinstance(node, Comprehension):
+        return [item.target.id for item in ast.walk(node) if isinstance(item, ast.NamedExpr)]
+    found = [node.id] if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else []
+    if isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+        found.append(node.name)
+    return found + [name for child in ast.iter_child_nodes(node) for name in _stored(child)]
 
 
 class Scope:
-    """Names of one function, and the scope around it."""
+    """Names of one function, class or comprehension, and the scope around it."""
 
     def __init__(self, package: str, outer: Scope | None = None) -> None:
         self.package, self.outer = package, outer
-        self._names: dict[str, str | None] = {}
-        """What a name stands for: an import inside the function, or None for anything else that is local."""
+        self.imports: dict[str, tuple[str, ...]] = {}
+        self.local: set[str] = set()
 
-    def find(self, name: str) -> str | None:
-        """`package.module.name`, `.name` where it belongs to the module, or None where it is local."""
+    def find(self, name: str) -> tuple[str, ...]:
+        """What a name may stand for: imports inside, `.name` where it is the module's, nothing where it is local."""
         scope: Scope | None = self
         while scope:
-            if name in scope._names:
-                return scope._names[name]
+            if name in scope.imports:
+                return scope.imports[name]
+            if name in scope.local:
+                return ()
             scope = scope.outer
-        return f".{name}"
+        return (f".{name}",)
 
-    def bind(self, node: ast.AST) -> None:
+    def bind(self, node: ast.AST, elsewhere: set[str] | None = None) -> None:
         """Take in all names that the body of a function binds; not those of functions inside it."""
+        outside = elsewhere if elsewhere is not None else set()
         for item in ast.iter_child_nodes(node):
             if isinstance(item, ast.Import | ast.ImportFrom):
-                self._names |= _imported(item, self.package)
-            elif isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                self._names[item.name] = None
+                _merge(self.imports, imported(item, self.package))
+            elif isinstance(item, ast.Global | ast.Nonlocal):
+                outside.update(item.names)
+            elif isinstance(item, Definition):
+                self.local.add(item.name)
+            elif isinstance(item, Comprehension):
+                self.local.update(_stored(item))
             elif not isinstance(item, ast.Lambda):
-                if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Store):
-                    self._names.setdefault(item.id, None)
-                elif isinstance(item, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and item.name:
-                    self._names[item.name] = None
-                elif isinstance(item, ast.arg):
-                    self._names[item.arg] = None
-                self.bind(item)
+                if isinstance(item, ast.arg):
+                    self.local.add(item.arg)
+                elif isinstance(item, ast.Name | ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
+                    self.local.update(_stored(item) if not isinstance(item, ast.ExceptHandler) else [item.name or ""])
+                self.bind(item, outside)
+        if elsewhere is None:
+            self.local -= outside
 
 
-def dotted_name(node: ast.expr, scope: Scope) -> str | None:
-    """What `a.b.c` stands for, or None where it begins with something local or computed."""
+def dotted_names(node: ast.expr, scope: Scope) -> list[tuple[str, str]]:
+    """What `a.b.c` may stand for, with how it is spelled; nothing where it begins with something local or computed."""
     names: list[str] = []
     while isinstance(node, ast.Attribute):
         names.append(node.attr)
         node = node.value
-    first = scope.find(node.id) if isinstance(node, ast.Name) else None
-    return None if first is None else ".".join([first, *reversed(names)])
+    if not isinstance(node, ast.Name):
+        return []
+    rest = names[::-1]
+    return [(".".join([node.id, *rest]), ".".join([target, *rest])) for target in scope.find(node.id)]
 
 
 class _Reader(ast.NodeVisitor):
@@ -195,7 +250,7 @@ class _Reader(ast.NodeVisitor):
 
     def __init__(self, package: str) -> None:
         self.scope = Scope(package)
-        self.names: set[str] = set()
+        self.names: set[tuple[str, str]] = set()
         self.mentions: set[str] = set()
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
@@ -222,16 +277,40 @@ class _Reader(ast.NodeVisitor):
             self.visit(child)
         self.scope = outer
 
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        outer, self.scope = self.scope, Scope(self.scope.package, self.scope)
+        for item in node.body:
+            if isinstance(item, ast.Import | ast.ImportFrom):
+                _merge(self.scope.imports, imported(item, self.scope.package))
+        self.generic_visit(node)
+        self.scope = outer
+
+    def _comprehension(self, node: Comprehension) -> None:
+        outer, self.scope = self.scope, Scope(self.scope.package, self.scope)
+        self.scope.local.update(name for part in node.generators for name in _stored(part.target))
+        self.generic_visit(node)
+        self.scope = outer
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension
+
     def visit_Attribute(self, node: ast.Attribute) -> None:
         self.mentions.add(node.attr)
-        if name := dotted_name(node, self.scope):
-            self.names.add(name)
-        self.generic_visit(node)
+        found = dotted_names(node, self.scope)
+        self.names.update(found)
+        inner: ast.expr = node.value
+        while isinstance(inner, ast.Attribute):
+            self.mentions.add(inner.attr)
+            inner = inner.value
+        if not isinstance(inner, ast.Name):  # a bare name would stand for a whole module that is passed on as a value
+            self.visit(inner)
 
     def visit_Name(self, node: ast.Name) -> None:
-        if name := self.scope.find(node.id):
-            self.names.add(name)
+        self.names.update(dotted_names(node, self.scope))
 
     def visit_Constant(self, node: ast.Constant) -> None:
-        if isinstance(node.value, str):  # getattr(model, "forward"), files(...) / "tools.txt"
-            self.mentions.add(node.value)
+        if isinstance(node.value, str):  # getattr(model, "forward"), attrgetter("a.b"), files(...) / "tools.txt"
+            self.mentions.update((node.value, *node.value.split(".")))
+
+    def visit_MatchClass(self, node: ast.MatchClass) -> None:
+        self.mentions.update(node.kwd_attrs)
+        self.generic_visit(node)

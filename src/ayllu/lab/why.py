@@ -11,7 +11,7 @@ from typing import Any
 from ayllu.lab.graph import Handle
 from ayllu.lab.key import canonical
 from ayllu.lab.progress import clock
-from ayllu.lab.run import Place, code_of, key_for, listed, order, plain, recorded_code
+from ayllu.lab.run import Place, changed_code, code_of, key_for, listed, order, plain
 from ayllu.lab.store import MANIFEST, Artifact, Store, write_atomically
 
 
@@ -43,10 +43,11 @@ def accept(handle: Handle[Any], place: Place) -> list[str]:
         found = done.get(node)
         if found is None:
             continue
-        code, before = code_of(node), recorded_code(found.manifest)
-        if before is None or code.changed(before):
+        code = code_of(node)
+        changed = changed_code(code, found.manifest)
+        if changed is None or changed:
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            entry = {"at": now, "code": code.as_json(), "changed": code.changed(before) if before else ["unknown"]}
+            entry = {"at": now, "code": code.as_json(), "changed": ["unknown"] if changed is None else changed}
             manifest = found.manifest
             manifest["accepted"] = [*manifest.get("accepted", ()), entry]
             write_atomically(found.folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
@@ -79,11 +80,10 @@ def _reason(node: Handle[Any], done: Mapping[Handle[Any], Artifact], place: Plac
         return Reason(stage=name, state="runs", why=why, changed=tuple(changes))
     manifest = done[node].manifest
     made, cost = f"made {manifest['finished']}", f"making it again takes {clock(manifest['seconds'])}"
-    before = recorded_code(manifest)
-    if before is None:
+    changed = changed_code(code_of(node), manifest)
+    if changed is None:
         why = f"{made}, before code was recorded; {cost}; `ayllu accept` takes today's code for it"
         return Reason(stage=name, state="kept, code unknown", why=why)
-    changed = code_of(node).changed(before)
     if not changed:
         return Reason(stage=name, state="kept", why=made)
     settled = "it is made again" if node.stage.reruns else "`ayllu accept` keeps it, a higher `rev` makes it again"

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ayllu.model.config import ModelConfig
-from ayllu.recipes import RECIPES
 from ayllu.recipes.limits import check_budget
+from ayllu.recipes.registry import RECIPES
 
 if TYPE_CHECKING:
     from ayllu.fleet.catalogue import Pool, Precision

@@ -24,7 +24,7 @@ from ayllu.fleet.launch import manifests, records
 from ayllu.fleet.launch.batch_job import BatchJob
 from ayllu.fleet.launch.kubernetes import manifest
 from ayllu.lab.error import UserError
-from ayllu.recipes import RECIPES
+from ayllu.recipes.registry import RECIPES
 from ayllu.train.distributed.layout import Layout
 
 Command = Callable[[list[str]], None]

@@ -82,7 +82,7 @@ SOURCES: dict[str, Source] = {
 }
 """Every source that a package registry provides."""
 
-OTHERS: Registry[Source] = Registry("source", "ayllu.sources")
+OTHERS: Registry[Source] = Registry("source", "ayllu.sources", taken=SOURCES)
 """Sources of others: `OTHERS.add("mine")(Source(...))`, or entry points that name one."""
 
 

@@ -220,7 +220,7 @@ SETS: dict[str, ItemSet] = {
 """Name to set. `headline` follows lm-evaluation-harness's and OLMES's tables: by length for sets whose choices differ
 much in length, plain where all are a word or the same words."""
 
-OTHERS: Registry[ItemSet] = Registry("question set", "ayllu.sets")
+OTHERS: Registry[ItemSet] = Registry("question set", "ayllu.sets", taken=("small", "full", *SETS))
 """Sets of others: `OTHERS.add("mine")(ItemSet(...))`, or entry points that name one."""
 
 

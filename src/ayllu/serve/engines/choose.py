@@ -12,7 +12,7 @@ from ayllu.lab.progress import say
 from ayllu.serve.engines.engine import Engine
 from ayllu.serve.engines.torch_engine import TorchEngine
 
-ENGINES: Registry[Callable[[Path], Engine]] = Registry("engine", "ayllu.engines")
+ENGINES: Registry[Callable[[Path], Engine]] = Registry("engine", "ayllu.engines", taken=("auto", "torch", "llama.cpp"))
 """Engines of others by name: each loads a folder of weights. `auto`, `torch` and `llama.cpp` are ours."""
 
 
