@@ -15,7 +15,6 @@ import torch
 from ayllu.data.tokens.loader import Loader
 from ayllu.train.loop import TrainConfig, train
 from ayllu.train.machine import compiler_available
-from support.programs import PROGRAMS
 from support.training import fresh_model
 
 
@@ -114,7 +113,7 @@ config = TrainConfig(steps=3, batch=4, warmup=1, precision="bf16", checkpoint_se
 result = train(model(True), Loader(tokens(folder / "tokens"), seed=0), config, scratch=folder, title="no gpu")
 print(len(result.losses), len(list(generate(result.model, [1, 5, 6], tokens=4, stop=frozenset(), sampling=Sampling()))))
 """
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(PROGRAMS.parent.parent)}
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-c", program, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
