@@ -108,7 +108,7 @@ def test_the_page_is_light() -> None:
 
 def test_a_conversation_streams_and_is_still_there_after_reloading(visit: Visit) -> None:
     assert visit.page.inner_text("#model-name") == "tiny"
-    assert "32k parameters" in visit.page.inner_text("#facts")
+    assert "38k parameters" in visit.page.inner_text("#facts")
     visit.short()
     visit.send("Hello, who are you?")
     visit.page.wait_for_selector(".message.assistant")
