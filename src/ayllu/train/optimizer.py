@@ -150,11 +150,12 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Update every matrix that has a gradient; the update's root mean square is 0.2 times the learning rate."""
         for group in self.param_groups:
-            shapes: dict[torch.Size, list[Tensor]] = defaultdict(list)
+            # Tensor parallelism shards some matrices of a shape by rows and some by columns: stacks of their own.
+            stacks: dict[tuple[torch.Size, Any], list[Tensor]] = defaultdict(list)
             for weight in group["params"]:
                 if weight.grad is not None:
-                    shapes[weight.shape].append(weight)
-            for weights in shapes.values():
+                    stacks[weight.shape, getattr(weight, "placements", None)].append(weight)
+            for weights in stacks.values():
                 self._step_stack(weights, group)
 
     def _step_stack(self, weights: list[Tensor], group: dict[str, Any]) -> None:
@@ -175,7 +176,7 @@ class Muon(torch.optim.Optimizer):
 def _orthogonal_updates(
     weights: list[Tensor], nesterov: Sequence[Tensor], iterations: int, dtype: torch.dtype
 ) -> list[Tensor]:
-    """This device's part of the orthogonalised `nesterov` (parts too) of `weights`, all of one shape."""
+    """This device's part of the orthogonalised `nesterov` (parts too) of `weights`: of one shape and sharded alike."""
     first = weights[0]
     if isinstance(first, DTensor):
         return _orthogonal_updates_of_shards(weights, nesterov, iterations, dtype)
@@ -197,16 +198,15 @@ def _chunks(numbers: Sequence[int], like: Tensor) -> list[Sequence[int]]:
 def _orthogonal_updates_of_shards(
     weights: list[Any], nesterov: Sequence[Tensor], iterations: int, dtype: torch.dtype
 ) -> list[Tensor]:
-    """The same where no device has a whole matrix: each gathers its share of them whole, and all get the results."""
+    """The same where no device has a whole matrix: each keeps its share of them whole, and all get the results."""
     first: DTensor = weights[0]
     mesh = first.device_mesh
     rank = int((mesh.mesh == dist.get_rank()).flatten().nonzero().item())
     mine: dict[int, Tensor] = {}
-    for i, (weight, part) in enumerate(zip(weights, nesterov, strict=True)):
-        # Gathering takes all devices, so all see every matrix, one after the other, and keep their own.
-        whole = gather_like(part, weight)
-        if i % mesh.size() == rank:
-            mine[i] = whole
+    for chunk in _chunks(range(len(weights)), first):
+        # Gathering takes all devices, so all see every matrix, a stack after the other, and keep their own.
+        whole = gather_like(torch.stack([nesterov[i] for i in chunk]), first, stacked=True)
+        mine |= {i: whole[place].clone() for place, i in enumerate(chunk) if i % mesh.size() == rank}
     for chunk in _chunks(list(mine), first):
         stack = orthogonalise(torch.stack([mine[i] for i in chunk]), iterations, dtype)
         mine |= dict(zip(chunk, stack.unbind(), strict=True))
@@ -219,8 +219,8 @@ def _orthogonal_updates_of_shards(
         # Every matrix is there on one device and zero on the others: sums are exact, and gather without a group of all.
         for dimension in range(mesh.ndim):
             dist.all_reduce(stack, group=mesh.get_group(dimension))
-        for i, update in zip(chunk, stack.to(first.dtype).unbind(), strict=True):
-            parts.append(shard_like(update, weights[i]).clone())  # a view would keep all of the stack
+        own = shard_like(stack.to(first.dtype), first, stacked=True)
+        parts += [update.clone() for update in own]  # a view would keep all of the stack
     return parts
 
 

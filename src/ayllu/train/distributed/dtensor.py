@@ -41,34 +41,35 @@ def copies(tensor: Tensor, processes: int) -> int:
     return processes // math.prod(sizes)
 
 
-def gather_like(part: Tensor, like: DTensor) -> Tensor:
+def gather_like(part: Tensor, like: DTensor, *, stacked: bool = False) -> Tensor:
     """The whole of what is sharded as `like` is: axis by axis, the outermost of the mesh first.
 
+    `stacked` parts have one more axis in front, of tensors that are all sharded so: one message for many.
     DTensor's own `full_tensor` does not undo two cuts along one axis.
     """
     for mesh_axis, placement in enumerate(like.placements):
         axis = sharded_axis(placement)
         if axis is not None:
             shape = list(part.shape)
-            shape[axis] = _extent(like, mesh_axis)
+            shape[axis + stacked] = _extent(like, mesh_axis)
             part = DTensor.from_local(
                 part,
                 _submesh(like.device_mesh, mesh_axis),
-                [Shard(axis)],
+                [Shard(axis + stacked)],
                 shape=torch.Size(shape),
                 stride=part.contiguous().stride(),
             ).full_tensor()
     return part
 
 
-def shard_like(whole: Tensor, like: DTensor) -> Tensor:
+def shard_like(whole: Tensor, like: DTensor, *, stacked: bool = False) -> Tensor:
     """This device's part of `whole`, sharded as `like` is: the inverse of `gather_like`."""
     for mesh_axis, placement in reversed(list(enumerate(like.placements))):
         axis = sharded_axis(placement)
         if axis is not None:
             mesh = _submesh(like.device_mesh, mesh_axis)
             replicated = DTensor.from_local(whole, mesh, [Replicate()], run_check=False)
-            whole = replicated.redistribute(placements=[Shard(axis)]).to_local()
+            whole = replicated.redistribute(placements=[Shard(axis + stacked)]).to_local()
     return whole
 
 
