@@ -49,7 +49,7 @@ class Halt(Exception):
 class Halting(Loader):
     """Data that ends a run at a step, as a kill would."""
 
-    halt = STEPS
+    halt: int
     journal: Path
 
     def batch(self, first: int, size: int) -> Batch:
@@ -60,38 +60,40 @@ class Halting(Loader):
         return super().batch(first, size)
 
 
-def config(matrices: str, *, often: bool) -> TrainConfig:
+def config(matrices: str, *, steps: int, often: bool, compiled: bool) -> TrainConfig:
     return TrainConfig(
-        steps=STEPS,
+        steps=steps,
         batch=BATCH,
-        warmup=5,
+        warmup=steps // 4,
         precision="float32",
         optimizer=OptimizerConfig(matrices=matrices, muon_dtype="float32"),  # type: ignore[arg-type]
         checkpoint_seconds=0 if often else 1e9,
         clip=1.0,
+        compiled=compiled,
     )
 
 
 def main() -> None:
-    """Arguments: a folder of tokens, and for each run FOLDER:LAYOUT:KIND:OPTIMIZER:HALT, the last a step.
+    """Arguments: a folder of tokens, and for each run FOLDER:LAYOUT:KIND:OPTIMIZER:STEPS[:HALT].
 
-    KIND is tied or untied, with -meta built on the meta device.
+    KIND is tied or untied, with -meta built on the meta device, with -compiled compiled; HALT is the step at which the
+    run is cut off.
     """
     torch.set_num_threads(1)
     # Three matrices at a time of the eight of a shape, so that chunks meet.
     optimizer.STACK_BYTES = 3 * 4 * 32 * 48
     data = tokens(Path(sys.argv[1]))
     for word in sys.argv[2:]:
-        folder, layout, kind, matrices, halt = word.split(":")
+        folder, layout, kind, matrices, steps, *halts = word.split(":")
         execution = Execution(
             layout=None if layout == "one" else parse_layout(layout), logs=Path(folder) / "logs", hang_seconds=120
         )
         made = model(kind.startswith("tied"), meta=kind.endswith("meta"))
         source = Halting(data, seed=0)
-        source.halt = int(halt)
-        source.journal = Path(folder) / f"samples-until-{halt}-{os.environ.get('RANK', '0')}"
+        source.halt = int(halts[0] if halts else steps)
+        source.journal = Path(folder) / f"samples-until-{source.halt}-{os.environ.get('RANK', '0')}"
         source.journal.parent.mkdir(parents=True, exist_ok=True)
-        plan = config(matrices, often=source.halt < STEPS)
+        plan = config(matrices, steps=int(steps), often=bool(halts), compiled=kind.endswith("compiled"))
         try:
             result = train(made, source, plan, scratch=Path(folder), title=layout, execution=execution, seed=0)
         except Halt:

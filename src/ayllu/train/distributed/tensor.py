@@ -7,7 +7,7 @@ Shapes: B batch, T time, D width, V vocabulary.
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.parallel import (
@@ -24,6 +24,8 @@ from ayllu.model.transformer import Transformer
 def tensor_parallel(model: Transformer, mesh: DeviceMesh) -> None:
     """Shard the matrices of `model` over `mesh`; the stream (B, T, D) between them is sharded by time."""
     parallelize_module(model, mesh, {"embedding": RowwiseParallel(input_layouts=Replicate(), output_layouts=Shard(1))})
+    if model.embedding is not None:
+        model.embedding.register_forward_hook(_arrived)
     gathered = PrepareModuleInput(
         input_layouts=(Shard(1), None, None, None, None), desired_input_layouts=(Replicate(), None, None, None, None)
     )
@@ -49,3 +51,11 @@ def tensor_parallel(model: Transformer, mesh: DeviceMesh) -> None:
     # The output is no parallel module: `head_loss` multiplies with the local rows (V) and never holds whole logits.
     shared = model.embedding.weight if model.config.tied else distribute_tensor(model.output.weight, mesh, [Shard(0)])
     model.output.weight = shared if isinstance(shared, nn.Parameter) else nn.Parameter(shared)
+
+
+def _arrived(embedding: nn.Module, inputs: tuple[Tensor, ...], x_BTD: Tensor) -> Tensor:
+    """The stream once its messages are in: a compiled block gives one still under way a gradient of the wrong kind.
+
+    torch 2.13's AsyncCollectiveTensor; copying waits. In bfloat16 the cast behind the embedding would do.
+    """
+    return x_BTD.clone()
