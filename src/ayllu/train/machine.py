@@ -6,36 +6,61 @@ import shutil
 import statistics
 import sysconfig
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-SIZE, GPU_SIZE = 1024, 8192
-"""Side of the matrices: enough to reach the speed of large ones, and over in milliseconds."""
+SMALL, SIZE, GPU_SIZE = 384, 1024, 8192
+"""Side of the matrices: the latter two enough to reach the speed of large ones, and over in milliseconds."""
 
 
 def matmul_speed(precision: str, *, seconds: float = 0.5) -> float:
     """FLOP/s of square matmuls on this process's device, the median of what fits into `seconds`."""
-    gpu = torch.cuda.is_available()
-    size, where = (GPU_SIZE, "cuda") if gpu else (SIZE, "cpu")
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    a, b = (torch.randn(size, size, device=where).to(dtype) for _ in range(2))
+    size = GPU_SIZE if torch.cuda.is_available() else SIZE
+    product = _matmul(size, dtype_of("bf16" if precision == "bf16" else "float32"))
     times: list[float] = []
-    a @ b
+    product()
     while sum(times) < seconds or len(times) < 3:
+        times.append(product())
+    return 2 * size**3 / statistics.median(times)
+
+
+def bf16_pays() -> bool:
+    """Whether bf16 matmuls are faster than float32 ones here, as they are on processors with instructions for them."""
+    # Where bf16 is emulated a large product takes seconds: a small one, slower by far, settles it.
+    if _bf16_speedup(SMALL) < 0.5:
+        return False
+    return _bf16_speedup(GPU_SIZE if torch.cuda.is_available() else SIZE) > 1.2
+
+
+def _bf16_speedup(size: int, *, seconds: float = 0.2) -> float:
+    """How many times as fast bf16 is: both in turns and the best of each, so that other programs slow down neither."""
+    products = [_matmul(size, dtype) for dtype in (torch.float32, torch.bfloat16)]
+    for product in products:
+        product()
+    times: list[tuple[float, ...]] = []
+    while sum(map(sum, times)) < seconds or len(times) < 3:
+        times.append(tuple(product() for product in products))
+    full, half = (min(column) for column in zip(*times, strict=True))
+    return full / half
+
+
+def _matmul(size: int, dtype: torch.dtype) -> Callable[[], float]:
+    """A matmul of two square matrices, to be called for the seconds that it takes."""
+    gpu = torch.cuda.is_available()
+    a, b = (torch.randn(size, size, device="cuda" if gpu else "cpu").to(dtype) for _ in range(2))
+
+    def product() -> float:
         if gpu:
             torch.cuda.synchronize()
         began = time.perf_counter()
         a @ b
         if gpu:
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
-    return 2 * size**3 / statistics.median(times)
+        return time.perf_counter() - began
 
-
-def bf16_pays() -> bool:
-    """Whether bf16 matmuls are faster than float32 ones here, as they are on processors with instructions for them."""
-    return matmul_speed("bf16", seconds=0.1) > 1.2 * matmul_speed("float32", seconds=0.1)
+    return product
 
 
 def fastest_precision() -> str:
