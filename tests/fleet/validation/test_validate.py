@@ -175,6 +175,20 @@ def test_held_out_errors_meet_the_targets(report: Any) -> None:
     assert memory["median_abs_error_pct"] <= 12
 
 
+def test_errors_are_told_apart_by_whether_the_software_is_known_from_elsewhere(
+    packaged: MeasuredRuns, report: Any
+) -> None:
+    """A source that is held out may have a sibling in the fit: its error says little of software never seen."""
+    apart = report.other_protocols
+    known, new = apart["software known from another source"], apart["software of no other source"]
+    assert known["rows"] + new["rows"] == report.rows
+    homes: dict[str, set[str]] = {}
+    for measured in packaged.runs:
+        homes.setdefault(measured.family, set()).add(measured.source)
+    assert new["rows"] == sum(not measured.family or len(homes[measured.family]) == 1 for measured in packaged.runs)
+    assert known["median_abs_error_pct"] < report.median_abs_error_pct < new["median_abs_error_pct"]
+
+
 def test_the_report_has_what_others_read(report: Any) -> None:
     value = report.as_json()
     for name in ("rows", "median_abs_error_pct", "mean_abs_error_pct", "p90_abs_error_pct", "plan_regret_pct"):

@@ -107,6 +107,10 @@ def validate(path: Path | None = None, *, constants: Constants | None = None, by
         # Rows of a part of the table are held out from the whole table, so that none is predicted by its own source.
         predicted = leave_one_out(table, packaged, lambda run: run.source, title="leave one source out")
         others = {"in-sample": summary(predict(table, fit_constants(table)), table.seconds)}
+        related = _related(table, packaged)
+        for rows, title in ((related, "software known from another source"), (~related, "software of no other source")):
+            if rows.any():
+                others[title] = summary(predicted[rows], table.seconds[rows])
         report = _report(
             table, predicted, _constant_mfu(table, packaged), str(path or "packaged"), "leave-one-source-out", others
         )
@@ -128,6 +132,14 @@ def validate(path: Path | None = None, *, constants: Constants | None = None, by
     if table.experts is None:
         return report
     return replace(report, experts=_experts(table.experts, predict(table.experts, constants or shipped())))
+
+
+def _related(table: MeasuredRuns, reference: MeasuredRuns) -> np.ndarray:
+    """Which runs have a relative in the fit though their own source is left out: the same software elsewhere."""
+    sources: dict[str, set[str]] = {}
+    for run in reference.runs:
+        sources.setdefault(run.family, set()).add(run.source)
+    return np.array([bool(run.family) and bool(sources[run.family] - {run.source}) for run in table.runs])
 
 
 def _experts_held_out(mixtures: MeasuredRuns, packaged: MeasuredRuns) -> np.ndarray:
