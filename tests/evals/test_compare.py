@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from ayllu.evals.compare import compare_scores
+from ayllu.evals.compare import compare_scores, compare_verdicts
 from ayllu.evals.score import DocumentBits, Outcome, Scores
-from ayllu.evals.statistics import mcnemar
+from ayllu.evals.statistics import mcnemar, wilson
 from ayllu.evals.table import comparison_table
 from ayllu.lab.error import UserError
 
@@ -84,3 +84,20 @@ def test_other_items_prompts_or_texts_are_refused():
         compare_scores(scores, replace(scores, outcomes=scores.outcomes + made("arc-easy", BASE)))
     with pytest.raises(UserError, match="of books they read 100 and 99 held-out documents"):
         compare_scores(scores, replace(scores, documents=scores.documents[1:]))
+
+
+def test_verdicts_before_and_after_keep_their_sides():
+    """The figures of the headline: what was right before, what is right after, and the gain as after minus before."""
+    found = compare_verdicts(BASE, BETTER)
+    assert found["items"] == 400
+    assert found["before"] == wilson(200, 400).as_json()
+    assert found["after"] == wilson(220, 400).as_json()
+    assert found["difference"]["value"] == pytest.approx(0.05)
+    assert 0 < found["difference"]["low"] < 0.05 < found["difference"]["high"]
+    assert found["p"] == mcnemar(0, 20)
+    loss = compare_verdicts(BETTER, BASE)
+    assert (loss["before"]["value"], loss["after"]["value"]) == (0.55, 0.5)
+    assert loss["difference"]["value"] == pytest.approx(-0.05)
+    assert loss["difference"]["high"] < 0
+    with pytest.raises(ValueError):
+        compare_verdicts(BASE, BETTER[:-1])

@@ -1,0 +1,68 @@
+"""What the comparison of a recipe says: each side's figures stand on its own side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ayllu.data.archive import default_cache
+from ayllu.evals.score import Scores
+from ayllu.lab.graph import Context, stage
+from ayllu.lab.run import Place, resolve
+from ayllu.lab.store import Store
+from ayllu.recipes.stages.artifacts import Replies, ScoreFolder, Weights
+from ayllu.recipes.stages.evaluate import compare
+from support.scores import outcome
+
+ITEMS = 20
+
+
+@stage(identity="tests.replies", makes=Replies)
+def replies(ctx: Context, *, exact: int, read: int, correct: int, form: int) -> None:
+    """Replies of which so many are right; tool calls only where `exact` is not negative."""
+    rows = {"reasoning": [{"correct": i < correct, "format": i < form} for i in range(ITEMS)]}
+    if exact >= 0:
+        rows["tool_calls"] = [{"exact": i < exact, "read": i < read} for i in range(ITEMS)]
+    (ctx.folder / "replies.json").write_text(json.dumps(rows))
+
+
+@stage(identity="tests.scores", makes=ScoreFolder)
+def scores(ctx: Context, *, right: int) -> None:
+    outcomes = (outcome(i, (-1.0, -9.0) if i < right else (-9.0, -1.0), (6, 6)) for i in range(ITEMS))
+    Scores(outcomes=tuple(outcomes)).save(ctx.folder)
+
+
+@stage(identity="tests.grpo", makes=Weights)
+def grpo(ctx: Context) -> None:
+    line = {"first": 0, "correct": 0.5, "format": 0.5, "reward": 0.5, "tokens": 3.0}
+    (ctx.folder / "rewards.jsonl").write_text(json.dumps(line) + "\n")
+
+
+def test_what_was_taught_is_a_gain_and_what_was_lost_a_loss(tmp_path: Path) -> None:
+    handle = compare(
+        replies(exact=2, read=8, correct=12, form=4),
+        replies(exact=-1, read=-1, correct=16, form=14),
+        replies(exact=12, read=20, correct=10, form=16),
+        scores(right=10),
+        scores(right=9),
+        grpo(),
+    )
+    folder = resolve(handle, Place(store=Store(tmp_path), cache=default_cache()))[handle].folder
+    told = json.loads((folder / "comparison.json").read_text())
+
+    def sides(name: str, step: str) -> tuple[float, ...]:
+        row = told["skills"][name][step]
+        return tuple(row[side]["value"] for side in ("before", "after", "difference"))
+
+    final, between = "adopted to final", "adopted to after GRPO"
+    assert sides("tool_calls exact", final) == pytest.approx((0.1, 0.6, 0.5))
+    assert sides("tool_calls read", final) == pytest.approx((0.4, 1.0, 0.6))
+    assert sides("reasoning correct", between) == pytest.approx((0.6, 0.8, 0.2))
+    assert sides("reasoning correct", final) == pytest.approx((0.6, 0.5, -0.1))
+    assert sides("reasoning format", final) == pytest.approx((0.2, 0.8, 0.6))
+    assert between not in told["skills"]["tool_calls exact"]
+    assert told["benchmarks"]["hellaswag"]["accuracy"]["value"] == pytest.approx(-0.05)
+    assert told["pooled"]["difference"]["value"] == pytest.approx(-0.05)
+    assert not told["pooled"]["non_inferior"], "one of twenty lost is more than the margin lets pass unproven"
