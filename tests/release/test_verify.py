@@ -150,6 +150,18 @@ def edit_card(old: str, new: str) -> Callable[[Path], None]:
     return change
 
 
+def without_licence(page: str) -> Callable[[Path], None]:
+    """Takes the licence of the second source off a page."""
+
+    def change(folder: Path) -> None:
+        text = (folder / page).read_text()
+        shorter = text.replace("contents CC0-1.0, database PDDL-1.0<!-- sources.json#/corpus/1/licence -->", "–")
+        assert shorter != text
+        (folder / page).write_text(shorter)
+
+    return change
+
+
 def edit_json(file: str, *path: str | int, value: object) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         def put(fields: dict) -> None:
@@ -203,6 +215,10 @@ def better_verdict(folder: Path) -> None:
         (edit_json("sources.json", "corpus", 0, "licence", value="CC-BY-NC-4.0"), "says “NC”"),
         (edit_json("generation_config.json", "eos_token_id", value=3), "generation_config.json must stop at each of"),
         (lambda folder: (folder / "LICENSE").write_text("mine"), "LICENSE is not the text of Apache-2.0"),
+        (lambda folder: (folder / "LICENSE").unlink(), "LICENSE is not the text of Apache-2.0"),
+        (lambda folder: (folder / "LICENSES.md").unlink(), "LICENSES.md does not give the licence of everyday-english"),
+        (without_licence("LICENSES.md"), "LICENSES.md does not give the licence of books, contents CC0-1.0"),
+        (without_licence("README.md"), "README.md does not give the licence of books, contents CC0-1.0"),
         (lambda folder: flip(folder / "model.safetensors", 0.9), "records.json says digest"),
     ],
 )

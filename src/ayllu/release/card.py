@@ -31,6 +31,7 @@ SET_HEAD = (
     "score",
     "interval",
     "chance",
+    "uniform",
     "bits per byte of the answer",
     "trained on",
 )

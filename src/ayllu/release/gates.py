@@ -144,6 +144,18 @@ def _licences(folder: Path, sources: dict[str, Any], policy: Policy) -> Iterator
     text = (folder / "LICENSE").read_text(encoding="utf-8") if (folder / "LICENSE").is_file() else ""
     if text != licence_text(policy.weights_licence):
         yield "LICENSE", f"is not the text of {policy.weights_licence}"
+    for page in PAGES:
+        yield from ((page, reason) for reason in _unnamed_licences(folder / page, sources))
+
+
+def _unnamed_licences(page: Path, sources: dict[str, Any]) -> Iterator[str]:
+    """Why a page that lists the sources is incomplete: whoever copies the release owes each of them its terms."""
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    shown = reference.Pages({SOURCES: sources})
+    for kind in ("corpus", "dialogues"):
+        for i, source in enumerate(sources.get(kind, [])):
+            if shown.show(SOURCES, kind, i, "licence") not in text:
+                yield f"does not give the licence of {source.get('name')}, {source.get('licence')}"
 
 
 def _pages(folder: Path, records: dict[str, Any]) -> Iterator[tuple[str, str]]:
