@@ -105,6 +105,13 @@ def test_dividing_experts_saves_their_memory_and_costs_an_exchange() -> None:
     assert parts[1].data_parallel[0] < parts[0].data_parallel[0]
 
 
+def test_the_fullest_stage_holds_the_odd_layers_experts() -> None:
+    """32 layers over 5 stages are 7, 7, 6, 6 and 6."""
+    model = expert_models()[MIXTRAL]
+    whole, divided = (footprint(question(model, pp=5, ep=ep)) for ep in (1, 8))
+    assert whole.weights[0] - divided.weights[0] == pytest.approx(2 * 7 * 8 * 3 * 4096 * 14_336 * 7 / 8)
+
+
 def test_the_exchange_grows_with_the_ranks_and_leaves_the_link_at_a_price() -> None:
     model = expert_models()["deepseek-v3"]
     spent = [

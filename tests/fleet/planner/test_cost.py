@@ -200,6 +200,25 @@ def test_what_cannot_fit_does_not() -> None:
     assert fits_memory(question("llama-3.1-8b", sharding=SHARDING["full"]))[0]
 
 
+def test_the_fullest_stage_holds_the_odd_layers() -> None:
+    """32 layers over 5 stages are 7, 7, 6, 6 and 6: the memory is that of 7, whole layers, never of 6.4 or 6."""
+    model = PRESETS["llama-3.1-8b"]
+    found = footprint(question(pp=5, dp_shard=1, sharding=SHARDING["replicated"]))
+    query = question()
+    block = float(query.block_matrices[0]) + 2 * model.width
+    weights = float(found.weights[0]) / 2  # bf16
+    assert weights == pytest.approx(7 * block + model.vocabulary * model.width)
+    even = footprint(question(pp=4, dp_shard=1, sharding=SHARDING["replicated"]))
+    assert float(even.weights[0]) / 2 == pytest.approx(8 * block + model.vocabulary * model.width)
+
+
+def test_a_twentieth_of_the_memory_is_left_free() -> None:
+    """What the driver, fragmentation and the collectives' buffers take stands in no formula."""
+    needed = float(footprint(question()).total[0])
+    assert fits_memory(question(memory=needed / 0.949))[0]
+    assert not fits_memory(question(memory=needed / 0.951))[0]
+
+
 def test_mfu_counts_the_stated_flops() -> None:
     query = question()
     at_peak = query.model_flops / (query.devices * 989e12)

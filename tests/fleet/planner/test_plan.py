@@ -92,6 +92,11 @@ def test_the_frontier_is_beaten_by_nothing(llama_405b: Plan) -> None:
         assert not np.any((seconds < choice.step_s * 0.999) & (share < choice.memory_share * 0.98))
 
 
+def test_layouts_are_planned_up_to_a_twentieth_of_the_memory_and_no_further(llama_405b: Plan) -> None:
+    _, share = llama_405b.cloud
+    assert 0.945 < share.max() <= 0.95
+
+
 def test_the_reasons_name_the_alternatives(llama_405b: Plan) -> None:
     assert any("tp 4 is" in reason for reason in llama_405b.why)
 
