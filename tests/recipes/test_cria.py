@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import torch
 
+from support.parts import need_module
+
 AYLLU = (sys.executable, "-m", "ayllu.cli")
 
 
@@ -113,7 +115,7 @@ os._exit(0)  # the server's destructor has been seen to wait for ever
 
 
 def test_llama_cpp_continues_it_with_the_same_tokens(release: Path) -> None:
-    pytest.importorskip("xllamacpp", reason="xllamacpp has no wheel for this platform")
+    need_module("xllamacpp", "xllamacpp has no wheel for this platform")
     from ayllu.model.files import hf
     from ayllu.model.generate import generate
     from ayllu.text.tokenizer import Tokenizer

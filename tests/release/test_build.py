@@ -24,6 +24,7 @@ from ayllu.release.reference import number_problems
 from ayllu.release.verify import verify_release
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer
+from support.parts import need
 from support.release import DIALOGUES, RECORDS_GIVEN, SOURCES, edit, inputs
 
 
@@ -329,7 +330,8 @@ def test_git_keeps_a_release_as_it_is(release, tmp_path):
     try:
         subprocess.run(["git", "init", "-q", tmp_path / "git"], check=True)
     except FileNotFoundError:
-        pytest.skip("git is not installed")
+        need(None, "git is not installed")
+        raise
     shutil.copytree(release, tmp_path / "git", dirs_exist_ok=True)
     run = ["git", "-C", str(tmp_path / "git"), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*run, "add", "."], check=True)

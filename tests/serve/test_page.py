@@ -14,17 +14,16 @@ import pytest
 
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.gateway import PAGE
+from support.parts import need, need_module
 from support.server import Watched, serving
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 
-if CHROMIUM is None:
-    pytest.skip("no Chromium is installed (Debian: apt-get install chromium)", allow_module_level=True)
-
-api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+need(CHROMIUM, "no Chromium is installed (Debian: apt-get install chromium)")
+api = need_module("playwright.sync_api", "the package playwright is not installed")
+axe = need_module("axe_playwright_python.sync_playwright", "axe-playwright-python is not installed")
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,28 @@
-"""Archives for tests: from the user's cache, fetched when missing, skipped where a registry is out of reach."""
+"""Archives for tests: from the user's cache, fetched when missing."""
 
 from pathlib import Path
 
-import pytest
-
 from ayllu.data.archive import Archive, default_cache, fetch, sha256_of
 from ayllu.lab.error import UserError
+from support.parts import need
+
+
+def fetched(archive: Archive) -> Path:
+    """The path of `archive`. Needs a registry that answers and still has it; any other fault is a failure everywhere.
+
+    A file with another digest, or a client that brings something else, is what these tests exist for.
+    """
+    try:
+        return fetch(archive, default_cache())
+    except UserError as error:
+        need(not str(error).startswith("cannot fetch "), str(error))
+        raise
 
 
 def cache_with(*archives: Archive) -> Path:
-    """The cache that holds `archives`. Debian's mirrors drop old versions, so a missing one of those only skips."""
+    """The cache that holds `archives`."""
     for archive in archives:
-        try:
-            fetch(archive, default_cache())
-        except UserError as error:
-            if archive.registry == "pypi":
-                raise
-            pytest.skip(str(error))
+        fetched(archive)
     return default_cache()
 
 

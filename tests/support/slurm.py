@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from support.parts import need
+
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
 
 
@@ -16,12 +18,10 @@ def _find(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/bin:/sbin")
 
 
-def reason_to_skip() -> str | None:
-    """Why Slurm cannot be tried here, or None."""
+def need_slurm() -> None:
     missing = [name for name in DAEMONS if _find(name) is None]
-    if missing:
-        return f"Slurm is not installed ({', '.join(missing)} missing; Debian: slurm-wlm munge)"
-    return None if os.geteuid() == 0 else "slurmd of one's own needs root"
+    need(not missing, f"Slurm is not installed ({', '.join(missing)} missing; Debian: slurm-wlm munge)")
+    need(os.geteuid() == 0, "slurmd of one's own needs root")
 
 
 def _free_ports(count: int) -> list[int]:

@@ -9,12 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 import torch
 
 from ayllu.data.tokens.loader import Loader
 from ayllu.train.loop import TrainConfig, train
 from ayllu.train.machine import compiler_available
+from support.parts import need
 from support.training import fresh_model
 
 
@@ -78,8 +78,8 @@ def test_a_killed_run_ends_with_the_bits_of_an_unbroken_one(tmp_path: Path) -> N
     assert all(torch.equal(one["model"][name], two["model"][name]) for name in one["model"])
 
 
-@pytest.mark.skipif(not compiler_available(), reason="no C++ compiler, so nothing is compiled here")
 def test_compiled_runs_have_the_same_bits(tmp_path: Path) -> None:
+    need(compiler_available(), "no C++ compiler, so nothing is compiled here")
     program = tmp_path / "program.py"
     changed = PROGRAM.replace("set_num_threads(1)", "set_num_threads(2)")
     program.write_text(changed.replace("steps=250, batch=8", "compiled=True, steps=40, batch=64"))

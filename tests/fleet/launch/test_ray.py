@@ -28,13 +28,14 @@ from ayllu.fleet.launch import records
 from ayllu.fleet.launch.batch_job import BatchJob
 from ayllu.fleet.launch.records import Record
 from ayllu.lab.error import UserError
+from support.parts import need
 
 BIN = Path(sys.executable).parent
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
 SECONDS = 240
 """For everything; a machine that is busy with other work takes several times the 25 s of a quiet one."""
 
-pytestmark = pytest.mark.skipif(not (BIN / "ray").exists(), reason="Ray is not installed (it is in the dev extra)")
+need((BIN / "ray").exists(), "Ray is not installed (it is in the dev extra)")
 
 
 def free_ports(count: int) -> list[int]:

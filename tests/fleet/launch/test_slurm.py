@@ -13,9 +13,9 @@ import pytest
 
 from ayllu.fleet.launch import records
 from ayllu.fleet.launch.batch_job import BatchJob
-from support.slurm import SlurmCluster, reason_to_skip
+from support.slurm import SlurmCluster, need_slurm
 
-pytestmark = pytest.mark.skipif(reason_to_skip() is not None, reason=str(reason_to_skip()))
+need_slurm()
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,10 @@ from ayllu.serve.engines.choose import open_engine
 from ayllu.serve.engines.engine import Engine, GenerationRequest, TextChunk
 from ayllu.serve.engines.llama_cpp import LlamaCppEngine
 from ayllu.serve.engines.torch_engine import TorchEngine
+from support.parts import need_module
 from support.server import serving
 
-pytest.importorskip("xllamacpp", reason="xllamacpp has no wheel for this platform")
+need_module("xllamacpp", "xllamacpp has no wheel for this platform")
 
 
 @pytest.fixture(scope="module")

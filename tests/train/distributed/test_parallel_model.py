@@ -14,6 +14,7 @@ import torch
 from ayllu.data.tokens.loader import Loader
 from ayllu.data.tokens.pack import Tokens
 from ayllu.train.machine import compiler_available
+from support.parts import need
 from support.programs import PROGRAMS
 from support.programs.layouts import BATCH, STEPS
 
@@ -118,9 +119,9 @@ def test_a_model_that_is_never_whole_is_the_same_model(four: Path) -> None:
             assert losses(four / f"meta-{kind}-{layout}") == pytest.approx(expected, rel=1e-5), (kind, layout)
 
 
-@pytest.mark.skipif(not compiler_available(), reason="no C++ compiler, so nothing is compiled here")
 def test_compiled_blocks_take_the_stream_of_a_sharded_embedding(two: Path) -> None:
     """In float32, where no cast lies between the two."""
+    need(compiler_available(), "no C++ compiler, so nothing is compiled here")
     assert losses(two / "compiled") == pytest.approx(losses(two / "untied-adamw-few"), rel=1e-4)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from support.parts import need
 from support.programs import PROGRAMS
 
 PROGRAM = PROGRAMS / "chaos.py"
@@ -22,28 +23,23 @@ def ip(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["ip", *words], capture_output=True, text=True, timeout=30)
 
 
-def reason_to_skip() -> str | None:
-    """Why there can be no namespaces here, or None."""
-    if shutil.which("ip") is None:
-        return "ip is not installed (Debian: iproute2)"
-    if os.geteuid() != 0:
-        return "network namespaces need root"
+def need_namespaces() -> None:
+    need(shutil.which("ip"), "ip is not installed (Debian: iproute2)")
+    need(os.geteuid() == 0, "network namespaces need root")
     probe = ip("netns", "add", "ayllu-probe")
     ip("netns", "del", "ayllu-probe")
-    return None if probe.returncode == 0 else f"network namespaces are not allowed here: {probe.stderr.strip()}"
+    need(probe.returncode == 0, f"network namespaces are not allowed here: {probe.stderr.strip()}")
 
 
 @pytest.fixture
 def hosts() -> Iterator[dict[str, str]]:
-    if reason := reason_to_skip():
-        pytest.skip(reason)
+    need_namespaces()
     first, second = HOSTS
     try:
         for host in HOSTS:
             assert ip("netns", "add", host).returncode == 0
         link = ip("link", "add", "eth-a", "netns", first, "type", "veth", "peer", "name", "eth-b", "netns", second)
-        if link.returncode:
-            pytest.skip(f"hosts cannot be linked here: {link.stderr.strip()}")
+        need(link.returncode == 0, f"hosts cannot be linked here: {link.stderr.strip()}")
         for (host, address), device in zip(HOSTS.items(), ("eth-a", "eth-b"), strict=True):
             for words in (("addr", "add", f"{address}/24", "dev", device), ("link", "set", device, "up")):
                 assert ip("-n", host, *words).returncode == 0
