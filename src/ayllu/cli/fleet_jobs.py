@@ -136,7 +136,7 @@ def launch(
     dry_run: Flag = False,
     json: Json = False,
 ) -> None:
-    """Start a recipe as a job on this machine, Slurm, Kubernetes, Ray or SkyPilot.
+    """Start a recipe as a job on this machine, Slurm or Ray, or as written for Kubernetes or SkyPilot.
 
     A job that its scheduler ends starts again by itself and goes on from its last checkpoint.
 
@@ -147,7 +147,7 @@ def launch(
     options
         Options of the recipe, after `--`.
     on
-        local, slurm, kubernetes, ray or skypilot.
+        local, slurm or ray; kubernetes and skypilot, of which only the schemas have been tried.
     name
         The job's name; the recipe's by default.
     plan

@@ -18,11 +18,13 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft7Validator
 
 from ayllu.cli.fleet import app as fleet_app
 from ayllu.fleet.launch import manifests, records
 from ayllu.fleet.launch.batch_job import BatchJob
 from ayllu.fleet.launch.kubernetes import manifest
+from ayllu.fleet.launch.skypilot import task
 from ayllu.lab.error import UserError
 from ayllu.recipes.registry import RECIPES
 from ayllu.train.distributed.layout import Layout
@@ -79,13 +81,33 @@ def test_the_manifest_fits_the_published_schema_and_a_wrong_one_does_not() -> No
     ]
 
 
-def test_the_manifest_fits_the_whole_custom_resource_definition() -> None:
-    path = os.environ.get("AYLLU_JOBSET_CRD")
-    if not path:
-        pytest.skip("AYLLU_JOBSET_CRD does not name the CRD file of kubernetes-sigs/jobset")
-    whole = yaml.safe_load(Path(path).read_text())
-    version = next(entry for entry in whole["spec"]["versions"] if entry["name"] == "v1alpha2")
-    assert manifests.faults(manifest(GOLDEN_JOBS["kubernetes"]), version["schema"]["openAPIV3Schema"]) == []
+def test_the_schema_is_the_whole_published_one() -> None:
+    """Fields that we do not write are known too, and a misspelt one is refused however deep it stands."""
+    made = manifest(GOLDEN_JOBS["kubernetes"])
+    made["spec"] |= {"ttlSecondsAfterFinished": 60, "startupPolicy": {"startupPolicyOrder": "InOrder"}}
+    pod = made["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+    pod["tolerations"] = [{"key": "gpu", "operator": "Exists"}]
+    assert manifests.faults(made, manifests.jobset_schema()) == []
+    pod["tolerations"] = [{"key": "gpu", "operators": "Exists"}]
+    (fault,) = manifests.faults(made, manifests.jobset_schema())
+    assert fault.endswith("tolerations[0]: Additional properties are not allowed ('operators' was unexpected)")
+
+
+SKYPILOT_JOBS = {
+    "golden": GOLDEN_JOBS["skypilot"],
+    "one node, no accelerator": job(),
+    "an image": job(**EIGHT, accelerator="A100-80GB", image="ghcr.io/lab/ayllu:0.1"),
+}
+
+
+@pytest.mark.parametrize("name", SKYPILOT_JOBS)
+def test_the_task_fits_the_schemas_of_skypilot(name: str) -> None:
+    schemas = json.loads((Path(__file__).parent / "data" / "skypilot.schema.json").read_text())
+    made = yaml.safe_load(manifests.dump(task(SKYPILOT_JOBS[name])))
+    Draft7Validator(schemas["task"]).validate(made)
+    Draft7Validator(schemas["resources"]).validate(made["resources"])
+    for part, wrong in (("task", made | {"nodes": 4}), ("resources", made["resources"] | {"accelerator": "H100"})):
+        assert not Draft7Validator(schemas[part]).is_valid(wrong)
 
 
 values = st.recursive(

@@ -53,7 +53,7 @@ def dump(manifest: dict[str, Any]) -> str:
 
 @cache
 def jobset_schema() -> dict[str, Any]:
-    """The part of the published JobSet v1alpha2 schema that our manifests use (see `source` in the file)."""
+    """The published JobSet v1alpha2 schema, whole but for its descriptions (see `source` in the file)."""
     text = resources.files("ayllu.fleet").joinpath("data", "jobset.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema["openAPIV3Schema"]

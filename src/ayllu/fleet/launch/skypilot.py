@@ -49,7 +49,7 @@ def task(job: BatchJob) -> dict[str, Any]:
     if job.environment:
         made["envs"] = {name: job.environment[name] for name in sorted(job.environment)}
     if not job.image:
-        made["setup"] = "set -e\npython3 -m pip install --quiet ayllu\n"
+        made["setup"] = "set -e\npython3 -m pip install --quiet 'ayllu[full]'\n"
     return made
 
 
