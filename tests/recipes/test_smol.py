@@ -14,11 +14,13 @@ import pytest
 from ayllu.data.archive import default_cache
 from ayllu.data.conversations.chats import store_copy
 from ayllu.lab.error import UserError
+from ayllu.lab.graph import Context, stage
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
-from ayllu.recipes.smol import smol
-from ayllu.recipes.stages.artifacts import Dataset
+from ayllu.recipes.smol import release_assistant, smol
+from ayllu.recipes.stages.artifacts import Comparison, Dataset, ScoreFolder
 from ayllu.recipes.stages.dataset import build_dataset
+from ayllu.recipes.stages.posttrain import open_posttrain_plan
 from ayllu.text.tokenizer import Tokenizer
 from support.programs import PROGRAMS
 from support.programs.smol import tiny
@@ -72,6 +74,37 @@ def test_the_whole_recipe_and_a_killed_one_end_alike(tmp_path: Path) -> None:
     (taught,) = [m for m in Store(tmp_path / "whole").manifests() if m["arguments"].get("kind") == "grpo"]
     lines = (Path(taught["folder"]) / "rewards.jsonl").read_text().splitlines()
     assert [json.loads(line)["first"] for line in lines] == [0, 8, 16]
+
+
+@stage(identity="tests.lost", makes=Comparison)
+def lost(ctx: Context) -> None:
+    """What seed 5 once made: sums worse than before."""
+    worse = {"difference": {"value": -0.065, "low": -0.115, "high": -0.02}, "items": 200, "non_inferior": False}
+    kept = worse | {"non_inferior": True}
+    skills = {"reasoning correct": {"adopted to final": worse}, "tool_calls exact": {"adopted to final": kept}}
+    (ctx.folder / "comparison.json").write_text(json.dumps({"skills": skills, "pooled": kept}))
+
+
+@stage(identity="tests.no_scores", makes=ScoreFolder)
+def no_scores(ctx: Context) -> None:
+    """An empty folder."""
+
+
+@stage(identity="tests.plan", makes=open_posttrain_plan)
+def plan(ctx: Context) -> None:
+    steps = {"steps": {"grpo": 1}, "seconds_per_step": {"grpo": 0.0}, "precision": "float32"}
+    (ctx.folder / "plan.json").write_text(json.dumps(steps))
+
+
+def test_a_model_that_lost_a_skill_is_not_released(tmp_path: Path) -> None:
+    """One sentence says which and by how much, and no release is left behind."""
+    weights = [tiny()] * 5
+    handle = release_assistant(*weights, no_scores(), lost(), plan(), name="tiny", version="1.0.0", policy="open")
+    with pytest.raises(
+        UserError, match=r"tiny is not released: .*sums right -6\.5 points \(-11\.5 to -2\.0\) of 200\)"
+    ):
+        resolve(handle, Place(store=Store(tmp_path), cache=default_cache()))
+    assert not [m for m in Store(tmp_path).manifests() if m["stage"] == "release_post"]
 
 
 def test_bad_conversations_stop_the_run_before_it_starts(tmp_path: Path) -> None:

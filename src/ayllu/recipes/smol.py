@@ -14,7 +14,7 @@ from ayllu.recipes.adopt import adopted
 from ayllu.recipes.limits import check_budget, check_least
 from ayllu.recipes.stages.artifacts import Comparison, Release, ScoreFolder, Weights
 from ayllu.recipes.stages.dataset import LONGEST, build_dataset
-from ayllu.recipes.stages.evaluate import benchmarks, compare, skills
+from ayllu.recipes.stages.evaluate import benchmarks, compare, losses, skills
 from ayllu.recipes.stages.posttrain import PosttrainPlan, plan_posttraining, posttrain
 from ayllu.recipes.stages.rehearse import rehearse
 from ayllu.recipes.stages.release import Contents, release_stage
@@ -128,9 +128,15 @@ def release_assistant(
     version: str,
     policy: str,
 ) -> Contents:
-    """The assistant, with the table of before and after."""
+    """The assistant, with the table of before and after. Raises UserError where it may have lost what it could do."""
     from ayllu.data.origin import read_origin
 
+    measured_on = json.loads((comparison.value / "comparison.json").read_text())
+    if lost := losses(measured_on):
+        raise UserError(
+            f"{name} is not released: beside the adopted model a loss cannot be ruled out ({'; '.join(lost)}); give it "
+            "another --seed or more minutes, or more --items to measure by"
+        )
     origin = read_origin(base.value)
     told = {kind: handle.artifact.record for kind, handle in (("grpo", grpo), ("sft", sft), ("dpo", dpo))}
     measured = math.fsum(record["seconds"] for record in told.values())
@@ -153,7 +159,7 @@ def release_assistant(
                 kind: {field: record[field] for field in ("steps", "seconds", "loss", "final_loss")}
                 for kind, record in told.items()
             },
-            "comparison": json.loads((comparison.value / "comparison.json").read_text()),
+            "comparison": measured_on,
             "machine": dpo.artifact.manifest["machine"],
         },
         figures=[comparison.value / "rewards.png"],

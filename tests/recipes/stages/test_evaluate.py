@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from ayllu.lab.graph import Context, stage
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
 from ayllu.recipes.stages.artifacts import Replies, ScoreFolder, Weights
-from ayllu.recipes.stages.evaluate import compare
+from ayllu.recipes.stages.evaluate import compare, losses
 from support.scores import outcome
 
 ITEMS = 20
@@ -40,17 +41,50 @@ def grpo(ctx: Context) -> None:
     (ctx.folder / "rewards.jsonl").write_text(json.dumps(line) + "\n")
 
 
+def compared(home: Path, *sides: Any) -> dict[str, Any]:
+    handle = compare(*sides, grpo())
+    folder = resolve(handle, Place(store=Store(home), cache=default_cache()))[handle].folder
+    return json.loads((folder / "comparison.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("sums", "calls", "answers", "named"),
+    [
+        (20, 20, 20, []),
+        # One of twenty lost is within no margin, as little as it shows.
+        (19, 20, 20, ["sums right -5.0 points"]),
+        (20, 12, 20, ["tool calls exactly right -40.0 points"]),
+        (5, 20, 10, ["sums right -75.0 points", "benchmarks together -50.0 points"]),
+    ],
+)
+def test_what_may_have_been_lost_is_named(
+    tmp_path: Path, sums: int, calls: int, answers: int, named: list[str]
+) -> None:
+    told = compared(
+        tmp_path,
+        replies(exact=20, read=20, correct=20, form=20),
+        replies(exact=-1, read=-1, correct=20, form=20),
+        # Form alone is no skill.
+        replies(exact=calls, read=20, correct=sums, form=0),
+        scores(right=20),
+        scores(right=answers),
+    )
+    found = losses(told)
+    assert len(found) == len(named)
+    for phrase, begins in zip(found, named, strict=True):
+        assert phrase.startswith(begins)
+        assert phrase.endswith("of 20")
+
+
 def test_what_was_taught_is_a_gain_and_what_was_lost_a_loss(tmp_path: Path) -> None:
-    handle = compare(
+    told = compared(
+        tmp_path,
         replies(exact=2, read=8, correct=12, form=4),
         replies(exact=-1, read=-1, correct=16, form=14),
         replies(exact=12, read=20, correct=10, form=16),
         scores(right=10),
         scores(right=9),
-        grpo(),
     )
-    folder = resolve(handle, Place(store=Store(tmp_path), cache=default_cache()))[handle].folder
-    told = json.loads((folder / "comparison.json").read_text())
 
     def sides(name: str, step: str) -> tuple[float, ...]:
         row = told["skills"][name][step]
