@@ -51,7 +51,7 @@ def prepare(folder: Path, steps: int) -> None:
     from ayllu.recipes.stages.methods import sums
     from ayllu.text.chat import Message, render, render_masked
     from ayllu.text.tokenizer import Tokenizer
-    from ayllu.train.objectives.rewards import ask
+    from ayllu.train.objectives.rewards import ReasoningTasks, ask
 
     (folder / "model").symlink_to(adopt("smollm2").folder)
     tokenizer = Tokenizer.load(folder / "model")
@@ -76,7 +76,9 @@ def prepare(folder: Path, steps: int) -> None:
             )
     held, rows = rows[:HELD], rows[HELD:]
     family = sums(default_cache())
-    items = [family.item(index) for index in range((steps + 1) * SIZES["grpo"])]
+    held_tasks = distinct_items(family, HELD_TASKS, held_out=True)
+    known = ReasoningTasks(family, tokenizer, held_out=held_tasks)
+    items = [known.item(index) for index in range((steps + 1) * SIZES["grpo"])]
     tasks = [
         {
             "prompt": render([Message(role="user", content=ask(item["question"]))], tokenizer),
@@ -85,7 +87,7 @@ def prepare(folder: Path, steps: int) -> None:
         }
         for item in items
     ]
-    data = {"rows": rows, "held": held, "tasks": tasks, "held_tasks": distinct_items(family, HELD_TASKS, held_out=True)}
+    data = {"rows": rows, "held": held, "tasks": tasks, "held_tasks": held_tasks}
     (folder / "data.json").write_text(json.dumps(data))
 
 
@@ -143,7 +145,7 @@ def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str,
     else:
         family = sums(default_cache())
         settings = grpo.GRPOConfig(group=GROUP, tokens=ANSWER)
-        tasks = ReasoningTasks(family, tokenizer, held_out=[])
+        tasks = ReasoningTasks(family, tokenizer, held_out=data["held_tasks"])
         source = grpo.RolloutSource(
             model,
             tasks,

@@ -95,9 +95,8 @@ def test_every_dependency_is_imported_somewhere(project: dict[str, Any]) -> None
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module.split(".")[0])
-    packages = {
-        package.lower().replace("_", "-") for module in imported for package in packages_distributions().get(module, [])
-    }
+    providers = packages_distributions()
+    packages = {package.lower().replace("_", "-") for module in imported for package in providers.get(module, [])}
     assert {named(requirement) for requirement in project["dependencies"]} <= packages
 
 
