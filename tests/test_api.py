@@ -147,6 +147,8 @@ def test_what_a_model_cannot_do_is_one_sentence(tiny: Path, tmp_path: Path) -> N
         model.chat("Hi", temperature=-1)
     with pytest.raises(ayllu.UserError, match="no model 'nothing'"):
         ayllu.load("nothing", home=tmp_path)
+    with pytest.raises(ayllu.UserError, match="dtype is 'int3'; choose float32 or bfloat16"):
+        ayllu.evaluate(tiny, dtype="int3")  # type: ignore[arg-type]
     with pytest.raises(ayllu.UserError, match="nothing to measure"):
         ayllu.evaluate(tiny, suite=None)
 
@@ -162,3 +164,8 @@ def test_a_plan_is_that_of_the_command() -> None:
     assert json.loads(done.stdout) == json.loads(json.dumps(plan.as_json()))
     with pytest.raises(ayllu.UserError, match="no recipe or model is called 'nope'"):
         ayllu.plan("nope", fleet="64xh100")
+
+
+def test_a_plan_in_a_precision_that_is_none_is_one_sentence() -> None:
+    with pytest.raises(ayllu.UserError, match=r"no precision is called 'int3'; choose among .*bf16"):
+        ayllu.plan("cria", fleet="8xh100", precision="int3")  # type: ignore[arg-type]

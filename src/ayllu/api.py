@@ -332,6 +332,8 @@ def evaluate(
 
     if suite is None and text is None:
         raise UserError("there is nothing to measure: give a suite or a file with --text")
+    if dtype not in ("float32", "bfloat16"):
+        raise UserError(f"dtype is {dtype!r}; choose float32 or bfloat16")
     texts = list(read_texts(Path(text))) if text is not None else []
     found = model if isinstance(model, Model) else load(model, home=home)
     transformer, tokenizer = found.weights()

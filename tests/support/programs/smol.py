@@ -14,7 +14,7 @@ from ayllu.lab.graph import Context, stage
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
 from ayllu.recipes.smol import from_adopted
-from ayllu.recipes.stages import methods
+from ayllu.recipes.stages import evaluate, methods
 from ayllu.recipes.stages.artifacts import Weights
 from ayllu.train.objectives.grpo import RolloutSource
 from support.models import TINY, tiny_model
@@ -48,6 +48,8 @@ def main(home: str, stop_at: str) -> None:
 
         RolloutSource.batch = dies  # type: ignore[method-assign]
     methods.CHECKPOINT_SECONDS = 0.0
+    # Ten items of a random model show no skill: here every loss may pass the gate.
+    evaluate.MARGIN = evaluate.SKILL_MARGIN = 1.1
     handle = from_adopted(
         tiny(), budget=1, seed=0, chats=None, preferences=None, items=10, steps=(3, 2, 2), name="tiny"
     )

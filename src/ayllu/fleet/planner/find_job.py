@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
-from ayllu.fleet.catalogue import Pool, Precision
+from ayllu.fleet.catalogue import PRECISIONS, Pool, Precision
 from ayllu.fleet.experts import expert_models, read_expert_config
 from ayllu.fleet.planner.plan import plan
 from ayllu.fleet.planner.training_job import RecipePlan, TrainingJob, default_batch, parameters_seen
@@ -29,7 +28,7 @@ def find_job(
     tokens: float | None = None,
     sequence: int | None = None,
     batch: int | None = None,
-    precision: str | None = None,
+    precision: Precision | None = None,
     budget: float | None = None,
 ) -> tuple[TrainingJob, str | None]:
     """The job of that name on `pool`, and a note on it; `batch` in tokens, `budget` in minutes of a recipe.
@@ -37,7 +36,9 @@ def find_job(
     `recipes` are those that `ayllu run` takes: they lie on a floor above this one. Raises UserError for an unknown
     name, with those that are known, and for figures that cannot be.
     """
-    chosen = cast("Precision", precision or pool.accelerator.training_precision)
+    if precision is not None and precision not in PRECISIONS:
+        raise UserError(f"no precision is called {precision!r}; choose among {', '.join(PRECISIONS)}")
+    chosen = precision or pool.accelerator.training_precision
     if name not in recipes:
         if budget is not None:
             raise UserError(f"--budget is for recipes ({', '.join(recipes) or 'none is known'}); give {name} --tokens")
