@@ -120,14 +120,12 @@ from ayllu.lab.store import Store
 @stage()
 def count(ctx):
     ctx.predict("start", time.time())
-    for i in range(200):
-        path = ctx.scratch / "count"
-        done = int(path.read_text()) if path.exists() else 0
-        if done >= 40:
-            break
+    path = ctx.scratch / "count"
+    while (done := int(path.read_text()) if path.exists() else 0) < 40:
+        if done == int(sys.argv[2]):
+            time.sleep(600)  # until it is killed
         path.with_suffix(".new").write_text(str(done + 1))
         path.with_suffix(".new").rename(path)
-        time.sleep(0.02)
     (ctx.folder / "count").write_text(path.read_text())
 
 handle = count()
@@ -141,12 +139,13 @@ def test_a_killed_run_goes_on_and_keeps_its_first_prediction(tmp_path: Path) -> 
     program.write_text(KILLED)
     journal = next_journal = None
     for reach in (5, 15, 25):
-        process = subprocess.Popen([sys.executable, str(program), str(tmp_path / "home")], stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
+        command = [sys.executable, str(program), str(tmp_path / "home"), str(reach)]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while True:
             found = list((tmp_path / "home").glob("partial/*/scratch/count"))
-            if found and int(found[0].read_text() or 0) >= reach:
+            if found and int(found[0].read_text()) == reach:
                 break
+            assert process.poll() is None
             time.sleep(0.005)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
@@ -155,7 +154,7 @@ def test_a_killed_run_goes_on_and_keeps_its_first_prediction(tmp_path: Path) -> 
         assert journal in (None, next_journal)
         journal = next_journal
     done = subprocess.run(
-        [sys.executable, str(program), str(tmp_path / "home")], capture_output=True, text=True, check=True
+        [sys.executable, str(program), str(tmp_path / "home"), "-1"], capture_output=True, text=True, check=True
     )
     folder = Path(done.stdout.strip())
     assert (folder / "count").read_text() == "40"

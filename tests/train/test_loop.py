@@ -27,7 +27,7 @@ def test_a_model_learns(loader: Loader, tmp_path: Path) -> None:
 
 
 PROGRAM = """
-import sys, json
+import sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
@@ -45,22 +45,32 @@ if not (folder / "tokens.json").exists():
     write_tokens(folder, {"a": pieces}, length=32, vocabulary=64, bos=1, pad=0)
 model = Transformer(ModelConfig(vocabulary=64, layers=2, width=32, heads=2, kv_heads=1, feed_forward=48, tied=True))
 model.initialise(0)
+
+class Held(Loader):
+    def batch(self, first, size):
+        if first == size * int(sys.argv[2]):
+            (folder / "held").touch()
+            while (folder / "held").exists():
+                time.sleep(0.01)
+        return super().batch(first, size)
+
 config = TrainConfig(steps=250, batch=8, warmup=10, checkpoint_seconds=0.05)
-result = train(model, Loader(Tokens(folder), seed=0), config, scratch=folder / "scratch", title="t")
+result = train(model, Held(Tokens(folder), seed=0), config, scratch=folder / "scratch", title="t")
 torch.save({"losses": result.losses, "model": model.state_dict()}, folder / "end.pt")
 """
 
 
-def run(folder: Path, program: Path, *, kill: int | None) -> int:
-    process = subprocess.Popen([sys.executable, str(program), str(folder)], stderr=subprocess.PIPE, text=True)
-    if kill is not None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and process.poll() is None:
-            if len(list((folder / "scratch" / "checkpoints").glob("step-*"))) >= 1:
-                time.sleep(0.15 * kill)
-                os.kill(process.pid, signal.SIGKILL if kill != 2 else signal.SIGTERM)
-                break
+def run(folder: Path, program: Path, *, hold: int = -1, kill: signal.Signals = signal.SIGKILL) -> int:
+    """Runs the program; with `hold` it waits before that step, with a checkpoint behind it, until it has the signal."""
+    process = subprocess.Popen(
+        [sys.executable, str(program), str(folder), str(hold)], stderr=subprocess.PIPE, text=True
+    )
+    if hold >= 0:
+        while not ((folder / "held").exists() and list((folder / "scratch" / "checkpoints").glob("step-*"))):
+            assert process.poll() is None
             time.sleep(0.01)
+        os.kill(process.pid, kill)
+        (folder / "held").unlink()
     process.communicate()
     return process.returncode
 
@@ -68,10 +78,11 @@ def run(folder: Path, program: Path, *, kill: int | None) -> int:
 def test_a_killed_run_ends_with_the_bits_of_an_unbroken_one(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    assert run(tmp_path / "unbroken", program, kill=None) == 0
-    killed = sum(run(tmp_path / "broken", program, kill=kill) != 0 for kill in (1, 2, 3))
-    assert killed >= 2
-    assert run(tmp_path / "broken", program, kill=None) == 0
+    assert run(tmp_path / "unbroken", program) == 0
+    for hold, kill in ((80, signal.SIGKILL), (150, signal.SIGTERM), (220, signal.SIGKILL)):
+        assert run(tmp_path / "broken", program, hold=hold, kill=kill) != 0
+        assert not (tmp_path / "broken" / "end.pt").exists()
+    assert run(tmp_path / "broken", program) == 0
     one, two = (torch.load(tmp_path / name / "end.pt", weights_only=True) for name in ("unbroken", "broken"))
     assert one["losses"] == two["losses"]
     assert len(one["losses"]) == 250
@@ -85,7 +96,7 @@ def test_compiled_runs_have_the_same_bits(tmp_path: Path) -> None:
     program.write_text(changed.replace("steps=250, batch=8", "compiled=True, steps=40, batch=64"))
     ends = []
     for name in ("one", "two"):
-        assert run(tmp_path / name, program, kill=None) == 0
+        assert run(tmp_path / name, program) == 0
         ends.append(torch.load(tmp_path / name / "end.pt", weights_only=True))
     assert ends[0]["losses"] == ends[1]["losses"]
     assert all(torch.equal(ends[0]["model"][name], ends[1]["model"][name]) for name in ends[0]["model"])
