@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,10 +175,22 @@ def test_the_quantized_file_differs_only_by_llama_cpps_rounding_of_activations(
     original: Path,
     open_gguf: Callable[[Path], object],
 ) -> None:
-    """llama.cpp multiplies Q4_1 with activations of eight bits: 4 of 20 texts stayed the same for 64 tokens here."""
+    """llama.cpp multiplies Q4_1 with activations of eight bits: 4 of 20 texts stayed the same for 64 tokens here.
+
+    Where a text leaves ours, rounding has turned a choice between near equals: llama.cpp takes nothing that we find
+    less than half as likely as our own choice (at most 0.24 nats here, the second but for one third).
+    """
+    model, tokenizer = loaded
     llama = open_gguf(original)
-    same = [without_stop(llama.continues(ids, 64), loaded[1]) == greedy(loaded, ids) for ids in prompts]  # type: ignore[attr-defined]
-    assert any(same)
+    for ids in prompts:
+        ours, theirs = greedy(loaded, ids), without_stop(llama.continues(ids, 64), tokenizer)  # type: ignore[attr-defined]
+        turned = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)
+        if turned is None:
+            assert ours == theirs
+            continue
+        with torch.no_grad():
+            found = model(torch.tensor([[*ids, *ours[:turned]]]))[0, -1].log_softmax(-1)
+        assert found[theirs[turned]] > found[ours[turned]] - math.log(2), tokenizer.decode(ids)
 
 
 def test_the_exported_file_holds_the_dequantized_weights(loaded: tuple[Transformer, Tokenizer], exported: Path) -> None:
