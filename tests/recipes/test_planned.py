@@ -15,7 +15,7 @@ from ayllu.fleet.planner.plan import plan
 from ayllu.lab.error import UserError
 from ayllu.recipes.planned import PLANNED
 from ayllu.recipes.registry import RECIPES
-from ayllu.train.budget import BATCH, LADDER
+from ayllu.train.ladder import BATCH, LADDER
 
 LAPTOP, NODE = (find_fleet(name).pools[0] for name in ("laptop", "dgx-h100"))
 

@@ -29,9 +29,9 @@ SMOLLM2 = ModelConfig(
 
 
 def cria(pool: Pool, precision: Precision, budget: float | None) -> Trained:
-    """Pretraining: the minutes and the speed of one accelerator choose the model, as `ayllu.train.budget` does."""
+    """Pretraining: the minutes and the speed of one accelerator choose the model, as `ayllu.train.ladder` does."""
     from ayllu.fleet.planner.training_job import Trained
-    from ayllu.train.budget import BATCH, COMPILE_MINUTES, EFFICIENCY, choose_shape
+    from ayllu.train.ladder import BATCH, COMPILE_MINUTES, EFFICIENCY, choose_shape
 
     minutes, length = _minutes("cria", budget), _default("cria", "length")
     model = choose_shape(

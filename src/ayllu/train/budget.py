@@ -21,40 +21,14 @@ from ayllu.lab.progress import bar
 from ayllu.model.config import ModelConfig, RopeScaling
 from ayllu.model.transformer import Transformer
 from ayllu.train.distributed.parallel_model import ParallelModel
-from ayllu.train.flops import training_flops
+from ayllu.train.ladder import BATCH, COMPILE_MINUTES, EFFICIENCY, choose_shape
 from ayllu.train.loop import TrainConfig, make_deterministic
 from ayllu.train.machine import compiler_available, dtype_of, fastest_precision, matmul_speed
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
 from ayllu.train.step import train_step
 
-TOKENS_PER_PARAMETER = 4.0
-"""What a rung must be able to see to be chosen; measured on everyday English, see docs/log.md."""
-
-LADDER = (
-    # layers, width, heads, kv_heads, feed_forward
-    (2, 128, 2, 1, 384),
-    (3, 128, 2, 1, 384),
-    (3, 192, 3, 1, 512),
-    (4, 192, 3, 1, 512),
-    (4, 256, 4, 2, 704),
-    (6, 320, 5, 1, 896),
-    (8, 384, 6, 2, 1024),
-    (10, 512, 8, 2, 1408),
-    (12, 768, 12, 4, 2048),
-    (16, 1024, 16, 4, 2816),
-    (24, 1536, 24, 8, 4096),
-    (32, 2048, 32, 8, 5632),
-)
-"""Shapes by size. The widths of a rung keep heads of 64 and the feed-forward near Llama's 8/3 of the width."""
-
-BATCH = 16
-"""Sequences per step: 4,096 tokens of rows of 256."""
-COMPILE_MINUTES = 1.5
-"""From this budget on the minute that compiling takes on two cores pays."""
 FINETUNE_LR_SCALE = 0.3
 """Peak learning rates of finetuning, as a share of those of pretraining."""
-EFFICIENCY = {True: 0.5, False: 0.25}
-"""Share of the matmuls' speed that a step of a small model reaches, compiled or not; only chooses the rung."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,27 +101,6 @@ def plan_budget(
         seconds=tokens / measured,
         bits_per_byte=round(predict_bits_per_byte(model.matrix_parameters, bytes_seen), 3) if bytes_seen else None,
     )
-
-
-def choose_shape(*, rate: float, seconds: float, vocabulary: int, length: int) -> ModelConfig:
-    """The largest rung that sees TOKENS_PER_PARAMETER tokens per parameter in `seconds` at `rate` FLOP/s."""
-    chosen = None
-    for layers, width, heads, kv_heads, feed_forward in LADDER:
-        config = ModelConfig(
-            vocabulary=vocabulary,
-            layers=layers,
-            width=width,
-            heads=heads,
-            kv_heads=kv_heads,
-            feed_forward=feed_forward,
-            context=max(1024, length),
-            tied=True,
-        )
-        tokens = rate * seconds / training_flops(config, length)
-        if chosen is None or tokens >= TOKENS_PER_PARAMETER * config.matrix_parameters:
-            chosen = config
-    assert chosen is not None
-    return chosen
 
 
 def measure(model_config: ModelConfig, loader: Loader, config: TrainConfig, *, seed: int, steps: int = 9) -> float:

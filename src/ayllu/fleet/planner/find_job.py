@@ -88,7 +88,7 @@ def find_model_config(name: str, *, recipes: Sequence[str] = ()) -> ModelConfig:
 
 
 def _rung(name: str) -> ModelConfig:
-    from ayllu.train.budget import LADDER
+    from ayllu.train.ladder import LADDER
 
     rungs = {f"ladder-{layers}x{width}": rung for rung in LADDER for layers, width in (rung[:2],)}
     if name not in rungs:
