@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import openai
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -47,10 +47,10 @@ def test_the_model_card_is_there_or_said_to_be_missing(folder: Path, engine: Tor
     shutil.copytree(folder, place := tmp_path / "carded")
     (place / "README.md").write_text("# Ñusta\n", encoding="utf-8")
     with serving(place, engine) as address:
-        assert httpx.get(f"{address}/card").text == "# Ñusta\n"
-        assert httpx.get(f"{address}/v1/models").json()["data"][0]["meta"]["card"] is True
+        assert httpx2.get(f"{address}/card").text == "# Ñusta\n"
+        assert httpx2.get(f"{address}/v1/models").json()["data"][0]["meta"]["card"] is True
     with serving(folder, engine) as address:
-        assert httpx.get(f"{address}/card").status_code == 404
+        assert httpx2.get(f"{address}/card").status_code == 404
 
 
 def test_an_answer_streamed_and_whole_is_the_same(client: openai.OpenAI, engine: TorchEngine) -> None:
@@ -165,7 +165,7 @@ def test_bad_input_is_refused_in_a_sentence_that_names_the_field(
     url: str, change: dict[str, Any], param: str | None, words: str
 ) -> None:
     body = json.dumps({"model": "tiny", "messages": HELLO, "max_tokens": 2} | change)
-    reply = httpx.post(f"{url}/v1/chat/completions", content=body, headers={"Content-Type": "application/json"})
+    reply = httpx2.post(f"{url}/v1/chat/completions", content=body, headers={"Content-Type": "application/json"})
     error = reply.json()["error"]
     assert reply.status_code == 400
     assert set(error) == {"message", "type", "param", "code"}
@@ -194,7 +194,7 @@ def test_bad_input_is_refused_in_a_sentence_that_names_the_field(
     ],
 )
 def test_every_problem_has_an_error_body(url: str, method: str, path: str, content: bytes, status: int) -> None:
-    reply = httpx.request(method, url + path, content=content, headers={"Content-Type": "application/json"})
+    reply = httpx2.request(method, url + path, content=content, headers={"Content-Type": "application/json"})
     assert reply.status_code == status
     assert reply.json()["error"]["message"]
 
@@ -216,7 +216,7 @@ FIELDS = st.sampled_from(sorted({*ChatBody.model_fields, *TextBody.model_fields}
 def test_no_body_breaks_the_server(url: str, change: dict[str, Any], path: str) -> None:
     first: dict[str, Any] = {"prompt": "x"} if path == "completions" else {"messages": HELLO}
     body = json.dumps(first | {"max_tokens": 2} | change)
-    reply = httpx.post(f"{url}/v1/{path}", content=body, headers={"Content-Type": "application/json"})
+    reply = httpx2.post(f"{url}/v1/{path}", content=body, headers={"Content-Type": "application/json"})
     assert reply.status_code in (200, 400, 404)
     assert '"server_error"' not in reply.text
 
@@ -226,7 +226,7 @@ def test_foreign_pages_and_names_are_refused(url: str) -> None:
     port = urlsplit(url).port
 
     def status(**headers: str) -> int:
-        return httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers).status_code
+        return httpx2.post(f"{url}/v1/chat/completions", json=body, headers=headers).status_code
 
     assert status() == status(Origin=url) == 200
     assert status(Host=f"localhost:{port}", Origin=f"http://localhost:{port}") == 200
@@ -234,18 +234,18 @@ def test_foreign_pages_and_names_are_refused(url: str) -> None:
     assert status(Origin="null") == 403
     assert status(Origin=f"http://localhost:{port}") == 403
     assert status(Host=f"rebound.example:{port}", Origin=f"http://rebound.example:{port}") == 403
-    assert httpx.get(url, headers={"Host": "rebound.example"}).status_code == 403
+    assert httpx2.get(url, headers={"Host": "rebound.example"}).status_code == 403
 
 
 def test_a_form_of_another_page_cannot_ask(url: str) -> None:
     body = json.dumps({"messages": HELLO})
-    reply = httpx.post(f"{url}/v1/chat/completions", content=body, headers={"Content-Type": "text/plain"})
+    reply = httpx2.post(f"{url}/v1/chat/completions", content=body, headers={"Content-Type": "text/plain"})
     assert reply.status_code == 400
 
 
 def test_browsers_are_told_what_the_page_may_do(url: str) -> None:
     for path in ("/", "/static/index.html", "/v1/models", "/nowhere"):
-        headers = httpx.get(url + path).headers
+        headers = httpx2.get(url + path).headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "script-src 'self';" in policy
@@ -257,7 +257,7 @@ def test_hanging_up_stops_the_computing(folder: Path, engine: TorchEngine) -> No
     watched = Watched(engine, hold_after=5)
     body = {"messages": HELLO, "temperature": 1.5, "seed": 1}
     with serving(folder, watched) as address:
-        with httpx.stream("POST", f"{address}/v1/chat/completions", json=body | {"stream": True}) as reply:
+        with httpx2.stream("POST", f"{address}/v1/chat/completions", json=body | {"stream": True}) as reply:
             next(reply.iter_bytes())
         _wait_until(lambda: not watched.running)
         after_stream = watched.computed
@@ -281,11 +281,11 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 def test_when_too_many_wait_the_next_is_told_so(folder: Path, engine: TorchEngine) -> None:
     watched = Watched(engine, hold_after=1)
     body = {"messages": HELLO, "temperature": 1.5, "seed": 1, "stream": True}
-    with serving(folder, watched, longest=0) as address, httpx.Client(base_url=address) as client:
+    with serving(folder, watched, longest=0) as address, httpx2.Client(base_url=address) as client:
         with client.stream("POST", "/v1/chat/completions", json=body) as reply:
             chunks = reply.iter_bytes()
             next(chunks)
-            busy = httpx.post(f"{address}/v1/chat/completions", json=body)
+            busy = httpx2.post(f"{address}/v1/chat/completions", json=body)
         assert busy.status_code == 503
         assert busy.headers["retry-after"]
         assert "try again" in busy.json()["error"]["message"]
@@ -323,5 +323,5 @@ def test_a_body_that_never_comes_is_given_up(folder: Path, engine: TorchEngine) 
 def test_a_body_without_a_length_is_limited_too(folder: Path, engine: TorchEngine) -> None:
     with serving(folder, engine, limits=Limits(body_bytes=1000)) as address:
         chunks = (b" " * 100 for _ in range(100))
-        reply = httpx.post(f"{address}/v1/completions", content=chunks, headers={"Content-Type": "application/json"})
+        reply = httpx2.post(f"{address}/v1/completions", content=chunks, headers={"Content-Type": "application/json"})
     assert reply.status_code == 413

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from ayllu.lab.error import UserError
@@ -55,7 +55,7 @@ def process(folder: Path, drain: float, pause: float = 0.02) -> Iterator[tuple[s
 def stream(address: str, tokens: int, started: threading.Event) -> list[str]:
     body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": tokens, "stream": True, "temperature": 2}
     lines: list[str] = []
-    with httpx.stream("POST", f"{address}/v1/chat/completions", json=body, timeout=30) as reply:
+    with httpx2.stream("POST", f"{address}/v1/chat/completions", json=body, timeout=30) as reply:
         for line in reply.iter_lines():
             started.set()
             lines += [line] if line else []
@@ -82,7 +82,7 @@ def test_the_wait_for_it_has_an_end(folder: Path) -> None:
         def read() -> None:
             try:
                 stream(address, 230, started)
-            except httpx.HTTPError as error:
+            except httpx2.HTTPError as error:
                 broken.append(error)
 
         reader = threading.Thread(target=read)

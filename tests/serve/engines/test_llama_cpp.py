@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import openai
 import pytest
 
@@ -89,7 +89,7 @@ def test_cancelling_ends_the_answer(llama: Engine) -> None:
 def test_nobody_else_can_use_its_port(llama: Engine) -> None:
     assert isinstance(llama, LlamaCppEngine)
     place = llama._client.base_url
-    assert httpx.post(place.join("/completion"), json={"prompt": "x"}).status_code == 401
+    assert httpx2.post(place.join("/completion"), json={"prompt": "x"}).status_code == 401
     assert place.host == "127.0.0.1"
 
 

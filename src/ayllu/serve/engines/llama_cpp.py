@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from ayllu.lab.error import UserError
 from ayllu.serve.engines.decode import StopScanner
@@ -55,10 +55,10 @@ class LlamaCppEngine:
             raise UserError(
                 f"llama.cpp cannot read {gguf} ({error}); serve the folder with the engine torch"
             ) from error
-        self._client = httpx.Client(
+        self._client = httpx2.Client(
             base_url=self._server.listening_address,
             headers={"Authorization": f"Bearer {key}"},
-            timeout=httpx.Timeout(10, read=None),
+            timeout=httpx2.Timeout(10, read=None),
             trust_env=False,
         )
 
@@ -107,7 +107,7 @@ class LlamaCppEngine:
         }
 
 
-def _events(reply: httpx.Response) -> Iterator[dict[str, Any]]:
+def _events(reply: httpx2.Response) -> Iterator[dict[str, Any]]:
     if reply.status_code != 200:
         raise RuntimeError(f"llama.cpp answered {reply.status_code}: {reply.read().decode(errors='replace')}")
     for line in reply.iter_lines():
