@@ -1,6 +1,8 @@
 # make run    sets everything up, runs the recipe cria and serves a chat page (BUDGET=minutes, SERVE=0, PORT=8080)
 # make bench-train  compares training steps with those of other libraries
 # make test   sets everything up, runs the tests
+# make test-lowest  runs the tests that need no oracle with the lowest versions that pyproject.toml allows
+# make lock   writes requirements.lock, the exact versions that everything is installed and tested with
 ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 PYTHON ?= python3
 BUDGET ?= 10
@@ -8,8 +10,14 @@ SERVE ?= 1
 PORT ?= 8080
 BIN := $(ROOT)/.venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCK := $(ROOT)/requirements.lock
+LOWEST := $(ROOT)/.venv-lowest
+# Tests that neither need an oracle (transformers, peft, …) nor minutes.
+LOWEST_TESTS := lab/test_key.py lab/test_run.py lab/test_why.py evals fleet release/test_verify.py release/test_sign.py data/conversations data/sources data/tokens \
+  data/cleaning/test_clean.py data/cleaning/test_quality.py text/test_call_parser.py text/test_tool_calls.py \
+  model/files/test_meta.py model/test_transformer.py train/test_checkpoint.py train/test_loop.py cli serve/test_server.py
 
-.PHONY: run test test-all check install install-dev bench-train clean
+.PHONY: run test test-all test-lowest check lock install install-dev bench-train clean
 
 run: install
 	$(BIN)/ayllu run cria --budget $(BUDGET)
@@ -23,6 +31,17 @@ test: install-dev
 test-all: install-dev
 	cd $(ROOT) && $(BIN)/python -m pytest -m ""
 
+test-lowest: install-dev
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOCK) torch
+	$(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable '$(ROOT)[full]'
+	$(BIN)/uv pip install --quiet --python $(LOWEST) pytest pytest-timeout hypothesis scipy
+	cd $(ROOT) && $(LOWEST)/bin/python -m pytest $(addprefix tests/,$(LOWEST_TESTS))
+
+lock: install-dev
+	cd $(ROOT) && $(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-annotate \
+	  --custom-compile-command "make lock" --quiet --output-file requirements.lock
+
 check: install-dev
 	cd $(ROOT) && $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/lint-imports
 
@@ -35,16 +54,16 @@ $(BIN)/python:
 	{ echo "Ayllu needs Python 3.11 or newer; name one with make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv $(ROOT)/.venv
 
-$(ROOT)/.venv/installed: $(ROOT)/pyproject.toml | $(BIN)/python
-	$(PIP) --editable $(ROOT)
+$(ROOT)/.venv/installed: $(ROOT)/pyproject.toml $(LOCK) | $(BIN)/python
+	$(PIP) --constraint $(LOCK) --editable '$(ROOT)[full]'
 	touch $@
 
-$(ROOT)/.venv/installed-dev: $(ROOT)/pyproject.toml | $(BIN)/python
-	$(PIP) --editable '$(ROOT)[dev]'
+$(ROOT)/.venv/installed-dev: $(ROOT)/pyproject.toml $(LOCK) | $(BIN)/python
+	$(PIP) --constraint $(LOCK) --editable '$(ROOT)[dev]'
 	touch $@ $(ROOT)/.venv/installed
 
 bench-train: install
 	$(BIN)/python $(ROOT)/bench/train_step.py
 
 clean:
-	rm -rf $(ROOT)/.venv
+	rm -rf $(ROOT)/.venv $(LOWEST)

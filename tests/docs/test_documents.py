@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -12,6 +13,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
@@ -33,6 +36,17 @@ def writer() -> ModuleType:
 @pytest.fixture(scope="module")
 def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level modules that a file imports, wherever it does."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
 
 
 def named(requirement: str) -> str:
@@ -84,20 +98,45 @@ def test_the_table_of_dependencies_is_that_of_the_project(project: dict[str, Any
     rows = [line.split("|") for line in section.splitlines() if line.startswith("| ")]
     listed = [name for row in rows for name in re.findall(r"`([\w-]+)`", row[2])]
     asked = {*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)}
-    assert sorted(listed) == sorted({named(requirement) for requirement in asked})
+    assert sorted(listed) == sorted({named(requirement) for requirement in asked} - {"ayllu"})
+    bold = {name for row in rows for name in re.findall(r"\*\*`([\w-]+)`\*\*", row[2])}
+    assert bold == {named(requirement) for requirement in project["dependencies"]}, (
+        "bold: what `pip install ayllu` brings"
+    )
 
 
 def test_every_dependency_is_imported_somewhere(project: dict[str, Any]) -> None:
-    imported: set[str] = set()
-    for path in (ROOT / "src").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                imported.add(node.module.split(".")[0])
+    modules = set().union(*(imported(path) for path in (ROOT / "src").rglob("*.py")))
     providers = packages_distributions()
-    packages = {package.lower().replace("_", "-") for module in imported for package in providers.get(module, [])}
-    assert {named(requirement) for requirement in project["dependencies"]} <= packages
+    packages = {package.lower().replace("_", "-") for module in modules for package in providers.get(module, [])}
+    needed = [*project["dependencies"], *project["optional-dependencies"]["full"]]
+    assert {named(requirement) for requirement in needed} <= packages
+
+
+def test_every_package_that_is_imported_is_declared(project: dict[str, Any]) -> None:
+    extras = ("full", "fast", "tensorboard")
+    asked = [*project["dependencies"], *(name for extra in extras for name in project["optional-dependencies"][extra])]
+    declared = {named(requirement) for requirement in asked}
+    brought = {"ray": "the job's own cluster has it", "starlette": "fastapi", "transformers": "the card's example"}
+    distributions = packages_distributions()
+    for path in (ROOT / "src").rglob("*.py"):
+        for module in imported(path) - set(sys.stdlib_module_names) - {"ayllu", "__future__"}:
+            packages = {package.lower().replace("_", "-") for package in distributions.get(module, [module])}
+            assert packages & (declared | set(brought)), f"{path.name} imports {module}, which nothing declares"
+
+
+def test_versions_are_ranges_and_the_lock_has_one_of_each_in_its_range(project: dict[str, Any]) -> None:
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if "://" in line or line.startswith("-")], "no host, no option"
+    locked = {requirement.name: requirement for requirement in map(Requirement, lines[2:])}
+    asked = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
+    for requirement in map(Requirement, asked):
+        if requirement.name == "ayllu":
+            continue
+        assert any(part.operator == ">=" for part in requirement.specifier), f"{requirement} has no lower bound"
+        assert not any(part.operator == "==" for part in requirement.specifier), f"{requirement} belongs in the lock"
+        (pin,) = locked[canonicalize_name(requirement.name)].specifier
+        assert pin.operator == "==" and requirement.specifier.contains(pin.version), requirement
 
 
 def definitions(path: Path) -> set[str]:

