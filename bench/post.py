@@ -1,7 +1,10 @@
 """SFT, DPO and GRPO side by side with TRL: same model, data, adapter, precision and machine.
 
-    python bench/post.py [--steps 4] [--rounds 3] [--env FOLDER] [--json]
+    python bench/post.py [--steps 4] [--rounds 3] [--env FOLDER] [--json] [--keep]
 
+`sft` has conversations that share nothing; `sft-shared` six at a time that share the definitions of their tools, which
+ours computes once and TRL six times, and all ids count for both. Both compute in bfloat16 where that is faster here,
+else in float32.
 The peers live in an environment of their own, which this script makes once. Runs alternate, ours, theirs, ours, theirs;
 each is a process of its own that loads the model, does one step that is not timed, and then `--steps` timed ones.
 Tokens are counted once, from the data, for both: prompt and answer of every example, padding left out. Both merge what
@@ -20,18 +23,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from environments import python_with
+from peers import PACKAGES
 
-KINDS = ("sft", "dpo", "grpo")
-SIZES = {"sft": 12, "dpo": 8, "grpo": 4}
+KINDS = ("sft", "sft-shared", "dpo", "grpo")
+SIZES = {"sft": 12, "sft-shared": 12, "dpo": 8, "grpo": 4}
 """Conversations, pairs, and prompts (of 8 answers) in a step."""
 GROUP, ANSWER = 8, 12
 RATE = 2e-4
 """AdamW's, of TRL: one rate for all three, not tuned."""
-OWN_RATES = {"sft": 3e-3, "dpo": 2e-3, "grpo": 1e-3}
+OWN_RATES = {"sft": 3e-3, "sft-shared": 3e-3, "dpo": 2e-3, "grpo": 1e-3}
 """Muon's, of ours: for SFT and GRPO what the recipe `smol` takes. For DPO the better of two by the held-out pairs."""
 RANK = 16
 SHARED = 6
@@ -61,20 +66,25 @@ def prepare(folder: Path, steps: int) -> None:
         ids, predict = render_masked([*messages, answer], tokenizer, tools=tools)
         return [i for i, p in zip(ids, predict, strict=True) if p]
 
-    rows = []
-    for _ in range(((steps + 1) * SIZES["sft"] + HELD) // SHARED):
-        for request in make_request_group("train", SHARED, chance):
-            asked = [Message(role="user", content=request.text)]
-            good = Message(role="assistant", tool_calls=request.calls)
-            bad = Message(role="assistant", tool_calls=wrong_call(request, chance))
-            rows.append(
-                {
-                    "prompt": render(asked, tokenizer, tools=request.tools),
-                    "chosen": answered(asked, good, request.tools),
-                    "rejected": answered(asked, bad, request.tools),
-                }
-            )
-    held, rows = rows[:HELD], rows[HELD:]
+    def conversations(count: int, together: int) -> list[dict[str, list[int]]]:
+        """Requests for tools, so many at a time with the same tools, each with a right and a wrong call."""
+        rows = []
+        for _ in range(count // together):
+            for request in make_request_group("train", together, chance):
+                asked = [Message(role="user", content=request.text)]
+                good = Message(role="assistant", tool_calls=request.calls)
+                bad = Message(role="assistant", tool_calls=wrong_call(request, chance))
+                rows.append(
+                    {
+                        "prompt": render(asked, tokenizer, tools=request.tools),
+                        "chosen": answered(asked, good, request.tools),
+                        "rejected": answered(asked, bad, request.tools),
+                    }
+                )
+        return rows
+
+    held, rows = conversations(HELD, 1), conversations((steps + 1) * SIZES["sft"], 1)
+    shared = conversations((steps + 1) * SIZES["sft-shared"], SHARED)
     family = sums(default_cache())
     held_tasks = distinct_items(family, HELD_TASKS, held_out=True)
     known = ReasoningTasks(family, tokenizer, held_out=held_tasks)
@@ -87,13 +97,13 @@ def prepare(folder: Path, steps: int) -> None:
         }
         for item in items
     ]
-    data = {"rows": rows, "held": held, "tasks": tasks, "held_tasks": held_tasks}
+    data = {"rows": rows, "shared": shared, "held": held, "tasks": tasks, "held_tasks": held_tasks}
     (folder / "data.json").write_text(json.dumps(data))
 
 
 def examples(data: dict[str, Any], kind: str, steps: int) -> list[dict[str, Any]]:
     """What `steps` steps see, after the one that is not timed."""
-    rows = data["tasks"] if kind == "grpo" else data["rows"]
+    rows = data[{"grpo": "tasks", "sft-shared": "shared"}.get(kind, "rows")]
     return rows[: (steps + 1) * SIZES[kind]]
 
 
@@ -101,11 +111,11 @@ def tokens_of(rows: list[dict[str, Any]], kind: str) -> int:
     """Ids of the examples, each sequence counted whole; of tasks the prompts, once for each answer."""
     if kind == "grpo":
         return sum(GROUP * len(row["prompt"]) for row in rows)
-    sides = ("chosen",) if kind == "sft" else ("chosen", "rejected")
+    sides = ("chosen", "rejected") if kind == "dpo" else ("chosen",)
     return sum(len(row["prompt"]) + len(row[side]) for row in rows for side in sides)
 
 
-def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str, Any]:
+def ours(kind: str, folder: Path, steps: int, seed: int, precision: str, out: Path) -> dict[str, Any]:
     """One run of Ayllu."""
     import torch
 
@@ -121,11 +131,12 @@ def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str,
     data = json.loads((folder / "data.json").read_text())
     rows, size = examples(data, kind, steps), SIZES[kind]
     model, tokenizer = hf.load(folder / "model"), Tokenizer.load(folder / "model")
-    dtype = torch.bfloat16
+    dtype = {"bf16": torch.bfloat16, "float32": torch.float32}[precision]
     began = time.perf_counter()
     source: Any
-    if kind == "sft":
-        shared = [rows[i : i + SHARED] for i in range(0, len(rows), SHARED)]
+    if kind in ("sft", "sft-shared"):
+        together = SHARED if kind == "sft-shared" else 1
+        shared = [rows[i : i + together] for i in range(0, len(rows), together)]
         groups = [
             sft.with_shared_prefix(
                 [(r["prompt"] + r["chosen"], [False] * len(r["prompt"]) + [True] * len(r["chosen"])) for r in same]
@@ -135,7 +146,7 @@ def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str,
         source, objective, size = (
             sft.ConversationSource(groups, length=512, seed=seed),
             sft.conversation_loss,
-            size // SHARED,
+            size // together,
         )
     elif kind == "dpo":
         pairs = [(r["prompt"], r["chosen"], r["rejected"]) for r in rows]
@@ -177,7 +188,7 @@ def ours(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str,
     return {"seconds": seconds, "tokens": tokens_of(rows[SIZES[kind] :], kind) + answer_tokens}
 
 
-def theirs(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[str, Any]:
+def theirs(kind: str, folder: Path, steps: int, seed: int, precision: str, out: Path) -> dict[str, Any]:
     """One run of TRL, with its own trainers, in its own environment."""
     import torch
     from datasets import Dataset
@@ -197,7 +208,7 @@ def theirs(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[st
         "learning_rate": RATE,
         "lr_scheduler_type": "constant",
         "weight_decay": 0.0,
-        "bf16": True,
+        "bf16": precision == "bf16",
         "use_cpu": True,
         "seed": seed,
         "report_to": [],
@@ -214,7 +225,7 @@ def theirs(kind: str, folder: Path, steps: int, seed: int, out: Path) -> dict[st
 
     text = tokenizer.decode
     lengths: list[int] = []
-    if kind == "sft":
+    if kind in ("sft", "sft-shared"):
         from trl import SFTConfig, SFTTrainer
 
         table = Dataset.from_list(
@@ -287,7 +298,7 @@ def reward(text, right):
 '''
 
 
-def score(kind: str, folder: Path, out: Path) -> list[float]:
+def score(kind: str, folder: Path, precision: str, out: Path) -> list[float]:
     """Of each held-out example, more is better: minus its nats per id, whether a pair is in the right order, whether
     an answer is right.
     """
@@ -298,20 +309,21 @@ def score(kind: str, folder: Path, out: Path) -> list[float]:
     from ayllu.model.files import hf
     from ayllu.recipes.stages.methods import sums
     from ayllu.text.tokenizer import Tokenizer
+    from ayllu.train.machine import dtype_of
     from ayllu.train.objectives.shared_prefix import pack_shared_prefix
 
-    data = json.loads((folder / "data.json").read_text())
+    data, dtype = json.loads((folder / "data.json").read_text()), dtype_of(precision)
     model, tokenizer = hf.load(out), Tokenizer.load(folder / "model")
     if kind == "grpo":
         family = sums(default_cache())
-        rows = score_reasoning(model, tokenizer, family, data["held_tasks"], dtype=torch.bfloat16)
+        rows = score_reasoning(model, tokenizer, family, data["held_tasks"], dtype=dtype)
         return [float(row["correct"]) for row in rows]
     found: list[float] = []
     with torch.no_grad():
         for first in range(0, HELD, 24):
             pairs = data["held"][first : first + 24]
             held = pack_shared_prefix([(r["prompt"], (r["chosen"], r["rejected"])) for r in pairs], length=512)
-            sums = held.by_continuation(held.log_probabilities(model, torch.bfloat16)).view(-1, 2)
+            sums = held.by_continuation(held.log_probabilities(model, dtype)).view(-1, 2)
             each = sums[:, 0] > sums[:, 1] if kind == "dpo" else sums[:, 0] / held.lengths().view(-1, 2)[:, 0]
             found += each.double().tolist()
     return found
@@ -338,10 +350,10 @@ def compare(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     }
 
 
-def worker(python: str, side: str, kind: str, folder: Path, steps: int, seed: int) -> dict[str, Any]:
+def worker(python: str, side: str, kind: str, folder: Path, steps: int, seed: int, precision: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         command = [python, __file__, "--worker", side, kind, str(folder), "--steps", str(steps), "--out", scratch]
-        command += ["--seed", str(seed)]
+        command += ["--seed", str(seed), "--precision", precision]
         limits = {
             "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())),
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -350,7 +362,7 @@ def worker(python: str, side: str, kind: str, folder: Path, steps: int, seed: in
         if done.returncode:
             raise SystemExit(f"{side} {kind} failed:\n{done.stderr[-3000:]}")
         found = json.loads(done.stdout.splitlines()[-1])
-        items = score(kind, folder, Path(scratch))
+        items = score(kind, folder, precision, Path(scratch))
         return found | {"items": items, "score": statistics.mean(items), "rate": found["tokens"] / found["seconds"]}
 
 
@@ -364,15 +376,16 @@ def main() -> None:
     parser.add_argument("--worker", nargs=3)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=("bf16", "float32"))
+    parser.add_argument("--keep", action="store_true", help="write bench/records/post.json")
     given = parser.parse_args()
     if given.worker:
         side, kind, folder = given.worker
-        print(
-            json.dumps({"ours": ours, "theirs": theirs}[side](kind, Path(folder), given.steps, given.seed, given.out))
-        )
+        run = {"ours": ours, "theirs": theirs}[side]
+        print(json.dumps(run(kind, Path(folder), given.steps, given.seed, given.precision, given.out)))
         return
-    peers = python_with("trl", given.env)
-    table: dict[str, Any] = {}
+    peers, precision = python_with("trl", given.env), given.precision or fastest()
+    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         prepare(folder, given.steps)
@@ -381,21 +394,53 @@ def main() -> None:
             runs: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
             for seed in range(given.rounds):
                 for side, python in (("ours", sys.executable), ("theirs", str(peers))):
-                    run = worker(python, side, kind, folder, given.steps, seed)
+                    run = worker(python, side, kind, folder, given.steps, seed, precision)
                     runs[side].append(run)
                     said = {key: round(value, 3) for key, value in run.items() if key != "items"}
                     print(kind, side, said, file=sys.stderr)
-            table[kind] = compare(runs)
-    if given.json:
-        print(json.dumps(table))
-        return
-    for kind, found in table.items():
+            found[kind] = compare(runs)
+    if given.keep:
+        rounds = {kind: each.pop("runs") for kind, each in found.items()}
+        from keep import keep
+
+        versions = dict(package.split("==") for package in PACKAGES["trl"])
+        keep("post", {"precision": precision, "kinds": found}, rounds=rounds, peers=versions)
+    print(json.dumps(found) if given.json else shown(found))
+
+
+def fastest() -> str:
+    from ayllu.train.machine import fastest_precision
+
+    return fastest_precision()
+
+
+def table(figures: Mapping[str, Any]) -> str:
+    """The comparison as a Markdown table."""
+    lines = [
+        f"| {figures['precision']} | Ayllu, tokens/s | TRL | ratio | held out, Ayllu and TRL | difference |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind, found in figures["kinds"].items():
         rate, points, better = found["tokens_per_second"], found["score"], found["difference"]
-        print(
-            f"{kind}: {rate['ours']:,.0f} tokens/s, TRL {rate['theirs']:,.0f}: {found['ratio']:.2f} times; "
+        lines.append(
+            f"| {kind} | {rate['ours']:,.0f} | {rate['theirs']:,.0f} | **{found['ratio']:.2f}** | "
+            f"{points['ours']:.3f}, {points['theirs']:.3f} | "
+            f"{better['value']:+.3f} ({better['low']:.3f} to {better['high']:.3f}) |"
+        )
+    return "\n".join(lines)
+
+
+def shown(found: Mapping[str, Any]) -> str:
+    """The same for a terminal."""
+    lines = []
+    for kind, each in found.items():
+        rate, points, better = each["tokens_per_second"], each["score"], each["difference"]
+        lines.append(
+            f"{kind}: {rate['ours']:,.0f} tokens/s, TRL {rate['theirs']:,.0f}: {each['ratio']:.2f} times; "
             f"held out {points['ours']:.3f}, TRL {points['theirs']:.3f}: "
             f"{better['value']:+.3f} ({better['low']:.3f} to {better['high']:.3f})"
         )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """How long `ayllu --help` takes, beside an interpreter that does nothing and an older checkout, in turns in one run.
 
-    python bench/startup.py [--runs 15] [--old FOLDER]
+    python bench/startup.py [--runs 15] [--old FOLDER] [--keep]
 
-Prints one JSON object: medians in seconds, and each median over that of `python -c pass`. Processor seconds stand
-beside those of the clock, which other programs lengthen. FOLDER is a checkout of an earlier commit.
+Prints one JSON object, and keeps a record of it: medians in seconds, and each median over that of `python -c pass`.
+Processor seconds stand beside those of the clock, which other programs lengthen. FOLDER is a checkout of an earlier
+commit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from keep import keep
 
 HELP = ("-m", "ayllu.cli", "--help")
 
@@ -30,10 +35,21 @@ def measure(words: tuple[str, ...], source: Path | None) -> tuple[float, float]:
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def table(figures: Mapping[str, Any]) -> str:
+    """The starts as a Markdown table."""
+    rows = [
+        f"| `{name}` | {start['seconds']:.3f} | {start['processor_seconds']:.3f} | {start['times_pass']:.1f} |"
+        for name, start in figures["starts"].items()
+    ]
+    head = ["| | seconds | of the processor | times an empty interpreter |", "|---|---|---|---|"]
+    return "\n".join([*head, *rows])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=15, help="starts of each, after one that is not counted")
     parser.add_argument("--old", type=Path, help="a checkout of an earlier commit")
+    parser.add_argument("--keep", action="store_true", help="write bench/records/startup.json")
     given = parser.parse_args()
     here = Path(__file__).resolve().parents[1] / "src"
     contenders: dict[str, tuple[tuple[str, ...], Path | None]] = {
@@ -61,7 +77,10 @@ def main() -> None:
         }
         for name, (clock, used) in medians.items()
     }
-    print(json.dumps({"runs": given.runs, "python": sys.version.split()[0], "starts": report}, indent=2))
+    found = {"runs": given.runs, "python": sys.version.split()[0], "starts": report}
+    if given.keep:
+        keep("startup", found, rounds=times)
+    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""Figures in documents are those of the records that benches wrote."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "bench"))
+
+import keep  # noqa: E402
+import tables  # noqa: E402
+
+RECORDS = sorted(keep.RECORDS.glob("*.json"))
+
+
+@pytest.mark.parametrize("document", tables.DOCUMENTS, ids=lambda path: path.name)
+def test_tables_are_those_of_the_records(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert tables.filled(text) == text, "run python bench/tables.py"
+
+
+def test_every_record_is_shown_and_every_place_has_one() -> None:
+    places = [name for path in tables.DOCUMENTS for _, name, _ in tables.PLACE.findall(path.read_text())]
+    assert sorted(places) == [path.stem for path in RECORDS]
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_a_record_says_what_was_run_where_and_gives_every_round(path: Path) -> None:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert record["name"] == path.stem
+    assert record["command"].startswith("python bench/")
+    assert re.fullmatch(r"[0-9a-f]{40}", record["commit"])
+    assert record["machine"]["processor"] and record["machine"]["versions"]["torch"]
+    assert record["rounds"]
+    assert "/home/" not in path.read_text() and "/root" not in path.read_text()
+
+
+def test_a_record_is_kept_whole_and_without_folders_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench/startup.py", "--old", str(tmp_path), "--runs", "3"])
+    monkeypatch.setattr(keep, "_commit", lambda: "a" * 40)
+    figures: dict[str, Any] = {"starts": {"pass": {"seconds": 0.5, "processor_seconds": 0.25, "times_pass": 1.0}}}
+    kept = keep.keep("startup", figures, rounds=[0.5], folder=tmp_path / "records")
+    record = json.loads(kept.read_text())
+    assert record["command"] == "python bench/startup.py --old FOLDER --runs 3"
+    assert record["figures"] == figures
+    text = "before\n<!-- record: startup -->\nold figures\n<!-- end of record -->\nafter\n"
+    shown = tables.filled(text, kept.parent)
+    assert "| `pass` | 0.500 | 0.250 | 1.0 |" in shown
+    assert "old figures" not in shown and shown.startswith("before\n") and shown.endswith("after\n")
+    assert tables.filled(shown, kept.parent) == shown
