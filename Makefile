@@ -3,21 +3,25 @@
 # make test   sets everything up, runs the tests
 # make test-lowest  runs the tests that need no oracle with the lowest versions that pyproject.toml allows
 # make lock   writes requirements.lock, the exact versions that everything is installed and tested with
+# make mutants  changes the code of some rooms a little, and says which changes no test notices (ROOMS="data text", SAMPLE=30)
 ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 PYTHON ?= python3
 BUDGET ?= 10
 SERVE ?= 1
 PORT ?= 8080
 BIN := $(ROOT)/.venv/bin
+ROOMS ?= evals release data text planner
+SAMPLE ?= 30
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := $(ROOT)/requirements.lock
 LOWEST := $(ROOT)/.venv-lowest
+MUTANTS := $(ROOT)/.venv-mutants
 # Tests that neither need an oracle (transformers, peft, …) nor minutes.
 LOWEST_TESTS := lab/test_key.py lab/test_run.py lab/test_why.py evals fleet release/test_verify.py release/test_sign.py data/conversations data/sources data/tokens \
   data/cleaning/test_clean.py data/cleaning/test_quality.py text/test_call_parser.py text/test_tool_calls.py \
   model/files/test_meta.py model/test_transformer.py train/test_checkpoint.py train/test_loop.py cli serve/test_server.py
 
-.PHONY: run test test-all test-lowest check lock install install-dev bench-train clean
+.PHONY: run test test-all test-lowest check lock install install-dev bench-train mutants clean
 
 run: install
 	$(BIN)/ayllu run cria --budget $(BUDGET)
@@ -65,5 +69,14 @@ $(ROOT)/.venv/installed-dev: $(ROOT)/pyproject.toml $(LOCK) | $(BIN)/python
 bench-train: install
 	$(BIN)/python $(ROOT)/bench/train_step.py
 
+# mutmut has an environment to itself, so that no test depends on what it brings.
+mutants: $(MUTANTS)/installed
+	$(MUTANTS)/bin/python $(ROOT)/bench/mutants.py --rooms $(ROOMS) --sample $(SAMPLE)
+
+$(MUTANTS)/installed: $(ROOT)/pyproject.toml $(LOCK)
+	$(PYTHON) -m venv $(MUTANTS)
+	$(MUTANTS)/bin/python -m pip install --quiet --constraint $(LOCK) --editable '$(ROOT)[dev]' mutmut==3.8.1
+	touch $@
+
 clean:
-	rm -rf $(ROOT)/.venv $(LOWEST)
+	rm -rf $(ROOT)/.venv $(LOWEST) $(MUTANTS) $(ROOT)/mutants
