@@ -17,9 +17,10 @@ LOCK := $(ROOT)/requirements.lock
 LOWEST := $(ROOT)/.venv-lowest
 MUTANTS := $(ROOT)/.venv-mutants
 # Tests that neither need an oracle (transformers, peft, …) nor minutes.
-LOWEST_TESTS := lab/test_key.py lab/test_run.py lab/test_why.py evals fleet release/test_verify.py release/test_sign.py data/conversations data/sources data/tokens \
+LOWEST_TESTS := lab/test_key.py lab/test_run.py lab/test_why.py evals fleet cli serve/test_server.py \
   data/cleaning/test_clean.py data/cleaning/test_quality.py text/test_call_parser.py text/test_tool_calls.py \
-  model/files/test_meta.py model/test_transformer.py train/test_checkpoint.py train/test_loop.py cli serve/test_server.py
+  release/test_verify.py release/test_sign.py data/conversations data/sources data/tokens model/files/test_meta.py \
+  model/test_transformer.py train/test_checkpoint.py train/test_loop.py
 
 .PHONY: run test test-all test-lowest check lock install install-dev bench-train mutants clean
 

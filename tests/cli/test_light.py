@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -109,10 +110,14 @@ def test_what_needs_more_names_the_extra_in_one_sentence(ayllu: Run, words: str,
 
 @pytest.mark.slow
 def test_an_installed_base_plans_and_verifies_and_has_no_torch(tmp_path: Path, release: Path) -> None:
-    place = tmp_path / "environment"
+    place, tree = tmp_path / "environment", tmp_path / "tree"
+    # Built from a copy: setuptools leaves a folder `build` beside what it builds.
+    shutil.copytree(ROOT / "src", tree / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(ROOT / name, tree)
     subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
     constraint = str(ROOT / "requirements.lock")
-    install = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--constraint", constraint, str(ROOT)]
+    install = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--constraint", constraint, str(tree)]
     subprocess.run(install, check=True)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment["AYLLU_HOME"] = str(tmp_path / "home")
