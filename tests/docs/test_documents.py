@@ -17,7 +17,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
+DOCUMENTS = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+]
 STOP = re.compile(r"^\d+\. \[([\w/]+\.py):([\w.]+)\]\(\.\./src/ayllu/([\w/]+\.py)\): \S", re.MULTILINE)
 """A stop of a trace: its file, its function, and where the link leads."""
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -81,6 +84,8 @@ def test_every_entry_of_the_log_is_in_its_index_newest_first(writer: ModuleType)
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(writer: ModuleType, document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert not re.search(r"(?<![\w/])(?:\.\./)*(?:shared|research)/", text), f"{document.name} points out of the clone"
     for link in LINK.findall(document.read_text(encoding="utf-8")):
         if link.startswith(("https://", "http://")):
             continue
