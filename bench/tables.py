@@ -12,12 +12,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import planner
 import post
 import startup
 from keep import RECORDS, ROOT
 
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {"startup": startup.table, "post": post.table}
+TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "planner": planner.table,
+    "post": post.table,
+    "startup": startup.table,
+}
 """Records and who makes a table of their figures."""
 PLACE = re.compile(r"(<!-- record: ([\w-]+) -->\n).*?(<!-- end of record -->)", re.DOTALL)
 
@@ -31,7 +36,7 @@ def section(name: str, folder: Path = RECORDS) -> str:
     return (
         f"{TABLES[name](record['figures'])}\n\n"
         f"`{record['command']}` at {record['commit'][:7]} on {record['date']}; {machine['processor']}, "
-        f"{machine['cores']} cores; {told}; every round in [bench/records/{name}.json](/bench/records/{name}.json).\n"
+        f"{machine['cores']} cores; {told}; every round in `bench/records/{name}.json`.\n"
     )
 
 
