@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ayllu.model.sample import Sample
+from ayllu.model.sample import Sample, sample
 from ayllu.train.lora import LoraConfig, attach
 from ayllu.train.objectives.grpo import (
     GRPOConfig,
@@ -16,6 +16,7 @@ from ayllu.train.objectives.grpo import (
     RolloutSource,
     advantages,
     grpo_loss,
+    hash_seed,
     kl_estimate,
     read_rewards,
 )
@@ -116,6 +117,34 @@ def test_rollouts_come_from_sample_and_weights(tmp_path: Path) -> None:
     assert torch.equal(first.advantage_N, again.advantage_N)
     assert not torch.equal(first.old_N[:5], source(sharp_model(seed=5), tmp_path).batch(4, 3).old_N[:5])
     assert [line["first"] for line in read_rewards(tmp_path / "rewards.jsonl")] == [4]
+
+
+def test_the_journal_says_what_a_policy_that_collapses_would_show(tmp_path: Path) -> None:
+    """Entropy and contrast are those of the answers; of a model that always says the same both are nothing."""
+    model, rollouts = sharp_model(), source(sharp_model(), tmp_path)
+    answers = sample(
+        model,
+        [rollouts._tasks.prompt(index) for index in range(5)],
+        tokens=4,
+        stop=frozenset(range(0, 600, 5)),
+        seeds=[[hash_seed(1, index, answer) for answer in range(6)] for index in range(5)],
+    )
+    rollouts.batch(0, 5)
+    (line,) = read_rewards(tmp_path / "rewards.jsonl")
+    drawn = [answer for group in answers for answer in group]
+    logs = [value for answer in drawn for value in answer.log_probabilities]
+    assert line["entropy"] == pytest.approx(-sum(logs) / len(logs), rel=1e-4)
+    assert line["ended"] == sum(answer.stopped for answer in drawn) / 30
+    earned = [[Small().reward(i, answer).total for answer in group] for i, group in enumerate(answers)]
+    assert 0 < line["contrast"] == sum(max(group) > min(group) for group in earned) / 5 <= 1
+
+    dull = sharp_model()
+    with torch.no_grad():
+        dull.output.weight.mul_(1e4)
+    source(dull, tmp_path).batch(0, 5)
+    (line,) = read_rewards(tmp_path / "rewards.jsonl")
+    assert line["entropy"] == pytest.approx(0.0, abs=1e-3)
+    assert line["contrast"] == 0
 
 
 def test_old_log_probabilities_are_the_policys(tmp_path: Path) -> None:

@@ -197,19 +197,29 @@ class RolloutSource:
 
     def _keep(self, first: int, rewards: Sequence[Sequence[Reward]], answers: Sequence[Sequence[Sample]]) -> None:
         flat = [reward for group in rewards for reward in group]
+        drawn = [answer for group in answers for answer in group]
+        logs = [value for answer in drawn for value in answer.log_probabilities]
         line = {
             "first": first,
             "correct": sum(r.correct for r in flat) / len(flat),
             "format": sum(r.format for r in flat) / len(flat),
             "reward": sum(r.total for r in flat) / len(flat),
-            "tokens": sum(len(a.ids) for group in answers for a in group) / len(flat),
+            "tokens": sum(len(answer.ids) for answer in drawn) / len(drawn),
+            "ended": sum(answer.stopped for answer in drawn) / len(drawn),
+            # Of groups that earned all the same nothing is learnt; of a policy without entropy all earn the same.
+            "contrast": sum(len({reward.total for reward in group}) > 1 for group in rewards) / len(rewards),
+            "entropy": -sum(logs) / max(len(logs), 1),
         }
         lines = [old for old in read_rewards(self._journal) if old["first"] < first]
         write_atomically(self._journal, "".join(json.dumps(entry) + "\n" for entry in [*lines, line]))
 
 
 def read_rewards(journal: Path) -> list[dict[str, float]]:
-    """The lines that a `RolloutSource` kept: first prompt, and means of correct, format, reward and tokens."""
+    """The lines that a `RolloutSource` kept, one a batch: the number of its first prompt, and means.
+
+    `correct`, `format`, `reward` and `tokens` of an answer, the share that `ended` by itself, the share of groups with
+    `contrast` (whose answers earned different rewards), and the `entropy` of the policy, nats per drawn token.
+    """
     return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
 
 
