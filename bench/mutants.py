@@ -33,6 +33,7 @@ SURVIVED, UNREACHED, SKIPPED = 0, 33, 34
 
 def mutmut(*words: str, quiet: bool = False) -> str:
     command = [sys.executable, "-m", "mutmut", *words]
+    (ROOT / "mutants" / "src").mkdir(parents=True, exist_ok=True)  # or Python leaves it out of its path
     paths = os.pathsep.join(filter(None, [str(ROOT / "mutants" / "src"), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": paths}, stdout=subprocess.PIPE if quiet else None, text=True

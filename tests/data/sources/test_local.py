@@ -103,6 +103,7 @@ def test_a_file_with_some_bad_bytes_is_read_and_named_in_the_notes(tmp_path: Pat
         ("a.jsonl.gz", b"not gzip at all", r"a\.jsonl\.gz is damaged after line 0"),
         ("a.parquet", b"PAR1 this is cut off", r"a\.parquet is no readable parquet file"),
     ],
+    ids=["latin-1", "binary", "cut line", "no text", "no object", "cut gzip", "no gzip", "cut parquet"],
 )
 def test_damage_is_one_sentence_that_names_the_place(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
     (tmp_path / name).write_bytes(content)
