@@ -13,7 +13,7 @@ from ayllu.train.distributed.layout import Layout
 BOARD_SHARE, HOST_SHARE = 0.71, 0.20
 """Mean power in training over the TDP: of the accelerator's board, and of its share of host, network and fans.
 
-MultiPoolPlan 637 W to an H100, where OLMo 3 reports 624 and 649 W (146 MWh in 234,000 hours, 681 MWh in 1.05 million).
+Together 637 W to an H100, where OLMo 3 reports 624 and 649 W (146 MWh in 234,000 hours, 681 MWh in 1.05 million).
 Charging the TDP alone over-counts what fleets draw on average 2.1 to 2.4 times (AcmeTrace), because much of a fleet
 waits. """
 
