@@ -145,6 +145,7 @@ def test_a_second_run_makes_nothing_again(report: dict[str, Any], home: Path) ->
 SMALL = ("--budget", "0.2", "--speed", "3000", "--length", "64", "--vocabulary", "1024", "--items", "5", "--json")
 
 
+@pytest.mark.slow
 def test_killed_at_random_it_ends_with_the_same_bits(tmp_path: Path, english_texts: Path) -> None:
     """kill -9 anywhere, again and again: every artifact of the run has the digest that an unbroken run gives it."""
     chance = random.Random(0)
