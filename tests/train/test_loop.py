@@ -54,7 +54,7 @@ class Held(Loader):
                 time.sleep(0.01)
         return super().batch(first, size)
 
-config = TrainConfig(steps=250, batch=8, warmup=10, checkpoint_seconds=0.05)
+config = TrainConfig(steps=100, batch=8, precision="float32", warmup=10, checkpoint_seconds=0.05)
 result = train(model, Held(Tokens(folder), seed=0), config, scratch=folder / "scratch", title="t")
 torch.save({"losses": result.losses, "model": model.state_dict()}, folder / "end.pt")
 """
@@ -79,13 +79,13 @@ def test_a_killed_run_ends_with_the_bits_of_an_unbroken_one(tmp_path: Path) -> N
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     assert run(tmp_path / "unbroken", program) == 0
-    for hold, kill in ((80, signal.SIGKILL), (150, signal.SIGTERM), (220, signal.SIGKILL)):
+    for hold, kill in ((30, signal.SIGKILL), (60, signal.SIGTERM), (90, signal.SIGKILL)):
         assert run(tmp_path / "broken", program, hold=hold, kill=kill) != 0
         assert not (tmp_path / "broken" / "end.pt").exists()
     assert run(tmp_path / "broken", program) == 0
     one, two = (torch.load(tmp_path / name / "end.pt", weights_only=True) for name in ("unbroken", "broken"))
     assert one["losses"] == two["losses"]
-    assert len(one["losses"]) == 250
+    assert len(one["losses"]) == 100
     assert all(torch.equal(one["model"][name], two["model"][name]) for name in one["model"])
 
 
@@ -93,7 +93,7 @@ def test_compiled_runs_have_the_same_bits(tmp_path: Path) -> None:
     need(compiler_available(), "no C++ compiler, so nothing is compiled here")
     program = tmp_path / "program.py"
     changed = PROGRAM.replace("set_num_threads(1)", "set_num_threads(2)")
-    program.write_text(changed.replace("steps=250, batch=8", "compiled=True, steps=40, batch=64"))
+    program.write_text(changed.replace('steps=100, batch=8, precision="float32"', "compiled=True, steps=12, batch=64"))
     ends = []
     for name in ("one", "two"):
         assert run(tmp_path / name, program) == 0
