@@ -79,8 +79,8 @@ def test_the_whole_recipe_and_a_killed_one_end_alike(tmp_path: Path) -> None:
 @stage(identity="tests.lost", makes=Comparison)
 def lost(ctx: Context) -> None:
     """What seed 5 once made: sums worse than before."""
-    worse = {"difference": {"value": -0.065, "low": -0.115, "high": -0.02}, "items": 200, "non_inferior": False}
-    kept = worse | {"non_inferior": True}
+    worse = {"difference": {"value": -0.065, "low": -0.115, "high": -0.02}, "items": 200}
+    kept = {"difference": {"value": 0.01, "low": -0.005, "high": 0.025}, "items": 200}
     skills = {"reasoning correct": {"adopted to final": worse}, "tool_calls exact": {"adopted to final": kept}}
     (ctx.folder / "comparison.json").write_text(json.dumps({"skills": skills, "pooled": kept}))
 

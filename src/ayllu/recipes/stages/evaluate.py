@@ -159,8 +159,6 @@ def compare(
     for name, verdict in VERDICTS:
         start, last = (_verdicts(rows[name], verdict) for rows in (before, after))
         row = {"adopted to final": compare_verdicts(start, last)}
-        if f"{name} {verdict}" in TAUGHT:
-            row["adopted to final"]["non_inferior"] = row["adopted to final"]["difference"]["low"] > -SKILL_MARGIN
         if name in between:
             row["adopted to after GRPO"] = compare_verdicts(start, _verdicts(between[name], verdict))
         table[f"{name} {verdict}"] = row
@@ -176,13 +174,14 @@ def compare(
 
 def losses(comparison: dict[str, Any]) -> list[str]:
     """What `compare` could not show to be kept of the adopted model, one phrase each: a reason not to release."""
-    found = {title: comparison["skills"][name]["adopted to final"] for name, title in TAUGHT.items()}
-    found["benchmarks together"] = comparison["pooled"]
+    skills = comparison["skills"]
+    found = [(title, skills[name]["adopted to final"], SKILL_MARGIN) for name, title in TAUGHT.items()]
+    found.append(("benchmarks together", comparison["pooled"], MARGIN))
     return [
         f"{title} {100 * row['difference']['value']:+.1f} points "
         f"({100 * row['difference']['low']:.1f} to {100 * row['difference']['high']:.1f}) of {row['items']}"
-        for title, row in found.items()
-        if not row["non_inferior"]
+        for title, row, margin in found
+        if row["difference"]["low"] <= -margin
     ]
 
 
