@@ -207,6 +207,7 @@ def _orthogonal_updates_of_shards(
         # Gathering takes all devices, so all see every matrix, a stack after the other, and keep their own.
         whole = gather_like(torch.stack([nesterov[i] for i in chunk]), first, stacked=True)
         mine |= {i: whole[place].clone() for place, i in enumerate(chunk) if i % mesh.size() == rank}
+        del whole  # up to STACK_BYTES, which the next stack needs
     for chunk in _chunks(list(mine), first):
         stack = orthogonalise(torch.stack([mine[i] for i in chunk]), iterations, dtype)
         mine |= dict(zip(chunk, stack.unbind(), strict=True))
