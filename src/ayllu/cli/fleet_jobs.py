@@ -128,8 +128,12 @@ def launch(
     cpus_per_node: int | None = None,
     memory_gib: int | None = None,
     hours: float | None = None,
-    queue: str | None = None,
+    queue: Annotated[str | None, Parameter(name=("--queue", "--partition"))] = None,
+    account: str | None = None,
+    qos: str | None = None,
+    sbatch: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True)] = (),
     image: str | None = None,
+    install: str | None = None,
     restarts: int = 20,
     env: tuple[str, ...] = (),
     folder: Path = Path(),
@@ -170,8 +174,17 @@ def launch(
         Time limit, after which the job is queued again.
     queue
         Partition (Slurm) or local queue (Kueue).
+    account
+        Whom Slurm charges.
+    qos
+        Quality of service (Slurm).
+    sbatch
+        An option of sbatch, as --sbatch=--constraint=h100; may be given several times.
     image
         Container image (Kubernetes, SkyPilot).
+    install
+        What pip installs there (SkyPilot): a requirement, a URL, a wheel or a folder; what is installed here by
+        default.
     restarts
         How often a job that was killed starts again.
     env
@@ -201,7 +214,11 @@ def launch(
         memory_gib=memory_gib,
         hours=hours,
         queue=queue,
+        account=account,
+        qos=qos,
+        directives=sbatch,
         image=image,
+        install=install,
         restarts=restarts,
         folder=folder.resolve(),
     )

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from ayllu.cli.fleet import app as fleet_app
-from ayllu.fleet.launch import manifests, records
+from ayllu.fleet.launch import manifests, package_source, records
 from ayllu.fleet.launch.batch_job import BatchJob
 from ayllu.fleet.launch.kubernetes import manifest
 from ayllu.fleet.launch.skypilot import task
@@ -45,7 +45,7 @@ GOLDEN_JOBS = {
     "slurm": job(**EIGHT, hours=24, queue="gpu", environment={"NAME": "it's"}),
     "kubernetes": job(**EIGHT, hours=24, queue="research", image="ghcr.io/lab/ayllu:0.1", environment={"NAME": "it's"}),
     "ray": job(**{**EIGHT, "memory_gib": None}, environment={"NAME": "it's"}),
-    "skypilot": job(**EIGHT, accelerator="H100", environment={"NAME": "it's"}),
+    "skypilot": job(**EIGHT, accelerator="H100", install="ayllu[full]==0.1.0", environment={"NAME": "it's"}),
 }
 
 
@@ -279,6 +279,20 @@ def test_no_client_is_imported_before_it_is_needed() -> None:
         (["smol", "--on", "skypilot", "--accelerators-per-node", "8"], "--accelerator"),
         (["smol", "--on", "ray", "--queue", "x"], "no use for --queue"),
         (["smol", "--env", "A"], "NAME=VALUE"),
+        (["smol", "--account", "lab"], "no use for --account"),
+        (["smol", "--on", "kubernetes", "--image", "x", "--qos", "high"], "no use for --qos"),
+        (["smol", "--on", "ray", "--sbatch=--nice"], "no use for --sbatch"),
+        (["smol", "--on", "slurm", "--install", "x"], "no use for --install"),
+        (["smol", "--on", "slurm", "--account", "a b"], "account 'a b'"),
+        (["smol", "--on", "slurm", "--sbatch", "nice"], "no option of sbatch"),
+        (["smol", "--on", "slurm", "--sbatch=--comment='a"], "no option of sbatch"),
+        (["smol", "--on", "slurm", "--sbatch=--nice\nrm -rf x"], "no option of sbatch"),
+        (["smol", "--on", "slurm", "--sbatch=--nodes=3"], "use --nodes of"),
+        (["smol", "--on", "slurm", "--sbatch=--nice -N3"], "use --nodes of"),
+        (["smol", "--on", "slurm", "--sbatch=--acc=lab"], "use --account of"),
+        (["smol", "--on", "slurm", "--sbatch=--array=1-4"], "one torchrun on every node"),
+        (["smol", "--on", "slurm", "--folder", r"/tmp/a\b"], "backslash"),
+        (["smol", "--on", "slurm", "--folder", "/tmp/a\nb"], "line breaks"),
         (["status", "nothing"], "no job 'nothing'"),
         (["cancel", "../up"], "no job"),
     ],
@@ -303,3 +317,57 @@ def test_a_scheduler_that_is_not_installed_is_named(
 def test_a_recipe_that_is_not_there_is_not_queued(fleet: Command, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no recipe 'smool'; choose one of cria"):
         fleet(["launch", "smool", "--on", "slurm", "--folder", str(tmp_path), "--dry-run"])
+
+
+def test_own_options_of_slurm_stand_in_the_script(
+    fleet: Command, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = ["launch", "smol", "--on", "slurm", "--partition", "gpu", "--account", "lab", "--qos", "high"]
+    fleet([*words, "--sbatch=--constraint=h100", "--sbatch", "#SBATCH -x n7 --gpus=16", "--dry-run", "--json"])
+    script = json.loads(capsys.readouterr().out)["files"]["job.sbatch"]
+    for line in ("--partition=gpu", "--account=lab", "--qos=high", "--constraint=h100", "-x n7 --gpus=16"):
+        assert f"#SBATCH {line}\n" in script
+
+
+def wheel_told(text: str | None, version: str = "1.2.3") -> object:
+    """An installed package whose pip kept `text` as its origin (PEP 610)."""
+    return type("Installed", (), {"version": version, "read_text": lambda self, name: text})()
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [
+        (None, "'ayllu[full]==1.2.3'"),
+        (
+            '{"url": "https://git.x.org/ayllu.git", "vcs_info": {"vcs": "git", "commit_id": "abc123"}}',
+            "'ayllu[full] @ git+https://git.x.org/ayllu.git@abc123'",
+        ),
+        ('{"url": "https://x.org/ayllu-1.whl", "archive_info": {}}', "'ayllu[full] @ https://x.org/ayllu-1.whl'"),
+    ],
+)
+def test_another_machine_installs_what_this_one_was_installed_from(
+    monkeypatch: pytest.MonkeyPatch, origin: str | None, words: str
+) -> None:
+    monkeypatch.setattr(package_source, "_source_tree", lambda: None)
+    monkeypatch.setattr(package_source.metadata, "distribution", lambda name: wheel_told(origin))
+    found = package_source.package_source()
+    assert (found.words, dict(found.mounts)) == (words, {})
+
+
+def test_a_folder_or_a_wheel_of_this_machine_comes_along(
+    tmp_path: Path, fleet: Command, capsys: pytest.CaptureFixture
+) -> None:
+    """The whole suite runs from a checkout, which no index has."""
+    fleet(["launch", "smol", "--on", "skypilot", "--folder", str(tmp_path), "--dry-run", "--json"])
+    made = yaml.safe_load(json.loads(capsys.readouterr().out)["files"]["task.yaml"])
+    ((there, here),) = made["file_mounts"].items()
+    assert (Path(here) / "src" / "ayllu" / "__init__.py").is_file()
+    assert there.removeprefix("~/") in made["setup"] and "[full]" in made["setup"]
+    wheel = tmp_path / "ayllu-1-py3-none-any.whl"
+    wheel.touch()
+    found = package_source.package_source(str(wheel))
+    assert list(found.mounts.values()) == [str(wheel)] and wheel.name in found.words
+    for gone in (str(tmp_path / "gone.whl"), str(tmp_path)):
+        with pytest.raises(UserError, match="--install"):
+            package_source.package_source(gone)
+    assert package_source.package_source("ayllu[full]==0.2").words == "'ayllu[full]==0.2'"

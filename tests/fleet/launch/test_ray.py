@@ -145,6 +145,8 @@ def test_a_job_on_two_nodes_that_is_killed_starts_again(folder: Path) -> None:
     starts = (folder / "starts").read_text().splitlines()
     assert len(starts) == 4, "both nodes, twice"
     assert all("--nnodes=2" in line and line.endswith("-m ayllu.cli run smol") for line in starts)
+    meetings = [[word for word in line.split() if word.startswith("--rdzv-")] for line in starts]
+    assert sorted(meetings.count(each) for each in meetings) == [2, 2, 2, 2], "both nodes meet, anew at every start"
     assert record.logs().count("fine") >= 2
 
 

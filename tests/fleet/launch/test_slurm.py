@@ -139,3 +139,27 @@ def test_a_job_that_fails_is_not_tried_again_and_one_can_be_cancelled(slurm: Slu
     wait_for(long, "running")
     long.cancel()
     assert wait_for(long, "cancelled") == "cancelled"
+
+
+@pytest.mark.parametrize("name", ["two words", "it's", 'say "so"', "100%j #4 $HOME"])
+def test_a_folder_may_have_any_name(slurm: SlurmCluster, folder: Path, name: str) -> None:
+    put_tool(folder, "ayllu", '#!/bin/sh\npwd > where\necho "as told: $*"\n')
+    place = folder / name
+    place.mkdir()
+    record = records.launch("slurm", BatchJob(recipe="smol", name="smol", folder=place, options=("--name", name)))
+    assert wait_for(record, "finished", "failed") == "finished", record.logs()
+    assert (place / "where").read_text() == f"{place}\n"
+    assert f"as told: run smol --name {name}\n" in record.logs()
+
+
+def test_slurm_takes_account_qos_partition_and_own_lines(slurm: SlurmCluster, folder: Path) -> None:
+    put_tool(folder, "ayllu", "#!/bin/sh\nexec sleep 60\n")
+    own = ("--comment='a b'", "#SBATCH --nice=7")
+    job = BatchJob(recipe="smol", name="own", folder=folder, queue="main", account="lab", qos="high", directives=own)
+    record = records.launch("slurm", job)
+    wait_for(record, "running")
+    shown = slurm.run("scontrol", "show", "job", record.identity)
+    record.cancel()
+    wait_for(record, "cancelled")
+    for told in ("Account=lab", "Partition=main", "Comment=a b", "Nice=7"):
+        assert told in shown, shown

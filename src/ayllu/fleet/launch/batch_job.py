@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,30 @@ from ayllu.lab.error import UserError
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 """A label of RFC 1123, short enough for the suffixes that schedulers append."""
 
-RENDEZVOUS_PORT = 29_500
+SLURM_ONLY = ("account", "qos", "directives")
+"""Fields that the other schedulers refuse."""
+
+FIRST_PORT, PORTS = 10_000, 20_000
+"""Where the nodes of a job meet: ports above the well-known ones and below those that systems hand out by themselves
+(Linux: from 32,768 on)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendezvous:
+    """Where the nodes of one start of one job meet, in words of a shell.
+
+    Jobs may share a node, and torchrun joins all that name one place and one identity to one training: both come from
+    what the scheduler calls this start of this job, and never from the recipe.
+    """
+
+    host: str
+    port: str
+    identity: str
+
+
+def port_of(words: str) -> int:
+    """A port for what has no number of its own, the same wherever it is asked for."""
+    return FIRST_PORT + zlib.crc32(words.encode()) % PORTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +65,18 @@ class BatchJob:
     """Time limit; the job is saved and queued again when it is reached."""
     queue: str | None = None
     """Partition of Slurm, local queue of Kueue; nothing elsewhere."""
+    account: str | None = None
+    """Whom Slurm charges."""
+    qos: str | None = None
+    """Quality of service, of Slurm."""
+    directives: tuple[str, ...] = ()
+    """More options of sbatch, each as it would stand behind `#SBATCH`."""
     image: str | None = None
     """Container image, for Kubernetes and SkyPilot."""
     accelerator: str | None = None
     """Kind of accelerator, for SkyPilot (`H100`)."""
+    install: str | None = None
+    """What pip installs on SkyPilot's machines; None for what is installed here."""
     restarts: int = 20
     """How often a job that was killed starts again."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -66,8 +98,12 @@ class BatchJob:
             value = getattr(self, what)
             if value is not None and value <= 0:
                 raise UserError(f"launch: {what} is {value}; it must be positive")
-        if self.queue is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.,-]*", self.queue):
-            raise UserError(f"launch: queue '{self.queue}' is not the name of a queue")
+        for what in ("queue", "account", "qos"):
+            value = getattr(self, what)
+            if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.,@+-]*", value):
+                raise UserError(f"launch: {what} {value!r} is not the name of one")
+        if not str(self.folder).isprintable():
+            raise UserError(f"launch: the folder {str(self.folder)!r} has line breaks or the like in its name")
         for name in self.environment:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
                 raise UserError(f"launch: '{name}' is not the name of an environment variable")
@@ -75,8 +111,9 @@ class BatchJob:
     def refuse(self, scheduler: str, *fields: str) -> None:
         """Raise UserError when one of `fields`, which the scheduler has no use for, is set."""
         for what in fields:
-            if getattr(self, what) is not None:
-                raise UserError(f"launch: {scheduler} has no use for --{what.replace('_', '-')}; leave it out")
+            if getattr(self, what) not in (None, ()):
+                option = {"directives": "sbatch"}.get(what, what.replace("_", "-"))
+                raise UserError(f"launch: {scheduler} has no use for --{option}; leave it out")
 
     @property
     def launch_folder(self) -> Path:
@@ -92,10 +129,10 @@ class BatchJob:
         """`run RECIPE …`, the part that is the same everywhere."""
         return ["run", self.recipe, *self.options]
 
-    def command(self, *, rendezvous: str = "") -> str:
+    def command(self, rendezvous: Rendezvous | None = None) -> str:
         """The command of one node for a shell: `ayllu run …`, or torchrun that starts `ayllu.cli` in every process.
 
-        `rendezvous` is the host (a shell expression) where the nodes meet.
+        Several nodes need a `rendezvous`; processes of one node meet at a place that torchrun draws by itself.
         """
         if not self.many:
             return shlex.join(["ayllu", *self.run_words()])
@@ -105,13 +142,12 @@ class BatchJob:
         words = [*own_store, "torchrun", f"--nnodes={self.nodes}", f"--nproc-per-node={self.processes_per_node}"]
         # torchrun itself brings back a process that died while the nodes are well.
         words.append(f"--max-restarts={min(self.restarts, 3)}")
-        if self.nodes == 1:
-            words.append("--standalone")
-        else:
-            words += [f"--rdzv-id={self.name}", "--rdzv-backend=c10d"]
+        words.append("--standalone" if self.nodes == 1 else "--rdzv-backend=c10d")
         line = shlex.join(words)
         if self.nodes > 1:
-            line += f' --rdzv-endpoint="{rendezvous}:{RENDEZVOUS_PORT}"'
+            if rendezvous is None:
+                raise ValueError("a job of several nodes needs a rendezvous")
+            line += f' --rdzv-id="{rendezvous.identity}" --rdzv-endpoint="{rendezvous.host}:{rendezvous.port}"'
         return f"{line} -m ayllu.cli {shlex.join(self.run_words())}"
 
     def exports(self) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.fleet.launch import manifests
-from ayllu.fleet.launch.batch_job import RENDEZVOUS_PORT, BatchJob, Status, tool
+from ayllu.fleet.launch.batch_job import SLURM_ONLY, BatchJob, Rendezvous, Status, port_of, tool
 from ayllu.lab.error import UserError
 
 HINT = "install kubectl and give it a cluster that has JobSet (and Kueue, for a queue)"
@@ -26,7 +26,7 @@ def _container(job: BatchJob) -> dict[str, Any]:
         limits["memory"] = f"{job.memory_gib}Gi"
     # Pod 0 of a JobSet has this name in the headless service that the JobSet makes.
     first = f"{job.name}-node-0-0.{job.name}"
-    command = job.command(rendezvous=first)
+    command = job.command(Rendezvous(host=first, port=str(port_of(job.name)), identity=job.name))
     container: dict[str, Any] = {
         "name": "ayllu",
         "image": job.image,
@@ -38,7 +38,7 @@ def _container(job: BatchJob) -> dict[str, Any]:
     if job.environment:
         container["env"] = [{"name": name, "value": job.environment[name]} for name in sorted(job.environment)]
     if job.nodes > 1:
-        container["ports"] = [{"containerPort": RENDEZVOUS_PORT}]
+        container["ports"] = [{"containerPort": port_of(job.name)}]
     return container
 
 
@@ -89,7 +89,7 @@ class Kubernetes:
 
     def files(self, job: BatchJob) -> dict[str, str]:
         """The manifest, checked against the JobSet schema."""
-        job.refuse("Kubernetes", "accelerator")
+        job.refuse("Kubernetes", "accelerator", *SLURM_ONLY, "install")
         if not job.image:
             raise UserError("launch: Kubernetes runs containers; name one with --image")
         made = manifest(job)

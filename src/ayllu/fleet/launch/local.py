@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from ayllu.fleet.launch.batch_job import BatchJob, Status, surroundings
+from ayllu.fleet.launch.batch_job import SLURM_ONLY, BatchJob, Status, surroundings
 from ayllu.lab.error import UserError
 
 SCRIPT = "run.sh"
@@ -38,6 +38,7 @@ class Local:
                 "launch: this machine is one node; use --processes-per-node, or another scheduler for more nodes"
             )
         job.refuse("this machine", "hours", "queue", "image", "accelerator", "cpus_per_node", "memory_gib")
+        job.refuse("this machine", *SLURM_ONLY, "install")
         folder = shlex.quote(str(job.launch_folder))
         return {
             SCRIPT: f"""#!/bin/sh

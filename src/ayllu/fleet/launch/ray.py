@@ -6,7 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
-from ayllu.fleet.launch.batch_job import BatchJob, Status, tool
+from ayllu.fleet.launch.batch_job import SLURM_ONLY, BatchJob, Rendezvous, Status, tool
 
 HINT = "install Ray (pip install 'ray[default]') and start or name a cluster (RAY_ADDRESS)"
 STATES = {
@@ -30,8 +30,9 @@ class Ray:
 
     def files(self, job: BatchJob) -> dict[str, str]:
         """A script with the entry point; `ray job submit` runs it on the head node."""
-        job.refuse("Ray", "hours", "queue", "image", "accelerator", "memory_gib")
-        command = job.command(rendezvous="$AYLLU_FIRST")
+        job.refuse("Ray", "hours", "queue", "image", "accelerator", "memory_gib", *SLURM_ONLY, "install")
+        # `ray_nodes` says on every node where this start of the job meets.
+        command = job.command(Rendezvous(host="$AYLLU_FIRST", port="$AYLLU_PORT", identity="$AYLLU_START"))
         words = ["python", "-m", "ayllu.fleet.launch.ray_nodes", f"--nodes={job.nodes}", f"--restarts={job.restarts}"]
         words.append(f"--cpus={job.cpus_per_node or 1}")
         words.append(f"--gpus={job.accelerators_per_node}")

@@ -1,7 +1,8 @@
 """What a Ray job runs: the job's command once on every node, torchrun and all, with Ray as the place-maker.
 
 Ray's own command line starts this file on the head node: `python -m ayllu.fleet.launch.ray_nodes --nodes 2 … COMMAND`.
-In COMMAND `$AYLLU_FIRST` is the address of the first node.
+In COMMAND `$AYLLU_FIRST` is the address of the first node, `$AYLLU_PORT` a port that is free there, and
+`$AYLLU_START` names this start of this job: nodes of other jobs, which may run beside, never meet them.
 """
 
 from __future__ import annotations
@@ -11,19 +12,24 @@ import subprocess
 import sys
 
 
-def _on_node(command: str, first: str) -> int:
+def _on_node(command: str, meeting: dict[str, str]) -> int:
     import os
 
-    environment = {**os.environ, "AYLLU_FIRST": first}
-    return subprocess.run(["/bin/sh", "-c", command], env=environment).returncode
+    return subprocess.run(["/bin/sh", "-c", command], env={**os.environ, **meeting}).returncode
 
 
-def _address() -> str:
-    """Where the cluster itself reaches this node: a machine with several networks has other addresses too."""
+def _address() -> tuple[str, int]:
+    """Where the cluster itself reaches this node (a machine with several networks has other addresses too), and a port
+    that is free here."""
+    import socket
+
     import ray
 
     here = ray.get_runtime_context().get_node_id()
-    return next(str(node["NodeManagerAddress"]) for node in ray.nodes() if node["NodeID"] == here)
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = int(free.getsockname()[1])
+    return next(str(node["NodeManagerAddress"]) for node in ray.nodes() if node["NodeID"] == here), port
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,11 +60,13 @@ def main(arguments: list[str] | None = None) -> int:
         }
 
     codes: list[int] = []
-    for _ in range(options.restarts + 1):
+    for start in range(options.restarts + 1):
         try:
-            first = ray.get(ray.remote(_address).options(**place(0)).remote())
+            first, port = ray.get(ray.remote(_address).options(**place(0)).remote())
+            named = f"{ray.get_runtime_context().get_job_id()}.{start}"
+            meeting = {"AYLLU_FIRST": first, "AYLLU_PORT": str(port), "AYLLU_START": named}
             run = ray.remote(_on_node)
-            tasks = [run.options(**place(i)).remote(options.command, first) for i in range(options.nodes)]
+            tasks = [run.options(**place(i)).remote(options.command, meeting) for i in range(options.nodes)]
             codes = ray.get(tasks)
         except ray.exceptions.RayError as error:
             # A lost node ends the tasks on it; the group is placed again on other nodes, and the job goes on.

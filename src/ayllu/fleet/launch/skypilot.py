@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ayllu.fleet.launch.batch_job import BatchJob, Status, tool
+from ayllu.fleet.launch.batch_job import FIRST_PORT, PORTS, SLURM_ONLY, BatchJob, Rendezvous, Status, tool
 from ayllu.fleet.launch.manifests import dump
+from ayllu.fleet.launch.package_source import package_source
 from ayllu.lab.error import UserError
 
 HINT = "install SkyPilot (pip install skypilot) and give it a cloud (sky check)"
@@ -24,8 +25,14 @@ STATES = {
 }
 
 
+HERE = Rendezvous(host="$first", port="$port", identity="$SKYPILOT_TASK_ID")
+MEETING = f"""first=$(echo "$SKYPILOT_NODE_IPS" | head -n 1)
+port=$(({FIRST_PORT} + $(printf %s "$SKYPILOT_TASK_ID" | cksum | cut -d ' ' -f 1) % {PORTS}))
+"""
+
+
 def task(job: BatchJob) -> dict[str, Any]:
-    """The task. SkyPilot sets the addresses of the nodes."""
+    """The task. SkyPilot sets the addresses of the nodes and the identity of the job."""
     resources: dict[str, Any] = {
         "job_recovery": {"strategy": "EAGER_NEXT_REGION", "max_restarts_on_errors": job.restarts}
     }
@@ -37,8 +44,8 @@ def task(job: BatchJob) -> dict[str, Any]:
         resources["memory"] = f"{job.memory_gib}+"
     if job.image:
         resources["image_id"] = f"docker:{job.image}"
-    command = job.command(rendezvous="$first")
-    first = 'first=$(echo "$SKYPILOT_NODE_IPS" | head -n 1)\n' if job.nodes > 1 else ""
+    command = job.command(HERE)
+    first = MEETING if job.nodes > 1 else ""
     made: dict[str, Any] = {
         "name": job.name,
         "num_nodes": job.nodes,
@@ -49,7 +56,10 @@ def task(job: BatchJob) -> dict[str, Any]:
     if job.environment:
         made["envs"] = {name: job.environment[name] for name in sorted(job.environment)}
     if not job.image:
-        made["setup"] = "set -e\npython3 -m pip install --quiet 'ayllu[full]'\n"
+        installed = package_source(job.install)
+        made["setup"] = f"set -e\npython3 -m pip install --quiet {installed.words}\n"
+        if installed.mounts:
+            made["file_mounts"] = dict(installed.mounts)
     return made
 
 
@@ -60,7 +70,9 @@ class SkyPilot:
 
     def files(self, job: BatchJob) -> dict[str, str]:
         """The task file."""
-        job.refuse("SkyPilot", "hours", "queue")
+        job.refuse("SkyPilot", "hours", "queue", *SLURM_ONLY)
+        if job.image:
+            job.refuse("SkyPilot with an image, which holds Ayllu,", "install")
         if job.accelerators_per_node and not job.accelerator:
             raise UserError("launch: SkyPilot must know which accelerators; name them with --accelerator, such as H100")
         return {TASK: dump(task(job))}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
-from ayllu.fleet.launch.batch_job import BatchJob, Status, tool
+from ayllu.fleet.launch.batch_job import FIRST_PORT, PORTS, BatchJob, Rendezvous, Status, tool
 from ayllu.lab.error import UserError
 
 HINT = "install Slurm's client tools (Debian: slurm-client), or launch from a login node"
@@ -32,6 +33,79 @@ def _time(hours: float) -> str:
     return f"{minutes // 1440}-{minutes % 1440 // 60:02d}:{minutes % 60:02d}:00"
 
 
+OURS = {
+    "--job-name": "--name",
+    "-J": "--name",
+    "--nodes": "--nodes",
+    "-N": "--nodes",
+    "--gpus-per-node": "--accelerators-per-node",
+    "--cpus-per-task": "--cpus-per-node",
+    "-c": "--cpus-per-node",
+    "--mem": "--memory-gib",
+    "--time": "--hours",
+    "-t": "--hours",
+    "--partition": "--partition",
+    "-p": "--partition",
+    "--account": "--account",
+    "-A": "--account",
+    "--qos": "--qos",
+    "-q": "--qos",
+    "--output": "--folder",
+    "-o": "--folder",
+    "--chdir": "--folder",
+    "-D": "--folder",
+    **dict.fromkeys(("--ntasks", "-n", "--ntasks-per-node", "--array", "-a", "--wrap"), ""),
+    **dict.fromkeys(("--signal", "--requeue", "--no-requeue", "--open-mode"), "--restarts"),
+}
+"""Options of sbatch that a launch sets by itself, and the option that sets them here; "" for what it cannot do."""
+ALSO_WHOLE = ("--gpus",)
+"""Options of sbatch that are the beginning of another's name."""
+
+
+def _own_lines(job: BatchJob) -> list[str]:
+    """The user's own options of sbatch. Raises UserError for what is none, and for one that a launch sets itself."""
+    lines = []
+    for given in job.directives:
+        line = given.strip().removeprefix("#SBATCH").strip()
+        try:
+            words = shlex.split(line) if line.isprintable() else []
+        except ValueError:
+            words = []
+        if not words or not words[0].startswith("-"):
+            raise UserError(f"launch: --sbatch {given!r} is no option of sbatch, such as --constraint=h100")
+        for word in words:
+            _check_own(given, word)
+        lines.append(line)
+    return lines
+
+
+def _check_own(given: str, word: str) -> None:
+    name = word.partition("=")[0] if word.startswith("--") else word[:2]
+    # sbatch takes the beginning of a long name for the whole.
+    taken = [own for own in OURS if own == name or (name.startswith("--") and own.startswith(name))]
+    if taken and name.startswith("-") and name not in ALSO_WHOLE:
+        ours = OURS[taken[0]]
+        instead = f"use {ours} of `ayllu fleet launch`" if ours else "a job is one torchrun on every node"
+        raise UserError(f"launch: --sbatch {given!r} sets what a launch sets itself; {instead}")
+
+
+def _quoted(text: str) -> str:
+    """`text` as sbatch reads it in a line of the script: quotes hold blanks together, and a backslash
+    takes the next character as it is (no text of ours has one)."""
+    if re.fullmatch(r"[A-Za-z0-9_./@%+,:=-]*", text):
+        return text
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+HERE = Rendezvous(host="$first", port="$port", identity="$start")
+MEETING = f"""# Other jobs may run on these nodes: where this one's meet is its own, and new with every start.
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+port=$(({FIRST_PORT} + SLURM_JOB_ID % {PORTS}))
+start="$SLURM_JOB_ID.${{SLURM_RESTART_COUNT:-0}}"
+export first port start
+"""
+
+
 class Slurm:
     """Speaks to Slurm through sbatch, squeue, scontrol and scancel. The identity is the job's number."""
 
@@ -39,16 +113,18 @@ class Slurm:
 
     def files(self, job: BatchJob) -> dict[str, str]:
         """The batch script. `--requeue` brings the job back after a preemption or a lost node."""
-        job.refuse("Slurm", "image", "accelerator")
-        folder = job.launch_folder
+        job.refuse("Slurm", "image", "accelerator", "install")
+        if "\\" in str(job.folder):
+            raise UserError(f"launch: Slurm drops a backslash from the name of a log, and {job.folder} has one")
         options = [
             f"--job-name={job.name}",
             f"--nodes={job.nodes}",
             "--ntasks-per-node=1",
             "--requeue",
             "--open-mode=append",
-            f"--output={folder}/log",
-            f"--chdir={job.folder}",
+            # In the name of a log Slurm takes % for the beginning of a pattern.
+            "--output=" + _quoted(f"{job.launch_folder}/log".replace("%", "%%")),
+            "--chdir=" + _quoted(str(job.folder)),
             f"--signal=B:USR1@{WARNING_SECONDS}",
         ]
         if job.accelerators_per_node:
@@ -61,6 +137,11 @@ class Slurm:
             options.append(f"--time={_time(job.hours)}")
         if job.queue:
             options.append(f"--partition={job.queue}")
+        if job.account:
+            options.append(f"--account={job.account}")
+        if job.qos:
+            options.append(f"--qos={job.qos}")
+        options += _own_lines(job)
         directives = "\n".join(f"#SBATCH {option}" for option in options)
         return {
             "job.sbatch": f"""#!/bin/bash
@@ -78,9 +159,7 @@ if [ "${{SLURM_RESTART_COUNT:-0}}" -gt {job.restarts} ]; then
     exit 1
 fi
 
-{job.exports()}first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-export first
-srun --kill-on-bad-exit=1 bash -c {shlex.quote("exec " + job.command(rendezvous="$first"))} &
+{job.exports()}{MEETING}srun --kill-on-bad-exit=1 bash -c {shlex.quote("exec " + job.command(HERE))} &
 step=$!
 # `wait` returns early when a signal comes, so it is asked until the step has really ended.
 while wait "$step"; code=$?; kill -0 "$step" 2>/dev/null; do :; done
