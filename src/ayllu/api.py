@@ -341,7 +341,7 @@ def evaluate(
     scores = Scores(about={"dtype": dtype})
     if suite is not None:
         chosen = load_suite(suite, items_per_set=items)
-        say(describe_power(chosen))
+        say(*describe_power(chosen).split("\n"))
         scores = evaluate_suite(transformer, tokenizer, chosen, dtype=kind, folder=folder)
     if texts:
         bits = document_bits(transformer, tokenizer, texts, dtype=kind, total=len(texts))

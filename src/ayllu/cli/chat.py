@@ -97,7 +97,7 @@ def _converse(conversation: Conversation, out: TextIO) -> None:
             case "/quit" | "/exit":
                 return
             case "/help":
-                say(HELP)
+                say(*HELP.split("\n"))
             case "/reset":
                 conversation.reset()
                 say("The conversation begins anew.")

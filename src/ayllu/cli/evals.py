@@ -10,6 +10,7 @@ import cyclopts
 
 from ayllu import api
 from ayllu.cli.options import Home, Json, print_json, print_lines
+from ayllu.lab.visible import visible
 
 app = cyclopts.App(
     name="eval", help="Measure a model: published question sets, held-out text, and differences between models."
@@ -92,11 +93,11 @@ def check(folder: Path, /, *, json: Json = False) -> int:
 
 def _verdict(value: dict[str, Any]) -> str:
     lines = value["discrepancies"] or ["Every score follows from the outcomes of its items and documents."]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{visible(line)}\n" for line in lines)
 
 
 def _print(value: dict[str, Any], json: bool, table: Callable[[dict[str, Any]], str]) -> None:
     if json:
         print_json(value, indent=2)
     else:
-        print_lines(table(value).splitlines())
+        print_lines(table(value).removesuffix("\n").split("\n"))

@@ -11,6 +11,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from ayllu.cli.options import Flag, Json, print_json, print_lines
+from ayllu.lab.visible import visible
 
 launch_app = cyclopts.App(name="launch")
 
@@ -227,7 +228,7 @@ def launch(
         if json:
             print_json({"name": job.name, "on": on, "files": files}, indent=2)
         else:
-            print_lines(f"# {path}\n{text}" for path, text in files.items())
+            print_lines(line for path, text in files.items() for line in (f"# {path}", *text.split("\n")))
         return
     record = records.launch(on, job)
     if json:
@@ -261,7 +262,7 @@ def logs(name: str, /, *, folder: Path = Path(), json: Json = False) -> None:
     if json:
         print_json({"name": name, "log": log}, indent=2)
     else:
-        sys.stdout.write(log)
+        sys.stdout.write(visible(log, keep="\n\t") if sys.stdout.isatty() else log)
 
 
 @launch_app.command

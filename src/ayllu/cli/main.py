@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say(f"ayllu: this needs {module}, which is not installed; run: pip install 'ayllu[full]'")
         sys.exit(2)
     except KeyboardInterrupt:
-        say("\nayllu: interrupted; start it again to go on")
+        say("", "ayllu: interrupted; start it again to go on")
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

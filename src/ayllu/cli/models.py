@@ -132,4 +132,5 @@ def layout(model: str, layout: str, /, *, json: Json = False) -> None:
         stages = [asdict(held) | {"total": held.total} for held in found]
         print_json({"model": model, "devices": spread.devices, "stages": stages})
         return
-    print_lines([f"{model} over {spread.devices:,} processes, the first of each pipeline stage\n{table(found)}"])
+    head = f"{model} over {spread.devices:,} processes, the first of each pipeline stage"
+    print_lines([head, *table(found).split("\n")])

@@ -8,6 +8,7 @@ from typing import Any
 from ayllu.evals.likelihood.sets import find_set
 from ayllu.evals.statistics import detectable_above
 from ayllu.evals.suite import Suite
+from ayllu.lab.visible import visible
 
 SET_HEAD = ("set", "items", "accuracy", "by length", "chance", "uniform", "gold bits per byte")
 SOURCE_HEAD = ("held-out text", "documents", "bytes", "bits per byte")
@@ -102,7 +103,7 @@ def _set_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def _remarks(scores: Mapping[str, Any]) -> list[str]:
     """What must be known to read a row, set by set."""
     remarks = ((entry["title"], "; ".join(_caveats(entry))) for entry in scores["sets"].values())
-    return [f"{title}: {caveats}." for title, caveats in remarks if caveats]
+    return [visible(f"{title}: {caveats}.") for title, caveats in remarks if caveats]
 
 
 def _caveats(entry: Mapping[str, Any]) -> Iterable[str]:
@@ -159,6 +160,7 @@ def _signed(entry: Mapping[str, float | None]) -> str:
 
 
 def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
@@ -168,6 +170,6 @@ def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _piped(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", r"\|").replace("*", r"\*") for cell in cells) + " |"
+        return "| " + " | ".join(visible(cell).replace("|", r"\|").replace("*", r"\*") for cell in cells) + " |"
 
     return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])

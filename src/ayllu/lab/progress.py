@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TypeVar
 
+from ayllu.lab.visible import visible
+
 Item = TypeVar("Item")
 
 LINE_SECONDS = 10.0
@@ -60,7 +62,7 @@ class Bar:
             parts.append(f"{clock((self.total - self.done) / rate)} left")
         if self._note:
             parts.append(self._note)
-        return " · ".join(parts)
+        return visible(" · ".join(parts))
 
     def _draw(self) -> None:
         self._shown = True
@@ -96,9 +98,9 @@ def track(items: Iterable[Item], title: str, *, total: float | None = None, unit
             progress.advance()
 
 
-def say(text: str) -> None:
-    """One line of narration on stderr."""
-    sys.stderr.write(text + "\n")
+def say(*lines: str) -> None:
+    """Narration on stderr: each of `lines` is one line, whatever a file has put into it."""
+    sys.stderr.write("".join(f"{visible(line)}\n" for line in lines))
     sys.stderr.flush()
 
 
