@@ -36,6 +36,8 @@ ITEM = {"question": "4 + 3 =", "answer": "7"}
         ("<answer>8</answer>", 0, 1),
         ("<answer>7</answer> or so", 1, 0),
         ("<answer>7", 1, 0),
+        ("<answer>9</answer> or <answer>7</answer>", 1, 0),
+        ("<answer><answer>7</answer></answer>", 1, 0),
         ("7, or rather 8", 0, 0),
         ("seven", 0, 0),
         ("", 0, 0),

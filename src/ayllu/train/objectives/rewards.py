@@ -17,7 +17,7 @@ INSTRUCTION = "Give only the number, between <answer> and </answer>."
 FORMAT_REWARD = 0.2
 """What the asked-for form earns beside the 1 of a right answer: less than any answer is worth, so that it cannot be
 learnt instead of it."""
-_FORM = re.compile(r"\s*<answer>\s*(.*?)\s*</answer>\s*", re.DOTALL)
+_FORM = re.compile(r"\s*<answer>\s*([^<>]*?)\s*</answer>\s*")
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 
