@@ -87,7 +87,7 @@ def prepare(folder: Path, steps: int) -> None:
     shared = conversations((steps + 1) * SIZES["sft-shared"], SHARED)
     family = sums(default_cache())
     held_tasks = distinct_items(family, HELD_TASKS, held_out=True)
-    known = ReasoningTasks(family, tokenizer, held_out=held_tasks)
+    known = ReasoningTasks([family], tokenizer)
     items = [known.item(index) for index in range((steps + 1) * SIZES["grpo"])]
     tasks = [
         {
@@ -156,7 +156,7 @@ def ours(kind: str, folder: Path, steps: int, seed: int, precision: str, out: Pa
     else:
         family = sums(default_cache())
         settings = grpo.GRPOConfig(group=GROUP, tokens=ANSWER)
-        tasks = ReasoningTasks(family, tokenizer, held_out=data["held_tasks"])
+        tasks = ReasoningTasks([family], tokenizer)
         source = grpo.RolloutSource(
             model,
             tasks,

@@ -69,6 +69,7 @@ def test_the_whole_recipe_and_a_killed_one_end_alike(tmp_path: Path) -> None:
         "tool_calls read",
         "reasoning correct",
         "reasoning format",
+        "long_sums correct",
     }
     assert told["posttraining"]["grpo"]["steps"] == 3
     (taught,) = [m for m in Store(tmp_path / "whole").manifests() if m["arguments"].get("kind") == "grpo"]

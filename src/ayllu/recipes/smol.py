@@ -15,6 +15,7 @@ from ayllu.recipes.limits import check_budget, check_least
 from ayllu.recipes.stages.artifacts import Comparison, Release, ScoreFolder, Weights
 from ayllu.recipes.stages.dataset import LONGEST, build_dataset
 from ayllu.recipes.stages.evaluate import benchmarks, compare, losses, skills
+from ayllu.recipes.stages.methods import SUMS, TURNS
 from ayllu.recipes.stages.posttrain import PosttrainPlan, plan_posttraining, posttrain
 from ayllu.recipes.stages.rehearse import rehearse
 from ayllu.recipes.stages.release import Contents, release_stage
@@ -98,13 +99,13 @@ def from_adopted(
     data = build_dataset(start, seed=seed, groups=groups, chats=chats, preferences=preferences)
     plan = plan_posttraining(start, data, budget=budget, seed=seed, steps=steps, items=items)
     # Rewards first: GRPO needs answers that differ, and after SFT all of a small model's answers are alike.
-    grpo = posttrain(start, data, plan, method="grpo", seed=seed, lr=1e-3, rank=rank, adopted=start)
+    grpo = posttrain(start, data, plan, method="grpo", seed=seed, lr=1e-3, rank=rank, adopted=start, tasks=TURNS)
     right = rehearse(grpo, plan, seed=seed)
     sft = posttrain(grpo, data, plan, method="sft", seed=seed, lr=3e-3, rank=rank, adopted=start, rehearsal=right)
     dpo = posttrain(sft, data, plan, method="dpo", seed=seed, lr=5e-4, rank=rank, adopted=start)
     final = interpolate_weights(start, dpo, kept=KEPT)
-    first, last = (skills(model, plan, items=items, kinds=("tool_calls", "reasoning")) for model in (start, final))
-    between = skills(grpo, plan, items=items, kinds=("reasoning",))
+    first, last = (skills(model, plan, items=items, kinds=("tool_calls", *SUMS)) for model in (start, final))
+    between = skills(grpo, plan, items=items, kinds=tuple(SUMS))
     before, after = (benchmarks(model, plan, items=6 * items) for model in (start, final))
     comparison = compare(first, between, last, before, after, grpo)
     return release_assistant(

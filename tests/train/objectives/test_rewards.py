@@ -1,4 +1,4 @@
-"""Rewards: right or wrong whatever the form, and the form apart; held-out items stay out of training."""
+"""Rewards: right or wrong whatever the form, and the form apart; what is learnt from is never held out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from ayllu.data.archive import default_cache
+from ayllu.data.conversations.reasoning import Family, is_held_out
 from ayllu.model.sample import Sample
 from ayllu.train.objectives.rewards import FORMAT_REWARD, ReasoningTasks, ask, grade
 
@@ -15,14 +17,17 @@ class Sums:
 
     name = "sums"
 
-    def item(self, seed: int) -> dict[str, Any]:
-        a, b = seed % 7, seed // 1_000_000 % 7
+    def item(self, seed: int, *, held_out: bool = False) -> dict[str, Any]:
+        assert not held_out, "training asks for the training side"
+        a, b = seed % 7, seed // 7 % 7
         return {"question": f"{a} + {b} =", "answer": str(a + b)}
 
     def score(self, answer: str | None, item: dict[str, Any]) -> float:
         return float(answer == item["answer"])
 
 
+SHORT = {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1}
+LONG = {"min_terms": 2, "max_terms": 2, "min_digits": 2, "max_digits": 3}
 ITEM = {"question": "4 + 3 =", "answer": "7"}
 
 
@@ -53,13 +58,14 @@ def test_form_never_pays_more_than_being_right() -> None:
     assert FORMAT_REWARD < 1
 
 
-def test_held_out_questions_are_never_trained_on() -> None:
-    family = Sums()
-    held = [family.item(seed) for seed in (2, 5)]
-    tasks = ReasoningTasks(family, None, held_out=held)  # type: ignore[arg-type]
-    drawn = [tasks.item(index)["question"] for index in range(50)]
-    assert not set(drawn) & {item["question"] for item in held}
-    assert drawn == [tasks.item(index)["question"] for index in range(50)]
+def test_tasks_come_from_the_training_side_and_families_take_turns() -> None:
+    short, long = Family("chain_sum", default_cache(), SHORT), Family("chain_sum", default_cache(), LONG)
+    tasks = ReasoningTasks([short, short, long], None, seed=3)  # type: ignore[arg-type]
+    drawn = [tasks.item(index)["question"] for index in range(300)]
+    assert not any(map(is_held_out, drawn))
+    assert drawn == [tasks.item(index)["question"] for index in range(300)]
+    digits = [max(len(word) for word in question.split() if word.isdigit()) for question in drawn]
+    assert [at % 3 == 2 for at in range(300)] == [count > 1 for count in digits]
     assert ask("4 + 3 =").startswith("4 + 3 =\n")
 
 
@@ -70,7 +76,7 @@ def test_an_answer_that_never_ends_earns_nothing() -> None:
         def decode(self, ids: list[int]) -> str:
             return bytes(ids).decode()
 
-    tasks = ReasoningTasks(Sums(), Letters(), held_out=[])  # type: ignore[arg-type]
+    tasks = ReasoningTasks([Sums()], Letters())  # type: ignore[arg-type,list-item]
     right = list(tasks.item(3)["answer"].encode())
     ended, cut = (Sample(ids=right, log_probabilities=[], stopped=stopped) for stopped in (True, False))
     assert (tasks.reward(3, ended).correct, tasks.reward(3, ended).total) == (1, 1)

@@ -4,13 +4,13 @@ The package pins old versions of libraries that its other generators need, so it
 read, and of it the module of one family with the few it builds on. They are this package's only foreign code that is
 run from an archive: the archive's digest is checked first, and the families are listed here.
 
-Item i of a data set with seed s draws from s + i (`ProceduralDataset` in the package), so seeds that are close share
-items. Training and held-out items therefore come from seeds that are far apart, and a question that stands on the
-held-out side is never trained on.
+A question belongs to one side, to train on or to measure with, by the digest of its words alone: whatever seed draws
+it, and whoever draws it, it is never on both.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 import threading
@@ -38,8 +38,11 @@ FAMILIES = {
     "number_sorting": "algorithmic.number_sorting",
 }
 """Families that need nothing but Python, and where they stand in the package."""
-HELD_OUT_SEED = 1_000_000_000
-"""Seeds of held-out items begin here; training seeds stay below half of it."""
+HELD_OUT_PARTS = 8
+"""One question in so many is held out."""
+STRIDE = 1_000_000_007
+"""From one seed to the next that is tried for a question of the wanted side: a prime far above the numbers of the items
+that any run draws."""
 _NAME = "reasoning_gym"
 _lock = threading.Lock()
 
@@ -59,21 +62,38 @@ class Family:
             raise UserError(f"task family {name}: {error}; correct its settings") from error
         self.name = name
 
-    def item(self, seed: int) -> dict[str, Any]:
-        """`question`, `answer` and `metadata` of the item that `seed` draws."""
-        return self._data[seed]
+    def item(self, seed: int, *, held_out: bool = False) -> dict[str, Any]:
+        """`question`, `answer` and `metadata` of the item that `seed` draws from one side.
+
+        Raises UserError where the family has hardly a question on that side.
+        """
+        for at in range(seed, seed + 64 * HELD_OUT_PARTS * STRIDE, STRIDE):
+            item = self._data[at]
+            if is_held_out(item["question"]) == held_out:
+                return item
+        side = "held-out" if held_out else "training"
+        raise UserError(f"task family {self.name} has no {side} question with these settings; widen the settings")
 
     def score(self, answer: str | None, item: dict[str, Any]) -> float:
         """1 for a right answer; the family may give less for a nearly right one."""
         return float(self._data.score_answer(answer, item))
 
 
+def is_held_out(question: str) -> bool:
+    """Whether a question is for measuring.
+
+    Its words count and not their order: a sum with its terms in another order is on the same side.
+    """
+    words = " ".join(sorted(question.split()))
+    return int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "little") % HELD_OUT_PARTS == 0
+
+
 def distinct_items(family: Family, count: int, *, held_out: bool, seed: int = 0) -> list[dict[str, Any]]:
     """`count` items with different questions from one side. Raises UserError where the family has not that many."""
-    start = (HELD_OUT_SEED if held_out else 0) + seed * 10_000_000
+    start = seed * 10_000_000
     found: dict[str, dict[str, Any]] = {}
     for at in range(start, start + 50 * count + 1000):
-        item = family.item(at)
+        item = family.item(at, held_out=held_out)
         found.setdefault(item["question"], item)
         if len(found) == count:
             return list(found.values())

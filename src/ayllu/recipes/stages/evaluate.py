@@ -25,12 +25,22 @@ TRAINED_ON = {
 """Benchmarks whose training part a source holds: their scores are labelled so."""
 WHOLE = 2_000_000_000
 """Parameters from which held-out text is measured with the weights in bf16: they are twice as small."""
-VERDICTS = (("tool_calls", "exact"), ("tool_calls", "read"), ("reasoning", "correct"), ("reasoning", "format"))
+VERDICTS = (
+    ("tool_calls", "exact"),
+    ("tool_calls", "read"),
+    ("reasoning", "correct"),
+    ("reasoning", "format"),
+    ("long_sums", "correct"),
+)
 """Kinds of items, and what is judged of each reply."""
 MARGIN, SKILL_MARGIN = 0.02, 0.05
 """A loss of accuracy is ruled out where the interval of the difference lies above -0.02 (benchmarks), -0.05 (skills, of
 which there are a tenth as many items)."""
-TAUGHT = {"tool_calls exact": "tool calls exactly right", "reasoning correct": "sums right"}
+TAUGHT = {
+    "tool_calls exact": "tool calls exactly right",
+    "reasoning correct": "sums right",
+    "long_sums correct": "long sums right",
+}
 """Rows of skills that must not be lost, and what they are called."""
 
 
@@ -106,17 +116,17 @@ def benchmarks(ctx: Context, model: Handle[Weights], plan: Handle[PosttrainPlan]
     scores.save(ctx.folder)
 
 
-@stage(identity="skills", makes=Replies)
+@stage(identity="skills", makes=Replies, rev=2)
 def skills(
     ctx: Context, model: Handle[Weights], plan: Handle[PosttrainPlan], *, items: int, kinds: tuple[str, ...]
 ) -> None:
-    """Held-out tool calls (`tool_calls`) and tasks (`reasoning`), reply by reply."""
+    """Held-out tool calls (`tool_calls`) and sums (`reasoning`, `long_sums`), reply by reply."""
     from ayllu.data.conversations.reasoning import distinct_items
     from ayllu.data.conversations.tool_requests import make_requests
     from ayllu.evals.skills.reasoning import score_reasoning
     from ayllu.evals.skills.tool_calls import score_tool_calls
     from ayllu.model.files import hf
-    from ayllu.recipes.stages.methods import HELD_OUT, sums
+    from ayllu.recipes.stages.methods import MOST_ITEMS, SUMS, sums
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.machine import dtype_of
 
@@ -126,11 +136,10 @@ def skills(
     if "tool_calls" in kinds:
         asked = list(make_requests("held out", items, seed=0))
         rows["tool_calls"] = score_tool_calls(weights, vocabulary, asked, dtype=dtype)
-    if "reasoning" in kinds:
-        family = sums(ctx.cache)
-        # One for each of the items kept from training, as far as they go.
-        held = distinct_items(family, HELD_OUT, held_out=True)[:items]
-        rows["reasoning"] = score_reasoning(weights, vocabulary, family, held, dtype=dtype)
+    for kind in (kind for kind in SUMS if kind in kinds):
+        family = sums(ctx.cache, kind)
+        held = distinct_items(family, min(items, MOST_ITEMS), held_out=True)
+        rows[kind] = score_reasoning(weights, vocabulary, family, held, dtype=dtype)
     (ctx.folder / "replies.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     for name, verdict in VERDICTS:
         if name in rows:
@@ -156,7 +165,7 @@ def compare(
     sides = (skills_before, skills_between, skills_after)
     before, between, after = (json.loads((side.value / "replies.json").read_text()) for side in sides)
     table: dict[str, dict[str, Any]] = {}
-    for name, verdict in VERDICTS:
+    for name, verdict in ((name, verdict) for name, verdict in VERDICTS if name in before):
         start, last = (_verdicts(rows[name], verdict) for rows in (before, after))
         row = {"adopted to final": compare_verdicts(start, last)}
         if name in between:
@@ -175,7 +184,9 @@ def compare(
 def losses(comparison: dict[str, Any]) -> list[str]:
     """What `compare` could not show to be kept of the adopted model, one phrase each: a reason not to release."""
     skills = comparison["skills"]
-    found = [(title, skills[name]["adopted to final"], SKILL_MARGIN) for name, title in TAUGHT.items()]
+    found = [
+        (title, skills[name]["adopted to final"], SKILL_MARGIN) for name, title in TAUGHT.items() if name in skills
+    ]
     found.append(("benchmarks together", comparison["pooled"], MARGIN))
     return [
         f"{title} {100 * row['difference']['value']:+.1f} points "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.loop import BatchSource, TrainConfig
     from ayllu.train.objectives.next_token import Objective
+    from ayllu.train.objectives.rewards import ReasoningTasks
 
 LENGTH = 512
 """Ids in a row of several conversations."""
@@ -31,18 +33,31 @@ TIMED, USUAL = 3, 32
 """Steps of each kind that are timed before the run; batches over which the length of a step is averaged."""
 CHECKPOINT_SECONDS = 15.0
 """Between checkpoints, which hold the adapters alone."""
-FAMILY = "chain_sum"
-SETTINGS = {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1}
-"""Sums and differences of two or three terms of one digit."""
-HELD_OUT = 300
-"""Items of the family that are kept for measuring."""
+SUMS = {
+    "reasoning": {"min_terms": 2, "max_terms": 3, "min_digits": 1, "max_digits": 1},
+    "long_sums": {"min_terms": 2, "max_terms": 2, "min_digits": 2, "max_digits": 3},
+}
+"""Sums and differences by the kind of skill: two or three terms of one digit, and two terms of two or three digits."""
+TURNS = ("reasoning", "reasoning", "reasoning", "long_sums")
+"""Kinds of the questions that are learnt from, in turn. Of the long ones hardly any is answered right at first, and a
+group without a right answer teaches nothing."""
+MOST_ITEMS = 300
+"""Questions of one kind that skills are measured on at most: of sums of one digit some 500 are held out."""
 
 
-def sums(cache: Path) -> Family:
-    """The tasks that GRPO learns from and that skills are measured on."""
+def sums(cache: Path, kind: str = "reasoning") -> Family:
+    """The tasks of one kind of `SUMS`."""
     from ayllu.data.conversations.reasoning import Family
 
-    return Family(FAMILY, cache, SETTINGS)
+    return Family("chain_sum", cache, SUMS[kind])
+
+
+def sum_tasks(cache: Path, tokenizer: Tokenizer, *, turns: Sequence[str], seed: int) -> ReasoningTasks:
+    """Questions of some kinds in turn, never one that skills are measured on."""
+    from ayllu.train.objectives.rewards import ReasoningTasks
+
+    families = {kind: sums(cache, kind) for kind in dict.fromkeys(turns)}
+    return ReasoningTasks([families[kind] for kind in turns], tokenizer, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +78,8 @@ class Setting:
     scratch: Path
     rehearsal: Path | None = None
     """Conversations of the model itself to mix in."""
+    tasks: tuple[str, ...] = TURNS
+    """Kinds of questions with a checker, in turn."""
     journal: str = "rewards.jsonl"
     """File of `scratch` for what each step earned."""
 
@@ -192,16 +209,12 @@ class GRPO:
     """Most ids of an answer: enough for a short equation and its end, not for talk."""
 
     def source(self, setting: Setting) -> BatchSource:
-        from ayllu.data.conversations.reasoning import distinct_items
         from ayllu.train.machine import dtype_of
         from ayllu.train.objectives.grpo import RolloutSource
-        from ayllu.train.objectives.rewards import ReasoningTasks
 
-        family = sums(setting.cache)
-        held = distinct_items(family, HELD_OUT, held_out=True)
         rollouts = RolloutSource(
             setting.model,
-            ReasoningTasks(family, setting.tokenizer, held_out=held, seed=setting.seed),
+            sum_tasks(setting.cache, setting.tokenizer, turns=setting.tasks, seed=setting.seed),
             self._rollouts(),
             length=LENGTH // 2,
             stop=setting.tokenizer.stops,

@@ -93,6 +93,7 @@ def plan_posttraining(
         "adopted": "before",
         "rehearsal": "rehearsed",
     },
+    added={"tasks": ()},
     reaches=lambda arguments: [METHODS.find(arguments["method"])],
 )
 def posttrain(
@@ -107,8 +108,12 @@ def posttrain(
     rank: int,
     adopted: Handle[Weights],
     rehearsal: Handle[Rehearsal] | None = None,
+    tasks: tuple[str, ...] = (),
 ) -> None:
-    """The weights after one method with LoRA, merged; `adopted` is the model that everything began with."""
+    """The weights after one method with LoRA, merged; `adopted` is the model that everything began with.
+
+    `tasks` are the kinds of questions, in turn, of a method that learns from a checker.
+    """
     from ayllu.train.loop import train
     from ayllu.train.lora import LoraConfig, attach, detach
 
@@ -117,6 +122,8 @@ def posttrain(
     setting = _setting(ctx, model, dataset, adopted=adopted, precision=planned.precision, seed=seed, steps=steps)
     if rehearsal is not None:
         setting = dataclasses.replace(setting, rehearsal=rehearsal.value)
+    if tasks:
+        setting = dataclasses.replace(setting, tasks=tasks)
     source, objective = used.source(setting), used.objective(setting)
     # The source of rollouts draws from these weights, so they get their adapters in place.
     attach(setting.model, LoraConfig(rank=rank, alpha=2.0 * rank), seed=seed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ayllu.lab.graph import Context, Handle, stage
 from ayllu.recipes.stages.artifacts import Rehearsal, Weights, write_conversations
 from ayllu.recipes.stages.dataset import GROUP
-from ayllu.recipes.stages.methods import GRPO, HELD_OUT, METHODS, sums
+from ayllu.recipes.stages.methods import GRPO, METHODS, TURNS, sum_tasks
 from ayllu.recipes.stages.posttrain import PosttrainPlan
 from ayllu.recipes.stages.weights import load_weights
 
@@ -23,26 +23,23 @@ DRAWN_TOGETHER = 64
 """Answers drawn at a time."""
 
 
-@stage(identity="rehearsal", makes=Rehearsal, rev=2)
+@stage(identity="rehearsal", makes=Rehearsal, rev=3)
 def rehearse(ctx: Context, model: Handle[Weights], plan: Handle[PosttrainPlan], *, seed: int) -> None:
     """Answers of `model` to training questions that the checker accepts, as groups of conversations: what SFT mixes in.
 
     Rejection sampling, section 4.2.2 of The Llama 3 Herd of Models (arXiv:2407.21783): the model learns from its own
     right answers, so nothing here tells it what it did not know.
     """
-    from ayllu.data.conversations.reasoning import distinct_items
     from ayllu.lab.progress import bar
     from ayllu.model.sample import in_type
     from ayllu.train.machine import dtype_of
-    from ayllu.train.objectives.rewards import ReasoningTasks
     from ayllu.train.objectives.sft import with_shared_prefix
 
     planned = plan.value
     weights, tokenizer = load_weights(model.value)
     weights = in_type(weights, dtype_of(planned.precision))
-    family = sums(ctx.cache)
     # Seeds that GRPO does not reach, so that the questions are mostly new ones.
-    tasks = ReasoningTasks(family, tokenizer, held_out=distinct_items(family, HELD_OUT, held_out=True), seed=seed + 20)
+    tasks = sum_tasks(ctx.cache, tokenizer, turns=TURNS, seed=seed + 20)
     right: list[tuple[list[int], list[bool]]] = []
     wanted = max(round(REHEARSED * planned.steps["sft"] * METHODS.find("sft")().batch), 1) * GROUP
     with bar("rehearsal", total=wanted, unit="answers") as progress:

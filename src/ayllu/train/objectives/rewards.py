@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,20 +40,18 @@ def grade(text: str, item: dict[str, Any], family: Family) -> Reward:
 
 
 class ReasoningTasks:
-    """Items of one family that stand on no held-out list."""
+    """Items of the training side of some families, which take turns."""
 
-    def __init__(
-        self, family: Family, tokenizer: Tokenizer, *, held_out: Sequence[Mapping[str, Any]], seed: int = 0
-    ) -> None:
-        self._family, self._tokenizer, self._seed = family, tokenizer, seed
-        self._held_out = frozenset(item["question"] for item in held_out)
+    def __init__(self, families: Sequence[Family], tokenizer: Tokenizer, *, seed: int = 0) -> None:
+        self._families, self._tokenizer, self._seed = families, tokenizer, seed
+
+    def family(self, index: int) -> Family:
+        """Which family item `index` comes from."""
+        return self._families[index % len(self._families)]
 
     def item(self, index: int) -> dict[str, Any]:
-        """Item `index`; where the generator draws a held-out question, the next one that is not."""
-        at = self._seed * 10_000_000 + index
-        while (item := self._family.item(at))["question"] in self._held_out:
-            at += 1_000_000
-        return item
+        """Item `index`, never a question that is held out."""
+        return self.family(index).item(self._seed * 10_000_000 + index)
 
     def prompt(self, index: int) -> list[int]:
         """Ids up to where the reply begins."""
@@ -61,5 +59,5 @@ class ReasoningTasks:
 
     def reward(self, index: int, answer: Sample) -> Reward:
         """What `answer` earns; one that was cut off earns nothing, or the model would learn never to end."""
-        found = grade(self._tokenizer.decode(answer.ids), self.item(index), self._family)
+        found = grade(self._tokenizer.decode(answer.ids), self.item(index), self.family(index))
         return found if answer.stopped else replace(found, total=0.0)
