@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ayllu.data.archive import Archive, default_cache
-from ayllu.data.cleaning.clean import HELDOUT_MIN, build_corpus, tidy
+from ayllu.data.cleaning.clean import build_corpus, tidy
 from ayllu.data.cleaning.dedup import shingles
+from ayllu.data.cleaning.heldout import HELDOUT_MIN
 from ayllu.data.cleaning.quality import CleanRules
 from ayllu.data.corpus import Corpus
 from ayllu.data.document import Document

@@ -138,4 +138,38 @@ def test_missing_and_empty_paths(tmp_path: Path) -> None:
 
 def test_a_line_of_json_may_be_long(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "word " * 1_000_000}) + "\n")
-    assert len(texts(tmp_path)[0]) == 5_000_000
+    pieces = texts(tmp_path)
+    assert " ".join(pieces).split() == ["word"] * 1_000_000
+    assert max(map(len, pieces)) < 20_000, "a text without one full stop is cut too"
+
+
+@pytest.mark.parametrize("form", ["txt", "jsonl", "parquet"])
+def test_a_book_is_cut_into_the_same_pieces_in_every_form(tmp_path: Path, form: str) -> None:
+    book = "\n\n".join(f"Chapter {i} tells of the old town and its harbour. " * 20 for i in range(300))
+    path = tmp_path / f"book.{form}"
+    if form == "txt":
+        path.write_text(book)
+    elif form == "jsonl":
+        path.write_text(json.dumps({"text": "short"}) + "\n" + json.dumps({"text": book}) + "\n")
+    else:
+        pq.write_table(pa.table({"text": ["short", book]}), path)
+    pieces = [document for document in read(folder_source(path)) if document.text != "short"]
+    assert [document.text for document in pieces] == split_text(book)
+    assert len({document.group for document in pieces}) == 1 and pieces[0].group
+
+
+def test_code_in_a_long_text_is_cut_where_it_still_compiles() -> None:
+    method = "    def answer_{0}(self):\n        # Of all questions.\n        return {0}\n"
+    block = "```python\nclass Oracle:\n" + "\n".join(method.format(i) for i in range(40)) + "```"
+    text = "\n\n".join(["Words before it. " * 30, block, "Words after it. " * 30] * 9)
+    found = [part for piece in split_text(text) for part in piece.split("```python\n")[1:]]
+    assert len(found) == 9
+    for part in found:
+        compile(part.split("```")[0], "piece", "exec")
+
+
+def test_a_text_without_spaces_is_cut_too() -> None:
+    chinese = "船停在港口里。" * 5000
+    pieces = split_text(chinese)
+    assert "".join(pieces) == chinese and max(map(len, pieces)) < 4000
+    assert max(map(len, split_text("x" * 50_000))) <= 12_000

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ayllu.data.cleaning import dedup, pii
+from ayllu.data.cleaning.heldout import choose_heldout
 from ayllu.data.cleaning.quality import CleanRules, broken_rule, language_judge
 from ayllu.data.cleaning.report import Tally, as_markdown
 from ayllu.data.corpus import DocumentWriter, read_document_rows
@@ -27,9 +28,6 @@ from ayllu.data.document import Document, Source
 from ayllu.data.sources.registry import find_source
 from ayllu.lab import progress
 from ayllu.lab.error import UserError
-
-HELDOUT_MIN = 16
-"""Documents held out of a source where the percentage gives fewer, though never more than a tenth of the source."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufff9-\ufffb]")
 _STRAIGHT = str.maketrans("‘’“”", "''\"\"")
@@ -122,6 +120,7 @@ class _CorpusBuild:
         self._signatures: list[np.ndarray] = []
         self._keys: list[int] = []
         self._names: list[str] = []
+        self._sizes: list[int] = []
 
     def run(self, sources: list[Source]) -> CorpusSummary:
         try:
@@ -197,6 +196,7 @@ class _CorpusBuild:
             self._signatures.append(dedup.signature(text))
             self._keys.append(dedup.split_key(document.source, document.group, text))
             self._names.append(document.source)
+            self._sizes.append(len(text.encode()))
         writer.add(text, document.source, document.id, document.group)
         return None
 
@@ -209,13 +209,23 @@ class _CorpusBuild:
             alike.join(index, first_of_group.setdefault(key, index))
         keep = np.array([same.root(index) == index for index in range(count)])
         keys = np.array([self._keys[alike.root(index)] for index in range(count)], dtype=np.uint64)
-        names = np.array(self._names)
+        names, sizes = np.array(self._names), np.array(self._sizes)
         heldout = np.zeros(count, dtype=bool)
-        for name in self.tallies:
-            own = keep & (names == name)
-            bound = _bound(np.sort(keys[own]), self.heldout_percent)
-            heldout |= own & (keys <= bound) if bound is not None else False
+        for record in self.records:
+            own = np.flatnonzero(keep & (names == record["name"]))
+            heldout[own], cut = choose_heldout(keys[own], sizes[own], self.heldout_percent)
+            if cut:
+                self._note(
+                    record, f"one text or family of texts is most of it, so {cut:,} documents of its end are held out"
+                )
+            elif len(own) and not heldout[own].any():
+                self._note(record, f"nothing is held out: a tenth of {len(own):,} documents is less than one of them")
         return keep, heldout
+
+    def _note(self, record: dict[str, Any], note: str) -> None:
+        """Say something of a source in the terminal and in the report."""
+        progress.say(f"{record['name']}: {note}")
+        record.setdefault("notes", []).append(note)
 
     def _write(self, keep: np.ndarray, heldout: np.ndarray) -> None:
         """Copy what stays from the draft, masked, into documents.parquet."""
@@ -290,13 +300,6 @@ class _CorpusBuild:
             f"the corpus is empty: of {read:,} documents in {names} the rule “{rule}” dropped most ({count:,}); "
             "loosen that rule or choose other sources"
         )
-
-
-def _bound(keys: np.ndarray, percent: float) -> int | None:
-    """The largest key that is held out of a source with these sorted keys; None where there are too few to spare."""
-    share = int(np.searchsorted(keys, np.uint64(int(percent / 100 * 2**64)), side="left"))
-    count = max(share, min(HELDOUT_MIN, len(keys) // 10))
-    return keys[count - 1] if count else None
 
 
 def _record(source: Source) -> dict[str, Any]:

@@ -42,6 +42,7 @@ WORLD_ENGLISH_BIBLE = Archive(
     sha256="930b23670b352f0829a306501de4bebb5e654a2df02cde2cbe86b802177868e1",
 )
 
+_INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)
 _PARAGRAPH = re.compile(r"\n\s*\n")
 _CHAPTER = re.compile(r"(?:CHAPTER|Chapter) (?:\d+|[IVXL]+)\b.*")
 
@@ -139,5 +140,6 @@ def _r_character_vectors(database: bytes) -> Iterator[list[str]]:
 
 
 def _pieces(text: str, *, source: str, group: str) -> Iterator[Document]:
-    for number, piece in enumerate(split_text(text), start=1):
+    # In a printed book an indentation is typography, not structure.
+    for number, piece in enumerate(split_text(_INDENTATION.sub("", text)), start=1):
         yield Document(text=piece, source=source, id=f"{group}-{number}", group=group)

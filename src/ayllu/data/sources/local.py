@@ -22,7 +22,7 @@ TEXT_FIELDS = ("text", "content", "document", "story", "article", "body")
 SEPARATOR = "<|endoftext|>"
 """Separates the documents of one .txt file, as in TinyStories."""
 WHOLE = 20_000
-"""Characters up to which a plain text stays one document; longer ones are cut into pieces."""
+"""Characters up to which a text stays one document; longer ones are cut into pieces."""
 UNDECODABLE_MAX = 0.1
 """Share of characters that are no UTF-8 from which a file is refused rather than repaired."""
 
@@ -60,8 +60,7 @@ def read_files(files: Sequence[Path], *, base: Path, source: str, notes: list[st
     for path in files:
         name = path.relative_to(base).as_posix()
         try:
-            texts = _texts(path, name, notes)
-            for number, (text, group) in enumerate(texts, start=1):
+            for number, (text, group) in enumerate(_texts(path, name, notes), start=1):
                 yield Document(text=text, source=source, id=f"{name}:{number}", group=group)
         except OSError as error:
             raise UserError(
@@ -161,7 +160,7 @@ def _jsonl_texts(path: Path, name: str, notes: list[str]) -> Iterator[tuple[str,
                         f"{path} line {number} is not JSON ({error}): correct or remove the line"
                     ) from error
                 if text := _text_of(value, f"{path} line {number}"):
-                    yield text, ""
+                    yield from _cut_if_long(text, f"{name}:{number}", False)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UserError(f"{path} is damaged after line {number} ({error}): copy or make it again") from error
     _report_lost(lost, total, path, name, notes)
@@ -182,11 +181,14 @@ def _text_of(value: Any, place: str) -> str | None:
 
 def _parquet_texts(path: Path) -> Iterator[tuple[str, str]]:
     """The text column of a parquet file, in batches."""
+    number = 0
     try:
         with pq.ParquetFile(path) as file:
             column = _text_column(file.schema_arrow, path)
             for batch in file.iter_batches(batch_size=1024, columns=[column]):
-                yield from ((text, "") for text in batch.column(0).to_pylist() if text)
+                for text in filter(None, batch.column(0).to_pylist()):
+                    number += 1
+                    yield from _cut_if_long(text, f"{path.name}:{number}", False)
     except (pa.ArrowInvalid, pa.ArrowIOError) as error:
         raise UserError(
             f"{path} is no readable parquet file ({str(error).splitlines()[0]}): copy or make it again"
