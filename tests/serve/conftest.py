@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.text.tokenizer import Tokenizer
+from support.browser import Visit
 from support.models import save_tiny_model, tiny_tokenizer
-from support.server import serving
+from support.parts import need, need_module
+from support.server import Watched, serving
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +40,37 @@ def engine(folder: Path) -> TorchEngine:
 def url(folder: Path, engine: TorchEngine) -> Iterator[str]:
     with serving(folder, engine) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next((path for name in names if (path := shutil.which(name))), None)
+    need(chromium, "no Chromium is installed (Debian: apt-get install chromium)")
+    api = need_module("playwright.sync_api", "the package playwright is not installed")
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"] if root else [])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def watched(engine: TorchEngine) -> Watched:
+    return Watched(engine, seconds=0.01)
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path, watched: Watched) -> Iterator[str]:
+    with serving(folder, watched) as url:
+        yield url
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Visit]:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    visit = Visit(context, address)
+    yield visit
+    assert visit.complaints == []
+    assert [r.url for r in visit.requests if not r.url.startswith(address)] == []
+    context.close()

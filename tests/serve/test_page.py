@@ -3,106 +3,29 @@
 from __future__ import annotations
 
 import gzip
-import os
+import hashlib
+import json
 import re
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.gateway import PAGE
-from support.parts import need, need_module
-from support.server import Watched, serving
+from support.browser import Visit
+from support.parts import need_module
+from support.server import Watched
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-
-need(CHROMIUM, "no Chromium is installed (Debian: apt-get install chromium)")
-api = need_module("playwright.sync_api", "the package playwright is not installed")
 axe = need_module("axe_playwright_python.sync_playwright", "axe-playwright-python is not installed")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    root = hasattr(os, "geteuid") and os.geteuid() == 0
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if root else [])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def watched(engine: TorchEngine) -> Watched:
-    return Watched(engine, seconds=0.01)
-
-
-@pytest.fixture(scope="module")
-def address(folder: Path, watched: Watched) -> Iterator[str]:
-    with serving(folder, watched) as url:
-        yield url
-
-
-class Visit:
-    """A fresh visitor's tab, and what it did behind the scenes."""
-
-    def __init__(self, context: Any, address: str) -> None:
-        self.page = context.new_page()
-        self.page.set_default_timeout(15_000)
-        self.address = address
-        self.requests: list[Any] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
-        self.page.goto(address)
-        self.page.wait_for_selector("#facts >> text=parameters")
-
-    def send(self, text: str) -> None:
-        self.page.fill("#prompt", text)
-        self.page.press("#prompt", "Enter")
-
-    def finished(self) -> None:
-        self.page.wait_for_selector(".message.assistant:last-child .rate, .message:last-child .note")
-        self.page.wait_for_selector("#stop", state="hidden")
-
-    def until(self, condition: Callable[[], bool]) -> None:
-        """Wait here: the page's policy forbids the evaluation that Playwright's own waiting needs."""
-        for _ in range(3000):
-            if condition():
-                return
-            self.page.wait_for_timeout(20)
-        raise AssertionError("it never happened")
-
-    def texts(self) -> list[str]:
-        return self.page.locator(".said, .message .text").all_inner_texts()
-
-    def asked(self) -> dict[str, Any]:
-        return [r.post_data_json for r in self.requests if r.url.endswith("/v1/chat/completions")][-1]
-
-    def short(self) -> None:
-        """Set the longest answer to 32 tokens, through the settings as a visitor would."""
-        self.page.click("#open-settings")
-        self.page.select_option("#length", "32")
-        self.page.press("#settings", "Escape")
-
-
-@pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Visit]:
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    visit = Visit(context, address)
-    yield visit
-    assert visit.complaints == []
-    assert [r.url for r in visit.requests if not r.url.startswith(address)] == []
-    context.close()
 
 
 def test_the_page_is_light() -> None:
     weight = sum(len(gzip.compress(path.read_bytes())) for path in PAGE.iterdir())
     assert weight < 150_000
+
+
+def test_the_markdown_parser_is_the_published_file() -> None:
+    digest = hashlib.sha256((PAGE / "markdown-it.js").read_bytes()).hexdigest()
+    assert digest == "d5432491790141da046b1197353705db03264f40b5727f3b4b591f5aba193e30"  # of markdown-it 15.0.3
 
 
 def test_a_conversation_streams_and_is_still_there_after_reloading(visit: Visit) -> None:
@@ -263,23 +186,59 @@ def test_what_the_model_writes_is_never_markup(visit: Visit) -> None:
     assert found["same"]
 
 
-def test_markdown_is_shown_as_what_it_means(visit: Visit) -> None:
-    def shown(text: str) -> str:
-        script = """async (text) => {
-            const { show } = await import("/static/markdown.js");
-            const place = document.createElement("div");
-            show(place, text);
-            return place.innerHTML;
-        }"""
-        return visit.page.evaluate(script, text)
+def shown(visit: Visit, text: str) -> str:
+    script = """async (text) => {
+        const { show } = await import("/static/markdown.js");
+        const place = document.createElement("div");
+        show(place, text);
+        return place.innerHTML;
+    }"""
+    return visit.page.evaluate(script, text)
 
-    assert shown("a **b** *c* `d*e*`") == "<p>a <strong>b</strong> <em>c</em> <code>d*e*</code></p>"
-    assert shown("2 * 3 * 4 and snake_case_name") == "<p>2 * 3 * 4 and snake_case_name</p>"
-    assert shown("# One\ntext") == "<h3>One</h3><p>text</p>"
-    assert shown("3. c\n4. d\n   more") == '<ol start="3"><li>c</li><li>d\nmore</li></ol>'
-    assert re.sub(r' (tabindex|title)="[^"]*"', "", shown("```py\n# no heading\n\n- no list")) == (
+
+def test_markdown_is_shown_as_what_it_means(visit: Visit) -> None:
+    assert shown(visit, "a **b** *c* `d*e*`") == "<p>a <strong>b</strong> <em>c</em> <code>d*e*</code></p>"
+    assert shown(visit, "2 * 3 * 4 and snake_case_name") == "<p>2 * 3 * 4 and snake_case_name</p>"
+    assert shown(visit, "# One\ntext") == "<h3>One</h3><p>text</p>"
+    assert shown(visit, "3. c\n4. d\n   more") == '<ol start="3"><li>c</li><li>d\nmore</li></ol>'
+    assert re.sub(r' (tabindex|title)="[^"]*"', "", shown(visit, "```py\n# no heading\n\n- no list")) == (
         "<pre><code># no heading\n\n- no list</code></pre>"
     )
+
+
+MEANINGS = [
+    ('```python title="a b"\nx = 1\n```\nafter', "<pre><code>x = 1</code></pre><p>after</p>"),
+    ("````md\n```py\nx\n```\n````\nafter", "<pre><code>```py\nx\n```</code></pre><p>after</p>"),
+    ("~~~\n# no\n~~~", "<pre><code># no</code></pre>"),
+    ("- a\n  - b\n    1. c\n- d", "<ul><li>a<ul><li>b<ol><li>c</li></ol></li></ul></li><li>d</li></ul>"),
+    ("1. a\n\n   ```\n   x\n   ```\n2. b", "<ol><li><p>a</p><pre><code>x</code></pre></li><li><p>b</p></li></ol>"),
+    (r"\*no\* __bold__ _em_ ~~gone~~", "<p>*no* <strong>bold</strong> <em>em</em> <s>gone</s></p>"),
+    ("> a\n> - b", "<blockquote><p>a</p><ul><li>b</li></ul></blockquote>"),
+    ("a  \nb &amp; &lt;c&gt;", "<p>a<br>b &amp; &lt;c&gt;</p>"),
+    ("see readme.md and mail@example.org", "<p>see readme.md and mail@example.org</p>"),
+    ("|a|b|\n|-|-:|\n|`x\\|y`|2|", "<div><table><thead><tr><th>a</th><th>b</th></tr></thead><tbody><tr>"
+     "<td><code>x|y</code></td><td>2</td></tr></tbody></table></div>"),
+]  # fmt: skip
+
+
+def test_markdown_means_what_commonmark_and_github_say(visit: Visit) -> None:
+    for text, html in MEANINGS:
+        assert re.sub(r' (tabindex|title|class|style)="[^"]*"', "", shown(visit, text)) == html
+
+
+def test_bare_addresses_are_links(visit: Visit) -> None:
+    html = shown(visit, "see https://example.org/a_b_c. ![x](https://example.org/i.png)")
+    assert re.findall('href="([^"]*)"', html) == ["https://example.org/a_b_c", "https://example.org/i.png"]
+
+
+def test_a_chat_with_hard_lines_opens(visit: Visit) -> None:
+    lines = ["# a" + " " * 50_000 + "b", "`" * 50_000, "|" * 50_000]
+    messages = [{"role": "user", "content": "Go."}, {"role": "assistant", "content": "\n\n".join(lines)}]
+    visit.page.evaluate("(text) => localStorage.setItem('ayllu.chat.hard', text)", json.dumps({"messages": messages}))
+    visit.page.goto(f"{visit.address}/#hard")
+    visit.page.reload()
+    visit.page.wait_for_selector(".message.assistant")
+    assert visit.page.locator(".message.assistant .text").inner_text().count("|") == 50_000
 
 
 def test_a_server_that_is_gone_is_said_and_can_be_tried_again(visit: Visit) -> None:
