@@ -13,8 +13,8 @@ export async function modelCard() {
 }
 
 /**
- * Streams an answer: yields `{text}` for each bit of it and at last `{finish, usage}`; first `{dropped}` when the
- * oldest messages did not fit. Aborting `signal` ends it, and the server stops computing.
+ * Streams an answer of the model that is served now: yields `{model}` and `{text}` for each bit of it and at last
+ * `{finish, usage}`; first `{dropped}` when the oldest messages did not fit. Aborting `signal` ends it, and the server stops computing.
  */
 export async function* answer(body, signal) {
   const reply = await ask("/v1/chat/completions", {
@@ -31,7 +31,7 @@ export async function* answer(body, signal) {
     const chunk = JSON.parse(event);
     if (chunk.error) throw new Error(sentence(chunk.error.message));
     const choice = chunk.choices[0];
-    if (choice?.delta.content) yield { text: choice.delta.content };
+    if (choice?.delta.content) yield { text: choice.delta.content, model: chunk.model };
     if (choice?.finish_reason) finish = choice.finish_reason;
     if (chunk.usage) yield { finish, usage: chunk.usage };
   }

@@ -1,6 +1,7 @@
 // The page: which chat is open, what is being answered, and what the buttons do.
 
 import * as api from "./api.js";
+import { loops } from "./loops.js";
 import { element, show } from "./markdown.js";
 import * as store from "./store.js";
 import { editForm, fill, growing, iconButton, messageItem, Reader, say, sendOnEnter } from "./view.js";
@@ -12,7 +13,8 @@ const IDEAS = [
   "Why do we sleep?",
 ];
 const LENGTHS = [32, 64, 128, 256, 512, 1024, 2048, 4096];
-const FRAME = 50; // milliseconds between two drawings of a growing answer
+const FRAME = 50; // milliseconds between two drawings of a growing answer, at least
+const KEEP = 1000; // milliseconds after which what has come of an answer is kept
 
 const $ = (id) => document.getElementById(id);
 const prompt = $("prompt");
@@ -22,63 +24,91 @@ const fitPrompt = growing(prompt);
 
 let model = null;
 let settings = store.loadSettings();
-let chat = store.newChat();
-let stopping = null; // aborts the answer under way
+let chat = store.newChat(); // the open one, as it is stored, and the answer under way
+let flight = null; // the answer under way in it: {answer, question, controller, left}
 
 // ---- talking to the model
 
+/** Answers the last message of the open chat. */
 async function respond() {
-  const answer = { role: "assistant", content: "", waiting: true };
   const asked = chat;
+  const answer = { id: store.newId(), role: "assistant", content: "", waiting: true };
+  const mine = { answer, question: asked.messages.at(-1).id, controller: new AbortController() };
   const messages = [
     ...(settings.system.trim() ? [{ role: "system", content: settings.system.trim() }] : []),
     ...asked.messages.map(({ role, content }) => ({ role, content })),
   ];
   asked.messages.push(answer);
-  store.saveChat(asked);
-  stopping = new AbortController();
+  flight = mine;
   draw();
   toEnd();
   const item = items.get(answer);
   const reader = new Reader();
-  let drawn = 0;
+  let next = 0;
+  let kept = performance.now();
   let first = 0;
   const update = (now) => {
-    if (now - drawn < FRAME) return;
-    drawn = now;
+    if (now - kept > KEEP) {
+      kept = now;
+      keep(asked, mine);
+      $("loop").hidden = flight !== mine || !loops(answer.content);
+    }
+    if (now < next) return;
     const follow = atEnd();
     fill(item, answer);
     reader.push(answer.content);
     if (follow) toEnd();
+    // A long answer takes longer to draw, and must leave time for everything else.
+    next = now + Math.max(FRAME, 4 * (performance.now() - now));
   };
   try {
-    const body = { model: model?.id, messages };
+    const body = { messages };
     if (settings.temperature !== null) body.temperature = settings.temperature;
     if (settings.length) body.max_tokens = settings.length;
-    for await (const part of api.answer(body, stopping.signal)) {
+    for await (const part of api.answer(body, mine.controller.signal)) {
       first ||= part.text ? performance.now() : 0;
       answer.content += part.text ?? "";
+      if (part.model) answer.model = part.model;
       if (part.dropped) answer.dropped = part.dropped;
       if (part.usage) finish(answer, part, performance.now() - first);
       update(performance.now());
     }
   } catch (error) {
+    if (mine.left) return;
     if (error.name === "AbortError") answer.finish = "stopped";
     else answer.error = error.message;
   }
   delete answer.waiting;
-  stopping = null;
+  if (flight === mine) flight = null;
   reader.end(answer.content);
   if (answer.error ?? answer.finish === "stopped") say(answer.error ?? "Stopped.");
-  // What failed before its first word is no message: it must not be sent back to the model.
-  if (!answer.content && answer.error) {
-    asked.messages.pop();
-    asked.error = answer.error;
-  }
-  store.saveChat(asked);
+  keep(asked, mine);
   const follow = atEnd();
-  draw();
+  if (chat.id === asked.id) draw();
   if (follow) toEnd();
+  if (answer.model && answer.model !== model?.id) meetModel();
+}
+
+/** Stores what there is of an answer. What failed before its first word is no message: it is not sent to the model. */
+function keep(asked, { answer, question, controller }) {
+  const stored = store.changeChat(asked.id, (kept) => {
+    if (!answer.content && answer.error && kept.messages.at(-1)?.id === question) kept.error = answer.error;
+    return store.placeAnswer(kept, answer, question);
+  });
+  if (stored) take(chat.id === asked.id ? chat : asked, stored);
+  else controller.abort(); // the chat, or the question, was deleted
+}
+
+/** Brings a chat up to date with what is stored; messages that are shown keep their place in the page. */
+function take(mine, stored) {
+  const known = new Map(mine.messages.map((message) => [message.id, message]));
+  const going = flight && known.get(flight.answer.id);
+  mine.messages = stored.messages.map((message) => {
+    const old = known.get(message.id);
+    return old ? (old === going ? old : Object.assign(old, message)) : message;
+  });
+  if (going && !mine.messages.includes(going)) mine.messages.push(going);
+  mine.error = stored.error;
 }
 
 function finish(answer, { finish: reason, usage }, milliseconds) {
@@ -88,23 +118,36 @@ function finish(answer, { finish: reason, usage }, milliseconds) {
 }
 
 function send(text) {
-  if (stopping || !text.trim()) return;
-  delete chat.error;
-  chat.messages.push({ role: "user", content: text.trim() });
-  respond();
+  if (flight || !text.trim()) return;
+  const message = { id: store.newId(), role: "user", content: text.trim() };
+  const begins = !chat.messages.length;
+  ask(store.changeChat(chat.id, (stored) => {
+    delete stored.error;
+    stored.messages.push(message);
+  }, { create: begins }));
 }
 
-/** Throws away message `index` and all behind it, and answers what is then the last. */
-function answerFrom(index, text) {
-  if (stopping) return;
-  delete chat.error;
-  chat.messages.length = index;
-  if (text !== undefined) chat.messages.push({ role: "user", content: text });
-  respond();
+/** Throws away a message and all behind it, says `text` if there is any, and answers what is then the last. */
+function answerFrom(message, text) {
+  if (flight) return;
+  ask(store.changeChat(chat.id, (stored) => {
+    const at = message ? stored.messages.findIndex(({ id }) => id === message.id) : stored.messages.length;
+    if (at < 0) return false;
+    delete stored.error;
+    stored.messages.length = at;
+    if (text !== undefined) stored.messages.push({ id: store.newId(), role: "user", content: text });
+    return stored.messages.length > 0;
+  }));
+}
+
+function ask(stored) {
+  if (!stored) return chatChanged(null, "That was deleted in another tab.");
+  take(chat, stored);
+  return respond();
 }
 
 function stop() {
-  stopping?.abort();
+  flight?.controller.abort();
 }
 
 // ---- drawing
@@ -114,15 +157,17 @@ const items = new WeakMap(); // each message's place in the page, so that drawin
 function draw() {
   const list = $("messages");
   const wanted = chat.messages.map(itemOf);
-  if (chat.error) wanted.push(failure(chat.error));
+  const last = chat.messages.at(-1);
+  if (last?.role === "user") wanted.push(failure(chat.error ?? "This has no answer yet."));
   wanted.forEach((item, index) => {
     if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null);
   });
   while (list.children.length > wanted.length) list.lastElementChild.remove();
-  list.classList.toggle("busy", Boolean(stopping));
+  list.classList.toggle("busy", Boolean(flight));
   $("welcome").hidden = wanted.length > 0;
-  $("stop").hidden = !stopping;
-  $("send").hidden = Boolean(stopping);
+  $("stop").hidden = !flight;
+  $("send").hidden = Boolean(flight);
+  $("loop").hidden ||= !flight;
   history.replaceState(null, "", chat.messages.length ? `#${chat.id}` : location.pathname);
   document.title = chat.messages.length ? `${store.title(chat)} · Ayllu` : "Ayllu";
   drawChats();
@@ -132,17 +177,17 @@ function draw() {
 
 function itemOf(message) {
   if (!items.has(message)) {
-    const place = () => chat.messages.indexOf(message);
-    const actions = message.role === "user" ? { edit: () => edit(place()) } : { again: () => answerFrom(place()) };
-    items.set(message, messageItem(message, model?.id ?? "The model", actions));
+    const actions = message.role === "user" ? { edit: () => edit(message) } : { again: () => answerFrom(message) };
+    items.set(message, messageItem(message, actions));
   }
   const item = items.get(message);
+  item.firstChild.textContent = message.role === "user" ? "You" : (message.model ?? model?.id ?? "The model");
   fill(item, message);
   return item;
 }
 
 function failure(words) {
-  const again = element("button", { type: "button", onclick: () => answerFrom(chat.messages.length) }, "Try again");
+  const again = element("button", { type: "button", onclick: () => answerFrom(null) }, "Try again");
   return element("li", { className: "failed" }, element("p", {}, words), again);
 }
 
@@ -156,9 +201,8 @@ function drawChats() {
   $("chats").replaceChildren(...shown);
 }
 
-function edit(index) {
-  const message = chat.messages[index];
-  const form = editForm(message, (text) => answerFrom(index, text), () => {
+function edit(message) {
+  const form = editForm(message, (text) => answerFrom(message, text), () => {
     draw();
     items.get(message).querySelector(".edit").focus();
   });
@@ -182,15 +226,39 @@ function followScroll() {
 
 // ---- chats
 
-function openChat(id) {
+/** Opens a chat, or a new one; its address becomes a place to come back to unless it is where the visitor came from. */
+function openChat(id, { came = false } = {}) {
   stop();
-  chat = (id && store.loadChat(id)) || store.newChat();
-  // A page that was closed in the middle of an answer left it as it was.
-  chat.messages.forEach((message) => delete message.waiting);
+  flight = null;
+  const found = id ? store.loadChat(id) : null;
+  tell(id && !found ? "That chat is not kept in this browser." : "");
+  chat = found ?? store.newChat();
+  const address = found ? `#${found.id}` : location.pathname;
+  if (!came && location.hash !== (found ? address : "")) history.pushState(null, "", address);
   closeMenu();
   draw();
   toEnd();
   focusPrompt();
+}
+
+/** Another tab changed chat `id`, or any of them. */
+function chatChanged(id, words = "This chat was deleted in another tab.") {
+  if (id !== null && id !== chat.id) return drawChats();
+  const stored = store.loadChat(chat.id);
+  if (stored) {
+    take(chat, stored);
+    // While a message is edited here, its form stays.
+    return document.querySelector(".editing") ? drawChats() : draw();
+  }
+  if (!chat.messages.length) return drawChats();
+  openChat();
+  return tell(words);
+}
+
+/** Shows words above the box that is written in; none takes them away. */
+function tell(words) {
+  $("notice").textContent = words;
+  $("notice").hidden = !words;
 }
 
 function forget(other) {
@@ -228,7 +296,7 @@ function placeMenu() {
 // ---- settings and the model
 
 function applySettings() {
-  $("system").value = settings.system;
+  if ($("system").value !== settings.system) $("system").value = settings.system;
   const temperature = settings.temperature ?? model?.meta.temperature ?? 0.7;
   $("temperature").value = temperature;
   $("temperature-value").value = temperature.toFixed(2);
@@ -243,8 +311,7 @@ function applySettings() {
 }
 
 function change(name, value) {
-  settings = { ...settings, [name]: value };
-  store.saveSettings(settings);
+  settings = store.changeSettings({ [name]: value });
   applySettings();
 }
 
@@ -264,19 +331,15 @@ async function meetModel() {
   const { parameters, context, bits_per_byte: bits } = model.meta;
   const facts = [size(parameters), ...(bits ? [`${bits.toFixed(2)} bits per byte`] : []), `${context.toLocaleString("en")} tokens of context`];
   $("model-name").textContent = model.id;
-  for (const name of document.querySelectorAll(".assistant h2")) name.textContent = model.id;
   $("facts").replaceChildren(...facts.map((fact) => element("span", {}, fact)));
   applySettings();
   draw();
 }
 
-/** A model card without what is for programs only: front matter, comments, and links into the release's folder. */
+/** A model card without what is for programs only: front matter and comments. */
 function readable(card) {
-  return card
-    .replace(/^---\n[\s\S]*?\n---\n/, "")
-    .replace(/<!--[\s\S]*?-->/g, "")
-    .replace(/!\[[^\]]*\]\([^)]*\)/g, "")
-    .replace(/\[([^\]]+)\]\((?!https?:)[^)]*\)/g, "$1");
+  const [first, ...rest] = card.replace(/^---\n[\s\S]*?\n---\n/, "").split("<!--");
+  return first + rest.map((part) => part.split("-->").slice(1).join("-->")).join("");
 }
 
 async function showAbout() {
@@ -299,7 +362,7 @@ async function showAbout() {
 
 $("composer").onsubmit = (event) => {
   event.preventDefault();
-  if (stopping || !prompt.value.trim()) return;
+  if (flight || !prompt.value.trim()) return;
   const text = prompt.value;
   prompt.value = "";
   fitPrompt();
@@ -311,6 +374,7 @@ $("stop").onclick = () => {
   stop();
   prompt.focus();
 };
+$("stop-loop").onclick = $("stop").onclick;
 $("to-end").onclick = toEnd;
 scroller.onscroll = followScroll;
 addEventListener("keydown", (event) => {
@@ -342,18 +406,36 @@ $("system").oninput = () => change("system", $("system").value);
 $("temperature").oninput = () => change("temperature", Number($("temperature").value));
 $("length").onchange = () => change("length", Number($("length").value));
 $("defaults").onclick = () => {
-  settings = { ...store.DEFAULTS, theme: settings.theme };
-  store.saveSettings(settings);
+  settings = store.changeSettings({ ...store.DEFAULTS, theme: settings.theme });
   applySettings();
 };
 $("forget").onclick = () => {
   if (!confirm("Delete all chats?")) return;
-  store.listChats().forEach((other) => store.deleteChat(other.id));
+  store.deleteChats();
   $("settings").close();
   openChat();
 };
 $("theme").onclick = () => change("theme", { system: "light", light: "dark", dark: "system" }[settings.theme] ?? "system");
-store.onChangeElsewhere(drawChats);
+store.onRefusal((words) => {
+  $("refusal").textContent = words;
+  $("refusal").hidden = !words;
+});
+store.onChangeElsewhere({
+  onChat: chatChanged,
+  onSettings() {
+    settings = store.loadSettings();
+    applySettings();
+  },
+});
+addEventListener("popstate", () => {
+  if (location.hash.slice(1) !== chat.id || !chat.messages.length) openChat(location.hash.slice(1), { came: true });
+});
+addEventListener("pagehide", () => {
+  if (!flight) return;
+  keep(chat, flight);
+  flight.left = true; // the browser ends the request now, which is no failure of the server
+});
+addEventListener("pageshow", (event) => event.persisted && openChat(chat.id, { came: true }));
 
 document.querySelector(".skip").onclick = (event) => {
   event.preventDefault();
@@ -362,5 +444,5 @@ document.querySelector(".skip").onclick = (event) => {
 
 applySettings();
 placeMenu();
-openChat(location.hash.slice(1));
+openChat(location.hash.slice(1), { came: true });
 meetModel();

@@ -37,10 +37,10 @@ async function copy(text, button) {
 }
 
 /** One message as a list item; `actions` are `{edit}` or `{again}`: what its buttons do beside copying. */
-export function messageItem(message, model, actions) {
+export function messageItem(message, actions) {
   const mine = message.role === "user";
   const body = element("div", { className: mine ? "said" : "text", dir: "auto" });
-  const speaker = element("h2", { className: "unseen" }, mine ? "You" : model);
+  const speaker = element("h2", { className: "unseen" });
   const bar = element("div", { className: "actions" }, iconButton("copy", "Copy", (button) => copy(message.content, button)));
   if (actions.edit) bar.append(iconButton("edit", "Edit", actions.edit));
   if (actions.again) bar.append(iconButton("again", "Answer again", actions.again));
@@ -70,6 +70,7 @@ function notes(message) {
   const add = (className, words) => found.push(element("span", { className: `note ${className}` }, words));
   if (message.dropped) add("", `The oldest ${message.dropped} messages were left out: they no longer fit.`);
   if (message.finish === "stopped") add("", "Stopped.");
+  if (!message.waiting && !message.finish && !message.error && message.role === "assistant") add("", "Not finished.");
   if (message.finish === "length") add("", "Cut: the longest answer was reached.");
   if (message.error) add("error", message.error);
   if (message.rate) add("rate", `${message.tokens} tokens · ${message.rate < 10 ? message.rate.toFixed(1) : Math.round(message.rate)}/s`);
