@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -156,7 +157,8 @@ def launch(
     name
         The job's name; the recipe's by default.
     plan
-        A plan (`ayllu fleet plan … --json`): its layout gives the nodes, and goes to the run as AYLLU_LAYOUT.
+        A plan (`ayllu fleet plan … --json`): its layout gives the nodes, and goes to the run as AYLLU_LAYOUT; its
+        model, batch, length, tokens or budget become options of the recipe.
     choice
         Which of the plan's layouts, from 1.
     nodes
@@ -164,7 +166,7 @@ def launch(
     processes_per_node
         Processes on each; one for each accelerator by default.
     accelerators_per_node
-        Accelerators on each; without a plan 0, which uses the processors, with one at most 8.
+        Accelerators on each; without a plan 0, which uses the processors.
     accelerator
         Kind of accelerator (SkyPilot).
     cpus_per_node
@@ -202,6 +204,7 @@ def launch(
     job = describe(
         recipe,
         known=RECIPES.names(),
+        parameters=lambda each: inspect.signature(RECIPES.find(each)).parameters,
         options=options,
         name=name,
         plan=plan,

@@ -35,6 +35,9 @@ DEFAULT_LINK_GB_S = 12.0
 DEFAULT_NETWORK_GB_S = 12.5
 """One 100 Gb/s port, for parts without a published network."""
 
+LARGEST_NODE, TRAY = 16, 4
+"""A node of more is a rack of trays that share a link, and a tray has four (GB200 NVL72: 18 of them)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Accelerator:
@@ -105,6 +108,13 @@ class Accelerator:
             return 1.0
         widths, factors = zip(*self.training, strict=True)
         return float(np.exp(np.interp(np.log(width), np.log(widths), np.log(factors))))
+
+    @property
+    def per_node(self) -> int:
+        """Accelerators that one operating system has; 0 where the processors themselves do the work."""
+        if self.generation == "cpu":
+            return 0
+        return TRAY if self.node_size > LARGEST_NODE else max(self.node_size, 1)
 
     @property
     def best_peak(self) -> float:

@@ -12,6 +12,7 @@ from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Linear, Transformer
 from ayllu.train.distributed.float8 import matmul, use_float8
 from ayllu.train.distributed.layout import Layout
+from ayllu.train.distributed.parallel_model import ParallelModel
 from ayllu.train.loop import Execution, TrainConfig, train
 from support.models import sharp_model
 from support.programs.layouts import tokens
@@ -71,3 +72,9 @@ def test_matrices_that_cannot_are_refused() -> None:
     odd = Transformer(ModelConfig(vocabulary=64, layers=1, width=24, heads=2, kv_heads=1, feed_forward=48))
     with pytest.raises(UserError, match="multiples of 16"):
         use_float8(odd)
+
+
+def test_a_layout_of_float32_computes_in_float32_whatever_the_machine_prefers() -> None:
+    model = sharp_model()
+    assert ParallelModel(model, Layout(precision="float32"), dtype=torch.bfloat16).dtype == torch.float32
+    assert ParallelModel(model, Layout(), dtype=torch.bfloat16).dtype == torch.bfloat16

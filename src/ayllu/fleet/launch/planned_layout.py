@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ayllu.lab.error import UserError
 from ayllu.train.distributed.layout import Layout, parse_layout
@@ -15,11 +16,23 @@ LAYOUT_VARIABLE = "AYLLU_LAYOUT"
 it runs and not to what it is, so it is no option of the recipe."""
 
 
-def read_layout(path: Path, choice: int = 1) -> Layout:
-    """The layout of the `choice`-th best line of a plan, from 1. Raises UserError on anything that is not a plan."""
+@dataclass(frozen=True, kw_only=True)
+class ReadPlan:
+    """A plan, and the line of it that is launched."""
+
+    layout: Layout
+    accelerators_per_node: int
+    """Of the part that was planned on; 0 where the processors do the work."""
+    fields: dict[str, Any]
+    """All that `ayllu fleet plan … --json` wrote."""
+
+
+def read_plan(path: Path, choice: int = 1) -> ReadPlan:
+    """The `choice`-th best line of a plan, from 1. Raises UserError on anything that is not a plan."""
     try:
         plan = json.loads(path.read_text(encoding="utf-8"))
-        choices = plan["pools"][0]["choices"]
+        pool = plan["pools"][0]
+        choices = list(pool["choices"])
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; write one with `ayllu fleet plan … --json > {path}`") from None
     except (OSError, ValueError, LookupError, TypeError):
@@ -28,13 +41,16 @@ def read_layout(path: Path, choice: int = 1) -> Layout:
         raise UserError(f"{path}: has {len(choices)} choices, there is no number {choice}")
     try:
         layout = Layout(**choices[choice - 1]["layout"])
+        per_node = int(pool.get("accelerators_per_node", 8))
     except (LookupError, TypeError, ValueError) as error:
         raise UserError(f"{path}: choice {choice} has no layout that can be ({error})") from None
     if layout.ep > 1:
         raise UserError(
             f"{path}: choice {choice} divides experts (ep {layout.ep}), which the engine does not train yet"
         )
-    return layout
+    if plan.get("precision", layout.precision) != layout.precision:
+        raise UserError(f"{path}: a plan in {plan['precision']}, which the engine does not compute in; plan again")
+    return ReadPlan(layout=layout, accelerators_per_node=min(per_node, layout.devices), fields=plan)
 
 
 def nodes_of(layout: Layout, per_node: int) -> int:

@@ -40,10 +40,16 @@ class FleetPlan:
     met_with: Plan | None = None
     """On the smallest share of the best pool that meets the deadline; None where none does."""
     pictures: tuple[Path, ...] = ()
+    recipe: bool = False
+    """Whether the job is a recipe's, and not a model by name."""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """What the user said of the job, by the names of `find_job`."""
 
     def as_json(self) -> dict[str, Any]:
         value = {
             "model": self.job.name,
+            "recipe": self.recipe,
+            "asked": dict(self.asked),
             "parameters": self.job.model.parameters,
             "active_parameters": parameters_seen(self.job.model),
             "tokens": self.job.tokens,
@@ -60,6 +66,8 @@ class FleetPlan:
         if self.deadline_days is not None:
             met = self.met_with.best.as_json() if self.met_with else None
             value["deadline"] = {"days": self.deadline_days, "met_with": met}
+        if not self.recipe and Path(self.job.name).is_dir():
+            value["folder"] = str(Path(self.job.name).resolve())
         if self.pictures:
             value["pictures"] = [str(path) for path in self.pictures]
         return value
@@ -69,6 +77,7 @@ def _pool_value(found: Plan) -> dict[str, Any]:
     return {
         "accelerator": found.pool.accelerator.id,
         "count": found.pool.count,
+        "accelerators_per_node": found.pool.accelerator.per_node,
         "layouts_considered": found.layouts_considered,
         "layouts_that_fit": found.layouts_that_fit,
         "why": list(found.why),
@@ -109,6 +118,8 @@ def plan_fleet(
         deadline_days=deadline,
         met_with=fewest_within(job, best, deadline, prices=prices) if deadline is not None else None,
         pictures=_pictures(plans[0], prices, picture) if picture is not None else (),
+        recipe=recipe in recipes,
+        asked={name: value for name, value in asked.items() if value is not None},
     )
 
 

@@ -61,7 +61,9 @@ class ParallelModel:
 
         Raises UserError when the layout fits neither the processes nor the model.
         """
-        self.layout, self.dtype, self.model = layout or Layout(), dtype, model
+        self.layout, self.model = layout or Layout(), model
+        # A layout of float32 was planned so; bf16, which it says where nobody does, is what the machine is best at.
+        self.dtype = dtype = torch.float32 if self.layout.precision == "float32" else dtype
         self._one_batch = layout is None
         self.size = dist.get_world_size() if dist.is_initialized() else 1
         if self.layout.devices != self.size:
