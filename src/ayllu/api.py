@@ -85,7 +85,7 @@ def run(
     recipe_name = getattr(function, "__name__", "recipe")
     channel = str(options.get("name", recipe_name))
     check_name(channel)  # before hours of work
-    place = _place(home, layout=job_layout(layout))
+    place = _place(home, layout=job_layout(layout), command=_command(recipe_name, options))
     if place.layout is not None and processes_missing(place.layout):
         raise UserError(
             f"the layout needs {place.layout.devices} processes and this is one; start them with torchrun, or let "
@@ -411,10 +411,20 @@ def find_home(home: Path | str | None) -> Path:
     return Path(home).expanduser().absolute() if home else default_home()
 
 
-def _place(home: Path | str | None, *, layout: Layout | None = None) -> Any:
+def _command(recipe: str, options: Mapping[str, Any]) -> str:
+    """What `ayllu run` would be given, without the folders of this machine."""
+    words = ["ayllu run", recipe]
+    for name, value in options.items():
+        parts = value if isinstance(value, tuple | list) else [value]
+        said = [Path(part).name if Path(str(part)).is_absolute() else str(part) for part in parts if part is not None]
+        words += [f"--{name.replace('_', '-')} {' '.join(said)}"] if said else []
+    return " ".join(words)
+
+
+def _place(home: Path | str | None, *, layout: Layout | None = None, command: str | None = None) -> Any:
     from ayllu.data.archive import default_cache
     from ayllu.lab.run import Place
     from ayllu.lab.store import Store
 
     store, rank = Store(find_home(home)), int(os.environ.get("RANK", "0"))
-    return Place(store=store, cache=default_cache(), layout=layout, rank=rank)
+    return Place(store=store, cache=default_cache(), layout=layout, command=command, rank=rank)

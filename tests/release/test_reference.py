@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ayllu.release.reference import Pages, format_value, number_problems, pointer, resolve_pointer
+from ayllu.release.reference import Pages, attach, detach, format_value, number_problems, pointer, resolve_pointer
 
 RECORDS = {
     "records.json": {
@@ -96,6 +96,54 @@ def test_a_pointer_finds_its_value(path):
     for step in reversed(path):
         value = {step: value}
     assert resolve_pointer({"x.json": value}, "x.json", pointer(*path)) == "found"
+
+
+MARKED = """\
+---
+value: 0.3127 # records.json#/a/share
+---
+| 1.447<!-- records.json#/a/loss --> | 1,234,567<!-- records.json#/a/tokens --> tokens |
+```
+7<!-- records.json#/a/loss -->
+```
+x 7<!-- records.json#/b~1c%20~0d/1 -->"""
+
+
+def test_a_page_is_plain_text_and_its_references_stand_beside_it():
+    plain, references = detach(MARKED)
+    assert plain.count("<!--") == 1 and "value: 0.3127\n" in plain and "| 1.447 | 1,234,567 tokens |" in plain
+    assert references[1] == {"line": 4, "end": 7, "source": "records.json#/a/loss"}
+    marked = attach(plain, references)
+    assert lint(marked) == [] and detach(marked) == (plain, references)
+    assert lint(attach(plain.replace("1.447", "1.448"), references)) != []
+    assert lint(attach(plain + "\n9 llamas", references)) == ["the number 9 has no reference to the records"]
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        {"line": 99, "end": 0, "source": "records.json#/a"},
+        {"line": 0, "end": 0, "source": "records.json#/a"},
+        {"line": 1, "end": "0", "source": "records.json#/a"},
+        {"line": 1, "end": 0, "source": "--> 7 <!-- records.json#/a"},
+        {"line": 1, "end": 0, "source": 7},
+        {"line": 1, "end": 0},
+        "records.json",
+        7,
+    ],
+)
+def test_references_to_no_place_of_the_page_are_refused(reference):
+    with pytest.raises((ValueError, TypeError, LookupError)):
+        attach("7 llamas", [reference])
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
+def test_every_page_that_we_write_can_be_taken_apart_and_put_together(texts):
+    records = {"records.json": {"x": texts}}
+    pages = Pages(records)
+    marked = "\n".join(f"| {pages.show('records.json', 'x', i)} |" for i in range(len(texts)))
+    plain, references = detach(marked)
+    assert attach(plain, references) == marked and list(number_problems(marked, records)) == []
 
 
 def test_four_digits_are_enough():

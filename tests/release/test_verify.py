@@ -150,12 +150,40 @@ def edit_card(old: str, new: str) -> Callable[[Path], None]:
     return change
 
 
+def insert_row(row: str, *, before: str) -> Callable[[Path], None]:
+    """Puts a row into a table of the card, and moves the references of what comes after."""
+
+    def change(folder: Path) -> None:
+        lines = (folder / "README.md").read_text().split("\n")
+        at = next(i for i, line in enumerate(lines) if line.startswith(before))
+        (folder / "README.md").write_text("\n".join([*lines[:at], row, *lines[at:]]))
+
+        def move(references: dict) -> None:
+            for reference in references["README.md"]:
+                reference["line"] += reference["line"] > at
+
+        edit(folder / "references.json", move)
+
+    return change
+
+
+def edit_reference(old: str, new: str) -> Callable[[Path], None]:
+    """Lets a number of the card say that it comes from elsewhere."""
+
+    def change(folder: Path) -> None:
+        text = (folder / "references.json").read_text()
+        assert f'"{old}"' in text
+        (folder / "references.json").write_text(text.replace(f'"{old}"', f'"{new}"'))
+
+    return change
+
+
 def without_licence(page: str) -> Callable[[Path], None]:
     """Takes the licence of the second source off a page."""
 
     def change(folder: Path) -> None:
         text = (folder / page).read_text()
-        shorter = text.replace("contents CC0-1.0, database PDDL-1.0<!-- sources.json#/corpus/1/licence -->", "–")
+        shorter = text.replace("contents CC0-1.0, database PDDL-1.0", "–")
         assert shorter != text
         (folder / page).write_text(shorter)
 
@@ -185,11 +213,12 @@ def better_verdict(folder: Path) -> None:
     ("lie", "found"),
     [
         (
-            edit_card("28.3 %<!--", "82.3 %<!--"),
+            edit_card("| 28.3 % |", "| 82.3 % |"),
             "is not what scores.json#/sets/hellaswag/accuracy_norm/value says (0.2833)",
         ),
-        (edit_card("| seed |", "| MMLU | 90.1 |\n| seed |"), "the number 90.1 has no reference to the records"),
-        (edit_card("records.json#/training/seed", "records.json#/training/seeds"), "does not exist"),
+        (insert_row("| MMLU | 90.1 |", before="| seed |"), "the number 90.1 has no reference to the records"),
+        (edit_reference("records.json#/training/seed", "records.json#/training/seeds"), "does not exist"),
+        (edit_reference("records.json#/training/seed", "a place"), "references.json does not fit"),
         (
             edit_json("scores.json", "sets", "arc-easy", "accuracy", "value", value=0.9),
             "scores.json gives arc-easy accuracy_norm|scores.json contradicts the raw outcomes",
@@ -233,7 +262,7 @@ def thinner(folder: Path) -> None:
     """Another shape, told by card, records and configuration alike."""
     edit_json("config.json", "intermediate_size", value=95)(folder)
     edit_json("records.json", "model", "feed_forward", value=95)(folder)
-    edit_card(" 96<!-- records", " 95<!-- records")(folder)
+    edit_card("| 96 |", "| 95 |")(folder)
 
 
 def test_a_consistent_lie_about_the_shape_is_found(release):
@@ -318,7 +347,7 @@ def command(*arguments: object) -> int:
 def test_the_command_says_what_the_signature_proves(built, publisher, capsys):
     assert command(built.folder) == 0
     said = capsys.readouterr().out
-    assert "cria 0.1.0 is verified: 20 files" in said
+    assert "cria 0.1.0 is verified: 21 files" in said
     assert built.fingerprint in said and "anyone could have signed" in said
     assert command(built.folder, "--key", publisher) == 0
     assert "anyone" not in capsys.readouterr().out

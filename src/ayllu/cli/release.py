@@ -11,6 +11,7 @@ import cyclopts
 from ayllu.cli.options import Json, print_json, print_lines
 
 if TYPE_CHECKING:
+    from ayllu.release.trust.known import Standing
     from ayllu.release.verify import Verification
 
 app = cyclopts.App(name="release", help="Check releases: who signed them, and whether they say what they hold.")
@@ -26,25 +27,51 @@ def verify(folder: Path, /, *, key: Path | None = None, json: Json = False) -> i
         The release.
     key
         The publisher's public key, from a place that you trust. Without it the release's own key is used: that shows
-        that nothing changed since the signing, but not who signed.
+        that nothing changed since the signing, but not who signed. The key that signed a name when it was first
+        verified here is kept, and a release of that name by another key is refused.
     """
+    from ayllu.release.trust.known import judge, known_path
     from ayllu.release.verify import verify_release
 
     found = verify_release(folder, key)
+    standing = judge(found, known_path()) if found.verified else None
+    accepted = standing is not None and standing.signer != "changed"
     if json:
-        print_json(found.as_json(), indent=2)
+        print_json(found.as_json() | {"verified": accepted, "signer": standing and standing.as_json()}, indent=2)
     else:
-        print_lines(_told(found))
-    return 0 if found.verified else 1
+        print_lines(_told(found, standing) if standing else _refused(found))
+    return 0 if accepted else 1
 
 
-def _told(found: Verification) -> Iterator[str]:
-    if not found.verified:
-        yield from map(str, found.problems)
+def _refused(found: Verification) -> Iterator[str]:
+    yield from map(str, found.problems)
+    yield f"{found.title} is NOT verified"
+
+
+def _told(found: Verification, standing: Standing) -> Iterator[str]:
+    if standing.signer == "changed":
+        yield (
+            f"signed by another key ({found.fingerprint}) than the {found.name} that was verified here first, on "
+            f"{standing.since} ({standing.first_key}): somebody else made it, or the publisher has a new key; pass "
+            "--key with the publisher's public key to say which is right"
+        )
         yield f"{found.title} is NOT verified"
         return
+    if standing.newer:
+        yield (
+            f"an older release: {found.created} here, while {standing.newer} of {standing.newer_created}, by the same "
+            "key, was verified here before"
+        )
+    if standing.signer == "new":
+        yield "The signer is unknown here: nobody has vouched for the key that this release carries."
     yield f"{found.title} is verified: {found.files} files, {found.bytes / 1e6:,.1f} MB"
     yield f"signed with the key {found.fingerprint}"
-    if not found.pinned:
+    if standing.signer == "known":
+        yield f"It is the key that signed {found.name} when it was first verified here, on {standing.since}."
+    elif standing.signer == "new":
         yield "This is the key inside the release: nothing changed since the signing, but anyone could have signed."
         yield "Pass --key with the publisher's public key to know who did."
+    if found.beside:
+        yield f"beside the release, not signed and not read: {', '.join(found.beside)}"
+    if standing.note:
+        yield standing.note

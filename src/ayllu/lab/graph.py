@@ -38,6 +38,7 @@ class Context:
         logs: Path | None = None,
         layout: Any = None,
         main: bool = True,
+        command: str | None = None,
     ) -> None:
         self.folder = folder
         """Empty at the start; becomes the artifact."""
@@ -49,6 +50,8 @@ class Context:
         """For what people watch while the stage runs; stays when it has finished, and is no part of the artifact."""
         self.layout = layout
         """How a distributed stage spreads its work; None leaves it on this device."""
+        self.command = command
+        """What was asked for, as a command line, where the runner knows it: for cards, to be read."""
         self.main = main
         """Whether this process makes the artifact and keeps the record; others only help it to compute."""
         self._journal = scratch / "record.json"

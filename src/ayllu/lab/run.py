@@ -38,6 +38,8 @@ class Place:
     cache: Path
     layout: Any = None
     """How distributed stages spread their work (a `Layout` of `ayllu.train.distributed`); None: on this device."""
+    command: str | None = None
+    """What was asked for, as a command line: for cards."""
     rank: int = 0
     """Which process of a job this is: the first makes the artifacts, the others help it with distributed stages."""
 
@@ -176,7 +178,14 @@ def _make(node: Handle[Any], key: str, inputs: dict[str, Artifact], code: Code, 
     scratch.mkdir(exist_ok=True)
     artifact.mkdir()
     logs = place.store.logs(stage.identity, key)
-    context = Context(folder=artifact, scratch=scratch, cache=place.cache, logs=logs, layout=place.layout)
+    context = Context(
+        folder=artifact,
+        scratch=scratch,
+        cache=place.cache,
+        logs=logs,
+        layout=place.layout,
+        command=place.command,
+    )
     context.note("attempts", context.record.get("attempts", 0) + 1)
     began, started = time.monotonic(), datetime.now(UTC)
     stage.run(context, _made(node, inputs), node.arguments)

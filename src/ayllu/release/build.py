@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,17 +14,16 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from ayllu.lab.error import UserError
-from ayllu.release import card, gates, sign
+from ayllu.release import card, gates, reference, sign
 from ayllu.release.digest import StoredWeights, file_digests, folder_files
+from ayllu.release.files.contents import UNFINISHED
 from ayllu.release.gates import GATES, RECORDS, SCORES, SOURCES
 from ayllu.release.licences import licence_text
-from ayllu.release.manifest import MANIFEST, write_manifest
+from ayllu.release.manifest import MANIFEST, NAME, VERSION, write_manifest
 from ayllu.release.model_files import copy_files, copy_weights, write_gguf
 from ayllu.release.policy import Policy
 from ayllu.release.reference import write_json
 
-UNFINISHED = ".unfinished"
-"""Lies in a folder whose build was broken off; the next build clears it."""
 SCORE_FILES = (SCORES, "items.jsonl", "documents.jsonl")
 
 
@@ -74,8 +72,9 @@ def build_release(
     Raises UserError when an input is missing, when `folder` holds something else, and when a gate of `policy` fails.
     """
     start = time.monotonic()
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise UserError(f"the release's name is {name!r}: use letters, digits, dots, dashes and underscores")
+    for what, given, form in (("name", name, NAME), ("version", version, VERSION)):
+        if not form.fullmatch(given):
+            raise UserError(f"the release's {what} is {given!r}: use letters, digits, dots, dashes and underscores")
     signing_key = sign.private_key(key)
     origins = {"corpus": [dict(source) for source in sources], "dialogues": [dict(source) for source in dialogues]}
     for file, reason in gates.licence_problems(origins, policy):
@@ -128,9 +127,13 @@ def _write_records(
 
 
 def _write_pages(folder: Path, facts: Mapping[str, Any], policy: Policy, *, gguf: str, figures: Sequence[str]) -> None:
-    page = card.model_card(facts, policy, gguf=gguf, figures=figures)
-    (folder / "README.md").write_text(page, encoding="utf-8")
-    (folder / "LICENSES.md").write_text(card.licences_page(facts, policy), encoding="utf-8")
+    """The card and the list of licences as plain text, and where each of their numbers comes from."""
+    card_page, licences = card.model_card(facts, policy, gguf=gguf, figures=figures), card.licences_page(facts, policy)
+    references = {}
+    for page, marked in zip(gates.PAGES, (card_page, licences), strict=True):
+        plain, references[page] = reference.detach(marked)
+        (folder / page).write_text(plain, encoding="utf-8")
+    write_json(folder / gates.REFERENCES, references)
 
 
 def _copy_figures(figures: Sequence[Path], folder: Path) -> list[str]:

@@ -77,8 +77,10 @@ ayllu release verify . --key PUBLISHERS_KEY.pub
 ```
 
 checks offline that no file was changed, added or removed since the holder of the key signed, computes the scores again
-from the raw outcomes, and looks up every number on this page in `records.json`, `scores.json` and `sources.json`. The
-independent `model_signing verify key` command accepts the signature too.
+from the raw outcomes, compares the GGUF file with the weights, and looks up every number on this page in
+`records.json`, `scores.json` and `sources.json`, where `references.json` says that it comes from. Without `--key`
+anybody could have signed: the publisher's key must come from a place that you trust. The independent
+`model_signing verify key` command accepts the signature too.
 """
 
 
@@ -158,6 +160,9 @@ def _sections(pages: Pages) -> Iterator[str]:
     training = list(_training(pages))
     if training:
         yield "## Training\n\n" + "\n".join(training)
+    settings = list(_settings(pages))
+    if settings:
+        yield "## Settings\n\n" + "\n".join(settings)
     yield "## Scores\n\n" + "\n".join(_scores(pages))
     yield "## Data\n\n" + _data(pages)
 
@@ -178,11 +183,22 @@ def _training(pages: Pages) -> Iterator[str]:
             ("", *(_label((field,)) for field in fields)),
             ([kind, *(pages.show(RECORDS, "training", "posttraining", kind, f) for f in fields)] for kind in kinds),
         )
-    told = (*compared, "description", "posttraining", "comparison")
+    told = (*compared, "description", "posttraining", "comparison", "settings")
     facts = {key: value for key, value in records.items() if key not in told}
     rows_of_facts = [[_label(path), _shown_value(pages, path, value)] for path, value in _leaves(facts)]
     if rows_of_facts:
         yield _table(("", ""), rows_of_facts)
+
+
+def _settings(pages: Pages) -> Iterator[str]:
+    """What the training was given: the command, and the arguments of every step."""
+    rows = pages.get(RECORDS, "training", "settings")
+    if not isinstance(rows, list):
+        return
+    fields = ("stage", "setting", "value")
+    yield _table(
+        fields, ([pages.show(RECORDS, "training", "settings", i, f) for f in fields] for i in range(len(rows)))
+    )
 
 
 def _changes(pages: Pages) -> Iterator[str]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ayllu.lab import progress
+from ayllu.release.files.listing import open_regular
 
 CHUNK = 8 << 20
+LONGEST_HEADER = 100_000_000
+"""Bytes of a safetensors header, as the format's own reader allows (huggingface/safetensors, `MAX_HEADER_SIZE`)."""
+ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 LARGE = 1 << 30
 """Folders with more bytes show a progress bar while they are read."""
 
@@ -37,7 +42,7 @@ def file_digests(folder: Path, paths: list[str]) -> dict[str, str]:
 
 def _sha256(path: Path, bar: progress.Bar | None = None) -> str:
     state = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(CHUNK):
             state.update(chunk)
             if bar:
@@ -81,19 +86,43 @@ def inspect_weights(folder: Path) -> StoredWeights:
 
 def _tensors(path: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Name, description and sha256 of each tensor in a safetensors file."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= path.stat().st_size - 8:
-            raise ValueError("its header is longer than the file")
-        header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
+    with open_regular(path) as file:
+        start, header = read_header(file)
         for name, tensor in header.items():
             begin, end = tensor["data_offsets"]
-            if not 0 <= begin <= end <= path.stat().st_size - 8 - length:
-                raise ValueError(f"{name} lies outside the file")
-            file.seek(8 + length + begin)
+            file.seek(start + begin)
             content = hashlib.sha256()
             while begin < end and (chunk := file.read(min(CHUNK, end - begin))):
                 content.update(chunk)
                 begin += len(chunk)
             yield name, tensor, content.hexdigest()
+
+
+def read_header(file: BinaryIO) -> tuple[int, dict[str, Any]]:
+    """Where the tensors of a safetensors file begin, and the description of each.
+
+    Raises ValueError unless they fill the file without gap or overlap, each as long as its type and shape say.
+    """
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= min(size - 8, LONGEST_HEADER):
+        raise ValueError("its header is longer than the file, or than 100 MB")
+    header = json.loads(file.read(length), object_pairs_hook=_unique)
+    header.pop("__metadata__", None)
+    reached = 0
+    for name, tensor in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        begin, end = tensor["data_offsets"]
+        if begin != reached or end - begin != math.prod(tensor["shape"]) * ITEM_BYTES[tensor["dtype"]]:
+            raise ValueError(f"{name} does not lie where its type and shape put it")
+        reached = end
+    if reached != size - 8 - length:
+        raise ValueError("its tensors do not fill it")
+    return 8 + length, header
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; a name that stands twice would mean one thing to one reader and another to the next."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in its header")
+    return found

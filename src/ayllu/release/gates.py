@@ -10,14 +10,20 @@ from typing import Any
 
 from ayllu.evals.recompute import discrepancies
 from ayllu.lab.error import UserError
+from ayllu.lab.visible import visible
 from ayllu.model.config import ModelConfig
 from ayllu.release import conformance, reference
 from ayllu.release.digest import inspect_weights
+from ayllu.release.files.contents import content_problems, oversized
+from ayllu.release.files.listing import list_folder
+from ayllu.release.files.same_model import gguf_problems
 from ayllu.release.licences import licence_text, read_licence
 from ayllu.release.policy import Policy
 from ayllu.release.reference import json_object
 
 RECORDS, SCORES, SOURCES = "records.json", "scores.json", "sources.json"
+REFERENCES = "references.json"
+"""Which number on a page comes from where in the records."""
 PAGES = ("README.md", "LICENSES.md")
 SHAPE = {
     "vocabulary": "vocab_size",
@@ -33,7 +39,11 @@ SHAPE = {
     "tied": "tie_word_embeddings",
 }
 """Fields of `ModelConfig`, as records.json has them, and their names in config.json."""
-GATES = ("weights", "scores", "licences", "template", "card")
+ALWAYS = ("weights", "scores", "licences", "template", "card")
+"""Gates that every release has passed since the first."""
+GATES = ("files", "weights", "gguf", *ALWAYS[1:])
+LONGEST = 600
+"""Characters of a problem that are shown: whoever wrote the file does not choose how much is printed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,11 +57,14 @@ class Problem:
     gate: str = "integrity"
 
     def __str__(self) -> str:
-        return f"{self.file} {self.reason}"
+        return visible(f"{self.file} {self.reason}", longest=LONGEST)
 
 
 def gate_problems(folder: Path, policy: Policy) -> Iterator[Problem]:
     """Run every gate over the content of `folder`."""
+    for file, reason in oversized(list_folder(folder).files):
+        yield Problem(file=file, reason=reason, gate="files")
+        return
     try:
         records = {
             file: json_object((folder / file).read_text(encoding="utf-8"), file) for file in (RECORDS, SCORES, SOURCES)
@@ -60,18 +73,24 @@ def gate_problems(folder: Path, policy: Policy) -> Iterator[Problem]:
         yield Problem(file=RECORDS, reason=f"or a file beside it cannot be read ({error})", gate="card")
         return
     checks = {
+        "files": (RECORDS, content_problems(folder, records[RECORDS])),
+        "gguf": ("config.json", gguf_problems(folder)),
         "weights": (RECORDS, _weights(folder, records[RECORDS])),
         "scores": (SCORES, _scores(folder, records[SCORES])),
         "licences": (SOURCES, _licences(folder, records[SOURCES], policy)),
         "template": ("tokenizer.json", conformance.conversation_problems(folder)),
         "card": (PAGES[0], _pages(folder, records)),
     }
+    failed = set()
     for gate in GATES:
         main, found = checks[gate]
+        if gate == "gguf" and "weights" in failed:
+            continue
         try:
             for file, reason in found:
+                failed.add(gate)
                 yield Problem(file=file, reason=_one_line(reason), gate=gate)
-        except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        except (AttributeError, LookupError, OSError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             # A release comes from strangers: any field may hold anything.
             reason = f"or a file that it is checked with holds something unexpected ({type(error).__name__}: {error})"
             yield Problem(file=main, reason=_one_line(reason), gate=gate)
@@ -145,12 +164,23 @@ def _licences(folder: Path, sources: dict[str, Any], policy: Policy) -> Iterator
     if text != licence_text(policy.weights_licence):
         yield "LICENSE", f"is not the text of {policy.weights_licence}"
     for page in PAGES:
-        yield from ((page, reason) for reason in _unnamed_licences(folder / page, sources))
+        marked = _marked(folder, page) if (folder / page).is_file() else ""
+        yield from ((page, reason) for reason in _unnamed_licences(marked, sources))
 
 
-def _unnamed_licences(page: Path, sources: dict[str, Any]) -> Iterator[str]:
+def _marked(folder: Path, page: str) -> str:
+    """A page with a reference behind each number. Raises OSError or ValueError where it cannot be read."""
+    text = (folder / page).read_text(encoding="utf-8")
+    path = folder / REFERENCES
+    references = json_object(path.read_text(encoding="utf-8"), REFERENCES) if path.is_file() else {}
+    try:
+        return reference.attach(text, references.get(page, []))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{REFERENCES} does not fit: {error}") from None
+
+
+def _unnamed_licences(text: str, sources: dict[str, Any]) -> Iterator[str]:
     """Why a page that lists the sources is incomplete: whoever copies the release owes each of them its terms."""
-    text = page.read_text(encoding="utf-8") if page.is_file() else ""
     shown = reference.Pages({SOURCES: sources})
     for kind in ("corpus", "dialogues"):
         for i, source in enumerate(sources.get(kind, [])):
@@ -161,7 +191,7 @@ def _unnamed_licences(page: Path, sources: dict[str, Any]) -> Iterator[str]:
 def _pages(folder: Path, records: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for page in PAGES:
         try:
-            text = (folder / page).read_text(encoding="utf-8")
+            text = _marked(folder, page)
         except (OSError, ValueError) as error:
             yield page, f"cannot be read ({error})"
             continue

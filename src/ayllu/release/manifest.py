@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,9 @@ from ayllu.release.policy import Policy
 from ayllu.release.reference import write_json
 
 MANIFEST = "manifest.json"
+NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
+VERSION = re.compile(r"[A-Za-z0-9][\w.+-]{0,39}", re.ASCII)
+"""What a release is called: short, and nothing that could be taken for a sentence."""
 
 
 def write_manifest(

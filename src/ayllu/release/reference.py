@@ -1,9 +1,12 @@
 """Numbers that say where they come from: written with a reference to the records beside them, and checked against it.
 
-A page shows `5,512<!-- records.json#/model/parameters -->`: readers see the number; the comment names the file beside
-the page and the JSON pointer (RFC 6901) of the value. Front matter says the same behind ` # `. `number_problems`
-reports every number that its reference does not give, and every number without one. Code (between backticks),
-addresses, and numbers that are part of a name, as in Apache-2.0, are no claims.
+A marked page shows `5,512<!-- records.json#/model/parameters -->`: the comment names the file beside the page and the
+JSON pointer (RFC 6901) of the value. Front matter says the same behind ` # `. `number_problems` reports every number
+that its reference does not give, and every number without one. Code (between backticks), addresses, and numbers that
+are part of a name, as in Apache-2.0, are no claims.
+
+A page is published as plain text: `detach` takes the marks out, and references.json says where each of them stood;
+`attach` puts them back. Pages of older releases carry their marks themselves.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ Records = Mapping[str, Any]
 """File name to its JSON value."""
 
 _REFERENCE = re.compile(r"<!-- ([\w.-]+\.json)#(/\S*) -->| # ([\w.-]+\.json)#(/\S*)$")
+_SOURCE = re.compile(r"[\w.-]+\.json#/\S*")
 _NUMBER = re.compile(r"(-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?)( %)?$")
 _NO_CLAIM = re.compile(r"`[^`]*`|\]\([^)]*\)|<https?://[^>]*>|^\s*(?:#+|-|\d+\.) ")
 _BARE_NUMBER = re.compile(r"(?<![\w.\-])[-+]?\d[\d.,]*(?: %)?")
@@ -126,6 +130,33 @@ def number_problems(text: str, records: Records) -> Iterator[tuple[int, str]]:
             fenced = not fenced
         elif not fenced:
             yield from ((number, problem) for problem in _line_problems(line, records))
+
+
+def detach(page: str) -> tuple[str, list[dict[str, Any]]]:
+    """A marked page as plain text, and its references: line (from 1), the column that the value ends at, its source."""
+    lines, references, fenced = [], [], False
+    for number, line in enumerate(page.split("\n"), start=1):
+        fenced ^= line.lstrip().startswith("```")
+        plain, end = "", 0
+        for match in () if fenced else _REFERENCE.finditer(line):
+            plain += line[end : match.start()]
+            end = match.end()
+            source = f"{match[1] or match[3]}#{match[2] or match[4]}"
+            references.append({"line": number, "end": len(plain), "source": source})
+        lines.append(plain + line[end:])
+    return "\n".join(lines), references
+
+
+def attach(page: str, references: Any) -> str:
+    """The marked page again. Raises ValueError, TypeError or LookupError where `references` are none of this page."""
+    lines = page.split("\n")
+    for reference in sorted(references, key=lambda entry: (entry["line"], entry["end"]), reverse=True):
+        number, end, source = reference["line"], reference["end"], reference["source"]
+        if not (isinstance(end, int) and 1 <= number <= len(lines) and end >= 0 and _SOURCE.fullmatch(source)):
+            raise ValueError("a reference names no place of its page")
+        line = lines[number - 1]
+        lines[number - 1] = f"{line[:end]}<!-- {source} -->{line[end:]}"
+    return "\n".join(lines)
 
 
 def _line_problems(line: str, records: Records) -> Iterator[str]:

@@ -5,7 +5,9 @@ Needs neither torch nor a network.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,20 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from ayllu.lab.error import UserError
 from ayllu.release import gates, sign
-from ayllu.release.digest import file_digests, folder_files
+from ayllu.release.digest import file_digests
+from ayllu.release.files.contents import oversized
+from ayllu.release.files.listing import Listing, left_by_tools, list_folder, read_small
 from ayllu.release.gates import RECORDS, SCORES, Problem
-from ayllu.release.manifest import MANIFEST, pooled_bits_per_byte
-from ayllu.release.policy import Policy
+from ayllu.release.manifest import MANIFEST, NAME, VERSION, pooled_bits_per_byte
+from ayllu.release.policy import POLICIES, Policy
 from ayllu.release.reference import json_object
+
+CHANGED = "was changed after the release was signed"
+UNSIGNED = 1 << 30
+"""Bytes of the largest file that is read to tell what changed in a folder that nobody has signed."""
+POINTER = 1024
+"""Bytes that a pointer file of Git LFS has at most (git-lfs/git-lfs, docs/spec.md)."""
+KEY_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +45,12 @@ class Verification:
     name: str | None
     version: str | None
     model_digest: str | None
+    created: str | None
+    """When it was signed, as it says itself."""
     files: int
     bytes: int
+    beside: tuple[str, ...]
+    """What git and the hub's client put beside the release: not signed, and not read."""
 
     @property
     def verified(self) -> bool:
@@ -44,8 +59,10 @@ class Verification:
 
     @property
     def title(self) -> str:
-        """Name and version, or the folder's name."""
-        return f"{self.name or self.folder.resolve().name} {self.version or ''}".strip()
+        """Name and version where they are such, or the folder's name: no sentence that a stranger wrote."""
+        if self.name and self.version and NAME.fullmatch(self.name) and VERSION.fullmatch(self.version):
+            return f"{self.name} {self.version}"
+        return self.folder.resolve().name
 
     def as_json(self) -> dict[str, Any]:
         """What `ayllu release verify --json` prints."""
@@ -55,10 +72,12 @@ class Verification:
             "name": self.name,
             "version": self.version,
             "model_digest": self.model_digest,
+            "created": self.created,
             "key": self.fingerprint,
             "key_trusted": self.pinned and self.verified,
             "files": self.files,
             "bytes": self.bytes,
+            "beside": list(self.beside),
             "problems": [{"file": problem.file, "reason": problem.reason} for problem in self.problems],
         }
 
@@ -73,15 +92,13 @@ def verify_release(folder: Path, key: Path | None = None) -> Verification:
     if not (folder / MANIFEST).exists() and not (folder / sign.SIGNATURE).exists():
         raise UserError(f"{folder} is no release: it holds neither {MANIFEST} nor {sign.SIGNATURE}")
     trusted = _trusted_key(key) if key else None
-    irregular = [path for path in folder_files(folder) if (folder / path).is_symlink() or not (folder / path).is_file()]
-    found = [path for path in folder_files(folder) if path not in irregular]
-    digests = file_digests(folder, [path for path in found if path != sign.SIGNATURE])
-    problems = [
-        Problem(file=path, reason="is a link or no regular file; a release holds files only") for path in irregular
-    ]
+    listing = list_folder(folder)
+    problems = [Problem(file=path, reason=reason) for path, reason in sorted(listing.refused.items())]
+    problems += [Problem(file=path, reason=reason) for path, reason in oversized(listing.files)]
     fingerprint, signed = _signature(folder, trusted, problems)
-    manifest = _manifest(folder, problems)
-    _compare(digests, signed, manifest, problems)
+    manifest = _manifest(folder, signed, problems)
+    _set_aside(listing, signed)
+    _compare(folder, listing.files, signed, manifest, problems)
     # What a file says is judged only when it is the file that was signed.
     if not problems:
         problems += _content_problems(folder, manifest)
@@ -93,14 +110,26 @@ def verify_release(folder: Path, key: Path | None = None) -> Verification:
         name=_text(manifest.get("name")),
         version=_text(manifest.get("version")),
         model_digest=_text(manifest.get("model_digest")),
-        files=len(found),
-        bytes=sum((folder / path).stat().st_size for path in found),
+        created=_text(manifest.get("created")),
+        files=len(listing.files),
+        bytes=sum(listing.files.values()),
+        beside=tuple(sorted(listing.beside)),
     )
+
+
+def _set_aside(listing: Listing, signed: dict[str, str]) -> None:
+    """Take out what the tools that carried the release have added; nothing that was signed, and nothing else."""
+    aside = [path for path in listing.files if path not in signed and left_by_tools(path)]
+    for path in aside:
+        del listing.files[path]
+    listing.beside += [path for path in aside if not path.startswith(".cache/")]
+    listing.beside += [".cache/huggingface"] if any(path.startswith(".cache/") for path in aside) else []
 
 
 def _trusted_key(path: Path) -> EllipticCurvePublicKey:
     try:
-        return sign.public_key(path.read_bytes(), str(path))
+        with path.open("rb") as file:  # a pipe of the shell's may be given, and a device that never ends
+            return sign.public_key(file.read(KEY_BYTES), str(path))
     except OSError as error:
         raise UserError(f"the trusted key {path} cannot be read ({error.strerror}): give the publisher's key") from None
     except sign.BadSignature as error:
@@ -111,7 +140,8 @@ def _signature(
     folder: Path, trusted: EllipticCurvePublicKey | None, problems: list[Problem]
 ) -> tuple[str | None, dict[str, str]]:
     """The fingerprint of the release's own key and the digests that its signature vouches for."""
-    own = _own_key(folder, problems)
+    refused = {problem.file for problem in problems}
+    own = None if sign.PUBLIC_KEY in refused else _own_key(folder, problems)
     fingerprint = sign.fingerprint(own) if own else None
     signer = trusted or own
     if own and trusted and fingerprint != sign.fingerprint(trusted):
@@ -120,11 +150,15 @@ def _signature(
             f"{sign.fingerprint(trusted)}"
         )
         problems.append(Problem(file=sign.PUBLIC_KEY, reason=reason))
+    if sign.SIGNATURE in refused:
+        return fingerprint, {}
     try:
-        bundle = (folder / sign.SIGNATURE).read_text(encoding="utf-8")
+        bundle = read_small(folder / sign.SIGNATURE).decode("utf-8")
         return fingerprint, sign.signed_digests(bundle, signer) if signer else {}
-    except OSError:
+    except FileNotFoundError:
         problems.append(Problem(file=sign.SIGNATURE, reason="is missing: the release is not signed"))
+    except OSError as error:
+        problems.append(Problem(file=sign.SIGNATURE, reason=f"cannot be read ({error.strerror})"))
     except (sign.BadSignature, ValueError) as error:
         problems.append(Problem(file=sign.SIGNATURE, reason=str(error)))
     return fingerprint, {}
@@ -133,22 +167,33 @@ def _signature(
 def _own_key(folder: Path, problems: list[Problem]) -> EllipticCurvePublicKey | None:
     """The key that the release carries."""
     try:
-        return sign.public_key((folder / sign.PUBLIC_KEY).read_bytes(), "the file")
-    except OSError:
+        return sign.public_key(read_small(folder / sign.PUBLIC_KEY, KEY_BYTES), "the file")
+    except FileNotFoundError:
         problems.append(Problem(file=sign.PUBLIC_KEY, reason="is missing"))
+    except OSError as error:
+        problems.append(Problem(file=sign.PUBLIC_KEY, reason=f"cannot be read ({error.strerror})"))
     except sign.BadSignature as error:
         problems.append(Problem(file=sign.PUBLIC_KEY, reason=f"is damaged: {error}"))
     return None
 
 
-def _manifest(folder: Path, problems: list[Problem]) -> dict[str, Any]:
+def _manifest(folder: Path, signed: dict[str, str], problems: list[Problem]) -> dict[str, Any]:
+    """The manifest, where it is the one that was signed; in a folder that nobody signed, whatever it says."""
+    if any(problem.file == MANIFEST for problem in problems):
+        return {}
     try:
-        manifest = json_object((folder / MANIFEST).read_text(encoding="utf-8"), MANIFEST)
+        content = read_small(folder / MANIFEST)
+        changed = bool(signed) and hashlib.sha256(content).hexdigest() != signed.get(MANIFEST)
+        if changed:
+            problems.append(Problem(file=MANIFEST, reason=CHANGED))
+        manifest = json_object(content.decode("utf-8"), MANIFEST)
         if isinstance(manifest.get("files"), dict):
-            return manifest
+            return {} if changed else manifest
         reason = "is no manifest of a release"
-    except OSError:
+    except FileNotFoundError:
         reason = "is missing"
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
     except ValueError as error:
         reason = f"is no manifest of a release ({error})"
     problems.append(Problem(file=MANIFEST, reason=reason))
@@ -156,26 +201,44 @@ def _manifest(folder: Path, problems: list[Problem]) -> dict[str, Any]:
 
 
 def _compare(
-    digests: dict[str, str], signed: dict[str, str], manifest: dict[str, Any], problems: list[Problem]
+    folder: Path, found: dict[str, int], signed: dict[str, str], manifest: dict[str, Any], problems: list[Problem]
 ) -> None:
-    """Set the files that are there against the signature and, where that fails, against the manifest."""
-    listed = {path: entry.get("sha256") for path, entry in manifest.get("files", {}).items() if isinstance(entry, dict)}
-    expected = signed or listed
-    if not signed:
-        digests = {path: digest for path, digest in digests.items() if path != MANIFEST}
-    for path in sorted(expected.keys() | digests.keys()):
-        if any(problem.file == path for problem in problems):
-            continue
-        if path not in digests:
-            problems.append(Problem(file=path, reason="is missing"))
-        elif path not in expected:
+    """Set the files that are there, path to bytes, against the signature and, where that fails, against the manifest.
+
+    Only files of the size that the manifest gives are read.
+    """
+    listed = {path: entry for path, entry in manifest.get("files", {}).items() if isinstance(entry, dict)}
+    expected = signed or {path: str(entry.get("sha256")) for path, entry in listed.items()}
+    named = {problem.file for problem in problems}
+    ours = found if signed else {path: size for path, size in found.items() if path not in (MANIFEST, sign.SIGNATURE)}
+    there = [path for path in ours if path != sign.SIGNATURE and path not in named]
+    problems += [
+        Problem(file=path, reason="is missing") for path in sorted(expected) if path not in named and path not in ours
+    ]
+    for path in sorted(there):
+        if path not in expected:
             problems.append(Problem(file=path, reason="was added after the release was signed"))
-        elif digests[path] != expected[path]:
-            problems.append(Problem(file=path, reason="was changed after the release was signed"))
+    sized = [path for path in there if path in expected and _has_size(found[path], listed.get(path), bool(signed))]
+    digests = file_digests(folder, sized)
+    for path in sorted(there):
+        if path in expected and path != MANIFEST and digests.get(path) != expected[path]:
+            problems.append(Problem(file=path, reason=_changed(folder / path, found[path])))
     if signed and listed and not problems:
         for path in sorted(listed.keys() | (digests.keys() - {MANIFEST})):
-            if listed.get(path) != digests.get(path):
+            if listed.get(path, {}).get("sha256") != digests.get(path):
                 problems.append(Problem(file=MANIFEST, reason=f"does not describe {path} as it is"))
+
+
+def _has_size(size: int, entry: dict[str, Any] | None, signed: bool) -> bool:
+    """Whether a file is worth reading: as long as the manifest says, and not huge where nobody signed the manifest."""
+    known = entry is not None and signed
+    return (entry is None or entry.get("bytes") == size) and (known or size <= UNSIGNED)
+
+
+def _changed(path: Path, size: int) -> str:
+    if size < POINTER and read_small(path).startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS and not the file: run `git lfs pull`"
+    return CHANGED
 
 
 def _content_problems(folder: Path, manifest: dict[str, Any]) -> list[Problem]:
@@ -183,7 +246,8 @@ def _content_problems(folder: Path, manifest: dict[str, Any]) -> list[Problem]:
         policy = Policy.from_json(manifest.get("policy") or {})
     except ValueError as error:
         return [Problem(file=MANIFEST, reason=f"names no policy that can be checked: {error}")]
-    problems = list(gates.gate_problems(folder, policy))
+    problems = [Problem(file=MANIFEST, reason=reason) for reason in _promises(manifest, policy)]
+    problems += gates.gate_problems(folder, policy)
     if problems:
         return problems
     records, scores = (json.loads((folder / file).read_text(encoding="utf-8")) for file in (RECORDS, SCORES))
@@ -197,6 +261,20 @@ def _content_problems(folder: Path, manifest: dict[str, Any]) -> list[Problem]:
         for field, value in stated.items()
         if manifest.get(field) != value
     ]
+
+
+def _promises(manifest: dict[str, Any], policy: Policy) -> Iterator[str]:
+    """What a manifest says of gates, policy and name that a release may not say."""
+    passed = manifest.get("gates")
+    lacking = [gate for gate in gates.ALWAYS if not isinstance(passed, list) or gate not in passed]
+    if lacking:
+        yield f"does not name the gates that every release passes: {', '.join(lacking)}"
+    ours = POLICIES.get(policy.name)
+    if ours and ours.digest != policy.digest:
+        yield f"calls its policy {policy.name}, but has other rules than the policy of that name"
+    for field, form in (("name", NAME), ("version", VERSION)):
+        if not form.fullmatch(str(manifest.get(field))):
+            yield f"gives a {field} that is none: letters, digits, dots, dashes and underscores make one"
 
 
 def _text(value: Any) -> str | None:

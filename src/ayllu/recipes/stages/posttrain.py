@@ -137,6 +137,7 @@ def posttrain(
     note_training(ctx, result.losses, seconds=result.seconds, steps=steps)
     ctx.note("waited_for_checkpoints", round(result.waited, 2))
     ctx.note("final_loss", result.losses[-1])
+    ctx.note("batch", config.batch)
 
 
 def _setting(

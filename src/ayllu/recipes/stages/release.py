@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
-from ayllu.lab.graph import Context, Stage, stage
+from ayllu.lab.graph import Context, Handle, Stage, stage
 from ayllu.recipes.stages.artifacts import Release, open_release
+from ayllu.recipes.stages.settings import settings
 
 P = ParamSpec("P")
 
@@ -43,14 +44,15 @@ def release_stage(
     def wrap(contents: Callable[Concatenate[Context, P], Contents]) -> Stage[P, Release]:
         @functools.wraps(contents)
         def release(ctx: Context, *args: P.args, **kwargs: P.kwargs) -> None:
-            _write(ctx, contents(ctx, *args, **kwargs))
+            given = [value for value in (*args, *kwargs.values()) if isinstance(value, Handle)]
+            _write(ctx, contents(ctx, *args, **kwargs), settings(given))
 
         return stage(identity=identity, makes=open_release, reruns=True, names_in_key=names_in_key)(release)
 
     return wrap
 
 
-def _write(ctx: Context, contents: Contents) -> None:
+def _write(ctx: Context, contents: Contents, given: list[dict[str, Any]]) -> None:
     from ayllu.release.build import build_release
     from ayllu.release.policy import find_policy
 
@@ -60,7 +62,7 @@ def _write(ctx: Context, contents: Contents) -> None:
         scores=contents.scores,
         sources=contents.sources,
         dialogues=contents.dialogues,
-        records=contents.records,
+        records={**contents.records, **({"command": ctx.command} if ctx.command else {}), "settings": given},
         name=contents.name,
         version=contents.version,
         policy=find_policy(contents.policy),

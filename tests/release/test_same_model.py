@@ -1,0 +1,187 @@
+"""One release, one model: the GGUF file is the weights' own, and only files of a release are in it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ayllu.model.config import RopeScaling
+from ayllu.model.files import gguf, hf
+from ayllu.release.files.gguf_file import open_gguf
+from ayllu.release.files.same_model import gguf_problems
+from ayllu.release.manifest import MANIFEST
+from ayllu.release.verify import verify_release
+from support.models import TINY, save_tiny_model
+from support.release import edit, seal_again, sign_again
+
+
+def problems(folder: Path) -> list[str]:
+    return [str(problem) for problem in verify_release(folder).problems]
+
+
+def rewrite(change: Callable[[Path], None], dtype: str = "F32", scale: float = 1.0) -> Callable[[Path], None]:
+    """Writes the GGUF file again, after `change` to a copy of the release and `scale` of one of its tensors."""
+
+    def harm(folder: Path) -> None:
+        copy = Path(shutil.copytree(folder, folder.with_name("copy")))
+        change(copy)
+        model = hf.load(copy)
+        with torch.no_grad():
+            model.blocks[0].attention.wk.weight.mul_(scale)
+        gguf.write(folder / "cria.gguf", model, copy, dtype=dtype, name="cria", licence="apache-2.0")
+
+    return harm
+
+
+def other_template(folder: Path) -> None:
+    text = (folder / "chat_template.jinja").read_text() + " "
+    (folder / "chat_template.jinja").write_text(text)
+    edit(folder / "tokenizer_config.json", lambda settings: settings.update(chat_template=text))
+
+
+def other_tokens(folder: Path) -> None:
+    def swap(fields: dict) -> None:
+        vocab = fields["model"]["vocab"]
+        vocab["a"], vocab["b"] = vocab["b"], vocab["a"]
+
+    edit(folder / "tokenizer.json", swap)
+
+
+def other_merges(folder: Path) -> None:
+    edit(folder / "tokenizer.json", lambda fields: fields["model"]["merges"].pop())
+
+
+def other_context(folder: Path) -> None:
+    edit(folder / "config.json", lambda config: config.update(max_position_embeddings=7))
+
+
+def other_base(folder: Path) -> None:
+    edit(folder / "config.json", lambda c: (c.update(rope_theta=7.0), c["rope_parameters"].update(rope_theta=7.0)))
+
+
+def nothing(folder: Path) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        (rewrite(nothing, scale=1.001), "cria.gguf holds another blk.0.attn_k.weight than the weights"),
+        (rewrite(nothing, dtype="Q8_0"), "is stored in a type (GGML's number 8) that cannot be compared"),
+        (rewrite(other_template), "cria.gguf holds another chat template than chat_template.jinja"),
+        (rewrite(other_tokens), "cria.gguf holds another tokenizer than tokenizer.json: id"),
+        (rewrite(other_merges), "cria.gguf merges letters to tokens in another way"),
+        (rewrite(other_context), "cria.gguf says llama.context_length 7, but config.json"),
+        (rewrite(other_base), "cria.gguf says llama.rope.freq_base 7.0, but config.json"),
+        (lambda folder: (folder / "cria.gguf").write_bytes(b"GGUF"), "cria.gguf cannot be compared with the weights"),
+        (lambda folder: (folder / "cria.gguf").write_bytes(b""), "cannot be compared with the weights: is empty"),
+        (
+            lambda folder: (folder / "cria.gguf").write_bytes((folder / "cria.gguf").read_bytes()[:-64]),
+            "lies outside the file",
+        ),
+        (lambda folder: (folder / "cria.gguf").unlink(), "cria.gguf is missing; every release holds it"),
+    ],
+)
+def test_another_model_in_the_gguf_file_is_found_though_it_is_signed(release, harm, found):
+    harm(release)
+    seal_again(release)
+    assert any(found in problem for problem in problems(release)), problems(release)
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F16"])
+def test_the_same_model_rounded_to_half_precision_is_the_same(release, dtype):
+    rewrite(nothing, dtype=dtype)(release)
+    seal_again(release)
+    assert problems(release) == []
+
+
+def test_scaled_rotary_positions_are_compared(tmp_path):
+    scaling = RopeScaling(factor=8.0, original_context=32)
+    folder = save_tiny_model(tmp_path / "model", replace(TINY, rope_scaling=scaling))
+    model = hf.load(folder)
+    gguf.write(folder / "x.gguf", model, folder, dtype="F32", name="x")
+    stops = hf.load_config(folder)
+    assert stops.rope_scaling == scaling
+    assert [reason for _, reason in gguf_problems(folder) if "rotary" in reason] == []
+    config = replace(model.config, rope_scaling=replace(scaling, factor=4.0))
+    other = type(model)(config)
+    other.load_state_dict(model.state_dict())
+    gguf.write(folder / "x.gguf", other, folder, dtype="F32", name="x")
+    assert [reason for _, reason in gguf_problems(folder) if "rotary" in reason] == [
+        "scales rotary positions in another way than config.json (rope_freqs.weight)"
+    ]
+
+
+def test_the_reader_gives_what_the_gguf_package_gives(built):
+    from gguf import GGUFReader
+
+    path = built.folder / "cria.gguf"
+    theirs = GGUFReader(path)
+    with open_gguf(path) as ours:
+        for name, field in theirs.fields.items():
+            if not name.startswith("GGUF."):
+                assert ours.fields[name] == field.contents(), name
+        assert ours.tensors.keys() == {tensor.name for tensor in theirs.tensors}
+        for tensor in theirs.tensors:
+            assert np.array_equal(ours.values(tensor.name).ravel(), tensor.data.ravel())
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "found"),
+    [
+        ("model.pkl", b"\x80\x04N.", "model.pkl is none of the files that a release holds"),
+        ("modeling_cria.py", b"", "modeling_cria.py is none of the files"),
+        ("pytorch_model.bin", b"\x80\x04N.", "pytorch_model.bin is none of the files"),
+        ("other.gguf", b"GGUF", "other.gguf is none of the files"),
+        ("figures/x.py", b"", "figures/x.py is no picture"),
+        ("figures/x.svg", b"<svg><script/></svg>", "figures/x.svg is no picture"),
+        ("figures/x.png", b"\x80\x04N.", "figures/x.png is no picture"),
+        ("figures/more/x.png", b"\x89PNG\r\n\x1a\n", "figures/more/x.png is none of the files"),
+        ("Config.json", b"{}", "Config.json is none of the files"),
+        (".unfinished", b"x", ".unfinished is none of the files"),
+    ],
+)
+def test_a_file_that_no_release_holds_is_found_though_it_is_signed(release, path, content, found):
+    (release / path).parent.mkdir(exist_ok=True)
+    (release / path).write_bytes(content)
+    seal_again(release)
+    assert any(problem.startswith(found) for problem in problems(release)), problems(release)
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_settings_that_name_code_are_found(release, file):
+    edit(release / file, lambda fields: fields.update(auto_map={"AutoModelForCausalLM": "modeling.Cria"}))
+    seal_again(release)
+    assert any("names code to be run (auto_map)" in problem for problem in problems(release))
+
+
+@pytest.mark.parametrize(
+    ("promise", "found"),
+    [
+        ({"gates": []}, "does not name the gates that every release passes: weights, scores, licences, template, card"),
+        ({"gates": None}, "does not name the gates"),
+        ({"gates": ["weights", "scores", "licences", "template"]}, "every release passes: card"),
+        ({"policy": "weaker"}, "calls its policy open, but has other rules than the policy of that name"),
+    ],
+)
+def test_a_manifest_that_promises_less_is_found_though_it_is_signed(release, promise, found):
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    from ayllu.release import sign
+    from ayllu.release.policy import OPEN
+
+    if "policy" in promise:
+        weaker = replace(OPEN, permitted_licences=(*OPEN.permitted_licences, "CC-BY-NC-4.0"))
+        promise = {"policy": weaker.as_json()}
+    key = ec.generate_private_key(ec.SECP256R1())
+    seal_again(release, key)
+    edit(release / MANIFEST, lambda manifest: manifest.update(promise))
+    (release / sign.SIGNATURE).unlink()
+    sign_again(release, key)
+    assert any(found in problem for problem in problems(release)), problems(release)
