@@ -312,13 +312,15 @@ def evaluate(
     items: int | None = None,
     text: Path | str | None = None,
     out: Path | str | None = None,
+    policy: Path | str | None = None,
     dtype: Literal["float32", "bfloat16"] = "float32",
     home: Path | str | None = None,
 ) -> Scores:
     """Measure how often a model finds the right answer likeliest, and how many bits it needs for a byte of `text`.
 
     `suite` is small, full, the name of a set, or None; `items` is how many of each set. `text` is a file of JSONL with
-    `text` on each line, or of plain text. What is kept in the folder `out` lets a killed measurement go on. Raises
+    `text` on each line, or of plain text. What is kept in the folder `out` lets a killed measurement go on.
+    `policy` is a file of a release's rules that `ayllu release policy` has signed: the scores keep its digests. Raises
     UserError when there is nothing to measure or the model cannot be read.
     """
     import torch
@@ -329,20 +331,22 @@ def evaluate(
     from ayllu.evals.suite import load_suite
     from ayllu.evals.table import describe_power
     from ayllu.lab.progress import say
+    from ayllu.release.trust.policy_file import read_policy
 
     if suite is None and text is None:
         raise UserError("there is nothing to measure: give a suite or a file with --text")
     if dtype not in ("float32", "bfloat16"):
         raise UserError(f"dtype is {dtype!r}; choose float32 or bfloat16")
+    under = {"policy": read_policy(Path(policy)).digests} if policy is not None else {}
     texts = list(read_texts(Path(text))) if text is not None else []
     found = model if isinstance(model, Model) else load(model, home=home)
     transformer, tokenizer = found.weights()
     folder, kind = Path(out) if out is not None else None, getattr(torch, dtype)
-    scores = Scores(about={"dtype": dtype})
+    scores = Scores(about={"dtype": dtype, **under})
     if suite is not None:
         chosen = load_suite(suite, items_per_set=items)
         say(*describe_power(chosen).split("\n"))
-        scores = evaluate_suite(transformer, tokenizer, chosen, dtype=kind, folder=folder)
+        scores = evaluate_suite(transformer, tokenizer, chosen, dtype=kind, about=under, folder=folder)
     if texts:
         bits = document_bits(transformer, tokenizer, texts, dtype=kind, total=len(texts))
         scores = scores.with_documents(bits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ayllu.release import sign
 from ayllu.release.digest import file_digests, folder_files, inspect_weights
 from ayllu.release.gates import RECORDS, SCORES
 from ayllu.release.manifest import MANIFEST, write_manifest
-from ayllu.release.policy import OPEN
+from ayllu.release.policy import OPEN, Policy
 from support.models import TINY, save_tiny_model
 
 SOURCES = [
@@ -46,7 +46,7 @@ RECORDS_GIVEN: dict[str, Any] = {
 }
 
 
-def write_scores(folder: Path) -> Path:
+def write_scores(folder: Path, about: Mapping[str, Any] | None = None) -> Path:
     random = np.random.default_rng(0)
     outcomes = tuple(
         Outcome(
@@ -65,7 +65,8 @@ def write_scores(folder: Path) -> Path:
         DocumentBits(source="everyday-english", digest=f"{i:016x}", bits=1440.0 + i, bytes=1000, tokens=300)
         for i in range(20)
     )
-    scores = Scores(outcomes=outcomes, documents=documents, trained_on={"hellaswag": ("everyday-english",)})
+    trained_on = {"hellaswag": ("everyday-english",)}
+    scores = Scores(outcomes=outcomes, documents=documents, trained_on=trained_on, about=about or {})
     scores.save(folder)
     return folder
 
@@ -91,14 +92,14 @@ def edit(path: Path, change: Callable[[Any], None]) -> None:
     path.write_text(json.dumps(value))
 
 
-def seal_again(folder: Path, key: ec.EllipticCurvePrivateKey | None = None) -> None:
+def seal_again(folder: Path, key: ec.EllipticCurvePrivateKey | None = None, policy: Policy = OPEN) -> None:
     """Manifest, key and signature for what is in `folder` now."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     said = {file: json.loads((folder / file).read_text()) for file in (RECORDS, SCORES)}
     (folder / sign.SIGNATURE).unlink()
     (folder / sign.PUBLIC_KEY).write_bytes(sign.public_pem(key.public_key()))
     paths = [path for path in folder_files(folder) if path != MANIFEST]
-    write_manifest(folder, paths, inspect_weights(folder), said, OPEN)
+    write_manifest(folder, paths, inspect_weights(folder), said, policy)
     sign_again(folder, key)
 
 

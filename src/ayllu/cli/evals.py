@@ -26,6 +26,7 @@ def evaluate(
     items: int | None = None,
     text: Path | None = None,
     out: Path | None = None,
+    policy: Path | None = None,
     dtype: Literal["float32", "bfloat16"] = "float32",
     home: Home = None,
     json: Json = False,
@@ -45,13 +46,15 @@ def evaluate(
         plain text, one document.
     out
         Keep scores.json and the outcome of every item and document in this folder.
+    policy
+        Rules of a release, signed by `ayllu release policy`: the scores keep that they were measured under them.
     dtype
         What the model computes in; bfloat16 is about twice as fast on CPUs that have it.
     """
     from ayllu.evals.table import scores_table
 
     chosen = None if suite == "none" else suite
-    scores = api.evaluate(model, suite=chosen, items=items, text=text, out=out, dtype=dtype, home=home)
+    scores = api.evaluate(model, suite=chosen, items=items, text=text, out=out, policy=policy, dtype=dtype, home=home)
     _print(scores.as_json(), json, scores_table)
     return 0
 

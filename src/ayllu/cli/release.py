@@ -43,6 +43,33 @@ def verify(folder: Path, /, *, key: Path | None = None, json: Json = False) -> i
     return 0 if accepted else 1
 
 
+@app.command
+def policy(file: Path, /, *, key: Path | None = None, json: Json = False) -> int:
+    """Sign the rules of releases before a model is measured by them; writes FILE with the ending .sig beside it.
+
+    Parameters
+    ----------
+    file
+        JSON with name and, as far as wanted, weights_licence, permitted_licences and thresholds: objects with score
+        (such as sets/hellaswag/accuracy_norm), at_least or at_most, and least, the items from which it can decide.
+    key
+        Your private key; your own release key when not given.
+    """
+    from ayllu.release import sign
+    from ayllu.release.trust.policy_file import sign_policy, signature_path
+
+    signer = sign.private_key(key)
+    signed = sign_policy(file, signer)
+    fingerprint = sign.fingerprint(signer.public_key())
+    if json:
+        value = {"policy": signed.policy.as_json(), "digests": signed.digests, "key": fingerprint}
+        print_json(value | {"signature_file": str(signature_path(file))}, indent=2)
+    else:
+        print_lines([f"{file} is signed with the key {fingerprint}: {signature_path(file)}"])
+        print_lines(["Give it to the measurement with --policy: a release by it is refused where it came later."])
+    return 0
+
+
 def _refused(found: Verification) -> Iterator[str]:
     yield from map(str, found.problems)
     yield f"{found.title} is NOT verified"
@@ -71,6 +98,8 @@ def _told(found: Verification, standing: Standing) -> Iterator[str]:
     elif standing.signer == "new":
         yield "This is the key inside the release: nothing changed since the signing, but anyone could have signed."
         yield "Pass --key with the publisher's public key to know who did."
+    if found.undecided:
+        yield f"REVIEW: its own policy could not be decided for {', '.join(found.undecided)}"
     if found.beside:
         yield f"beside the release, not signed and not read: {', '.join(found.beside)}"
     if standing.note:

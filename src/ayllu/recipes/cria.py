@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.error import UserError
@@ -11,7 +12,7 @@ from ayllu.recipes.stages.artifacts import Release, ScoreFolder, Weights
 from ayllu.recipes.stages.corpus import corpus, dialogues, learn_tokenizer, tokenize, tokenize_chat, used_sources
 from ayllu.recipes.stages.evaluate import evaluate
 from ayllu.recipes.stages.pretrain import finetune, fit_model, pretrain
-from ayllu.recipes.stages.release import PRETRAINING, Contents, release_stage
+from ayllu.recipes.stages.release import PRETRAINING, Contents, policy_arguments, release_stage
 
 if TYPE_CHECKING:
     from ayllu.data.conversations.dialogue import Dialogues
@@ -32,6 +33,7 @@ def cria(
     length: int = 256,
     items: int = 1000,
     speed: float | None = None,
+    policy: Path | None = None,
     name: str = "cria",
 ) -> Handle[Release]:
     """Train a small chat model from scratch on this machine, measure it, and release it.
@@ -54,6 +56,8 @@ def cria(
         Questions from each benchmark.
     speed
         Tokens per second to plan with; measured when not given. With the same value a run can be repeated exactly.
+    policy
+        Rules of the release, signed by `ayllu release policy`: thresholds of its scores. Ayllu's own when not given.
     name
         Name of the release, and of the channel that points to it.
     """
@@ -65,6 +69,7 @@ def cria(
     check_least(1, items=items)
     if speed is not None and speed <= 0:
         raise UserError(f"speed is {speed:g} tokens per second; give a number above 0 or leave it out to measure")
+    rules, before = policy_arguments(policy)
     mix = {source: MIX.get(source, 1.0) for source in sources}
 
     text = corpus(sources=tuple(sources), licence=licence)
@@ -75,8 +80,8 @@ def cria(
     chats = dialogues(seed=seed)
     chat_tokens = tokenize_chat(chats, text, tokenizer, length=length)
     chat = finetune(base, chat_tokens, tokenizer, plan, seed=seed, share=0.15)
-    scores = evaluate(chat, base, text, tokenizer, items=items)
-    return release_chat(chat, base, text, chats, scores, name=name, version="1.0.0", policy="open")
+    scores = evaluate(chat, base, text, tokenizer, items=items, policy=before)
+    return release_chat(chat, base, text, chats, scores, name=name, version="1.0.0", policy=rules)
 
 
 @release_stage(identity="release")

@@ -14,7 +14,7 @@ from ayllu.recipes.stages.artifacts import Release, ScoreFolder, Weights
 from ayllu.recipes.stages.corpus import corpus, learn_tokenizer, tokenize, used_sources
 from ayllu.recipes.stages.evaluate import heldout
 from ayllu.recipes.stages.pretrain import plan_steps, pretrain
-from ayllu.recipes.stages.release import PRETRAINING, Contents, release_stage
+from ayllu.recipes.stages.release import PRETRAINING, Contents, policy_arguments, release_stage
 
 if TYPE_CHECKING:
     from ayllu.data.corpus import Corpus
@@ -37,6 +37,7 @@ def llama(
     speed: float | None = None,
     documents: int = 200,
     seed: int = 0,
+    policy: Path | None = None,
     name: str = "llama",
 ) -> Handle[Release]:
     """Train a model of a given shape from raw text, on this machine or under --layout on many, and release it.
@@ -65,6 +66,8 @@ def llama(
         Held-out documents to measure.
     seed
         Draws the first weights and the order of the data.
+    policy
+        Rules of the release, signed by `ayllu release policy`: thresholds of its scores. Ayllu's own when not given.
     name
         Name of the release, and of the channel that points to it.
     """
@@ -74,14 +77,15 @@ def llama(
     check_least(512, vocabulary=vocabulary)
     if not sources:
         raise UserError("no source is named; give at least one with --sources, such as folder:PATH")
+    rules, before = policy_arguments(policy)
     text = corpus(sources=tuple(sources), licence=licence)
     tokenizer = learn_tokenizer(text, size=vocabulary or shape.vocabulary)
     rows = tokenize(text, tokenizer, length=length)
     fields = dataclasses.asdict(dataclasses.replace(shape, context=length, rope_scaling=None))
     plan = plan_steps(rows, tokenizer, shape=fields, tokens=tokens, batch=batch, lr=rate, speed=speed)
     base = pretrain(rows, tokenizer, plan, seed=seed, mix={})
-    scores = heldout(base, text, tokenizer, documents=documents)
-    return release_base(base, text, scores, title=model, name=name, version="1.0.0", policy="open")
+    scores = heldout(base, text, tokenizer, documents=documents, policy=before)
+    return release_base(base, text, scores, title=model, name=name, version="1.0.0", policy=rules)
 
 
 def _shape(model: str) -> ModelConfig:

@@ -18,7 +18,7 @@ from ayllu.recipes.stages.evaluate import benchmarks, compare, losses, skills
 from ayllu.recipes.stages.methods import SUMS, TURNS
 from ayllu.recipes.stages.posttrain import PosttrainPlan, plan_posttraining, posttrain
 from ayllu.recipes.stages.rehearse import rehearse
-from ayllu.recipes.stages.release import Contents, release_stage
+from ayllu.recipes.stages.release import Contents, policy_arguments, release_stage
 from ayllu.recipes.stages.weights import interpolate_weights
 
 KEPT = 0.5
@@ -41,6 +41,7 @@ def smol(
     preferences: Path | None = None,
     items: int = 200,
     steps: tuple[int, int, int] | None = None,
+    policy: Path | None = None,
     name: str = "smol",
 ) -> Handle[Release]:
     """Adopt a small open model, teach it sums, tools and manners on this machine, measure both, and release it.
@@ -61,6 +62,8 @@ def smol(
         Held-out questions of each kind; of each benchmark six times as many.
     steps
         Steps of GRPO, SFT and DPO instead of what the budget buys. With the same values a run can be repeated exactly.
+    policy
+        Rules of the release, signed by `ayllu release policy`: thresholds of its scores. Ayllu's own when not given.
     name
         Name of the release, and of the channel that points to it.
     """
@@ -78,6 +81,7 @@ def smol(
         preferences=_own(preferences, read_preferences) if preferences else None,
         items=items,
         steps=steps,
+        policy=policy,
         name=name,
     )
 
@@ -93,8 +97,10 @@ def from_adopted(
     steps: tuple[int, int, int] | None,
     name: str,
     rank: int = 16,
+    policy: Path | None = None,
 ) -> Handle[Release]:
     """The recipe from an adopted model on; your own conversations and preferences by their digests."""
+    rules, signed = policy_arguments(policy)
     groups = max(60, round(20 * budget))
     data = build_dataset(start, seed=seed, groups=groups, chats=chats, preferences=preferences)
     plan = plan_posttraining(start, data, budget=budget, seed=seed, steps=steps, items=items)
@@ -106,10 +112,11 @@ def from_adopted(
     final = interpolate_weights(start, dpo, kept=KEPT)
     first, last = (skills(model, plan, items=items, kinds=("tool_calls", *SUMS)) for model in (start, final))
     between = skills(grpo, plan, items=items, kinds=tuple(SUMS))
-    before, after = (benchmarks(model, plan, items=6 * items) for model in (start, final))
+    before = benchmarks(start, plan, items=6 * items)
+    after = benchmarks(final, plan, items=6 * items, policy=signed)
     comparison = compare(first, between, last, before, after, grpo)
     return release_assistant(
-        start, final, grpo, sft, dpo, after, comparison, plan, name=name, version="1.0.0", policy="open"
+        start, final, grpo, sft, dpo, after, comparison, plan, name=name, version="1.0.0", policy=rules
     )
 
 

@@ -23,6 +23,8 @@ from ayllu.release.manifest import MANIFEST, NAME, VERSION, write_manifest
 from ayllu.release.model_files import copy_files, copy_weights, write_gguf
 from ayllu.release.policy import Policy
 from ayllu.release.reference import write_json
+from ayllu.release.trust.policy_file import POLICY, POLICY_SIGNATURE, SignedPolicy
+from ayllu.release.trust.verdicts import verdicts
 
 SCORE_FILES = (SCORES, "items.jsonl", "documents.jsonl")
 
@@ -57,7 +59,7 @@ def build_release(
     records: Mapping[str, Any],
     name: str,
     version: str,
-    policy: Policy,
+    policy: Policy | SignedPolicy,
     key: Path | None = None,
     figures: Sequence[Path] = (),
 ) -> ReleaseSummary:
@@ -67,7 +69,9 @@ def build_release(
     learnt from, each with `name` and `licence`, and as far as known `title`, `description`, `archives`, `documents`,
     `bytes`.
     `records` are the facts of the training, any JSON object; where it has `predicted` and `measured`, the card shows
-    them side by side, and `description` opens the card. `key` is a private key in PEM form, the user's own by default.
+    them side by side, and `description` opens the card. A `policy` that was signed must be the one that the evaluation
+    kept; where its thresholds cannot be decided, the card says so first. `key` is a private key in PEM form, the user's
+    own by default.
 
     Raises UserError when an input is missing, when `folder` holds something else, and when a gate of `policy` fails.
     """
@@ -76,6 +80,7 @@ def build_release(
         if not form.fullmatch(given):
             raise UserError(f"the release's {what} is {given!r}: use letters, digits, dots, dashes and underscores")
     signing_key = sign.private_key(key)
+    signed, policy = (policy, policy.policy) if isinstance(policy, SignedPolicy) else (None, policy)
     origins = {"corpus": [dict(source) for source in sources], "dialogues": [dict(source) for source in dialogues]}
     for file, reason in gates.licence_problems(origins, policy):
         raise _stopped(gates.Problem(file=file, reason=reason, gate="licences"))
@@ -85,10 +90,13 @@ def build_release(
             stored = copy_weights(weights, folder)
             copy_files(SCORE_FILES, scores, folder)
             (folder / "LICENSE").write_text(licence_text(policy.weights_licence), encoding="utf-8")
-            facts = _write_records(folder, stored, release, records, origins)
+            if signed:
+                (folder / POLICY).write_bytes(signed.content)
+                (folder / POLICY_SIGNATURE).write_bytes(signed.signature)
+            facts = _write_records(folder, stored, release, records, origins, policy)
             gguf = write_gguf(folder, stored, name, policy.weights_licence)
             _write_pages(folder, facts, policy, gguf=gguf, figures=_copy_figures(figures, folder))
-            for problem in gates.gate_problems(folder, policy):
+            for problem in gates.gate_problems(folder, policy, signing_key.public_key()):
                 raise _stopped(problem)
             _seal(folder, stored, facts, policy, signing_key)
     except OSError as error:
@@ -116,12 +124,15 @@ def _write_records(
     release: Mapping[str, str],
     training: Mapping[str, Any],
     origins: Mapping[str, Any],
+    policy: Policy,
 ) -> dict[str, Any]:
     """Write records.json and sources.json; gives their values and that of scores.json, as they stand in the files."""
     from ayllu.model.files import hf
 
     model = {**asdict(hf.load_config(folder)), **asdict(stored)}
-    write_json(folder / RECORDS, {"release": release, "model": model, "training": dict(training)})
+    judged = verdicts(policy, json.loads((folder / SCORES).read_text(encoding="utf-8"))) if policy.thresholds else []
+    said = {"policy": {"name": policy.name, "sha256": policy.digest, "verdicts": judged}} if judged else {}
+    write_json(folder / RECORDS, {"release": release, "model": model, "training": dict(training), **said})
     write_json(folder / SOURCES, origins)
     return {file: json.loads((folder / file).read_text(encoding="utf-8")) for file in (RECORDS, SCORES, SOURCES)}
 

@@ -93,6 +93,7 @@ def model_card(records: Records, policy: Policy, *, gguf: str, figures: Iterable
     parts = [
         "\n".join(_front_matter(pages, policy)),
         f"# {name}\n",
+        *_undecided(pages),
         *([pages.show(RECORDS, "training", "description") + "\n"] if described else []),
         f"Version {version}: a language model of the Llama-3 architecture, made with Ayllu. Its weights are given "
         f"under {policy.weights_licence}; [LICENSES.md](LICENSES.md) names the licence of every source.\n",
@@ -103,6 +104,26 @@ def model_card(records: Records, policy: Policy, *, gguf: str, figures: Iterable
         VERIFY,
     ]
     return "\n".join(parts)
+
+
+def _undecided(pages: Pages) -> Iterator[str]:
+    """What the release's own policy could not decide, before anything else is said."""
+    rows = pages.get(RECORDS, "policy", "verdicts") or []
+    open_ones = [i for i, row in enumerate(rows) if row["verdict"] == "REVIEW"]
+    if open_ones:
+        named = (pages.show(RECORDS, "policy", "verdicts", i, "score") for i in open_ones)
+        yield f"**REVIEW: its own policy could not be decided for {', '.join(named)}. See Gates.**\n"
+
+
+def _gates(pages: Pages) -> str:
+    """The policy's thresholds and what became of each."""
+    where = (RECORDS, "policy", "verdicts")
+    fields = ("score", "at_least", "at_most", "value", "low", "high", "items", "verdict", "reason")
+    rows = ([pages.show(*where, i, field) for field in fields] for i in range(len(pages.get(*where) or [])))
+    policy = pages.show(RECORDS, "policy", "name")
+    return f"## Gates\n\nThe policy {policy} was signed before the evaluation.\n\n" + _table(
+        (field.replace("_", " ") for field in fields), rows
+    )
 
 
 def licences_page(records: Records, policy: Policy) -> str:
@@ -164,6 +185,8 @@ def _sections(pages: Pages) -> Iterator[str]:
     if settings:
         yield "## Settings\n\n" + "\n".join(settings)
     yield "## Scores\n\n" + "\n".join(_scores(pages))
+    if pages.get(RECORDS, "policy", "verdicts"):
+        yield _gates(pages)
     yield "## Data\n\n" + _data(pages)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
 from ayllu.evals.recompute import discrepancies
 from ayllu.lab.error import UserError
 from ayllu.lab.visible import visible
@@ -20,6 +22,8 @@ from ayllu.release.files.same_model import gguf_problems
 from ayllu.release.licences import licence_text, read_licence
 from ayllu.release.policy import Policy
 from ayllu.release.reference import json_object
+from ayllu.release.trust.policy_file import POLICY, policy_problems
+from ayllu.release.trust.verdicts import verdicts
 
 RECORDS, SCORES, SOURCES = "records.json", "scores.json", "sources.json"
 REFERENCES = "references.json"
@@ -41,7 +45,7 @@ SHAPE = {
 """Fields of `ModelConfig`, as records.json has them, and their names in config.json."""
 ALWAYS = ("weights", "scores", "licences", "template", "card")
 """Gates that every release has passed since the first."""
-GATES = ("files", "weights", "gguf", *ALWAYS[1:])
+GATES = ("files", "weights", "gguf", "scores", "policy", *ALWAYS[2:])
 LONGEST = 600
 """Characters of a problem that are shown: whoever wrote the file does not choose how much is printed."""
 
@@ -60,8 +64,8 @@ class Problem:
         return visible(f"{self.file} {self.reason}", longest=LONGEST)
 
 
-def gate_problems(folder: Path, policy: Policy) -> Iterator[Problem]:
-    """Run every gate over the content of `folder`."""
+def gate_problems(folder: Path, policy: Policy, key: EllipticCurvePublicKey) -> Iterator[Problem]:
+    """Run every gate over the content of `folder`; `key` is the signer's."""
     for file, reason in oversized(list_folder(folder).files):
         yield Problem(file=file, reason=reason, gate="files")
         return
@@ -77,6 +81,7 @@ def gate_problems(folder: Path, policy: Policy) -> Iterator[Problem]:
         "gguf": ("config.json", gguf_problems(folder)),
         "weights": (RECORDS, _weights(folder, records[RECORDS])),
         "scores": (SCORES, _scores(folder, records[SCORES])),
+        "policy": (POLICY, _policy(folder, records, policy, key)),
         "licences": (SOURCES, _licences(folder, records[SOURCES], policy)),
         "template": ("tokenizer.json", conformance.conversation_problems(folder)),
         "card": (PAGES[0], _pages(folder, records)),
@@ -156,6 +161,21 @@ def _scores(folder: Path, scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield file, f"contradicts the raw outcomes: {reason}"
     except UserError as error:
         yield SCORES, f"cannot be computed again: {error}"
+
+
+def _policy(
+    folder: Path, records: dict[str, Any], policy: Policy, key: EllipticCurvePublicKey
+) -> Iterator[tuple[str, str]]:
+    scores = records[SCORES]
+    yield from policy_problems(folder, policy, scores["about"], key)
+    found = verdicts(policy, scores)
+    if (records[RECORDS].get("policy") or {}).get("verdicts", []) != found:
+        yield RECORDS, "gives other verdicts on the policy than the scores do"
+    for entry in found:
+        if entry["verdict"] == "FAIL":
+            wanted = f"at least {entry['at_least']}" if "at_least" in entry else f"at most {entry['at_most']}"
+            measured = f"{entry['value']} ({entry['low']} to {entry['high']})"
+            yield SCORES, f"fails the policy {policy.name}: {entry['score']} is {measured}, and must be {wanted}"
 
 
 def _licences(folder: Path, sources: dict[str, Any], policy: Policy) -> Iterator[tuple[str, str]]:

@@ -45,6 +45,9 @@ _FORBIDDING = re.compile(
 _IDENTIFIER = re.compile(r"\b[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z]+)*-\d+(?:\.\d+)*(?:-\w+)*\b")
 _REMARK = re.compile(r"\([^)]*\)")
 
+LICENCE_TEXTS = {"Apache-2.0": "apache-2.0.txt"}
+"""Licences that weights can be given under, and the file with the text of each."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Licence:
@@ -79,4 +82,4 @@ def _names(said: str, licence: str) -> bool:
 
 def licence_text(name: str) -> str:
     """The full text of a licence for weights. Raises KeyError for one whose text is not at hand."""
-    return files("ayllu.release").joinpath({"Apache-2.0": "apache-2.0.txt"}[name]).read_text(encoding="utf-8")
+    return files("ayllu.release").joinpath(LICENCE_TEXTS[name]).read_text(encoding="utf-8")

@@ -23,6 +23,7 @@ from ayllu.release.gates import RECORDS, SCORES, Problem
 from ayllu.release.manifest import MANIFEST, NAME, VERSION, pooled_bits_per_byte
 from ayllu.release.policy import POLICIES, Policy
 from ayllu.release.reference import json_object
+from ayllu.release.trust.verdicts import verdicts
 
 CHANGED = "was changed after the release was signed"
 UNSIGNED = 1 << 30
@@ -51,6 +52,8 @@ class Verification:
     bytes: int
     beside: tuple[str, ...]
     """What git and the hub's client put beside the release: not signed, and not read."""
+    undecided: tuple[str, ...]
+    """Scores for which the release's own policy could not be decided (REVIEW)."""
 
     @property
     def verified(self) -> bool:
@@ -78,6 +81,7 @@ class Verification:
             "files": self.files,
             "bytes": self.bytes,
             "beside": list(self.beside),
+            "review": list(self.undecided),
             "problems": [{"file": problem.file, "reason": problem.reason} for problem in self.problems],
         }
 
@@ -95,13 +99,14 @@ def verify_release(folder: Path, key: Path | None = None) -> Verification:
     listing = list_folder(folder)
     problems = [Problem(file=path, reason=reason) for path, reason in sorted(listing.refused.items())]
     problems += [Problem(file=path, reason=reason) for path, reason in oversized(listing.files)]
-    fingerprint, signed = _signature(folder, trusted, problems)
+    signer, fingerprint, signed = _signature(folder, trusted, problems)
     manifest = _manifest(folder, signed, problems)
     _set_aside(listing, signed)
     _compare(folder, listing.files, signed, manifest, problems)
     # What a file says is judged only when it is the file that was signed.
-    if not problems:
-        problems += _content_problems(folder, manifest)
+    undecided: list[str] = []
+    if not problems and signer:
+        problems += _content_problems(folder, manifest, signer, undecided)
     return Verification(
         folder=folder,
         problems=tuple(problems),
@@ -114,6 +119,7 @@ def verify_release(folder: Path, key: Path | None = None) -> Verification:
         files=len(listing.files),
         bytes=sum(listing.files.values()),
         beside=tuple(sorted(listing.beside)),
+        undecided=tuple(undecided),
     )
 
 
@@ -138,8 +144,8 @@ def _trusted_key(path: Path) -> EllipticCurvePublicKey:
 
 def _signature(
     folder: Path, trusted: EllipticCurvePublicKey | None, problems: list[Problem]
-) -> tuple[str | None, dict[str, str]]:
-    """The fingerprint of the release's own key and the digests that its signature vouches for."""
+) -> tuple[EllipticCurvePublicKey | None, str | None, dict[str, str]]:
+    """The signer's key, the fingerprint of the release's own, and the digests that its signature vouches for."""
     refused = {problem.file for problem in problems}
     own = None if sign.PUBLIC_KEY in refused else _own_key(folder, problems)
     fingerprint = sign.fingerprint(own) if own else None
@@ -151,17 +157,17 @@ def _signature(
         )
         problems.append(Problem(file=sign.PUBLIC_KEY, reason=reason))
     if sign.SIGNATURE in refused:
-        return fingerprint, {}
+        return signer, fingerprint, {}
     try:
         bundle = read_small(folder / sign.SIGNATURE).decode("utf-8")
-        return fingerprint, sign.signed_digests(bundle, signer) if signer else {}
+        return signer, fingerprint, sign.signed_digests(bundle, signer) if signer else {}
     except FileNotFoundError:
         problems.append(Problem(file=sign.SIGNATURE, reason="is missing: the release is not signed"))
     except OSError as error:
         problems.append(Problem(file=sign.SIGNATURE, reason=f"cannot be read ({error.strerror})"))
     except (sign.BadSignature, ValueError) as error:
         problems.append(Problem(file=sign.SIGNATURE, reason=str(error)))
-    return fingerprint, {}
+    return signer, fingerprint, {}
 
 
 def _own_key(folder: Path, problems: list[Problem]) -> EllipticCurvePublicKey | None:
@@ -241,16 +247,20 @@ def _changed(path: Path, size: int) -> str:
     return CHANGED
 
 
-def _content_problems(folder: Path, manifest: dict[str, Any]) -> list[Problem]:
+def _content_problems(
+    folder: Path, manifest: dict[str, Any], signer: EllipticCurvePublicKey, undecided: list[str]
+) -> list[Problem]:
+    """What the gates find; scores that the policy leaves open are added to `undecided`."""
     try:
         policy = Policy.from_json(manifest.get("policy") or {})
     except ValueError as error:
         return [Problem(file=MANIFEST, reason=f"names no policy that can be checked: {error}")]
     problems = [Problem(file=MANIFEST, reason=reason) for reason in _promises(manifest, policy)]
-    problems += gates.gate_problems(folder, policy)
+    problems += gates.gate_problems(folder, policy, signer)
     if problems:
         return problems
     records, scores = (json.loads((folder / file).read_text(encoding="utf-8")) for file in (RECORDS, SCORES))
+    undecided += [entry["score"] for entry in verdicts(policy, scores) if entry["verdict"] == "REVIEW"]
     stated = {
         **records["release"],
         "model_digest": records["model"]["digest"],

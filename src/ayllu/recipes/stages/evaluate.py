@@ -44,7 +44,7 @@ TAUGHT = {
 """Rows of skills that must not be lost, and what they are called."""
 
 
-@stage(identity="evaluate", makes=ScoreFolder)
+@stage(identity="evaluate", makes=ScoreFolder, added={"policy": None})
 def evaluate(
     ctx: Context,
     model: Handle[Weights],
@@ -53,6 +53,7 @@ def evaluate(
     tokenizer: Handle[Tokenizer],
     *,
     items: int,
+    policy: dict[str, str] | None = None,
 ) -> None:
     """Scores of the finished model: benchmark sets, and held-out bits per byte by source; these of its base too."""
     from ayllu.evals.contamination import find_overlap
@@ -69,7 +70,14 @@ def evaluate(
     trained = {name: held for name, held in TRAINED_ON.items() if name == "everyday-chat" or name in names}
     overlap = find_overlap(suite.items, (document.text for document in documents.documents("train")))
     scores = evaluate_suite(
-        weights, vocabulary, suite, dtype=dtype, trains_on=trained, overlap=overlap, folder=ctx.scratch / "items"
+        weights,
+        vocabulary,
+        suite,
+        dtype=dtype,
+        trains_on=trained,
+        overlap=overlap,
+        about=_under(policy),
+        folder=ctx.scratch / "items",
     )
     heldout_ = [(document.source, document.text) for document in documents.documents("heldout")]
     scores = scores.with_documents(document_bits(weights, vocabulary, heldout_, total=len(heldout_), dtype=dtype))
@@ -80,9 +88,20 @@ def evaluate(
     ctx.note("base_bits_per_byte", {name: interval.value for name, interval in before.items()})
 
 
-@stage(identity="heldout", makes=ScoreFolder)
+def _under(policy: dict[str, str] | None) -> dict[str, Any]:
+    """What scores keep of the policy that was signed before they were measured: its digests."""
+    return {"policy": policy} if policy else {}
+
+
+@stage(identity="heldout", makes=ScoreFolder, added={"policy": None})
 def heldout(
-    ctx: Context, model: Handle[Weights], text: Handle[Corpus], tokenizer: Handle[Tokenizer], *, documents: int
+    ctx: Context,
+    model: Handle[Weights],
+    text: Handle[Corpus],
+    tokenizer: Handle[Tokenizer],
+    *,
+    documents: int,
+    policy: dict[str, str] | None = None,
 ) -> None:
     """Bits per byte of held-out documents."""
     import torch
@@ -94,13 +113,21 @@ def heldout(
     large = hf.load_config(model.value).parameters >= WHOLE
     weights = hf.load(model.value, dtype=torch.bfloat16 if large else torch.float32).eval()
     chosen = [(document.source, document.text) for document in islice(text.value.documents("heldout"), documents)]
-    scores = Scores().with_documents(document_bits(weights, tokenizer.value, chosen, total=len(chosen)))
+    bits = document_bits(weights, tokenizer.value, chosen, total=len(chosen))
+    scores = Scores(about=_under(policy)).with_documents(bits)
     scores.save(ctx.folder)
     ctx.note("bits_per_byte", {name: score["value"] for name, score in scores.as_json()["bits_per_byte"].items()})
 
 
-@stage(identity="benchmarks", makes=ScoreFolder)
-def benchmarks(ctx: Context, model: Handle[Weights], plan: Handle[PosttrainPlan], *, items: int) -> None:
+@stage(identity="benchmarks", makes=ScoreFolder, added={"policy": None})
+def benchmarks(
+    ctx: Context,
+    model: Handle[Weights],
+    plan: Handle[PosttrainPlan],
+    *,
+    items: int,
+    policy: dict[str, str] | None = None,
+) -> None:
     """HellaSwag, PIQA and ARC-Easy."""
     from ayllu.evals.likelihood.multiple_choice import evaluate_suite
     from ayllu.evals.suite import load_suite
@@ -111,7 +138,12 @@ def benchmarks(ctx: Context, model: Handle[Weights], plan: Handle[PosttrainPlan]
     weights, vocabulary = hf.load(model.value).eval(), Tokenizer.load(model.value)
     suite = load_suite("small", items_per_set=items, cache=ctx.cache)
     scores = evaluate_suite(
-        weights, vocabulary, suite, dtype=dtype_of(plan.value.precision), folder=ctx.scratch / "items"
+        weights,
+        vocabulary,
+        suite,
+        dtype=dtype_of(plan.value.precision),
+        about=_under(policy),
+        folder=ctx.scratch / "items",
     )
     scores.save(ctx.folder)
 

@@ -25,7 +25,7 @@ class Contents:
     name: str
     version: str
     policy: str
-    """Name of the rules that must hold."""
+    """Name of the rules that must hold, or a signed policy (`policy_arguments`)."""
     weights: Path
     scores: Path
     sources: Sequence[Mapping[str, Any]]
@@ -52,9 +52,23 @@ def release_stage(
     return wrap
 
 
+def policy_arguments(path: Path | None) -> tuple[str, dict[str, str] | None]:
+    """For the release and for its evaluation: the name of our own policy, or what was signed and its digests.
+
+    Raises UserError where `path` is no signed policy.
+    """
+    from ayllu.release.trust.policy_file import read_policy
+
+    if path is None:
+        return "open", None
+    signed = read_policy(path)
+    return signed.as_argument(), signed.digests
+
+
 def _write(ctx: Context, contents: Contents, given: list[dict[str, Any]]) -> None:
     from ayllu.release.build import build_release
     from ayllu.release.policy import find_policy
+    from ayllu.release.trust.policy_file import SignedPolicy
 
     summary = build_release(
         ctx.folder / "release",
@@ -65,7 +79,7 @@ def _write(ctx: Context, contents: Contents, given: list[dict[str, Any]]) -> Non
         records={**contents.records, **({"command": ctx.command} if ctx.command else {}), "settings": given},
         name=contents.name,
         version=contents.version,
-        policy=find_policy(contents.policy),
+        policy=SignedPolicy.from_argument(contents.policy) or find_policy(contents.policy),
         figures=contents.figures,
     )
     for field, value in contents.records.items():
