@@ -99,5 +99,9 @@ def test_verdicts_before_and_after_keep_their_sides():
     assert (loss["before"]["value"], loss["after"]["value"]) == (0.55, 0.5)
     assert loss["difference"]["value"] == pytest.approx(-0.05)
     assert loss["difference"]["high"] < 0
+    tools = [index % 10 for index in range(400)]
+    clustered = compare_verdicts(BASE, BETTER, clusters=tools)
+    assert clustered["difference"]["value"] == found["difference"]["value"]
+    assert (clustered["clusters"], clustered["p"]) == (10, None)
     with pytest.raises(ValueError):
         compare_verdicts(BASE, BETTER[:-1])

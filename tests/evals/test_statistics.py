@@ -150,6 +150,29 @@ def test_detectable_difference_matches_connor():
     assert s.detectable_difference(1000, 0.0) is None
 
 
+def test_shares_of_clusters_cover_what_they_should_and_wilson_alone_does_not() -> None:
+    """Verdicts of one cluster are right together: by simulation, of 400 sets of 40 clusters of 5."""
+    generator = np.random.default_rng(0)
+    for share in (0.1, 0.5, 0.85):
+        covered = alone = 0
+        for _ in range(400):
+            of_cluster = generator.beta(share, 1 - share, size=40)
+            verdicts = (generator.random((40, 5)) < of_cluster[:, None]).flatten().tolist()
+            labels = [index // 5 for index in range(200)]
+            covered += s.share_interval(verdicts, clusters=labels).contains(share)
+            alone += s.share_interval(verdicts).contains(share)
+        assert 0.91 <= covered / 400 <= 0.99
+        assert alone / 400 < 0.85
+
+
+def test_shares_without_variation_are_as_many_as_clusters() -> None:
+    labels = [index // 10 for index in range(200)]
+    assert s.share_interval([False] * 200, clusters=labels) == s.wilson(0, 20)
+    assert s.share_interval([True] * 200, clusters=labels) == s.wilson(20, 20)
+    lone = s.share_interval([True, False] * 5, clusters=[0] * 10)
+    assert (lone.value, lone.low, lone.high) == (0.5, None, None)
+
+
 def test_attrition_without_missing_items_is_wilson():
     assert s.attrition_interval(30, 100, 100) == s.wilson(30, 100)
     assert s.attrition_interval(0, 0, 10) == s.ConfidenceInterval(value=0.0, low=0.0, high=1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from ayllu.evals.score import DocumentBits, Outcome, Scores, headline
@@ -13,7 +13,7 @@ from ayllu.evals.statistics import (
     mean_interval,
     paired_bootstrap,
     ratio_interval,
-    wilson,
+    share_interval,
 )
 from ayllu.lab.error import UserError
 
@@ -40,21 +40,26 @@ def compare_scores(first: Scores, second: Scores, *, seed: int = 0) -> dict[str,
     return {"sets": sets, "bits_per_byte": sources}
 
 
-def compare_verdicts(before: Sequence[bool], after: Sequence[bool], *, seed: int = 0) -> dict[str, Any]:
+def compare_verdicts(
+    before: Sequence[bool], after: Sequence[bool], *, clusters: Sequence[Hashable] | None = None, seed: int = 0
+) -> dict[str, Any]:
     """How often two models are right on the same items, in the same order, and the difference, second minus first.
 
     Returns {"items", "before", "after", "difference": {"value", "low", "high"} each, "p"}: shares with Wilson's
-    intervals, the difference with the bootstrap's over items, and the p-value of McNemar's test.
+    intervals, the difference with the bootstrap's over items, and the p-value of McNemar's test. Items that share a
+    label in `clusters` are not independent: then the intervals are those of as many units as there are labels
+    ("clusters"), and "p" is None, for that test knows none.
     """
     only_first = sum(a and not b for a, b in zip(before, after, strict=True))
     only_second = sum(b and not a for a, b in zip(before, after, strict=True))
-    return {
+    found = {
         "items": len(before),
-        "before": wilson(sum(before), len(before)).as_json(),
-        "after": wilson(sum(after), len(after)).as_json(),
-        "difference": paired_bootstrap(before, after, seed=seed).as_json(),
-        "p": mcnemar(only_first, only_second),
+        "before": share_interval(before, clusters=clusters).as_json(),
+        "after": share_interval(after, clusters=clusters).as_json(),
+        "difference": paired_bootstrap(before, after, clusters=clusters, seed=seed).as_json(),
+        "p": None if clusters else mcnemar(only_first, only_second),
     }
+    return found | {"clusters": len(set(clusters))} if clusters else found
 
 
 def _set(name: str, first: Sequence[Outcome], second: Sequence[Outcome], seed: int) -> dict[str, Any]:

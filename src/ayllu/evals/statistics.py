@@ -39,7 +39,9 @@ class ConfidenceInterval:
         return {"value": self.value, "low": self.low, "high": self.high}
 
 
-def wilson(successes: int, total: int, *, confidence: float = CONFIDENCE, z: float | None = None) -> ConfidenceInterval:
+def wilson(
+    successes: float, total: float, *, confidence: float = CONFIDENCE, z: float | None = None
+) -> ConfidenceInterval:
     """The Wilson score interval of a proportion (E. B. Wilson 1927, JASA 22:209).
 
     It stays inside [0, 1] and keeps a width when all observations agree. `z` overrides the normal quantile.
@@ -53,6 +55,29 @@ def wilson(successes: int, total: int, *, confidence: float = CONFIDENCE, z: flo
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == total else min(1.0, centre + half)
     return ConfidenceInterval(value=share, low=low, high=high)
+
+
+def share_interval(
+    verdicts: Sequence[bool], *, clusters: Sequence[Hashable] | None = None, confidence: float = CONFIDENCE
+) -> ConfidenceInterval:
+    """The share of right ones with Wilson's interval, for as many independent items as those in `clusters` amount to.
+
+    That many is p(1 - p) over the variance between clusters, times the squared ratio of Student's t with n - 1 to that
+    with k - 1 degrees of freedom (n items, k clusters), at most n: Korn and Graubard, "Confidence intervals for
+    proportions with small expected number of positive counts", Survey Methodology 24 (1998). Where all or none are
+    right nothing varies between clusters, and k is taken.
+    """
+    n, right = len(verdicts), sum(verdicts)
+    if clusters is None:
+        return wilson(right, n, confidence=confidence)
+    k, share = len(set(clusters)), right / n
+    if k < 2:
+        return ConfidenceInterval(value=share, low=None, high=None)
+    spread = ratio_interval(list(verdicts), [1] * n, clusters=clusters, confidence=confidence)
+    t_n, t_k = (student_t_quantile((1 + confidence) / 2, count - 1) for count in (n, k))
+    error = ((spread.high or 0.0) - share) / t_k
+    independent = k if not error else min(max(share * (1 - share) / error**2 * (t_n / t_k) ** 2, 1.0), n)
+    return wilson(share * independent, independent, confidence=confidence)
 
 
 def attrition_interval(
