@@ -67,6 +67,7 @@ def test_the_whole_recipe_and_a_killed_one_end_alike(tmp_path: Path) -> None:
     assert set(told["comparison"]["skills"]) == {
         "tool_calls exact",
         "tool_calls read",
+        "strangers_calls exact",
         "reasoning correct",
         "reasoning format",
         "long_sums correct",

@@ -21,7 +21,10 @@ CALL_TOKENS = 80
 def score_tool_calls(
     model: Transformer, tokenizer: Tokenizer, asked: Sequence[ToolRequest], *, dtype: torch.dtype
 ) -> list[dict[str, Any]]:
-    """For each request the reply, and whether its calls are just the right ones (`exact`) or can be read (`read`)."""
+    """For each request the reply, and whether its calls are just the right ones (`exact`) or can be read (`read`).
+
+    `function` is the tool that it asks for first: requests for one tool are not independent.
+    """
     from ayllu.data.conversations.tool_requests import same_calls
     from ayllu.text.call_parser import parse
     from ayllu.text.chat import Message, render
@@ -37,6 +40,7 @@ def score_tool_calls(
         rows.append(
             {
                 "request": request.text,
+                "function": request.calls[0].name,
                 "reply": text,
                 "exact": same_calls(events, request.calls),
                 "read": bool(events) and all(isinstance(event, ToolCall) for event in events),

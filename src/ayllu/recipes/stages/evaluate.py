@@ -28,6 +28,7 @@ WHOLE = 2_000_000_000
 VERDICTS = (
     ("tool_calls", "exact"),
     ("tool_calls", "read"),
+    ("strangers_calls", "exact"),
     ("reasoning", "correct"),
     ("reasoning", "format"),
     ("long_sums", "correct"),
@@ -152,9 +153,10 @@ def benchmarks(
 def skills(
     ctx: Context, model: Handle[Weights], plan: Handle[PosttrainPlan], *, items: int, kinds: tuple[str, ...]
 ) -> None:
-    """Held-out tool calls (`tool_calls`) and sums (`reasoning`, `long_sums`), reply by reply."""
+    """Replies to requests for tools (`tool_calls` ours, `strangers_calls` not) and sums (`reasoning`, `long_sums`)."""
     from ayllu.data.conversations.reasoning import distinct_items
     from ayllu.data.conversations.tool_requests import make_requests
+    from ayllu.evals.skills.bfcl import draw_requests, score_strangers_calls
     from ayllu.evals.skills.reasoning import score_reasoning
     from ayllu.evals.skills.tool_calls import score_tool_calls
     from ayllu.model.files import hf
@@ -168,6 +170,9 @@ def skills(
     if "tool_calls" in kinds:
         asked = list(make_requests("held out", items, seed=0))
         rows["tool_calls"] = score_tool_calls(weights, vocabulary, asked, dtype=dtype)
+    if "strangers_calls" in kinds:
+        strangers = draw_requests(min(items, MOST_ITEMS), ctx.cache)
+        rows["strangers_calls"] = score_strangers_calls(weights, vocabulary, strangers, dtype=dtype)
     for kind in (kind for kind in SUMS if kind in kinds):
         family = sums(ctx.cache, kind)
         held = distinct_items(family, min(items, MOST_ITEMS), held_out=True)
@@ -199,7 +204,8 @@ def compare(
     table: dict[str, dict[str, Any]] = {}
     for name, verdict in ((name, verdict) for name, verdict in VERDICTS if name in before):
         start, last = (_verdicts(rows[name], verdict) for rows in (before, after))
-        row = {"adopted to final": compare_verdicts(start, last)}
+        clusters = [item["function"] for item in before[name]] if "function" in before[name][0] else None
+        row = {"adopted to final": compare_verdicts(start, last, clusters=clusters)}
         if name in between:
             row["adopted to after GRPO"] = compare_verdicts(start, _verdicts(between[name], verdict))
         table[f"{name} {verdict}"] = row
