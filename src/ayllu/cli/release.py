@@ -70,6 +70,20 @@ def policy(file: Path, /, *, key: Path | None = None, json: Json = False) -> int
     return 0
 
 
+@app.command
+def mutations(*, json: Json = False) -> int:
+    """Build a small release, harm it in every way that is known, and say which of them verification finds by name."""
+    from ayllu.release.mutations.prove import prove
+
+    found = prove()
+    if json:
+        print_json({"mutations": found}, indent=2)
+    else:
+        print_lines(f"{'caught' if row['caught'] else 'MISSED'}: {row['name']}: {row['message']}" for row in found)
+        print_lines([f"{sum(row['caught'] for row in found)} of {len(found)} caught by name"])
+    return 0 if all(row["caught"] for row in found) else 1
+
+
 def _refused(found: Verification) -> Iterator[str]:
     yield from map(str, found.problems)
     yield f"{found.title} is NOT verified"
