@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,15 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ayllu.text import call_parser
-from ayllu.text.call_parser import CallParser, Event, MalformedCall, joined, parse
+from ayllu.text.call_form import call_forms
+from ayllu.text.call_parser import CallForm, CallParser, Event, MalformedCall, joined, parse
+from ayllu.text.chat import Message, render_masked
+from ayllu.text.tokenizer import Tokenizer
 from ayllu.text.tool_calls import (
     CODE_INTERPRETER,
+    Tool,
     ToolCall,
     write_built_in,
     write_call,
     write_calls,
     write_function,
 )
+from support.templates import PLAIN, THINKS_FIRST, TOOL_BLOCKS, TOOL_LIST, write_tokenizer
 
 WEATHER = ToolCall(name="get_weather", arguments={"city": "Paris"})
 TIME = ToolCall(name="get_time", arguments={})
@@ -41,13 +47,17 @@ PIECES = st.sampled_from(
         *("{", "}", "[", "]", '"', "'", "\\", ":", ",", ";", "<", ">", " ", "\n", "x", "it's", "null", "🦙"),
         *("<|python_tag|>", "<|eom_id|>", "<|eot_id|>", "<|im_end|>", "<function=", "<function=f>", "</function>"),
         *('{"name": "f", "parameters": {"a": 1}}', '{"name"', '"parameters"', '{"name": "f"}', "{'name': 'f',"),
+        *("<tool_call>", "</tool_call>", "<tool_", '{"name": "f", "arguments": {}}', "[F] [", "[/F]"),
         *('f.call(query="x")', "print(1)", "<|py", "|>", "def f():\n    return {}", '{"name": 3, "parameters": {}}'),
     ]
 )
 
 
-def streamed(text: str, cuts: list[int]) -> list[Event]:
-    parser = CallParser()
+FORM = CallForm(opening="[F]", closing="[/F]")
+
+
+def streamed(text: str, cuts: list[int], forms: tuple[CallForm, ...] = ()) -> list[Event]:
+    parser = CallParser(forms=forms)
     places = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
     events = [event for a, b in itertools.pairwise(places) for event in parser.push(text[a:b])]
     return joined([*events, *parser.close()])
@@ -79,6 +89,11 @@ def streamed(text: str, cuts: list[int]) -> list[Event]:
         ("<|python_tag|>print(1)\n<|eom_id|>", [ToolCall(name=CODE_INTERPRETER, arguments={"code": "print(1)\n"})]),
         ("<|python_tag|>[x for x in y]", [ToolCall(name=CODE_INTERPRETER, arguments={"code": "[x for x in y]"})]),
         ('<|python_tag|>{"a": 1}', [ToolCall(name=CODE_INTERPRETER, arguments={"code": '{"a": 1}'})]),
+        (f"I look.\n<tool_call>\n{write_call(WEATHER)}\n</tool_call><|im_end|>", ["I look.\n", WEATHER]),
+        (f"<tool_call>{write_call(WEATHER)}</tool_call>\n<tool_call>\n{write_call(TIME)}</tool_call>", [WEATHER, TIME]),
+        (f"<tool_call>\n{write_call(WEATHER)}\n</tool_call>\nDone.", [WEATHER, "\nDone."]),
+        ('<tool_call>{"name": "get_time", "arguments": {}}', [TIME]),
+        (f"<tool_call>{write_function(WEATHER)}</tool_call>", [WEATHER]),
         # Words: JSON that is no call, calls that are quoted, ends that do not end.
         ('{"name": "Bob", "age": 3}', ['{"name": "Bob", "age": 3}']),
         ("{x + y} is a set", ["{x + y} is a set"]),
@@ -114,6 +129,24 @@ def test_what_a_reply_says(text: str, events: list[Event]) -> None:
         ("<function=f", "must be followed by a JSON object"),
         ('<function=f g>{"a": 1}</function>', "must be followed by a JSON object"),
         ("<|python_tag|><|eom_id|>", "nothing follows"),
+        *((f"<|python_tag|>{words}", "no valid Python") for words in ("I look it up.", "Paris, of course", "2 llamas")),
+        *(
+            (f"<|python_tag|>{words}<|eot_id|>", "no Python that does anything")
+            for words in (
+                "Sure",
+                "not sure",
+                "yes; no",
+                "Paris, Lima",
+                "Note: done",
+                "well-known",
+                "Paris (France)",
+                "42",
+            )
+        ),
+        ("<tool_call>I look.</tool_call>", "must be followed by a call as JSON"),
+        ('<tool_call>{"city": "Paris"}</tool_call>', "must be followed by a call as JSON"),
+        ("<tool_call>\n{'name': 'f', 'arguments': {}}\n</tool_call>", "no valid JSON"),
+        ('<tool_call>{"name": "f", "arguments": {"a": "cut', "before its JSON is complete"),
         ('<|python_tag|>f.call(query="a "quoted" word")', "no Python texts"),
     ],
 )
@@ -156,6 +189,38 @@ def test_any_way_of_cutting_a_reply_gives_the_same_events(text: str, cuts: list[
     assert streamed(text, cuts) == events
     assert streamed(text, list(range(len(text)))) == events
     assert all(isinstance(event, str | ToolCall | MalformedCall) and event != "" for event in events)
+    assert streamed(text, cuts, (FORM,)) == parse(text, forms=(FORM,))
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["print(1)", "1 + 1", "import math\nmath.pi", "x = 3", "def f():\n    return 1", "len(words)", "df.head()", "f(3)"],
+)
+def test_python_that_does_something_is_a_call(code: str) -> None:
+    assert parse(f"<|python_tag|>{code}<|eom_id|>") == [ToolCall(name=CODE_INTERPRETER, arguments={"code": code})]
+
+
+@pytest.mark.parametrize("template", [TOOL_BLOCKS, TOOL_LIST, THINKS_FIRST])
+def test_calls_that_a_models_own_template_writes_are_read_back(template: str, tmp_path: Path) -> None:
+    tokenizer = Tokenizer.load(write_tokenizer(tmp_path, template))
+    for calls in ((WEATHER,), (SONGS, WEATHER)):
+        asked = [Message(role="user", content="?"), Message(role="assistant", tool_calls=calls)]
+        ids, produced = render_masked(asked, tokenizer, tools=[Tool(name="get_weather", description="")])
+        reply = tokenizer.decode([i for i, p in zip(ids, produced, strict=True) if p], skip_special=False)
+        words = (event for event in parse(reply, forms=call_forms(tokenizer)) if isinstance(event, str))
+        assert "".join(words).strip() in ("", "<think></think>")
+        events = parse(reply, forms=call_forms(tokenizer))
+        assert [event for event in events if not isinstance(event, str)] == list(calls)
+
+
+def test_the_form_of_calls_is_what_the_template_says(tmp_path: Path) -> None:
+    for template, form in (
+        (TOOL_LIST, ("[CALLS]", "")),
+        (THINKS_FIRST, ("<tool_call>", "</tool_call>")),
+        (PLAIN, None),
+    ):
+        tokenizer = Tokenizer.load(write_tokenizer(tmp_path, template))
+        assert [(found.opening, found.closing) for found in call_forms(tokenizer)] == ([form] if form else [])
 
 
 @given(st.lists(CALLS | TEXTS, max_size=4), st.lists(st.integers(0, 400), max_size=8))

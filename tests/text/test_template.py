@@ -225,4 +225,4 @@ def test_llamas_own_format_of_calls_and_results() -> None:
     assert parse(first) == list(LLAMA_TURNS[2].tool_calls)
     assert second == f"{write_call(CALL)}<|eot_id|>"
     with pytest.raises(ValueError, match="no words"):
-        Message(role="assistant", content="Wait.", tool_calls=(CALL,))
+        render([Message(role="assistant", content="Wait.", tool_calls=(CALL,))], tokenizer)

@@ -11,7 +11,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ayllu.data.archive import Archive, fetch, open_member, sha256_of
@@ -75,6 +75,8 @@ _BESIDE = (
     "chat_template.jinja",
 )
 """What a folder of weights may have beside them that is read."""
+_NAMED_TEMPLATES = "additional_chat_templates/*.jinja"
+"""Chat templates beside the default one."""
 
 
 def find_model_source(source: str, cache: Path, *, licence: str | None = None) -> ModelSource:
@@ -138,7 +140,7 @@ def _folder(path: Path, licence: str | None) -> ModelSource:
             f"{path} holds no model: it has neither config.json (Hugging Face) nor consolidated.*.pth (Meta) nor one "
             "GGUF model"
         )
-    more = [path / name for name in (*_BESIDE, *LICENCE_FILES)]
+    more = [path / name for name in (*_BESIDE, *LICENCE_FILES)] + sorted(path.glob(_NAMED_TEMPLATES))
     digests = {file.name: sha256_of(file) for file in (*files, *more) if file.is_file()}
     name = path.resolve().name
 
@@ -158,6 +160,7 @@ def _hub(repository: str, revision: str | None, licence: str | None) -> ModelSou
         if "config.json" not in names or not weights:
             raise ValueError(f"{repository} on the hub has no config.json with safetensors weights")
         wanted = ["config.json", *weights, *(name for name in (*_BESIDE, *LICENCE_FILES) if name in names)]
+        wanted += sorted(name for name in names if PurePosixPath(name).match(_NAMED_TEMPLATES))
         paths = {
             name: get(name) for name in progress.track(wanted, f"fetch {repository}", total=len(wanted), unit="files")
         }

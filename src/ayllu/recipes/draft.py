@@ -228,13 +228,15 @@ def measure_acceptance(
     from ayllu.model.files import hf
     from ayllu.model.sample import in_type, sample
     from ayllu.text.chat import Message, render
+    from ayllu.text.template import FIXED_DAY
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.machine import dtype_of
 
     large, tokenizer = hf.load(teacher.value), Tokenizer.load(teacher.value)
     dtype = dtype_of(plan.value.precision)
     asked = [dialogue["messages"][0] for dialogue in islice(chats.value.dialogues("heldout"), items)]
-    prompts = [render([Message(role=turn["role"], content=turn["content"])], tokenizer) for turn in asked]
+    said = [[Message(role=turn["role"], content=turn["content"])] for turn in asked]
+    prompts = [render(messages, tokenizer, now=FIXED_DAY) for messages in said]
     seeds = [[number] for number in range(len(prompts))]
     drawn = sample(in_type(large, dtype), prompts, tokens=ANSWER, stop=tokenizer.stops, seeds=seeds)
     answers = [(prompt, answer.ids) for prompt, (answer,) in zip(prompts, drawn, strict=True)]

@@ -12,6 +12,7 @@ from typing import Any
 from ayllu.release.reference import json_object
 from ayllu.text.chat import Message, render
 from ayllu.text.llama3_format import BOS
+from ayllu.text.template import FIXED_DAY, render_text
 from ayllu.text.tokenizer import Tokenizer
 
 CONVERSATIONS = (
@@ -58,29 +59,20 @@ def _tokenizer(folder: Path) -> Tokenizer:
 
 
 def _template_problems(template: str, tokenizer: Tokenizer) -> Iterator[str]:
-    from jinja2 import TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    # The settings of transformers' apply_chat_template.
-    sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     engine = tokenizer.engine()
     for turns in CONVERSATIONS:
         messages = [Message(role=role, content=content) for role, content in turns]
-        variables: dict[str, Any] = {
-            "messages": [{"role": message.role, "content": message.content} for message in messages],
-            **tokenizer.named,
-            "add_generation_prompt": True,
-        }
+        said = [{"role": message.role, "content": message.content} for message in messages]
         try:
-            text = sandbox.from_string(template).render(variables)
-        except TemplateError as error:
+            text = render_text(template, said, special=tokenizer.named, reply=True, now=FIXED_DAY)
+        except ValueError as error:
             yield f"cannot be rendered ({error})"
             return
         ids = engine.encode(text, add_special_tokens=False).ids
         if tokenizer.chat_template is None and (ids.count(tokenizer.bos) != 1 or ids[0] != tokenizer.bos):
             yield f"gives {ids.count(tokenizer.bos)} {BOS} instead of one at the start"
             return
-        if ids != render(messages, tokenizer):
+        if ids != render(messages, tokenizer, now=FIXED_DAY):
             yield f"gives other ids than training did for a conversation of {len(turns)} turns"
             return
 

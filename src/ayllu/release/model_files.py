@@ -30,13 +30,15 @@ def copy_weights(weights: Path, folder: Path) -> StoredWeights:
     """Copy the safetensors files byte for byte and the tokenizer; write the configuration with both stops."""
     from ayllu.model.files import hf
     from ayllu.model.files.weights import TORCH_TYPES
-    from ayllu.text.tokenizer import Tokenizer
+    from ayllu.text.tokenizer import NAMED_TEMPLATES, Tokenizer
 
     files = sorted(path.name for path in weights.glob("*.safetensors"))
     if not files:
         raise UserError(f"{weights} holds no safetensors file: give a folder of weights")
     index = [hf.INDEX] if (weights / hf.INDEX).is_file() else []
     copy_files([*files, *index, *TOKENIZER_FILES], weights, folder)
+    if (weights / NAMED_TEMPLATES).is_dir():
+        shutil.copytree(weights / NAMED_TEMPLATES, folder / NAMED_TEMPLATES)
     try:
         tokenizer = Tokenizer.load(folder)
         config, stored = hf.load_config(weights), inspect_weights(folder)

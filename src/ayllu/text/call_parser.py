@@ -6,8 +6,12 @@ Forms that are read (`llama3_1/prompt_format.md` and `llama3/tool_utils.py` in m
     [{"name": …}, {"name": …}]                       the same as a list
     <|python_tag|>{"name": NAME, "parameters": {…}}  anywhere
     <|python_tag|>NAME.call(key="value")             a built-in tool
-    <|python_tag|>print(1 + 1)                       Python for the tool code_interpreter
+    <|python_tag|>print(1 + 1)                       Python for the tool code_interpreter, if it does something
     <function=NAME>{…}</function>                    anywhere
+
+and, as Hermes, Qwen2.5 and others write them (`CallForm` for what else a model's own template writes around its calls):
+
+    <tool_call>{"name": NAME, "arguments": {…}}</tool_call>   anywhere
 
 What looks like a call and is none is reported, never repaired: Meta's own reader replaces every ' by ", which damages
 "it's", and stops at the first call.
@@ -18,11 +22,12 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ayllu.text.llama3_format import EOM, EOT, PYTHON_TAG
+from ayllu.text.python_code import why_idle
 from ayllu.text.tool_calls import CALL_NAME, CODE_INTERPRETER, FUNCTION, FUNCTION_END, ToolCall
 
 ENDS = (EOM, EOT, "<|im_end|>")
@@ -30,6 +35,17 @@ ENDS = (EOM, EOT, "<|im_end|>")
 _CALLISH = re.compile(r"""["']name["']\s*:""")
 _PARAMETERS = re.compile(r"""["'](?:parameters|arguments)["']\s*:""")
 _BUILT_IN_CALL = re.compile(r"\s*\w+\.call\(")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallForm:
+    """What a model's own template writes around the JSON of a call."""
+
+    opening: str
+    closing: str = ""
+
+
+TOOL_CALL = CallForm(opening="<tool_call>", closing="</tool_call>")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +61,9 @@ Event = str | ToolCall | MalformedCall
 """What a reply consists of: words, calls, and calls that cannot be read."""
 
 
-def parse(text: str) -> list[Event]:
-    """Words and calls of a whole reply, in their order; neighbouring words are one text."""
-    parser = CallParser()
+def parse(text: str, *, forms: Sequence[CallForm] = ()) -> list[Event]:
+    """Words and calls of a whole reply, in their order; neighbouring words are one text. `forms` are read too."""
+    parser = CallParser(forms=forms)
     return joined([*parser.push(text), *parser.close()])
 
 
@@ -69,15 +85,24 @@ class CallParser:
     reply is cut into chunks, the events are the same but for where words are split (see `joined`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, forms: Sequence[CallForm] = ()) -> None:
+        self._forms = {form.opening: form for form in (TOOL_CALL, *forms) if form.opening}
+        closings = tuple(form.closing for form in self._forms.values() if form.closing)
+        self._openings = (PYTHON_TAG, FUNCTION, *self._forms)
+        self._closings = (FUNCTION_END, *closings)
+        self._tags = (*self._openings, *self._closings, *ENDS)
         self._text = ""
         """What is not decided yet."""
-        self._state = self._begin
+        self._state: Callable[[bool], Iterator[Event]] = self._begin
         self._calls = 0
         """Calls, readable or not, in the run of JSON under way."""
         self._tagged = False
         """Whether that run stands behind the python tag."""
+        self._form: CallForm | None = None
+        """What opened that run, where it was a form of a template's."""
         self._scan = _Scan()
+        self._looked = 0
+        """Where the next end of Python is looked for."""
 
     def push(self, chunk: str) -> list[Event]:
         """What is certain now that `chunk` has come."""
@@ -103,24 +128,28 @@ class CallParser:
     def _begin(self, final: bool) -> Iterator[Event]:
         """Nothing but spaces so far: a call, or words."""
         rest = self._text.lstrip()
-        if rest[:1] in ("{", "["):
-            self._calls, self._tagged = 0, False
+        undecided = any(opening.startswith(rest) and opening != rest for opening in self._openings)
+        if undecided and not final:
+            return iter(())
+        if rest[:1] in ("{", "[") and not rest.startswith(self._openings):
+            self._calls, self._tagged, self._form = 0, False, None
             self._enter_json()
         elif rest or final:
             self._state = self._words
         return iter(())
 
     def _words(self, final: bool) -> Iterator[Event]:
-        found = [(self._text.find(tag), tag) for tag in (PYTHON_TAG, FUNCTION) if tag in self._text]
+        found = [(self._text.find(tag), tag) for tag in self._openings if tag in self._text]
         at, tag = min(found, default=(-1, ""))
         if at >= 0:
             if at:
                 yield self._take(at)
             self._take(len(tag))
-            self._state = self._python if tag == PYTHON_TAG else self._function
+            self._form = self._forms.get(tag)
+            self._state = {PYTHON_TAG: self._python, FUNCTION: self._function}.get(tag, self._block)
             self._scan = _Scan()
             return
-        keep = 0 if final else _held(self._text)
+        keep = 0 if final else _held(self._text, self._tags)
         if len(self._text) > keep:
             yield self._take(len(self._text) - keep)
 
@@ -135,13 +164,47 @@ class CallParser:
         return iter(())
 
     def _code(self, final: bool) -> Iterator[Event]:
-        """Python up to the next tag or the end."""
-        at = self._text.find(PYTHON_TAG)
+        """Python up to the next tag or the end; a tag inside a text of Python is no end of it."""
+        while (at := self._text.find(PYTHON_TAG, self._looked)) >= 0 or final:
+            code = self._text[: at if at >= 0 else len(self._text)]
+            found = _read_python(code)
+            if isinstance(found, MalformedCall) and at >= 0:
+                self._looked = at + 1
+                continue
+            if isinstance(found, MalformedCall):
+                code = code.partition(PYTHON_TAG)[0]
+                found = _read_python(code)
+            self._take(len(code))
+            self._state, self._looked = self._words, 0
+            yield found
+            return
+
+    def _block(self, final: bool) -> Iterator[Event]:
+        """Behind the opening of a template's form: an object or a list of them, or another opening."""
+        rest = self._text.lstrip()
+        if re.match(r"\{|\[\s*\{", rest):
+            self._calls, self._tagged = 0, False
+            self._enter_json()
+        elif not final and (re.fullmatch(r"\[?\s*", rest) or any(tag.startswith(rest) for tag in self._openings)):
+            pass
+        elif rest.startswith(self._openings):
+            self._state = self._words
+        else:
+            yield from self._unreadable(final)
+
+    def _unreadable(self, final: bool) -> Iterator[Event]:
+        """What stands in a form and is no JSON of a call, up to its closing or the end."""
+        assert self._form is not None
+        closing = self._form.closing
+        at = self._text.find(closing) if closing else -1
         if at < 0 and not final:
             return
-        code = self._take(at if at >= 0 else len(self._text))
-        yield _read_python(code)
-        self._state = self._words
+        raw = self._take(at if at >= 0 else len(self._text))
+        yield MalformedCall(
+            text=self._form.opening + raw, reason=f"{self._form.opening} must be followed by a call as JSON"
+        )
+        self._calls = 1
+        self._state = self._between
 
     def _enter_json(self) -> None:
         self._scan, self._state = _Scan(), self._json
@@ -155,7 +218,7 @@ class CallParser:
         plain = plain or (start >= 0 and opening.strip() not in ("", "["))
         plain = plain or (start >= 0 and re.match(r"\{\s*[^\s\"']", self._text[start:]) is not None)
         if plain and not self._calls:
-            self._state = self._code if self._tagged else self._words
+            self._state = self._otherwise()
             return
         if start < 0:
             return
@@ -163,31 +226,37 @@ class CallParser:
         if end is None and not final:
             return
         raw = self._text[start : end if end is not None else len(self._text)]
-        event = _read_json(raw, whole=end is not None, sure=self._tagged or self._calls > 0)
+        sure = self._tagged or self._form is not None or self._calls > 0
+        event = _read_json(raw, whole=end is not None, sure=sure)
         if event is None:
-            self._state = self._code if self._tagged and not self._calls else self._words
+            self._state = self._otherwise() if not self._calls else self._words
             return
         self._take(start + len(raw))
         self._calls += 1
         self._state = self._between
         yield event
 
+    def _otherwise(self) -> Callable[[bool], Iterator[Event]]:
+        """What JSON that is no call may be, by what stands before it."""
+        return self._code if self._tagged else self._unreadable if self._form is not None else self._words
+
     def _between(self, final: bool) -> Iterator[Event]:
         """After a call: another one, or words."""
         rest = self._text.lstrip(" \t\r\n;,")
-        if rest.startswith("]"):
+        if rest.startswith(self._closings):
+            closing = next(tag for tag in self._closings if rest.startswith(tag))
+            self._take(len(self._text) - len(rest) + len(closing))
+        elif rest.startswith(self._openings):
+            self._take(len(self._text) - len(rest))
+            self._state = self._words
+        elif rest.startswith("]"):
             self._take(len(self._text) - len(rest) + 1)
         elif rest.startswith("{"):
             self._take(len(self._text) - len(rest))
             self._enter_json()
-        elif rest.startswith(FUNCTION_END):
-            self._take(len(self._text) - len(rest) + len(FUNCTION_END))
-        elif any(rest.startswith(tag) for tag in (PYTHON_TAG, FUNCTION)):
-            self._take(len(self._text) - len(rest))
-            self._state = self._words
         elif final and not rest:
             self._take(len(self._text))
-        elif final or (rest and _held(rest) != len(rest)):
+        elif final or (rest and _held(rest, self._tags) != len(rest)):
             self._state = self._words
         return iter(())
 
@@ -252,10 +321,10 @@ class _Scan:
         return None
 
 
-def _held(text: str) -> int:
+def _held(text: str, tags: Sequence[str]) -> int:
     """How many characters at the end of `text` may be the beginning of a tag, or an end of the reply."""
     longest = 0
-    for tag in (PYTHON_TAG, FUNCTION, FUNCTION_END, *ENDS):
+    for tag in tags:
         for n in range(min(len(text), len(tag)), 0, -1):
             if text.endswith(tag[:n]):
                 longest = max(longest, n)
@@ -335,4 +404,6 @@ def _read_python(code: str) -> ToolCall | MalformedCall:
                 isinstance(v, str | int | float | None) for v in given.values()
             ):
                 return ToolCall(name=tree.func.value.id, arguments=given)
+    if reason := why_idle(code):
+        return MalformedCall(text=PYTHON_TAG + code, reason=reason)
     return ToolCall(name=CODE_INTERPRETER, arguments={"code": code})

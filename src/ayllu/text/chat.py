@@ -5,12 +5,14 @@ The format is described in `ayllu.text.llama3_format`, tool calls in `ayllu.text
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ayllu.text import template
 from ayllu.text.llama3_format import EOM, HEADER, HEADER_END, PYTHON_TAG
+from ayllu.text.template import FIXED_DAY, knows_tools
+from ayllu.text.template_mask import Masked, Written
 from ayllu.text.tool_calls import (
     BUILT_IN,
     Tool,
@@ -28,7 +30,7 @@ ROLES = ("system", "user", "assistant", "tool")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """One turn. Raises ValueError on a role that the format does not have, and on calls that have no place in it.
+    """One turn. Raises ValueError on a role that no format has, and on calls that are not the assistant's.
 
     `ipython`, Llama 3.1's word for the role `tool`, is the same role.
     """
@@ -36,50 +38,94 @@ class Message:
     role: str
     content: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
-    """What the assistant calls; such a turn has no words."""
+    """What the assistant calls, behind its words if a format has room for both: Llama 3's has none."""
 
     def __post_init__(self) -> None:
         if self.role == "ipython":
             object.__setattr__(self, "role", "tool")
         if self.role not in ROLES:
             raise ValueError(f"role {self.role!r} is not one of {', '.join(ROLES)}")
-        if self.tool_calls and (self.role != "assistant" or self.content):
-            raise ValueError("tool calls stand in a turn of the assistant that has no words")
+        if self.tool_calls and self.role != "assistant":
+            raise ValueError("tool calls stand in a turn of the assistant")
 
 
 def render(
-    messages: Sequence[Message], tokenizer: Tokenizer, *, tools: Sequence[Tool] = (), reply: bool = True
+    messages: Sequence[Message],
+    tokenizer: Tokenizer,
+    *,
+    tools: Sequence[Tool] = (),
+    reply: bool = True,
+    now: datetime | None = None,
 ) -> list[int]:
     """Ids of a conversation; with `reply` the assistant's header stands at the end, ready for its answer.
 
-    Llama 3's format begins with BOS; a model with a template of its own gets what that writes. Raises ValueError where
-    the template refuses the messages, and where there are tools but no message of the user.
+    Llama 3's format begins with BOS; a model with a template of its own gets what that writes, with today's date or
+    `now` where it asks for one. Raises ValueError where the template refuses the messages, where a turn has words and
+    calls and its format room for one of them, and where there are tools but no message of the user.
     """
-    if tokenizer.chat_template is not None:
-        return _by_template(messages, tokenizer, tools, reply=reply, masked=False)[0]
+    template = _template(tokenizer, tools)
+    if template is not None:
+        written = _written(template, messages, tokenizer, tools, now=now)
+        return written.encode(written.text(written.guarded, reply=reply), [])[0]
     ids, _ = render_masked(messages, tokenizer, tools=tools)
     return ids + _header("assistant", tokenizer) + tokenizer.encode("\n\n") if reply else ids
 
 
+def render_text_of(
+    messages: Sequence[Message], tokenizer: Tokenizer, *, tools: Sequence[Tool] = (), reply: bool
+) -> str:
+    """What the model's own template writes, before it is cut into ids; "" where the format is Llama 3's."""
+    template = _template(tokenizer, tools)
+    if template is None:
+        return ""
+    written = _written(template, messages, tokenizer, tools, now=FIXED_DAY)
+    return written.text(written.guarded, reply=reply)
+
+
 def render_masked(
-    messages: Sequence[Message], tokenizer: Tokenizer, *, tools: Sequence[Tool] = ()
-) -> tuple[list[int], list[bool]]:
+    messages: Sequence[Message],
+    tokenizer: Tokenizer,
+    *,
+    tools: Sequence[Tool] = (),
+    unlearnt: Collection[int] = (),
+    now: datetime = FIXED_DAY,
+) -> Masked:
     """Ids of a conversation, and for each id whether the assistant has to produce it: its words or calls, and its stop.
 
-    Raises ValueError as `render` does.
+    Turns of the assistant whose numbers, from 0, are `unlearnt` stand there and are not counted. Raises ValueError as
+    `render` does, and where a template does not show which part is the assistant's.
     """
-    if tokenizer.chat_template is not None:
-        return _by_template(messages, tokenizer, tools, reply=False, masked=True)
+    template = _template(tokenizer, tools)
+    if template is not None:
+        return _written(template, messages, tokenizer, tools, now=now).masked(_learnt(messages, unlearnt))
     ids, produced = [tokenizer.bos], [False]
-    for message in with_tools(messages, tools):
+    for number, message in enumerate(with_tools(messages, tools)):
         head = _header("ipython" if message.role == "tool" else message.role, tokenizer)
         # The blank line and the words are cut together, as a tokenizer reading the rendered text would.
         blank = len(tokenizer.encode("\n\n"))
         body = _body(message, tokenizer)
-        speaks = message.role == "assistant"
+        speaks = message.role == "assistant" and number not in unlearnt
         ids += head + body
         produced += [False] * (len(head) + blank) + [speaks] * (len(body) - blank)
     return ids, produced
+
+
+def render_examples(
+    messages: Sequence[Message], tokenizer: Tokenizer, *, tools: Sequence[Tool] = (), unlearnt: Collection[int] = ()
+) -> list[Masked]:
+    """What to train on for one conversation: each turn of the assistant as the model will have to produce it.
+
+    One sequence, but where the template writes a past turn differently from the last one: then one for each turn.
+    Raises ValueError as `render_masked` does, and where the template leaves out words or calls of a turn.
+    """
+    template = _template(tokenizer, tools)
+    if template is None:
+        return [render_masked(messages, tokenizer, tools=tools, unlearnt=unlearnt)]
+    return _written(template, messages, tokenizer, tools, now=FIXED_DAY).examples(_learnt(messages, unlearnt))
+
+
+def _learnt(messages: Sequence[Message], unlearnt: Collection[int]) -> list[int]:
+    return [i for i, message in enumerate(messages) if message.role == "assistant" and i not in unlearnt]
 
 
 def with_tools(messages: Sequence[Message], tools: Sequence[Tool], *, indent: int | None = 4) -> list[Message]:
@@ -100,6 +146,7 @@ def _body(message: Message, tokenizer: Tokenizer) -> list[int]:
     """The blank line behind the header, the words or calls, and what ends them."""
     tag, more = tokenizer.special.get(PYTHON_TAG), tokenizer.special.get(EOM)
     calls = message.tool_calls
+    _only_calls(message)
     if tag is not None and more is not None and len(calls) == 1 and calls[0].name in BUILT_IN:
         # The model waits for the result: its message ends, its turn does not.
         return [*tokenizer.encode("\n\n"), tag, *tokenizer.encode(write_built_in(calls[0])), more]
@@ -107,23 +154,37 @@ def _body(message: Message, tokenizer: Tokenizer) -> list[int]:
     return [*tokenizer.encode("\n\n" + words), tokenizer.eot]
 
 
-def _by_template(
-    messages: Sequence[Message], tokenizer: Tokenizer, tools: Sequence[Tool], *, reply: bool, masked: bool
-) -> tuple[list[int], list[bool]]:
-    """The model's own template; where it knows nothing of tools, they stand in the messages as text."""
-    own = tokenizer.chat_template
-    if not own:
+def _only_calls(message: Message) -> None:
+    """Raises ValueError where a turn has words beside its calls, which Llama's format writes alone."""
+    if message.tool_calls and message.content.strip():
+        raise ValueError(
+            "a turn of the assistant has calls and words, but calls are written in a turn that has no words"
+        )
+
+
+def _template(tokenizer: Tokenizer, tools: Sequence[Tool]) -> str | None:
+    """The model's own template for a conversation with these tools; None for Llama 3's format."""
+    found = tokenizer.template_for(with_tools=bool(tools))
+    if found == "":
         raise ValueError("the model has no chat template: it continues texts, it does not hold conversations")
-    native = template.knows_tools(own)
+    return found
+
+
+def _written(
+    template: str, messages: Sequence[Message], tokenizer: Tokenizer, tools: Sequence[Tool], *, now: datetime | None
+) -> Written:
+    """The conversation for the model's own template; where that knows nothing of tools, they stand in the messages."""
+    native = knows_tools(template)
     given = [
         _as_json(message, native) for message in (messages if native else with_tools(messages, tools, indent=None))
     ]
     described = [tool.as_json() for tool in tools] if native else []
-    return template.encode_masked(own, given, tokenizer, tools=described, reply=reply, masked=masked)
+    return Written(template=template, messages=given, tokenizer=tokenizer, tools=described, now=now)
 
 
 def _as_json(message: Message, native: bool) -> dict[str, Any]:
     if message.tool_calls and not native:
+        _only_calls(message)
         return {"role": message.role, "content": write_calls(message.tool_calls)}
     fields: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:

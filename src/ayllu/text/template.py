@@ -1,22 +1,44 @@
-"""Chat templates of others: Jinja programs, run in a sandbox, and the ids and the predicted part of what they give.
+"""Chat templates of others: Jinja programs, rendered in a sandbox and within bounds of time, memory and output.
 
 Source of the environment and of the variables: `apply_chat_template` in transformers.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import inspect
 import json
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from jinja2 import Template
+from ayllu.text import template_worker
 
-    from ayllu.text.tokenizer import Tokenizer
 
-LONGEST = 20_000_000
-"""Characters that a template may give: a loop that writes without end stops here."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What rendering one conversation may take."""
+
+    seconds: float = 10.0
+    memory: int = 1 << 30
+    """Bytes of addresses of the process that renders, its own 100 MB with them."""
+    characters: int = 20_000_000
+    """Of the text: a loop that writes without end stops here."""
+    template: int = 1_000_000
+    """Characters of the template itself; those of released models have at most some 20,000."""
+
+
+LIMITS = Limits()
+FIXED_DAY = datetime(2024, 7, 26)
+"""The date that training and measuring show to a template, so that a conversation has the same text on every day. It is
+the one that Llama 3.1's own template has for whoever tells it none."""
 
 
 def render_text(
@@ -26,149 +48,144 @@ def render_text(
     special: Mapping[str, str],
     tools: Sequence[Mapping[str, Any]] = (),
     reply: bool,
+    now: datetime | None = None,
+    marks: tuple[str, str] = ("", ""),
+    limits: Limits = LIMITS,
 ) -> str:
     """The text that `template` makes of `messages`; `special` are names such as `bos_token` with their tokens.
 
-    The template sees no date, so that the same conversation has the same text on every day. Raises ValueError with one
-    clause when the template refuses the messages, is no template, or tries what the sandbox forbids.
+    `strftime_now` gives the date `now`, or today's; `marks` go around what stands in `{% generation %}`. Raises
+    ValueError with one clause when the template refuses the messages, is no template, tries what the sandbox forbids,
+    or takes more than `limits`.
     """
-    from jinja2 import TemplateError
-    from jinja2.sandbox import SecurityError
-
     variables = {
         **special,
-        "messages": [dict(message) for message in messages],
+        "messages": list(messages),
         "tools": list(tools) or None,
         "documents": None,
         "add_generation_prompt": reply,
     }
-    try:
-        parts: list[str] = []
-        length = 0
-        for part in _compiled(template).generate(variables):
-            parts.append(part)
-            length += len(part)
-            if length > LONGEST:
-                raise ValueError(f"the chat template writes more than {LONGEST:,} characters")
-        return "".join(parts)
-    except SecurityError as error:
-        raise ValueError(f"the chat template tries what its sandbox forbids ({error})") from None
-    except TemplateError as error:
-        raise ValueError(f"the chat template refuses this ({' '.join(str(error).split())})") from None
-    except (TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise ValueError(f"the chat template cannot be rendered ({error})") from None
+    request = {
+        "do": "render",
+        "variables": variables,
+        "now": (now or datetime.now()).isoformat(),
+        "marks": marks,
+        "longest": limits.characters,
+    }
+    return str(_ask(template, request, limits)["text"])
 
 
-@lru_cache(maxsize=32)
 def knows_tools(template: str) -> bool:
     """Whether the template itself writes definitions of tools, and so calls. Raises ValueError when it is none."""
-    from jinja2 import TemplateError, meta
-
-    environment = _environment()
-    try:
-        return "tools" in meta.find_undeclared_variables(environment.parse(template))
-    except TemplateError as error:
-        raise ValueError(f"the chat template cannot be read ({' '.join(str(error).split())})") from None
+    return "tools" in _names(template)
 
 
 @lru_cache(maxsize=32)
-def _compiled(template: str) -> Template:
-    return _environment().from_string(template)
+def _names(template: str) -> frozenset[str]:
+    return frozenset(_ask(template, {"do": "names"}, LIMITS)["names"])
 
 
-def _environment() -> Any:
-    from jinja2 import TemplateError, nodes
-    from jinja2.ext import Extension, loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """`{% generation %}`, by which some templates mark the assistant's words: they are written as they stand."""
-
-        tags = {"generation"}  # noqa: RUF012 (as Jinja declares it)
-
-        def parse(self, parser: Any) -> Any:
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return nodes.Scope(body, lineno=line)
-
-    def refuse(message: str) -> None:
-        raise TemplateError(message)
-
-    def to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
-        # Jinja's own filter writes for HTML.
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
-    )
-    environment.filters["tojson"] = to_json
-    environment.globals["raise_exception"] = refuse
-    return environment
+def _ask(template: str, request: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    if len(template) > limits.template:
+        raise ValueError(
+            f"the chat template has {len(template):,} characters; at most {limits.template:,} can be rendered"
+        )
+    line = json.dumps({**request, "template": template}, default=str)
+    found = _worker(limits.memory).ask(line, limits.seconds)
+    if "error" in found:
+        raise ValueError(f"the chat template {found['error']}")
+    return found
 
 
-def encode_masked(
-    template: str,
-    messages: Sequence[Mapping[str, Any]],
-    tokenizer: Tokenizer,
-    *,
-    tools: Sequence[Mapping[str, Any]] = (),
-    reply: bool,
-    masked: bool = True,
-) -> tuple[list[int], list[bool]]:
-    """Ids of a conversation, and for each whether the assistant produces it: its words and the stop behind them.
+class _Worker:
+    """The process that renders: one for all templates, started when it is first needed and again after it was ended."""
 
-    An assistant's turn is what `template` adds to the prompt that stands before it. Special tokens come from the
-    template only: what a message says is text, also where it spells one. Raises ValueError when the template refuses
-    the messages and, where `masked`, when it writes a turn differently once a later one is there.
-    """
-    mark = _unused([*messages, *tools])
-    guarded = [_guard(message, tuple(tokenizer.special), mark) for message in messages]
-    tools = [_guard(tool, tuple(tokenizer.special), mark) for tool in tools]
-    special = tokenizer.named
+    def __init__(self, memory: int) -> None:
+        self._memory = memory
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
 
-    def text(count: int, *, reply: bool) -> str:
-        return render_text(template, guarded[:count], special=special, tools=tools, reply=reply)
+    def ask(self, line: str, seconds: float) -> dict[str, Any]:
+        """The answer to one request; what takes longer than `seconds` is ended with the process."""
+        with self._lock:
+            for last in (False, True):
+                process = self._running()
+                late = threading.Event()
 
-    whole = text(len(messages), reply=reply)
-    spans = []
-    for i, message in enumerate(messages):
-        if masked and message["role"] == "assistant":
-            before = text(i, reply=True)
-            after = whole if i + 1 == len(messages) and not reply else text(i + 1, reply=False)
-            if not (after.startswith(before) and whole.startswith(after)):
-                raise ValueError(
-                    f"the chat template writes what precedes or follows message {i + 1} differently with it"
-                )
-            spans.append((len(before), len(after)))
-    ids, starts = tokenizer.encode_rendered(whole, mark)
-    produced = [False] * len(ids)
-    for first, end in spans:
-        places = [at for at, start in enumerate(starts) if first <= start < end]
-        stops = [at for at in places if ids[at] in tokenizer.stops]
-        # What a template writes behind the stop, such as a line break, is never generated.
-        for at in places if not stops else range(places[0], stops[-1] + 1):
-            produced[at] = True
-    return ids, produced
+                def end(late: threading.Event = late, process: subprocess.Popen[str] = process) -> None:
+                    late.set()
+                    process.kill()
+
+                timer = threading.Timer(seconds, end)
+                timer.daemon = True
+                timer.start()
+                try:
+                    found = self._exchange(process, line)
+                finally:
+                    timer.cancel()
+                if late.is_set():
+                    self.close()
+                    return {"error": f"takes longer than {seconds:g} seconds"}
+                if found:
+                    return dict(json.loads(found))
+                self.close()
+                # A process that somebody else ended is started once more; a template that ends it is not tried thrice.
+                if last:
+                    break
+            return {"error": "ended the process that renders it: it may need more memory than it may have"}
+
+    def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                # What was still to be written has no reader any more.
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        process.wait()
+
+    def _running(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            # -P: the folder of the program holds modules of ours with common names, which nothing there should find.
+            command = [sys.executable, "-P", inspect.getfile(template_worker.main), str(self._memory)]
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                encoding="ascii",
+            )
+        return self._process
+
+    def _exchange(self, process: subprocess.Popen[str], line: str) -> str:
+        """The answer, or "" where the process has ended."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(line + "\n")
+            process.stdin.flush()
+            return process.stdout.readline()
+        except (OSError, ValueError):
+            return ""
 
 
-def _unused(messages: Sequence[Mapping[str, Any]]) -> str:
-    """A character that no message has: Unicode keeps these for such a use. ValueError when all stand there."""
-    said = json.dumps(list(messages), ensure_ascii=False, default=str)
-    free = next((chr(code) for code in (*range(0xFDD0, 0xFDF0), *range(0xE000, 0xF900)) if chr(code) not in said), None)
-    if free is None:
-        raise ValueError("the messages hold every private character of Unicode")
-    return free
+_WORKERS: dict[int, _Worker] = {}
+"""By the memory that each may have."""
 
 
-def _guard(value: Any, special: tuple[str, ...], mark: str) -> Any:
-    """`value` with `mark` inside each special token that its texts spell."""
-    if isinstance(value, str):
-        for token in special:
-            if token in value:
-                value = value.replace(token, token[0] + mark + token[1:])
-        return value
-    if isinstance(value, Mapping):
-        return {key: _guard(item, special, mark) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_guard(item, special, mark) for item in value]
-    return value
+def _worker(memory: int) -> _Worker:
+    return _WORKERS.setdefault(memory, _Worker(memory))
+
+
+@atexit.register
+def _close_all() -> None:
+    for worker in _WORKERS.values():
+        worker.close()
+
+
+if hasattr(os, "register_at_fork"):
+    # A process that forked must not write into the pipes of the one that it came from.
+    os.register_at_fork(after_in_child=_WORKERS.clear)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,11 @@ DOCUMENT_ENDS = ("<|endoftext|>", EOS, "</s>")
 """What vocabularies call the token between two documents."""
 TURN_ENDS = ("<|im_end|>", EOT, EOM)
 """What they call the end of a turn or message."""
+
+NAMED_TEMPLATES = "additional_chat_templates"
+"""Folder of the named templates beside `chat_template.jinja`, as transformers writes it."""
+TOOL_USE = "tool_use"
+"""The named template that transformers takes where there are tools."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +69,7 @@ class Tokenizer:
         marks: Marks | None = None,
         chat_template: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        named_templates: Mapping[str, str] | None = None,
     ) -> None:
         marks = marks or _llama_marks(special)
         self._bpe = bpe
@@ -77,6 +83,8 @@ class Tokenizer:
         self.bos, self.eos, self.eot, self.stops = marks.bos, marks.eos, marks.eot, marks.stops
         self.chat_template = chat_template
         """The model's own template; None for Llama 3's format, "" where the model holds no conversations."""
+        self.named_templates = dict(named_templates or {})
+        """Templates beside it, by name; `tool_use` is for conversations with tools."""
 
     @classmethod
     def learn(cls, texts: Iterable[str], size: int) -> Tokenizer:
@@ -127,9 +135,9 @@ class Tokenizer:
         """Wrap `engine` with what the other files of `folder` say: names of tokens, stops, chat template."""
         settings = _read_object(folder / "tokenizer_config.json")
         special = _special_of(engine)
-        template = _template_of(folder, settings)
+        template, named = _template_of(folder, settings), _named_templates(folder, settings)
         llama = all(name in special for name in (BOS, EOS, EOT))
-        if llama and template in (None, CHAT_TEMPLATE):
+        if llama and not named and template in (None, CHAT_TEMPLATE):
             return cls(EngineBPE(engine), special, engine.get_vocab_size())
         marks = _llama_marks(special) if llama else _marks_of(engine, special, settings, folder)
         stops = _read_object(folder / "generation_config.json").get("eos_token_id") or ()
@@ -141,6 +149,7 @@ class Tokenizer:
             marks=Marks(bos=marks.bos, eos=marks.eos, eot=marks.eot, stops=marks.stops | more),
             chat_template=template or "",
             settings=settings,
+            named_templates=named,
         )
 
     @classmethod
@@ -186,6 +195,14 @@ class Tokenizer:
                 starts.append(found.start())
                 at = found.end()
         return ids, starts
+
+    def template_for(self, *, with_tools: bool) -> str | None:
+        """The template of a conversation, as transformers chooses among named ones; None for Llama 3's format."""
+        return self.named_templates.get(TOOL_USE, self.chat_template) if with_tools else self.chat_template
+
+    def special_in(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where `text` spells special tokens."""
+        return (found.span() for found in self._special_text.finditer(text) if found[0])
 
     @property
     def named(self) -> dict[str, str]:
@@ -251,6 +268,9 @@ class Tokenizer:
         _write(folder / "special_tokens_map.json", json.dumps(names, indent=2) + "\n")
         if template:
             _write(folder / "chat_template.jinja", template)
+        for name, named in self.named_templates.items():
+            (folder / NAMED_TEMPLATES).mkdir(exist_ok=True)
+            _write(folder / NAMED_TEMPLATES / f"{name}.jinja", named)
 
 
 def _special_of(engine: Engine) -> dict[str, int]:
@@ -299,6 +319,19 @@ def _template_of(folder: Path, settings: Mapping[str, Any]) -> str | None:
         named = {entry.get("name"): entry.get("template") for entry in found if isinstance(entry, dict)}
         found = named.get("default")
     return found if isinstance(found, str) else None
+
+
+def _named_templates(folder: Path, settings: Mapping[str, Any]) -> dict[str, str]:
+    """The named templates beside the default one. Raises ValueError for a name that is no name of a file."""
+    files = sorted((folder / NAMED_TEMPLATES).glob("*.jinja"))
+    if files or (folder / "chat_template.jinja").is_file():
+        return {file.stem: file.read_text(encoding="utf-8") for file in files}
+    listed = settings.get("chat_template")
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    found = {str(entry.get("name")): str(entry.get("template")) for entry in entries if entry.get("name") != "default"}
+    if strange := next((name for name in found if not re.fullmatch(r"[\w-]{1,64}", name)), None):
+        raise ValueError(f"{folder / 'tokenizer_config.json'} names a chat template {strange!r}: no file can have it")
+    return found
 
 
 def _read_object(path: Path) -> dict[str, Any]:

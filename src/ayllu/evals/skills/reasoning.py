@@ -28,9 +28,11 @@ def score_reasoning(
 ) -> list[dict[str, Any]]:
     """For each item the reply, whether it is right in whatever form, and whether it has the form."""
     from ayllu.text.chat import Message, render
+    from ayllu.text.template import FIXED_DAY
     from ayllu.train.objectives.rewards import ask, grade
 
-    prompts = [render([Message(role="user", content=ask(item["question"]))], tokenizer) for item in items]
+    asked = [[Message(role="user", content=ask(item["question"]))] for item in items]
+    prompts = [render(messages, tokenizer, now=FIXED_DAY) for messages in asked]
     texts = greedy_replies(model, tokenizer, prompts, tokens=ANSWER_TOKENS, dtype=dtype, title=family.name)
     rows = []
     for item, text in zip(items, texts, strict=True):

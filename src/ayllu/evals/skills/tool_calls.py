@@ -26,17 +26,18 @@ def score_tool_calls(
     `function` is the tool that it asks for first: requests for one tool are not independent.
     """
     from ayllu.data.conversations.tool_requests import same_calls
+    from ayllu.text.call_form import call_forms
     from ayllu.text.call_parser import parse
     from ayllu.text.chat import Message, render
+    from ayllu.text.template import FIXED_DAY
     from ayllu.text.tool_calls import ToolCall
 
-    prompts = [
-        render([Message(role="user", content=request.text)], tokenizer, tools=request.tools) for request in asked
-    ]
-    rows = []
+    questions = [([Message(role="user", content=request.text)], request.tools) for request in asked]
+    prompts = [render(messages, tokenizer, tools=tools, now=FIXED_DAY) for messages, tools in questions]
+    rows, forms = [], call_forms(tokenizer)
     texts = greedy_replies(model, tokenizer, prompts, tokens=CALL_TOKENS, dtype=dtype, title="tool calls")
     for request, text in zip(asked, texts, strict=True):
-        events = parse(text)
+        events = parse(text, forms=forms)
         rows.append(
             {
                 "request": request.text,

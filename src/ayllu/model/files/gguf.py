@@ -168,6 +168,13 @@ def _add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
     writer.add_add_bos_token(vocabulary.adds_bos)
     if vocabulary.chat_template:
         writer.add_chat_template(vocabulary.chat_template)
+    if vocabulary.named_templates:
+        from gguf import Keys
+
+        # The writer's own way takes the names from a set, so that their order differs from run to run.
+        writer.add_array(Keys.Tokenizer.CHAT_TEMPLATES, sorted(vocabulary.named_templates))
+        for name, template in sorted(vocabulary.named_templates.items()):
+            writer.add_string(Keys.Tokenizer.CHAT_TEMPLATE_N.format(name=name), template)
 
 
 def rope_factors(config: ModelConfig) -> NDArray[np.float32] | None:
@@ -318,4 +325,16 @@ def _vocabulary(reader: _Parts, path: Path) -> Vocabulary:
         eos=int(_field(reader, path, "tokenizer.ggml.eos_token_id")),
         adds_bos=bool(_field(reader, path, "tokenizer.ggml.add_bos_token", pre == "llama-bpe")),
         chat_template=_field(reader, path, "tokenizer.chat_template", None),
+        named_templates=_named_templates(reader, path),
     )
+
+
+def _named_templates(reader: _Parts, path: Path) -> dict[str, str]:
+    from gguf import Keys
+
+    names = [str(name) for name in _field(reader, path, Keys.Tokenizer.CHAT_TEMPLATES, None) or ()]
+    if strange := next((name for name in names if not re.fullmatch(r"[\w-]{1,64}", name)), None):
+        raise ValueError(f"{path} names a chat template {strange!r}, which can be no name of a file")
+    keys = {name: Keys.Tokenizer.CHAT_TEMPLATE_N.format(name=name) for name in names}
+    found = {name: _field(reader, path, key, None) for name, key in keys.items()}
+    return {name: template for name, template in found.items() if name != "default" and isinstance(template, str)}

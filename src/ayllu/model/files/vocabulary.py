@@ -7,8 +7,8 @@ tokenizer that cuts text in another way cannot be written.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ LLAMA_3_PATTERN = (
 """Where Llama 3 cuts text before merging (`pat_str` in meta-llama/llama-models, llama3/tokenizer.py)."""
 END_OF_TURN = "<|eot_id|>"
 END_OF_MESSAGE = "<|eom_id|>"
+NAMED_TEMPLATES = "additional_chat_templates"
+"""Folder of the chat templates beside `chat_template.jinja`, as transformers writes it."""
 
 
 class Kind(IntEnum):
@@ -49,6 +51,8 @@ class Vocabulary:
     adds_bos: bool
     """Whether BOS comes before a text that is encoded."""
     chat_template: str | None = None
+    named_templates: Mapping[str, str] = field(default_factory=dict)
+    """Further chat templates by name, such as `tool_use`."""
 
     def find(self, token: str) -> int | None:
         """The id of `token`, or None."""
@@ -89,6 +93,7 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         eos=known[stop],
         adds_bos=bos is not None and first == [bos],
         chat_template=template,
+        named_templates=_named_templates(folder),
     )
 
 
@@ -141,6 +146,9 @@ def write_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     if vocabulary.chat_template:
         (folder / "chat_template.jinja").write_text(vocabulary.chat_template, encoding="utf-8")
+    for name, template in vocabulary.named_templates.items():
+        (folder / NAMED_TEMPLATES).mkdir(exist_ok=True)
+        (folder / NAMED_TEMPLATES / f"{name}.jinja").write_text(template, encoding="utf-8")
 
 
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
@@ -212,6 +220,11 @@ def _chat_template(folder: Path, settings: dict[str, Any]) -> str | None:
         return file.read_text(encoding="utf-8")
     template = settings.get("chat_template")
     return template if isinstance(template, str) else None
+
+
+def _named_templates(folder: Path) -> dict[str, str]:
+    files = sorted((folder / NAMED_TEMPLATES).glob("*.jinja"))
+    return {file.stem: file.read_text(encoding="utf-8") for file in files}
 
 
 def _pair(merge: str | list[str]) -> tuple[str, str]:

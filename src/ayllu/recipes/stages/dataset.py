@@ -93,8 +93,9 @@ def _conversations(
 
 def _length(tokenizer: Tokenizer) -> Callable[[list[Message]], int]:
     from ayllu.text.chat import render
+    from ayllu.text.template import FIXED_DAY
 
-    return lambda messages: len(render(messages, tokenizer, reply=False))
+    return lambda messages: len(render(messages, tokenizer, reply=False, now=FIXED_DAY))
 
 
 def _own_pairs(path: Path, tokenizer: Tokenizer) -> list[tuple[list[int], list[int], list[int]]]:
@@ -114,6 +115,7 @@ def _pair(
 ) -> tuple[list[int], list[int], list[int]]:
     """The ids up to the answer, and those that the assistant produces to say either."""
     from ayllu.text.chat import render, render_masked
+    from ayllu.text.template import FIXED_DAY
 
     def produced(messages: Sequence[Message]) -> list[int]:
         ids, predict = render_masked(messages, tokenizer, tools=tools)
@@ -121,7 +123,7 @@ def _pair(
 
     before = len(produced(asked)) if any(message.role == "assistant" for message in asked) else 0
     right, wrong = (produced([*asked, answer])[before:] for answer in (good, bad))
-    return render(asked, tokenizer, tools=tools), right, wrong
+    return render(asked, tokenizer, tools=tools, now=FIXED_DAY), right, wrong
 
 
 def _pairs(tokenizer: Tokenizer, chance: random.Random, count: int) -> Iterator[tuple[list[int], list[int], list[int]]]:

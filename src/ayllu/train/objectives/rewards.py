@@ -10,6 +10,7 @@ from typing import Any
 from ayllu.data.conversations.reasoning import Family
 from ayllu.model.sample import Sample
 from ayllu.text.chat import Message, render
+from ayllu.text.template import FIXED_DAY
 from ayllu.text.tokenizer import Tokenizer
 from ayllu.train.objectives.grpo import Reward
 
@@ -55,7 +56,8 @@ class ReasoningTasks:
 
     def prompt(self, index: int) -> list[int]:
         """Ids up to where the reply begins."""
-        return render([Message(role="user", content=ask(self.item(index)["question"]))], self._tokenizer)
+        asked = Message(role="user", content=ask(self.item(index)["question"]))
+        return render([asked], self._tokenizer, now=FIXED_DAY)
 
     def reward(self, index: int, answer: Sample) -> Reward:
         """What `answer` earns; one that was cut off earns nothing, or the model would learn never to end."""

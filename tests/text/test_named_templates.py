@@ -1,0 +1,58 @@
+"""A model with several named templates: with tools it is asked by the one called `tool_use`, as transformers does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ayllu.model.files import gguf
+from ayllu.model.files.vocabulary import read_vocabulary, write_vocabulary
+from ayllu.text.chat import Message, render
+from ayllu.text.tokenizer import Tokenizer
+from ayllu.text.tool_calls import Tool
+from support.models import TINY, tiny_model
+from support.templates import PLAIN, TOOL_BLOCKS, write_tokenizer
+
+TOOL = Tool(name="look", description="Look", parameters={"type": "object", "properties": {"at": {"type": "string"}}})
+ASKED = [Message(role="user", content="Look")]
+NAMED = [{"name": "default", "template": PLAIN}, {"name": "tool_use", "template": TOOL_BLOCKS}]
+
+
+def rendered(folder: Path) -> list[str]:
+    tokenizer = Tokenizer.load(folder)
+    return [tokenizer.decode(render(ASKED, tokenizer, tools=tools), skip_special=False) for tools in ((), (TOOL,))]
+
+
+def test_the_template_for_tools_is_used_and_kept(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    write_tokenizer(tmp_path / "given", NAMED)
+    found = rendered(tmp_path / "given")
+    Tokenizer.load(tmp_path / "given").save(tmp_path)
+    assert rendered(tmp_path) == found
+    asked = [{"role": "user", "content": "Look"}]
+    for folder in (tmp_path / "given", tmp_path):
+        other = AutoTokenizer.from_pretrained(folder)
+        theirs = [
+            other.apply_chat_template(asked, tools=tools, add_generation_prompt=True, tokenize=False)
+            for tools in (None, [TOOL.as_json()])
+        ]
+        assert theirs == found
+
+
+def test_gguf_files_hold_it_too(tmp_path: Path) -> None:
+    Tokenizer.load(write_tokenizer(tmp_path / "given", NAMED)).save(tmp_path)
+    gguf.write(tmp_path / "m.gguf", tiny_model(), tmp_path, dtype="F32", name="m", licence="mit")
+    back = gguf.read(tmp_path / "m.gguf").vocabulary
+    assert back == read_vocabulary(tmp_path, TINY.vocabulary)
+    assert back.named_templates == {"tool_use": TOOL_BLOCKS}
+    (tmp_path / "back").mkdir()
+    write_vocabulary(tmp_path / "back", back)
+    assert rendered(tmp_path / "back") == rendered(tmp_path)
+
+
+def test_a_name_that_is_a_path_is_refused(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path, [*NAMED, {"name": "../up", "template": PLAIN}])
+    with pytest.raises(ValueError, match=r"names a chat template '\.\./up'"):
+        Tokenizer.load(tmp_path)
