@@ -104,8 +104,36 @@ def test_top_k_and_top_p_exclude_unlikely_ids() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"temperature": -1}, {"top_p": 0}, {"top_p": 1.1}, {"top_k": -1}, {"repetition_penalty": 0}]
+    "values",
+    [
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"top_p": 0},
+        {"top_p": 1.1},
+        {"top_p": float("nan")},
+        {"top_k": -1},
+        {"top_k": 10**30},
+        {"repetition_penalty": 0},
+        {"repetition_penalty": 1e-300},
+        {"repetition_penalty": float("nan")},
+        {"seed": 10**22},
+    ],
 )
 def test_impossible_sampling_is_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         Sampling(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("values", [{"temperature": 1e-300}, {"top_p": 1e-46}, {"temperature": 5.0, "top_p": 1e-300}])
+def test_values_that_float32_cannot_tell_from_zero_take_the_most_likely_id(values: dict[str, float]) -> None:
+    logits = torch.tensor([0.1, 3.0, 2.9])
+    assert pick(logits, [0], Sampling(**values), torch.Generator()) == 1  # type: ignore[arg-type]
+
+
+def test_a_prompt_read_in_pieces_is_continued_as_one_read_at_once(model: Transformer) -> None:
+    ids = [i * 7 % 97 for i in range(100)]
+    pieces = list(generate(model, ids, tokens=10, piece=32))
+    assert pieces[:3] == [None] * 3
+    assert pieces[3:] == list(generate(model, ids, tokens=10))
+    assert list(generate(model, ids[:32], tokens=1, piece=32)) == list(generate(model, ids[:32], tokens=1))

@@ -5,13 +5,18 @@ Shapes: B batch, T time, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from torch import Tensor
 
 from ayllu.model.transformer import Cache, Transformer
+
+COLDEST = 1e-3
+"""A temperature below this is 0: to divide by it would overflow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,19 +35,47 @@ class Sampling:
     """None draws differently each time."""
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise ValueError(f"temperature is {self.temperature}; it must be 0 or more")
+        # Written so that NaN, which no comparison holds for, is refused too.
+        if not (self.temperature >= 0 and math.isfinite(self.temperature)):
+            raise ValueError(f"temperature is {self.temperature}; it must be a number from 0 on")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p is {self.top_p}; it must be above 0 and at most 1")
-        if self.top_k < 0:
-            raise ValueError(f"top_k is {self.top_k}; it must be 0 or more")
-        if self.repetition_penalty <= 0:
-            raise ValueError(f"repetition_penalty is {self.repetition_penalty}; it must be above 0")
+        if not 0 <= self.top_k < 2**31:
+            raise ValueError(f"top_k is {self.top_k}; it must be from 0 to 2^31 - 1")
+        if not 0.01 <= self.repetition_penalty <= 100:
+            raise ValueError(f"repetition_penalty is {self.repetition_penalty}; it must be from 0.01 to 100")
+        if self.seed is not None and not -(2**63) <= self.seed < 2**63:
+            raise ValueError(f"seed is {self.seed}; it must be from -2^63 to 2^63 - 1")
+
+    @property
+    def greedy(self) -> bool:
+        """Whether always the most likely token is taken."""
+        return self.temperature < COLDEST
 
 
 GREEDY = Sampling(temperature=0.0)
 
 
+@overload
+def generate(
+    model: Transformer,
+    ids: Sequence[int],
+    *,
+    tokens: int,
+    stop: frozenset[int] = ...,
+    sampling: Sampling = ...,
+    piece: None = None,
+) -> Iterator[int]: ...
+@overload
+def generate(
+    model: Transformer,
+    ids: Sequence[int],
+    *,
+    tokens: int,
+    stop: frozenset[int] = ...,
+    sampling: Sampling = ...,
+    piece: int,
+) -> Iterator[int | None]: ...
 @torch.inference_mode()
 def generate(
     model: Transformer,
@@ -51,27 +84,36 @@ def generate(
     tokens: int,
     stop: frozenset[int] = frozenset(),
     sampling: Sampling = GREEDY,
-) -> Iterator[int]:
+    piece: int | None = None,
+) -> Iterator[int | None]:
     """Yield up to `tokens` ids that continue `ids`; ends before an id of `stop` and where the model's context is full.
 
-    Raises ValueError when `ids` is empty or does not fit into the context.
+    With `piece` the ids given are read so many at a time, and None is yielded after each piece but the last, so that
+    the caller can stop there. Raises ValueError when `ids` is empty or does not fit into the context.
     """
     if not ids:
         raise ValueError("there is nothing to continue: give at least one id")
     room = model.config.context - len(ids)
     if room < 0:
         raise ValueError(f"the prompt has {len(ids)} tokens; the model's context holds {model.config.context}")
+    tokens = min(tokens, room)
+    if tokens < 1:
+        return
     weight = model.embedding.weight
-    capacity = len(ids) + min(tokens, room)
-    cache = Cache(model.config, batch=1, capacity=capacity, dtype=weight.dtype, device=weight.device)
+    cache = Cache(model.config, batch=1, capacity=len(ids) + tokens, dtype=weight.dtype, device=weight.device)
     generator = torch.Generator(device="cpu")
     if sampling.seed is None:
         generator.seed()
     else:
         generator.manual_seed(sampling.seed)
     seen = list(ids)
-    fresh = torch.tensor([seen], device=weight.device)
-    for _ in range(min(tokens, room)):
+    size = piece or len(seen)
+    last = (len(seen) - 1) // size * size
+    for start in range(0, last, size):
+        model.hidden(torch.tensor([seen[start : start + size]], device=weight.device), cache=cache, dtype=weight.dtype)
+        yield None
+    fresh = torch.tensor([seen[last:]], device=weight.device)
+    for _ in range(tokens):
         state_BTD = model.hidden(fresh, cache=cache, dtype=weight.dtype)
         logits_V = model.output(state_BTD[:, -1])[0].float().cpu()
         chosen = pick(logits_V, seen, sampling, generator)
@@ -91,12 +133,13 @@ def pick(logits_V: Tensor, seen: Sequence[int], sampling: Sampling, generator: t
         logits_V[ids] = torch.where(
             values > 0, values / sampling.repetition_penalty, values * sampling.repetition_penalty
         )
-    if sampling.temperature == 0:
+    if sampling.greedy:
         return int(logits_V.argmax())
     values, order = (logits_V / sampling.temperature).sort(descending=True)
     if sampling.top_k:
         values, order = values[: sampling.top_k], order[: sampling.top_k]
     probabilities = values.softmax(-1)
     beyond = probabilities.cumsum(-1) - probabilities >= sampling.top_p
+    beyond[0] = False  # a top_p that float32 rounds to 0 leaves the most likely one
     probabilities = probabilities.masked_fill(beyond, 0.0)
     return int(order[torch.multinomial(probabilities, 1, generator=generator)])
