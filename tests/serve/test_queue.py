@@ -28,7 +28,7 @@ def test_clients_take_turns_however_much_one_asks() -> None:
             await turns.take(client)
             order.append(client)
             await asyncio.sleep(0)
-            turns.give()
+            turns.give(client)
 
         await asyncio.gather(*(work(client) for client in "aaaabbc"))
         return order
@@ -43,9 +43,9 @@ def test_whoever_leaves_the_line_is_skipped() -> None:
         waiting = [asyncio.ensure_future(turns.take(client)) for client in "ab"]
         await asyncio.sleep(0)
         waiting[0].cancel()
-        turns.give()
+        turns.give("a")
         await waiting[1]
-        turns.give()
+        turns.give("b")
         await asyncio.wait_for(turns.take("c"), 1)
 
     asyncio.run(scenario())
@@ -57,7 +57,7 @@ def test_a_turn_given_to_one_who_just_left_is_passed_on() -> None:
         await turns.take("a")
         waiting = asyncio.ensure_future(turns.take("b"))
         await asyncio.sleep(0)
-        turns.give()
+        turns.give("a")
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         await asyncio.wait_for(turns.take("c"), 1)
@@ -65,21 +65,90 @@ def test_a_turn_given_to_one_who_just_left_is_passed_on() -> None:
     asyncio.run(scenario())
 
 
-def test_one_answer_is_computed_at_a_time_and_all_are_right(engine: TorchEngine) -> None:
+def test_a_client_leaves_a_place_for_the_next_however_much_it_asks() -> None:
+    async def scenario() -> None:
+        turns = Turns(8, longest=100)
+        many = [asyncio.ensure_future(turns.take("a")) for _ in range(70)]
+        await asyncio.sleep(0)
+        assert sum(turn.done() for turn in many) == 4
+        for client in "bcd":
+            await asyncio.wait_for(turns.take(client), 1)
+        turns.give("a")
+        await asyncio.sleep(0)
+        assert sum(turn.done() for turn in many) == 4  # half of what others do not hold are three now
+        for client in "bcd":
+            turns.give(client)
+        await asyncio.sleep(0)
+        assert sum(turn.done() for turn in many) == 5
+        for turn in many:
+            turn.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_line_that_is_full_is_full_for_its_own_client_only() -> None:
+    async def scenario() -> None:
+        turns = Turns(1, longest=2)
+        await turns.take("a")
+        waiting = [asyncio.ensure_future(turns.take("a")) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull):
+            await turns.take("a")
+        assert turns.full("a")
+        assert not turns.full("b")
+        waiting.append(asyncio.ensure_future(turns.take("b")))
+        await asyncio.sleep(0)
+        turns.give("a")
+        turns.give("a")
+        await asyncio.wait_for(waiting[-1], 1)
+        waiting[1].cancel()
+
+    asyncio.run(scenario())
+
+
+def test_answers_share_the_engine_token_by_token_and_all_are_right(engine: TorchEngine) -> None:
     watched = Watched(engine, seconds=0.002)
-    requests = [GenerationRequest(prompt=[65 + i], max_tokens=8, sampling=Sampling(seed=i)) for i in range(4)]
+    requests = [GenerationRequest(prompt=[65 + i], max_tokens=20, sampling=Sampling(seed=i)) for i in range(4)]
+    order: list[str] = []
+
+    async def follow(queue: EngineQueue, request: GenerationRequest, client: str) -> list[TextChunk]:
+        chunks = []
+        async with aclosing(queue.stream(request, client=client)) as stream:
+            async for chunk in stream:
+                order.append(client)
+                chunks.append(chunk)
+        return chunks
 
     async def scenario() -> list[list[TextChunk]]:
         queue = EngineQueue(watched)
-        return await asyncio.gather(*(consume(queue, request) for request in requests))
+        return await asyncio.gather(*(follow(queue, r, c) for r, c in zip(requests, "abcd", strict=True)))
 
     got = asyncio.run(scenario())
     assert got == [list(watched.generate(request, threading.Event())) for request in requests]
-    assert watched.most == 1
+    assert watched.most > 1
+    # Each had its first word before any had its last.
+    assert max(order.index(client) for client in "abcd") < min(21 * 4 - 1 - order[::-1].index(c) for c in "abcd")
+
+
+@pytest.mark.parametrize("held", [3, 5])
+def test_leaving_while_the_prompt_is_read_stops_the_reading(engine: TorchEngine, held: int) -> None:
+    watched = Watched(engine, hold_after=held, piece=16, parallel=1)
+    long = GenerationRequest(prompt=[65] * 200, max_tokens=10)
+
+    async def scenario() -> None:
+        queue = EngineQueue(watched)
+        async with aclosing(queue.stream(long)) as chunks:
+            async for chunk in chunks:
+                assert (chunk.text, chunk.tokens) == ("", 0)
+                break
+        await consume(queue, GenerationRequest(prompt=[65], max_tokens=1))
+
+    asyncio.run(scenario())
+    assert watched.computed <= held + 1
 
 
 def test_leaving_stops_the_computing(engine: TorchEngine) -> None:
-    watched = Watched(engine, hold_after=3)
+    watched = Watched(engine, hold_after=3, parallel=1)
 
     async def scenario() -> None:
         queue = EngineQueue(watched)
@@ -103,7 +172,7 @@ class SkippingLoop(asyncio.SelectorEventLoop):
 
 
 def test_an_answer_that_takes_too_long_is_cut(engine: TorchEngine) -> None:
-    watched = Watched(engine, hold_after=3)
+    watched = Watched(engine, hold_after=3, parallel=1)
 
     async def scenario() -> list[TextChunk]:
         chunks = []
@@ -123,9 +192,9 @@ def test_an_answer_that_takes_too_long_is_cut(engine: TorchEngine) -> None:
 
 def test_too_many_are_turned_away(engine: TorchEngine) -> None:
     async def scenario() -> None:
-        queue = EngineQueue(Watched(engine, hold_after=1), longest=1)
+        queue = EngineQueue(Watched(engine, hold_after=1, parallel=1), longest=1)
         tasks = [asyncio.ensure_future(consume(queue, LONG)) for _ in range(2)]
-        while not queue.full:
+        while not queue.full(""):
             await asyncio.sleep(0)
         with pytest.raises(QueueFull):
             await consume(queue, LONG)
@@ -139,7 +208,7 @@ def test_too_many_are_turned_away(engine: TorchEngine) -> None:
 
 def test_waiting_ends_after_a_time(engine: TorchEngine) -> None:
     async def scenario() -> None:
-        watched = Watched(engine, hold_after=1)
+        watched = Watched(engine, hold_after=1, parallel=1)
         queue = EngineQueue(watched)
         first = asyncio.ensure_future(consume(queue, LONG))
         while not watched.running:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,15 +15,21 @@ class QueueFull(Exception):
     """So many callers are waiting that one more would only wait in vain."""
 
 
+MOST_WAITING = 1024
+"""Callers of all clients together."""
+
+
 class Turns:
     """Hands out `places` turns. Callers of one client wait in line; clients are served one after the other in rounds.
 
-    So a client with a hundred requests delays another's single one by one turn, not by a hundred.
+    A client may hold half of the places that others do not hold, rounded up, so that there is one for the next client
+    at once, however much the first asks; and a line that is full is full for its own client only.
     """
 
     def __init__(self, places: int, *, longest: int) -> None:
         self._free = places
         self._longest = longest
+        self._held: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     @property
@@ -31,17 +37,18 @@ class Turns:
         """How many callers have no turn yet."""
         return sum(len(line) for line in self._waiting.values())
 
-    @property
-    def full(self) -> bool:
-        """Whether one more caller would be turned away."""
-        return not self._free and self.waiting >= self._longest
+    def full(self, client: str) -> bool:
+        """Whether one more caller of `client` would be turned away."""
+        if self._may_hold_one_more(client):
+            return False
+        return len(self._waiting.get(client, ())) >= self._longest or self.waiting >= MOST_WAITING
 
     async def take(self, client: str) -> None:
         """Return when it is the caller's turn; QueueFull when too many wait. `give` has to follow."""
-        if self._free:
-            self._free -= 1
+        if self._may_hold_one_more(client):
+            self._hold(client)
             return
-        if self.full:
+        if self.full(client):
             raise QueueFull
         turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(client, deque()).append(turn)
@@ -51,21 +58,32 @@ class Turns:
             if turn.cancelled():
                 self._leave(client, turn)
             else:
-                self.give()
+                self.give(client)
             raise
 
-    def give(self) -> None:
-        """End a turn: the next client's first caller has it now."""
-        while self._waiting:
-            client, line = next(iter(self._waiting.items()))
-            turn = line.popleft()
-            self._waiting.move_to_end(client)
-            if not line:
-                del self._waiting[client]
-            if not turn.done():
-                turn.set_result(None)
-                return
+    def give(self, client: str) -> None:
+        """End a turn of `client`: whoever may have one now, has it."""
         self._free += 1
+        self._held[client] -= 1
+        if not self._held[client]:
+            del self._held[client]
+        while (following := next(filter(self._may_hold_one_more, self._waiting), None)) is not None:
+            line = self._waiting[following]
+            turn = line.popleft()
+            self._waiting.move_to_end(following)
+            if not line:
+                del self._waiting[following]
+            if not turn.done():
+                self._hold(following)
+                turn.set_result(None)
+
+    def _may_hold_one_more(self, client: str) -> bool:
+        held = self._held[client]
+        return self._free > 0 and held + 1 <= (held + self._free + 1) // 2
+
+    def _hold(self, client: str) -> None:
+        self._free -= 1
+        self._held[client] += 1
 
     def _leave(self, client: str, turn: asyncio.Future[None]) -> None:
         line = self._waiting.get(client, deque())
@@ -85,9 +103,13 @@ class EngineQueue:
         self._under_way: set[threading.Event] = set()
 
     @property
-    def full(self) -> bool:
-        """Whether one more caller would be turned away."""
-        return self.turns.full
+    def running(self) -> int:
+        """How many answers the engine is computing, those of callers who have just left included."""
+        return len(self._under_way)
+
+    def full(self, client: str) -> bool:
+        """Whether one more caller of `client` would be turned away."""
+        return self.turns.full(client)
 
     async def stream(
         self, request: GenerationRequest, *, client: str = "", seconds: float = 600
@@ -95,8 +117,8 @@ class EngineQueue:
         """Wait for a turn, then yield the answer's chunks; the last one has a `finish_reason`.
 
         Closing the iterator (`contextlib.aclosing`), or cancelling the task that runs it, stops the computing at the
-        next token. An answer that takes longer than `seconds` is cut there, as by `length`. QueueFull when too many
-        wait or no turn comes in that time; ValueError when the prompt does not fit.
+        next token, or the next piece of the prompt. An answer that takes longer than `seconds` is cut there, as by
+        `length`. QueueFull when too many wait or no turn comes in that time; ValueError when the prompt does not fit.
         """
         try:
             async with asyncio.timeout(seconds):
@@ -117,7 +139,7 @@ class EngineQueue:
 
         def done(_: object) -> None:
             self._under_way.discard(cancelled)
-            self.turns.give()
+            self.turns.give(client)
 
         finish_reason = None
         self._under_way.add(cancelled)

@@ -3,7 +3,9 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import openai
@@ -12,6 +14,7 @@ import pytest
 from ayllu.lab.error import UserError
 from ayllu.model.files import gguf, hf
 from ayllu.model.generate import GREEDY, Sampling
+from ayllu.serve.engines import llama_cpp
 from ayllu.serve.engines.choose import open_engine
 from ayllu.serve.engines.engine import Engine, GenerationRequest, TextChunk
 from ayllu.serve.engines.llama_cpp import LlamaCppEngine
@@ -84,6 +87,59 @@ def test_cancelling_ends_the_answer(llama: Engine) -> None:
     next(chunks)
     cancelled.set()
     assert list(chunks) == []
+
+
+def test_a_prompt_is_read_in_pieces_each_of_which_can_be_the_last(
+    release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama_cpp, "PIECE", 32)
+    engine = LlamaCppEngine(release, release / "tiny.gguf")
+    request = GenerationRequest(prompt=list(range(60, 230)), max_tokens=3, sampling=GREEDY)
+    whole = answer(engine, request)
+    reading = [chunk for chunk in whole if (chunk.text, chunk.tokens, chunk.finish_reason) == ("", 0, None)]
+    assert len(reading) > 170 // 32
+    cancelled = threading.Event()
+    chunks = engine.generate(GenerationRequest(prompt=list(range(230, 60, -1)), max_tokens=3), cancelled)
+    next(chunks)
+    cancelled.set()
+    assert list(chunks) == []
+    engine.close()
+
+
+def test_what_the_model_stops_at_is_what_its_files_say(llama: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = GenerationRequest(prompt=[65, 66], max_tokens=20, sampling=GREEDY)
+    whole = answer(llama, request)
+    monkeypatch.setattr(llama, "tokenizer", copy(llama.tokenizer))
+    second = llama.tokenizer.encode(text(whole))[0]
+    llama.tokenizer.stops = frozenset({second})
+    stopped = answer(llama, request)
+    assert stopped[-1].finish_reason == "stop"
+    assert count(stopped) < count(whole)
+
+
+def test_its_memory_has_a_limit_that_is_said(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: list[Any] = []
+
+    def server(given: Any) -> None:
+        settings.append(given)
+        raise RuntimeError("not now")
+
+    monkeypatch.setattr(llama_cpp, "machine_memory", lambda: 1 << 30)
+    monkeypatch.setattr("xllamacpp.Server", server)
+    with pytest.raises(UserError, match="not now"):
+        LlamaCppEngine(release, release / "tiny.gguf")
+    assert settings[0].cache_ram_mib == 64
+
+
+def test_lines_of_events_end_at_line_feeds_only() -> None:
+    said = "data: a\u2028b\x85c\x1cd\n\ndata: e\n".encode()
+    parts = [said[at : at + 3] for at in range(0, len(said), 3)]
+    assert list(llama_cpp._lines(parts)) == ["data: a\u2028b\x85c\x1cd".encode(), b"", b"data: e", b""]
+
+
+def test_line_ends_of_unicode_in_a_prompt_are_answered(llama: Engine) -> None:
+    prompt = llama.tokenizer.encode("one\u2028two\u2029three\x85four")
+    assert answer(llama, GenerationRequest(prompt=prompt, max_tokens=3, sampling=GREEDY))[-1].finish_reason
 
 
 def test_nobody_else_can_use_its_port(llama: Engine) -> None:

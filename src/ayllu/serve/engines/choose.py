@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,11 +19,16 @@ ENGINES: Registry[Callable[[Path], Engine]] = Registry("engine", "ayllu.engines"
 """Engines of others by name: each loads a folder of weights. `auto`, `torch` and `llama.cpp` are ours."""
 
 
-def open_engine(folder: Path, name: str = "auto") -> Engine:
+MOST_CONVERTED = 4 << 30
+"""Bytes of weights that are turned into a GGUF file for the time of serving; larger ones are better exported once."""
+
+
+def open_engine(folder: Path, name: str = "auto", *, convert: bool = False) -> Engine:
     """Load the model in `folder` into the engine `name`.
 
     `auto` is llama.cpp, the faster one on a CPU, where the package xllamacpp is installed and the folder has one GGUF
-    file that it can read; else torch. Raises UserError when the engine or the model cannot be had.
+    file that it can read; else torch. With `convert` a folder without one is served by llama.cpp too: from a file
+    that is written for it and gone once it is loaded. Raises UserError when the engine or the model cannot be had.
     """
     if name not in ("auto", "torch", "llama.cpp"):
         if name not in ENGINES.names():
@@ -29,6 +37,8 @@ def open_engine(folder: Path, name: str = "auto") -> Engine:
         return ENGINES.find(name)(folder)
     files = sorted(folder.glob("*.gguf"))
     installed = importlib.util.find_spec("xllamacpp") is not None
+    if name == "auto" and convert and installed and not files and (engine := _converted(folder)) is not None:
+        return engine
     if name == "torch" or (name == "auto" and (not installed or len(files) != 1)):
         return TorchEngine(folder)
     if not installed:
@@ -44,3 +54,23 @@ def open_engine(folder: Path, name: str = "auto") -> Engine:
             raise
         say(f"{error}: that is done now")
         return TorchEngine(folder)
+
+
+def _converted(folder: Path) -> Engine | None:
+    """llama.cpp with a GGUF file of the folder's weights, in the type that they are stored in; None if it fails."""
+    from ayllu.release.export import export_model
+    from ayllu.serve.engines.llama_cpp import LlamaCppEngine
+
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    # Where large files may lie: /tmp is memory on many machines.
+    place = Path("/var/tmp") if os.access("/var/tmp", os.W_OK) else Path(tempfile.gettempdir())
+    if not 0 < size <= MOST_CONVERTED or shutil.disk_usage(place).free < 2 * size:
+        return None
+    with tempfile.TemporaryDirectory(prefix="ayllu-", dir=place, ignore_cleanup_errors=True) as made:
+        try:
+            export_model(folder, "gguf", Path(made) / "gguf")
+            # The engine maps the file, which goes on when its name is gone.
+            return LlamaCppEngine(folder, next((Path(made) / "gguf").glob("*.gguf")))
+        except (UserError, ValueError, OSError) as error:
+            say(f"llama.cpp cannot have this model ({error}); the slower engine torch serves it")
+            return None

@@ -41,7 +41,10 @@ class GenerationRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextChunk:
-    """A bit of an answer, in whole characters; `text` is empty while a character or a stop string may be under way."""
+    """A bit of an answer, in whole characters.
+
+    `text` is empty while the prompt is read, and while a character or a stop string may be under way.
+    """
 
     text: str
     tokens: int = 0
@@ -62,8 +65,8 @@ class Engine(Protocol):
     def generate(self, request: GenerationRequest, cancelled: threading.Event) -> Iterator[TextChunk]:
         """Yield the answer as it is computed; exactly one chunk, the last, says why it ended.
 
-        Once `cancelled` is set the computing ends at the next token, and nothing more is yielded. ValueError when the
-        prompt does not fit into the context.
+        Prompts are read in pieces, with an empty chunk after each. Once `cancelled` is set the computing ends at the
+        next piece or token, and nothing more is yielded. ValueError when the prompt does not fit into the context.
         """
         ...
 

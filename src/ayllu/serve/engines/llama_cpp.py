@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,26 @@ from ayllu.serve.engines.engine import (
     load_tokenizer_and_config,
     max_new_tokens,
 )
+from ayllu.serve.engines.memory import machine_memory, parallel_answers
 
-MOST_PARALLEL = 4
-CACHED_TOKENS = 16_384
-"""Tokens whose keys and values all answers under way can have together."""
+MOST_PARALLEL = 8
+MEMORY_SHARE = 8
+"""Keys and values of all answers under way may take one part in so many of the machine's memory."""
+PROMPTS_SHARE = 16
+"""And what is kept of prompts and answers for later ones, so that their beginnings need not be read again."""
+MOST_PROMPTS_MIB = 8192
+"""llama.cpp's own limit, which is more than many machines have."""
+PIECE = 256
+"""Tokens of prompts that are read before those who are answered have their next token."""
 SAMPLERS = ("penalties", "temperature", "top_k", "top_p")
 """Ours, in our order; llama.cpp's own default has more."""
 
 
 class LlamaCppEngine:
-    """The C++ server of the package xllamacpp, in this process, on a loopback port to which only we have the key."""
+    """The C++ server of the package xllamacpp, in this process, on a loopback port to which only we have the key.
+
+    `limits` says in words what it may take of the machine's memory.
+    """
 
     def __init__(self, folder: Path, gguf: Path) -> None:
         import torch
@@ -39,10 +49,19 @@ class LlamaCppEngine:
         self.tokenizer, config = load_tokenizer_and_config(folder)
         self.context = min(config.context, LONGEST_CONTEXT)
         self.parameters = config.parameters
-        self.parallel = max(1, min(MOST_PARALLEL, CACHED_TOKENS // self.context))
+        memory = machine_memory()
+        bytes_each = 2 * 2 * self.context * config.layers * config.kv_heads * config.head_width
+        self.parallel = parallel_answers(MOST_PARALLEL, bytes_each=bytes_each, memory=memory, share=MEMORY_SHARE)
+        kept_mib = min(MOST_PROMPTS_MIB, memory // PROMPTS_SHARE >> 20)
+        self.limits = (
+            f"{self.parallel} answers side by side take {self.parallel * bytes_each >> 20:,} MiB of memory, and what "
+            f"is kept of earlier prompts at most {kept_mib:,} MiB"
+        )
         settings = xllamacpp.CommonParams()
         settings.model.path = str(gguf)
         settings.n_ctx, settings.n_parallel = self.context * self.parallel, self.parallel
+        settings.cache_ram_mib = kept_mib
+        settings.n_batch = settings.n_ubatch = PIECE
         # As many threads as torch would take: one place to say it (OMP_NUM_THREADS, torch.set_num_threads).
         settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = torch.get_num_threads()
         settings.verbosity = -1
@@ -74,16 +93,23 @@ class LlamaCppEngine:
             for event in _events(reply):
                 if cancelled.is_set():
                     return
+                if "prompt_progress" in event:
+                    yield TextChunk(text="")
+                    continue
                 fresh, count = event["tokens_predicted"] - count, event["tokens_predicted"]
-                shown, stopped = scanner.push(event["content"])
-                if stopped:
-                    yield TextChunk(text=shown, tokens=fresh, finish_reason="stop")
-                    return
+                finish: FinishReason | None = None
                 if event["stop"]:
-                    finish: FinishReason = "length" if event["stop_type"] == "limit" else "stop"
-                    yield TextChunk(text=shown + scanner.flush(), tokens=fresh, finish_reason=finish)
+                    finish = "length" if event["stop_type"] == "limit" else "stop"
+                # llama.cpp knows of some stops only; all that the model's own files name are ours to see.
+                ended = not self.tokenizer.stops.isdisjoint(event.get("tokens", ()))
+                shown, stopped = ("", False) if ended else scanner.push(event["content"])
+                if stopped or ended:
+                    finish = "stop"
+                if finish is not None and not stopped:
+                    shown += scanner.flush()
+                yield TextChunk(text=shown, tokens=0 if ended else fresh, finish_reason=finish)
+                if finish is not None:
                     return
-                yield TextChunk(text=shown, tokens=fresh)
 
     def close(self) -> None:
         self._client.close()
@@ -95,9 +121,12 @@ class LlamaCppEngine:
             "prompt": list(request.prompt),
             "n_predict": most,
             "stream": True,
+            # An event for each piece of the prompt that was read, so that a caller who left is noticed there.
+            "return_progress": True,
+            "return_tokens": True,
             "cache_prompt": True,
             "samplers": SAMPLERS,
-            "temperature": sampling.temperature,
+            "temperature": 0.0 if sampling.greedy else sampling.temperature,
             "top_k": sampling.top_k,
             "top_p": sampling.top_p,
             "repeat_penalty": sampling.repetition_penalty,
@@ -110,6 +139,18 @@ class LlamaCppEngine:
 def _events(reply: httpx2.Response) -> Iterator[dict[str, Any]]:
     if reply.status_code != 200:
         raise RuntimeError(f"llama.cpp answered {reply.status_code}: {reply.read().decode(errors='replace')}")
-    for line in reply.iter_lines():
-        if line.startswith("data: "):
-            yield json.loads(line.removeprefix("data: "))
+    for line in _lines(reply.iter_bytes()):
+        if line.startswith(b"data: "):
+            event = json.loads(line.removeprefix(b"data: "))
+            if "error" in event:
+                raise RuntimeError(f"llama.cpp failed: {event['error']}")
+            yield event
+
+
+def _lines(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of server-sent events. Only a line feed ends one: U+2028 and its like are characters of the text."""
+    rest = b""
+    for part in parts:
+        *lines, rest = (rest + part).split(b"\n")
+        yield from lines
+    yield rest
