@@ -122,7 +122,12 @@ def test_every_package_that_is_imported_is_declared(project: dict[str, Any]) -> 
     extras = ("full", "fast", "tensorboard")
     asked = [*project["dependencies"], *(name for extra in extras for name in project["optional-dependencies"][extra])]
     declared = {named(requirement) for requirement in asked}
-    brought = {"ray": "the job's own cluster has it", "starlette": "fastapi", "transformers": "the card's example"}
+    brought = {
+        "ray": "the job's own cluster has it",
+        "h11": "uvicorn",
+        "starlette": "fastapi",
+        "transformers": "the card's example",
+    }
     distributions = packages_distributions()
     for path in (ROOT / "src").rglob("*.py"):
         for module in imported(path) - set(sys.stdlib_module_names) - {"ayllu", "__future__"}:

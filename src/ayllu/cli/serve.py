@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ayllu.api import find_home
 from ayllu.cli.options import Home
 
@@ -13,6 +15,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8080,
     open_browser: bool = False,
+    allow_host: list[str] | None = None,
     home: Home = None,
 ) -> None:
     """Serve a model: a chat page, and an API that OpenAI's clients speak.
@@ -27,8 +30,13 @@ def serve(
         Port to listen on.
     open_browser
         Open the page.
+    allow_host
+        Another name that this server is reached by, such as host.docker.internal; can be given several times.
+        IP addresses, localhost and the name given as host need none.
     """
     from ayllu.lab.channel import find_model
     from ayllu.serve.server import serve_model
 
-    serve_model(find_model(model, find_home(home)), host=host, port=port, open_browser=open_browser)
+    folder = find_model(model, find_home(home))
+    names = () if folder == Path(model).expanduser() else (model,)
+    serve_model(folder, host=host, port=port, open_browser=open_browser, aliases=names, hosts=tuple(allow_host or ()))

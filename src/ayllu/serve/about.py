@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,8 @@ class About:
     """Seconds since 1970."""
     context: int
     parameters: int
+    aliases: tuple[str, ...] = ()
+    """Other names that it is asked for by."""
     version: str | None = None
     licence: str | None = None
     digest: str | None = None
@@ -32,15 +35,19 @@ class About:
     """How tokens are drawn when a request does not say."""
 
 
-def describe(folder: Path, *, context: int, parameters: int, name: str | None = None) -> About:
+def describe(
+    folder: Path, *, context: int, parameters: int, name: str | None = None, aliases: Sequence[str] = ()
+) -> About:
     """Read what `folder` says about its model; the name is the manifest's, the adopted model's,
     or else the folder's own.
     """
     manifest, origin = read_json_object(folder / "manifest.json"), read_json_object(folder / ORIGIN)
     card = folder / "README.md"
     bits = manifest.get("bits_per_byte")
+    name = name or _text(manifest.get("name")) or _text(origin.get("title")) or folder.resolve().name
     return About(
-        name=name or _text(manifest.get("name")) or _text(origin.get("title")) or folder.resolve().name,
+        name=name,
+        aliases=tuple(alias for alias in dict.fromkeys(aliases) if alias != name),
         created=_created(folder, manifest),
         context=context,
         parameters=parameters,

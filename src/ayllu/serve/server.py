@@ -9,14 +9,19 @@ import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
+from ayllu.serve.header_limit import HeaderLimitProtocol
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 
 def serve_model(
@@ -26,17 +31,19 @@ def serve_model(
     port: int = 8080,
     open_browser: bool = False,
     name: str | None = None,
-    hosts: tuple[str, ...] = (),
-    drain_seconds: int = 20,
+    aliases: Sequence[str] = (),
+    hosts: Sequence[str] = (),
+    drain_seconds: float = 20,
     engine: str = "auto",
 ) -> None:
     """Serve a release or weights on http://`host`:`port` until SIGINT or SIGTERM; port 0 takes a free one.
 
-    `name` is the model's name in the API, `hosts` are names other than IP addresses and localhost under which the
-    server is reached, `engine` is explained at `open_engine`. After the signal, answers under way have `drain_seconds`
-    to finish; a second SIGINT ends at once.
+    `name` is the model's name in the API and `aliases` are others that it is asked for by. `hosts` are names other than
+    `host`, IP addresses and localhost under which the server is reached; `engine` is explained at `open_engine`. After
+    the signal, answers under way have `drain_seconds` to finish; a second SIGINT ends at once.
     Raises UserError when the port cannot be had (before the model is loaded) or the folder cannot be served.
     """
+    names = (host, *map(checked_host, hosts))
     listener = listen(host, port)
     try:
         # torch takes seconds to import, and nobody should wait for it to hear that the port is in use.
@@ -45,14 +52,14 @@ def serve_model(
         from ayllu.serve.gateway import create_app
         from ayllu.serve.queue import EngineQueue
 
-        opened = open_engine(model_folder, engine)
-        about = describe(model_folder, context=opened.context, parameters=opened.parameters, name=name)
+        opened = open_engine(model_folder, engine, convert=True)
+        about = describe(model_folder, context=opened.context, parameters=opened.parameters, name=name, aliases=aliases)
         queue = EngineQueue(opened)
-        app = create_app(queue, about, hosts=hosts)
+        app = create_app(queue, about, hosts=names)
         url = _url(host, listener.getsockname()[1])
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=drain_seconds
-        )
+        config = server_config(app, drain_seconds=drain_seconds)
+        if limits := getattr(opened, "limits", ""):
+            say(limits)
         if not _is_loopback(listener):
             say(f"warning: {host} is not loopback, and there are no keys: whoever reaches {url} can use the model")
         try:
@@ -61,6 +68,27 @@ def serve_model(
             queue.close()
     finally:
         listener.close()
+
+
+def server_config(app: FastAPI, *, drain_seconds: float | None = None) -> uvicorn.Config:
+    """How uvicorn serves `app`."""
+    return uvicorn.Config(
+        app,
+        http=HeaderLimitProtocol,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        # uvicorn says whole seconds and takes any.
+        timeout_graceful_shutdown=drain_seconds,  # type: ignore[arg-type]
+    )
+
+
+def checked_host(name: str) -> str:
+    """A name of this server as clients send it; UserError for what is none, such as an address with a path."""
+    name = name.strip().rstrip(".")
+    if not name or any(sign in name for sign in "/:@*?# "):
+        raise UserError(f"--allow-host {name!r} is not a name; give one alone, such as host.docker.internal")
+    return name
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -22,7 +22,7 @@ class HostCheckMiddleware:
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str] = ()) -> None:
         self._app = app
-        self._hosts = frozenset(host.lower() for host in hosts)
+        self._hosts = frozenset(host.lower().rstrip(".") for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -48,6 +48,7 @@ class HostCheckMiddleware:
             return False
         if name is None:
             return False
+        name = name.rstrip(".")
         if name == "localhost" or name.endswith(".localhost") or name in self._hosts:
             return True
         try:
