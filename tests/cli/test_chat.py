@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ayllu import Model
+from ayllu.api import given_sampling
 from ayllu.cli.chat import _write, chat_terminal
 from ayllu.lab.error import UserError
 from ayllu.model.generate import Sampling
@@ -24,6 +25,7 @@ PROGRAM = """
 import signal, sys, time, torch
 from pathlib import Path
 from ayllu import Model
+from ayllu.api import given_sampling
 from ayllu.serve.engines import torch_engine
 from ayllu.cli.chat import chat_terminal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has its children ignore it
@@ -80,6 +82,22 @@ def test_a_message_that_cannot_be_answered_is_one_sentence(
     monkeypatch.setattr("sys.stdin", Piped(piped))
     with pytest.raises(UserError, match=words):
         chat_terminal(Model(folder), message=message)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("temperature", float("nan")), ("temperature", float("inf")), ("top_p", float("nan")), ("seed", 10**22)],
+)
+def test_numbers_that_no_distribution_has_are_one_sentence(option: str, value: float) -> None:
+    with pytest.raises(UserError, match=option):
+        given_sampling(**{option: value})
+
+
+@pytest.mark.parametrize("sampling", [Sampling(temperature=1e-300), Sampling(top_p=1e-300, temperature=3.0)])
+def test_numbers_next_to_zero_are_answered(folder: Path, sampling: Sampling) -> None:
+    greedy = chat_terminal(Model(folder), message="Hello", sampling=Sampling(temperature=0.0), max_tokens=5, json=True)
+    answer = chat_terminal(Model(folder), message="Hello", sampling=sampling, max_tokens=5, json=True)
+    assert answer["answer"] == greedy["answer"]
 
 
 def test_a_model_cannot_command_the_terminal() -> None:

@@ -20,9 +20,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ayllu.serve import gateway
 from ayllu.serve.engines.engine import GenerationRequest, TextChunk
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.gateway import Limits
+from ayllu.serve.header_limit import HeaderLimitProtocol
 from ayllu.serve.schema import ChatBody, TextBody
 from ayllu.text.chat import Message, render
 from support.server import Watched, serving
@@ -128,7 +130,7 @@ def test_a_long_conversation_loses_its_oldest_turns(client: openai.OpenAI) -> No
     turn: Any = [*HELLO, {"role": "assistant", "content": "Hello to you, my friend."}]
     raw = client.chat.completions.with_raw_response.create(model="tiny", messages=[*turn * 20, *HELLO], max_tokens=10)
     assert int(raw.headers["x-dropped-messages"]) >= 2
-    with pytest.raises(openai.BadRequestError, match="context holds 256") as caught:
+    with pytest.raises(openai.BadRequestError, match="this model's maximum context length is 256 tokens") as caught:
         client.chat.completions.create(
             model="tiny", messages=[*turn * 20, *HELLO], extra_body={"truncation": "disabled"}
         )
@@ -139,14 +141,24 @@ def test_a_long_conversation_loses_its_oldest_turns(client: openai.OpenAI) -> No
     ("change", "param", "words"),
     [
         ({"messages": []}, "messages", "at least 1"),
-        ({"messages": [{"role": "system", "content": "x"}]}, "messages", "no message of the user"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "messages.0.role", "should be"),
         ({"messages": [{"role": "user"}]}, "messages.0.content", "missing"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content.0.type", "text"),
         ({"messages": [{"role": "user", "content": "word " * 500}]}, "messages", "shorten it"),
         ({"temperature": 3}, "temperature", "less than or equal to 2"),
         ({"temperature": float("nan")}, "temperature", "should be"),
-        ({"top_p": 0}, "top_p", "greater than 0"),
+        ({"top_p": -0.1}, "top_p", "greater than or equal to 0"),
+        ({"tool_choice": "required"}, "tool_choice", "leave it out"),
+        ({"function_call": {"name": "f"}}, "function_call", "leave it out"),
+        ({"web_search_options": {}}, "web_search_options", "leave it out"),
+        ({"prediction": {"type": "content", "content": "x"}}, "prediction", "leave it out"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages.0.content", "list"),
+        (
+            {"messages": [{"role": "assistant", "content": None, "tool_calls": [{"id": "x"}]}, *HELLO]},
+            "messages.0.tool_calls",
+            "leave it out",
+        ),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0", "needs the field"),
         ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
         ({"max_tokens": "many"}, "max_tokens", "integer"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "at most 4"),
@@ -279,7 +291,7 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_when_too_many_wait_the_next_is_told_so(folder: Path, engine: TorchEngine) -> None:
-    watched = Watched(engine, hold_after=1)
+    watched = Watched(engine, hold_after=1, parallel=1)
     body = {"messages": HELLO, "temperature": 1.5, "seed": 1, "stream": True}
     with serving(folder, watched, longest=0) as address, httpx2.Client(base_url=address) as client:
         with client.stream("POST", "/v1/chat/completions", json=body) as reply:
@@ -325,3 +337,158 @@ def test_a_body_without_a_length_is_limited_too(folder: Path, engine: TorchEngin
         chunks = (b" " * 100 for _ in range(100))
         reply = httpx2.post(f"{address}/v1/completions", content=chunks, headers={"Content-Type": "application/json"})
     assert reply.status_code == 413
+
+
+class Speaking(Watched):
+    """An engine that says `text`."""
+
+    def __init__(self, engine: TorchEngine, text: str) -> None:
+        super().__init__(engine)
+        self.text = text
+
+    def generate(self, request: GenerationRequest, cancelled: threading.Event) -> Iterator[TextChunk]:
+        yield TextChunk(text=self.text, tokens=1)
+        yield TextChunk(text="", finish_reason="stop")
+
+
+def test_an_answer_may_hold_every_line_end_of_unicode(folder: Path, engine: TorchEngine) -> None:
+    text = "a\u2028b\u2029c\x85d\re\nf\x0bg\x0ch\x1ci"
+    body = {"messages": HELLO, "stream": True}
+    with serving(folder, Speaking(engine, text)) as address:
+        with openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as client:
+            stream = client.chat.completions.create(model="tiny", messages=HELLO, stream=True)
+            assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == text
+        # Readers that end a line at each of them, as httpx's iter_lines does.
+        lines = httpx2.post(f"{address}/v1/chat/completions", json=body).text.splitlines()
+        events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+        assert "".join(event["choices"][0]["delta"].get("content", "") for event in events) == text
+
+
+HOLLOW: list[dict[str, Any]] = [
+    {"stream": None},
+    {"stream": True, "stream_options": {"include_usage": None}},
+    {"function_call": "none"},
+    {"tool_choice": "none"},
+    {"tool_choice": "auto", "tools": []},
+    {"prompt_cache_retention": "24h"},
+    {"top_p": 0},
+    {"top_p": 1e-46},
+    {"temperature": 1e-300},
+    {"messages": [{"role": "system", "content": "Be kind."}]},
+    {"messages": [*HELLO, {"role": "assistant", "content": None}, *HELLO]},
+    {"messages": [*HELLO, {"role": "assistant", "refusal": "No.", "tool_calls": None}, *HELLO]},
+    {"messages": [*HELLO, {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}, *HELLO]},
+]
+
+
+@pytest.mark.parametrize("change", HOLLOW)
+def test_values_that_the_official_types_allow_are_taken(url: str, change: dict[str, Any]) -> None:
+    reply = httpx2.post(f"{url}/v1/chat/completions", json={"messages": HELLO, "max_tokens": 2} | change)
+    assert reply.status_code == 200, reply.text
+    assert "error" not in reply.text
+
+
+def test_every_field_of_the_official_types_is_known_and_may_be_null(url: str) -> None:
+    from openai.types import completion_create_params as text
+    from openai.types.chat import completion_create_params as chat
+
+    needed: list[tuple[str, Any, dict[str, Any]]] = [
+        ("chat/completions", chat.CompletionCreateParamsStreaming, {"messages": HELLO}),
+        ("completions", text.CompletionCreateParamsStreaming, {"prompt": "x"}),
+    ]
+    for path, params, first in needed:
+        fields = set(params.__annotations__) | {f for base in params.__orig_bases__ for f in base.__annotations__}
+        assert len(fields) > 10
+        nothing = dict.fromkeys(fields - first.keys())
+        reply = httpx2.post(f"{url}/v1/{path}", json=nothing | first | {"max_tokens": 1})
+        assert reply.status_code == 200, reply.text
+        for field in fields - first.keys():
+            reply = httpx2.post(f"{url}/v1/{path}", json=first | {"max_tokens": 1, field: {"strange": 1}})
+            assert reply.status_code == 200 or "is not a parameter" not in reply.text, reply.text
+
+
+def test_the_models_are_found_by_head_and_behind_a_slash_too(url: str) -> None:
+    assert httpx2.head(f"{url}/v1/models").status_code == httpx2.head(f"{url}/v1/models/tiny").status_code == 200
+    assert httpx2.get(f"{url}/v1/models/").json() == httpx2.get(f"{url}/v1/models").json()
+
+
+def test_a_model_answers_to_each_of_its_names_and_the_server_to_each_of_its_hosts(
+    folder: Path, engine: TorchEngine
+) -> None:
+    hosts = ("host.docker.internal", "Workstation")
+    body = {"model": "little", "messages": HELLO, "max_tokens": 1}
+    with serving(folder, engine, aliases=["little", "tiny"], hosts=hosts) as address:
+        assert [m["id"] for m in httpx2.get(f"{address}/v1/models").json()["data"]] == ["tiny", "little"]
+        assert httpx2.get(f"{address}/v1/models/little").json()["id"] == "little"
+        for host in ("host.docker.internal:8080", "workstation", "WORKSTATION:1", "workstation."):
+            reply = httpx2.post(f"{address}/v1/chat/completions", json=body, headers={"Host": host})
+            assert reply.status_code == 200
+        assert httpx2.get(f"{address}/health", headers={"Host": "elsewhere.example"}).status_code == 403
+
+
+def test_a_prompt_that_is_too_long_is_said_in_words_that_clients_know(url: str) -> None:
+    long = "word " * 500
+    bodies = {
+        "chat/completions": {"messages": [{"role": "user", "content": long}]},
+        "completions": {"prompt": long},
+    }
+    for path, body in bodies.items():
+        error = httpx2.post(f"{url}/v1/{path}", json=body).json()["error"]
+        assert error["code"] == "context_length_exceeded"
+        # What LiteLLM 1.90 looks for: litellm_core_utils/exception_mapping_utils.py.
+        assert "this model's maximum context length is" in error["message"].lower()
+
+
+def test_hanging_up_while_the_prompt_is_read_stops_the_reading(folder: Path, engine: TorchEngine) -> None:
+    watched = Watched(engine, hold_after=3, piece=8)
+    body = {"messages": [{"role": "user", "content": "word " * 60}], "stream": True}
+    with serving(folder, watched) as address:
+        place, content = urlsplit(address), json.dumps(body).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: application/json\r\n"
+        with socket.create_connection((place.hostname, place.port)) as connection:
+            connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+            _wait_until(lambda: watched.computed == 3)
+            assert httpx2.get(f"{address}/health").json()["running"] == 1
+        _wait_until(lambda: httpx2.get(f"{address}/health").json()["running"] == 0)
+    assert watched.computed == 3
+
+
+def test_nobody_waits_for_the_prompt_of_another(
+    folder: Path, engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, go_on, fit = threading.Event(), threading.Event(), gateway.fit_to_context
+
+    def slow(*args: Any, **options: Any) -> Any:
+        entered.set()
+        assert go_on.wait(60)
+        return fit(*args, **options)
+
+    monkeypatch.setattr(gateway, "fit_to_context", slow)
+    replies: list[httpx2.Response] = []
+    with serving(folder, engine) as address:
+        body = {"messages": HELLO, "max_tokens": 1}
+        post = threading.Thread(
+            target=lambda: replies.append(httpx2.post(f"{address}/v1/chat/completions", json=body, timeout=60))
+        )
+        post.start()
+        assert entered.wait(60)
+        assert httpx2.get(f"{address}/health", timeout=30).status_code == 200
+        go_on.set()
+        post.join(60)
+    assert replies[0].status_code == 200
+
+
+@pytest.mark.parametrize("first", ["", "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_half_a_head_is_not_waited_for(
+    folder: Path, engine: TorchEngine, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    monkeypatch.setattr(HeaderLimitProtocol, "seconds", 0.3)
+    with serving(folder, engine) as address:
+        place = urlsplit(address)
+        with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
+            connection.sendall(f"{first}GET /health HTTP/1.1\r\nX-Half: ".encode())
+            received = b""
+            while part := connection.recv(4096):
+                received += part
+    assert b" 400 " in received
+    assert (b" 200 " in received) == bool(first)

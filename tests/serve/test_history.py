@@ -43,7 +43,7 @@ def test_the_oldest_whole_turns_go_and_no_more_than_needed(turns: int, context: 
 
 def test_a_last_message_that_leaves_no_room_is_refused() -> None:
     long = Message(role="user", content="word " * 200)
-    with pytest.raises(ContextFull, match="context holds 100; shorten it"):
+    with pytest.raises(ContextFull, match="maximum context length is 100 tokens; shorten it"):
         fit_to_context([SYSTEM, *conversation(3), long], TOKENIZER, context=100)
 
 

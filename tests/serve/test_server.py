@@ -19,6 +19,7 @@ import pytest
 
 from ayllu.lab.error import UserError
 from ayllu.serve.server import listen, serve_model
+from support.parts import need_module
 
 PROGRAM = """
 import sys, time, torch
@@ -32,7 +33,7 @@ def slow(*args, **options):
         time.sleep(float(sys.argv[3]))
         yield token
 torch_engine.generate = slow
-serve_model(Path(sys.argv[1]), port=0, drain_seconds=float(sys.argv[2]))
+serve_model(Path(sys.argv[1]), port=0, drain_seconds=float(sys.argv[2]), engine="torch")
 """
 
 
@@ -92,6 +93,43 @@ def test_the_wait_for_it_has_an_end(folder: Path) -> None:
         assert server.wait(60) == 0
         reader.join(60)
         assert broken
+
+
+@pytest.mark.parametrize("name", ["http://x", "a/b", "x:80", "", "*.example"])
+def test_a_host_that_is_no_name_is_one_sentence(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="allow-host"):
+        serve_model(tmp_path, port=0, hosts=[name])
+
+
+NAMED = """
+import sys, torch
+from pathlib import Path
+from ayllu.serve import server
+torch.set_num_threads(1)
+listen = server.listen
+server.listen = lambda host, port: listen("127.0.0.1", port)  # no name of this machine is known to the test
+server.serve_model(Path(sys.argv[1]), host="workstation", port=0, aliases=["little"])
+"""
+
+
+def test_a_model_without_a_gguf_file_is_served_by_the_fast_engine_at_the_address_that_is_printed(folder: Path) -> None:
+    need_module("xllamacpp", "xllamacpp has no wheel for this platform")
+    command = [sys.executable, "-c", NAMED, str(folder)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        try:
+            lines = [server.stderr.readline() for _ in range(2)]
+            assert "kept of earlier prompts" in lines[0]
+            found = re.search(r"http://workstation:(\d+)", lines[1])
+            assert found, lines
+            body = {"model": "little", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
+            host = {"Host": f"workstation:{found[1]}"}
+            address = f"http://127.0.0.1:{found[1]}/v1/chat/completions"
+            assert httpx2.post(address, json=body, headers=host, timeout=60).status_code == 200
+        finally:
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(60) == 0
+    assert not any(file.suffix == ".gguf" for file in folder.iterdir())
 
 
 def test_a_port_in_use_is_said_before_the_model_is_looked_at(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -16,7 +16,7 @@ from ayllu.serve.engines.engine import Engine, GenerationRequest, TextChunk
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.gateway import Limits, create_app
 from ayllu.serve.queue import EngineQueue
-from ayllu.serve.server import listen
+from ayllu.serve.server import listen, server_config
 
 
 class Watched(TorchEngine):
@@ -26,8 +26,17 @@ class Watched(TorchEngine):
     answer it computes no more until nobody wants that answer, so that a test need not be faster than the engine.
     """
 
-    def __init__(self, engine: TorchEngine, *, seconds: float = 0.0, hold_after: int | None = None) -> None:
+    def __init__(
+        self,
+        engine: TorchEngine,
+        *,
+        seconds: float = 0.0,
+        hold_after: int | None = None,
+        parallel: int = 8,
+        piece: int = 256,
+    ) -> None:
         self.__dict__.update(engine.__dict__)
+        self.parallel, self._piece = parallel, piece
         self.tokenizer = copy(engine.tokenizer)
         self.tokenizer.stops = frozenset()
         self.seconds, self.hold_after = seconds, hold_after
@@ -53,12 +62,19 @@ class Watched(TorchEngine):
 
 
 @contextmanager
-def serving(folder: Path, engine: Engine, *, limits: Limits | None = None, longest: int = 64) -> Iterator[str]:
+def serving(
+    folder: Path,
+    engine: Engine,
+    *,
+    limits: Limits | None = None,
+    longest: int = 64,
+    hosts: Sequence[str] = (),
+    aliases: Sequence[str] = (),
+) -> Iterator[str]:
     """A real server on a free port; gives its address."""
     queue = EngineQueue(engine, longest=longest)
-    about = describe(folder, context=engine.context, parameters=engine.parameters)
-    config = uvicorn.Config(create_app(queue, about, limits=limits), log_level="warning")
-    server = uvicorn.Server(config)
+    about = describe(folder, context=engine.context, parameters=engine.parameters, aliases=aliases)
+    server = uvicorn.Server(server_config(create_app(queue, about, limits=limits, hosts=hosts)))
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

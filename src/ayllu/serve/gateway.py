@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -17,7 +20,7 @@ from ayllu.serve.about import About
 from ayllu.serve.answer import Generation, answer_stream, answer_whole
 from ayllu.serve.engines.engine import GenerationRequest
 from ayllu.serve.errors import ApiError
-from ayllu.serve.history import ContextFull, FittedPrompt, fit_to_context
+from ayllu.serve.history import ContextFull, FittedPrompt, fit_to_context, longest_prompt
 from ayllu.serve.middleware.body_limits import BodyLimitMiddleware
 from ayllu.serve.middleware.host_check import HostCheckMiddleware
 from ayllu.serve.middleware.security_headers import SecurityHeadersMiddleware
@@ -28,6 +31,9 @@ from ayllu.serve.schema import Body, ChatBody, TextBody
 PAGE = Path(str(resources.files("ayllu"))) / "page"
 COMPLETION_TOKENS = 16
 """Default length of a text completion, as in OpenAI's API."""
+PREPARING = 2
+"""Threads that make prompts of what clients sent."""
+Given, Made = TypeVar("Given"), TypeVar("Made")
 FRESH = {"Cache-Control": "no-cache"}
 DROPPED = "X-Dropped-Messages"
 """Header that counts the messages left out of a conversation that was too long."""
@@ -49,7 +55,7 @@ def create_app(
     about: About,
     *,
     limits: Limits | None = None,
-    hosts: tuple[str, ...] = (),
+    hosts: Sequence[str] = (),
 ) -> FastAPI:
     """The application; `hosts` are names of this server other than IP addresses and localhost."""
     limits = limits or Limits()
@@ -66,9 +72,9 @@ def create_app(
     app.add_api_route("/", _page, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/static", _Static(directory=PAGE))
     app.add_api_route("/health", gateway.health, methods=["GET", "HEAD"])
-    app.add_api_route("/card", gateway.card, include_in_schema=False)
-    app.add_api_route("/v1/models", gateway.models)
-    app.add_api_route("/v1/models/{name:path}", gateway.model)
+    app.add_api_route("/card", gateway.card, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/v1/models", gateway.models, methods=["GET", "HEAD"])
+    app.add_api_route("/v1/models/{name:path}", gateway.model, methods=["GET", "HEAD"])
     app.add_api_route("/v1/chat/completions", gateway.chat, methods=["POST"], response_model=None)
     app.add_api_route("/v1/completions", gateway.text, methods=["POST"], response_model=None)
     return app
@@ -92,10 +98,14 @@ class _Gateway:
 
     def __init__(self, queue: EngineQueue, about: About, limits: Limits) -> None:
         self.queue, self.about, self.limits = queue, about, limits
+        # Templates and tokenizers take seconds for a megabyte: in threads of their own, so that nobody waits for them
+        # but those who sent it.
+        self._preparing = ThreadPoolExecutor(PREPARING, thread_name_prefix="prepare")
 
     async def health(self) -> dict[str, Any]:
-        """Whether the server is up, and how many wait for the engine."""
-        return {"status": "ok", "model": self.about.name, "waiting": self.queue.turns.waiting}
+        """Whether the server is up, how many the engine answers, and how many wait for it."""
+        queue = self.queue
+        return {"status": "ok", "model": self.about.name, "running": queue.running, "waiting": queue.turns.waiting}
 
     async def card(self) -> Response:
         """The model card."""
@@ -104,18 +114,22 @@ class _Gateway:
         return Response(self.about.card, media_type="text/markdown; charset=utf-8")
 
     async def models(self) -> dict[str, Any]:
-        """The one model that is served."""
-        return {"object": "list", "data": [self._description()]}
+        """The one model that is served, by each of its names."""
+        names = (self.about.name, *self.about.aliases)
+        return {"object": "list", "data": [self._description(name) for name in names]}
 
     async def model(self, name: str) -> dict[str, Any]:
-        """The model, by its name."""
+        """The model, by one of its names; all of them where there is none, as behind a last slash."""
+        if not name:
+            return await self.models()
         self._check_model(name)
-        return self._description()
+        return self._description(name)
 
     async def chat(self, body: ChatBody, http: Request) -> Response:
         """Continue a conversation."""
         self._check_model(body.model)
-        fitted = self._fit_to_context(body)
+        self._check_room(body, http)
+        fitted = await self._prepare(self._fit_to_context, body)
         request = self._generation_request(body, fitted.prompt, body.answer_tokens())
         headers = {DROPPED: str(fitted.dropped)} if fitted.dropped else {}
         return await self._answer(ChatFormat(self.about.name), [request], body, http, headers)
@@ -123,14 +137,19 @@ class _Gateway:
     async def text(self, body: TextBody, http: Request) -> Response:
         """Continue texts."""
         self._check_model(body.model)
+        self._check_room(body, http)
         most = body.max_tokens or COMPLETION_TOKENS
-        requests = [self._generation_request(body, self._encode(prompt), most) for prompt in body.prompt]
+        prompts = [await self._prepare(self._encode, prompt) for prompt in body.prompt]
+        requests = [self._generation_request(body, prompt, most) for prompt in prompts]
         return await self._answer(TextFormat(self.about.name), requests, body, http, {})
 
-    def _description(self) -> dict[str, Any]:
+    async def _prepare(self, work: Callable[[Given], Made], given: Given) -> Made:
+        return await asyncio.get_running_loop().run_in_executor(self._preparing, work, given)
+
+    def _description(self, name: str) -> dict[str, Any]:
         about = self.about
         return {
-            "id": about.name,
+            "id": name,
             "object": "model",
             "created": about.created,
             "owned_by": "ayllu",
@@ -147,10 +166,11 @@ class _Gateway:
         }
 
     def _check_model(self, name: str | None) -> None:
-        if name is not None and name != self.about.name:
+        names = (self.about.name, *self.about.aliases)
+        if name is not None and name not in names:
             raise ApiError(
                 404,
-                f"the model {name[:100]!r} is not served here; this server has {self.about.name!r}",
+                f"the model {name[:100]!r} is not served here; this server has {' or '.join(map(repr, names))}",
                 param="model",
                 code="model_not_found",
             )
@@ -163,7 +183,7 @@ class _Gateway:
                 self.queue.engine.tokenizer,
                 context=self.queue.engine.context,
                 max_tokens=body.answer_tokens(),
-                trim=body.truncation == "auto",
+                trim=body.truncation != "disabled",
             )
         except ContextFull as error:
             raise ApiError(400, str(error), param="messages", code="context_length_exceeded") from error
@@ -180,7 +200,7 @@ class _Gateway:
         if len(ids) >= context:
             raise ApiError(
                 400,
-                f"the prompt has {len(ids)} tokens and the model's context holds {context}; shorten it",
+                f"the prompt has {len(ids)} tokens, but {longest_prompt(context)}; shorten it",
                 param="prompt",
                 code="context_length_exceeded",
             )
@@ -195,6 +215,10 @@ class _Gateway:
             stop=body.stop,
         )
 
+    def _check_room(self, body: Body, http: Request) -> None:
+        if self.queue.full(_client(body, http)):
+            raise ApiError(503, "too many of your requests are waiting; try again soon")
+
     async def _answer(
         self,
         form: ResponseFormat,
@@ -203,12 +227,14 @@ class _Gateway:
         http: Request,
         headers: dict[str, str],
     ) -> Response:
-        if self.queue.full:
-            raise ApiError(503, "too many requests are waiting; try again soon")
-        client = f"{http.client.host if http.client else ''} {body.user or ''}"
-        generation = Generation(self.queue, requests, client=client, seconds=self.limits.answer_seconds)
+        generation = Generation(self.queue, requests, client=_client(body, http), seconds=self.limits.answer_seconds)
         if body.stream:
             events = answer_stream(form, generation, usage=body.with_usage())
             headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **headers}
             return StreamingResponse(events, media_type="text/event-stream", headers=headers)
         return JSONResponse(await answer_whole(form, generation, http), headers=headers)
+
+
+def _client(body: Body, http: Request) -> str:
+    """Whose turn it is: that of a machine, and of a user where it says for whom it asks."""
+    return f"{http.client.host if http.client else ''} {body.user or ''}"

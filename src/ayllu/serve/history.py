@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,13 +14,17 @@ RESERVED_SHARE = 4
 """One part in four of the context is kept free for the answer, unless fewer tokens were asked for."""
 
 
+def longest_prompt(context: int) -> str:
+    """How long a prompt may be, in the words of OpenAI's API, by which LiteLLM and others know this error."""
+    return f"this model's maximum context length is {context} tokens"
+
+
 class ContextFull(ValueError):
     """The system message and the last turn alone leave no room for an answer."""
 
     def __init__(self, needed: int, context: int) -> None:
         super().__init__(
-            f"the last message, with the system message, has {needed} tokens and the model's context holds {context}; "
-            "shorten it"
+            f"the last message, with the system message, has {needed} tokens, but {longest_prompt(context)}; shorten it"
         )
 
 
@@ -51,12 +56,20 @@ def fit_to_context(
     reserve = min(max_tokens, reserve) if max_tokens is not None else reserve
     head, turns = _turns(messages)
 
+    @functools.cache
     def prompt(first: int) -> list[int]:
         return render([*head, *(message for turn in turns[first:] for message in turn)], tokenizer)
 
-    # The whole conversation is rendered, since a template may write more than its turns one by one.
+    # All that stays is rendered, since a template may write more than its turns one by one. From the last turn on twice
+    # as many are tried each time, so that the work is bounded by the context and not by the conversation.
     latest = max(len(turns) - 1, 0) if trim else 0
-    first = bisect.bisect_left(range(latest), True, key=lambda n: len(prompt(n)) + reserve <= context)
+    too_many, tried = 0, latest
+    while tried > 0:
+        tried = max(latest - 2 * (latest - tried) - 1, 0)
+        if len(prompt(tried)) + reserve > context:
+            too_many = tried + 1
+            break
+    first = bisect.bisect_left(range(latest), True, too_many, key=lambda n: len(prompt(n)) + reserve <= context)
     ids = prompt(first)
     if len(ids) >= context:
         raise ContextFull(len(ids), context)

@@ -74,6 +74,10 @@ class TextFormat(ResponseFormat):
         return self.choice(index, text, finish_reason)
 
 
+LINE_ENDS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}
+"""Characters at which many readers of events end a line, though only line feeds and carriage returns do; as escapes."""
+
+
 def as_event(data: dict[str, Any]) -> str:
     """One server-sent event."""
-    return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"data: {json.dumps(data, ensure_ascii=False, separators=(',', ':')).translate(LINE_ENDS)}\n\n"

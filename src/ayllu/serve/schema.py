@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ayllu.model.generate import Sampling
 from ayllu.text.chat import Message
 
-COLDEST = 1e-3
-"""A temperature below this is 0: dividing by it would overflow."""
+NARROWEST = 1e-9
+"""A top_p of 0, which OpenAI's API allows, means this: only the most likely token."""
 
 MOST_PROMPTS = 32
 """Prompts in one text completion."""
@@ -27,22 +27,43 @@ def _nothing(value: Any) -> None:
         raise ValueError("this server cannot do that; leave it out")
 
 
+def _absent(value: Any) -> None:
+    if value is not None:
+        raise ValueError("this server cannot do that; leave it out")
+
+
+def _no_call(value: Any) -> None:
+    if value not in (None, "none", "auto"):
+        raise ValueError('this server cannot do that; leave it out or give "none"')
+
+
 def _one(value: Any) -> None:
     if value not in (None, 1):
         raise ValueError("this server gives one answer at a time; leave it out")
 
 
 Unsupported = Annotated[Any, AfterValidator(_nothing)]
-"""A parameter that may be there as long as it asks for nothing."""
+"""A parameter that may be there as long as it asks for nothing: null, false, 0 or empty."""
+Absent = Annotated[Any, AfterValidator(_absent)]
+"""One of which an empty object asks for something."""
+NoCall = Annotated[Any, AfterValidator(_no_call)]
+"""Whether a function is to be called, where there is none."""
 One = Annotated[Any, AfterValidator(_one)]
 
 
 class TextPart(BaseModel):
-    """A part of a message's content."""
+    """A part of a message's content; a refusal of an earlier answer is text too."""
 
     model_config = ConfigDict(extra="ignore")
-    type: Literal["text"]
-    text: str
+    type: Literal["text", "refusal"]
+    text: str = ""
+    refusal: str = ""
+
+    @model_validator(mode="after")
+    def _has_its_text(self) -> TextPart:
+        if self.type not in self.model_fields_set:
+            raise ValueError(f"a part of type {self.type} needs the field {self.type}")
+        return self
 
 
 class ChatMessage(BaseModel):
@@ -51,6 +72,18 @@ class ChatMessage(BaseModel):
     model_config = ConfigDict(extra="ignore")
     role: Literal["system", "developer", "user", "assistant"]
     content: list[TextPart]
+    tool_calls: Unsupported = None
+    function_call: Unsupported = None
+    audio: Absent = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _assistant(cls, value: Any) -> Any:
+        """An assistant may have said nothing: its content is null, not there, or in place of it a refusal."""
+        if isinstance(value, dict) and value.get("role") == "assistant" and value.get("content") is None:
+            refusal = value.get("refusal")
+            return {**value, "content": refusal if isinstance(refusal, str) else ""}
+        return value
 
     @field_validator("content", mode="before")
     @classmethod
@@ -59,7 +92,7 @@ class ChatMessage(BaseModel):
 
     def message(self) -> Message:
         """The message in our words; OpenAI's newer `developer` is Llama's `system`."""
-        content = "".join(part.text for part in self.content)
+        content = "".join(part.text if part.type == "text" else part.refusal for part in self.content)
         return Message(role="system" if self.role == "developer" else self.role, content=content)
 
 
@@ -67,7 +100,7 @@ class StreamOptions(BaseModel):
     """What a stream has beside the text."""
 
     model_config = ConfigDict(extra="ignore")
-    include_usage: bool = False
+    include_usage: bool | None = None
 
 
 class Body(BaseModel):
@@ -77,10 +110,10 @@ class Body(BaseModel):
 
     model: str | None = None
     """None takes the model that is served."""
-    stream: bool = False
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
+    top_p: float | None = Field(None, ge=0, le=1)
     top_k: int | None = Field(None, ge=0, le=1_000_000)
     """Not in OpenAI's API, but in every open server's; so is the next."""
     repetition_penalty: float | None = Field(None, ge=0.1, le=10)
@@ -100,6 +133,8 @@ class Body(BaseModel):
     service_tier: Any = None
     safety_identifier: Any = None
     prompt_cache_key: Any = None
+    prompt_cache_options: Any = None
+    prompt_cache_retention: Any = None
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -113,14 +148,14 @@ class Body(BaseModel):
             value = getattr(self, name)
             return getattr(default, name) if value is None else value
 
-        if self.temperature is not None and self.temperature < COLDEST:
-            self.temperature = 0
+        if self.top_p is not None:
+            self.top_p = max(self.top_p, NARROWEST)
         names = ("temperature", "top_p", "top_k", "repetition_penalty", "seed")
         return Sampling(**{name: chosen(name) for name in names})
 
     def with_usage(self) -> bool:
         """Whether a stream ends with the counts of tokens."""
-        return self.stream_options is not None and self.stream_options.include_usage
+        return bool(self.stream_options and self.stream_options.include_usage)
 
 
 class ChatBody(Body):
@@ -128,16 +163,19 @@ class ChatBody(Body):
 
     messages: list[ChatMessage] = Field(min_length=1, max_length=10_000)
     max_completion_tokens: int | None = Field(None, ge=1)
-    truncation: Literal["auto", "disabled"] = "auto"
+    truncation: Literal["auto", "disabled"] | None = None
     """Whether the oldest turns are left out when the conversation does not fit, as in OpenAI's Responses API."""
     response_format: dict[str, Any] | None = None
     tools: Unsupported = None
     functions: Unsupported = None
     top_logprobs: Unsupported = None
-    audio: Unsupported = None
-    web_search_options: Unsupported = None
+    audio: Absent = None
+    moderation: Absent = None
+    prediction: Absent = None
+    web_search_options: Absent = None
     modalities: list[Literal["text"]] | None = None
-    tool_choice: Any = None
+    tool_choice: NoCall = None
+    function_call: NoCall = None
     parallel_tool_calls: Any = None
     reasoning_effort: Any = None
     verbosity: Any = None
@@ -148,13 +186,6 @@ class ChatBody(Body):
         if value and value.get("type") != "text":
             raise ValueError('this server answers in plain text only; leave it out or give {"type": "text"}')
         return value
-
-    @field_validator("messages")
-    @classmethod
-    def _to_answer(cls, messages: list[ChatMessage]) -> list[ChatMessage]:
-        if not any(message.role == "user" for message in messages):
-            raise ValueError("there is no message of the user to answer")
-        return messages
 
     def answer_tokens(self) -> int | None:
         """Most ids of the answer; None for as many as fit."""
