@@ -46,7 +46,8 @@ def _verified(place: Path, small: Small) -> Iterator[Step]:
         yield partial(_try, place / str(number), small, mutation)
 
 
-def _try(place: Path, small: Small, mutation: Mutation) -> dict[str, Any]:
+def harmed(place: Path, small: Small, mutation: Mutation) -> Path:
+    """A copy of the release in the new folder `place`, harmed and, where the mutation says so, signed again."""
     folder = Path(shutil.copytree(small.folder, place / "release"))
     if not mutation.of_manifest:
         mutation.harm(folder, small)
@@ -57,6 +58,11 @@ def _try(place: Path, small: Small, mutation: Mutation) -> dict[str, Any]:
     if mutation.of_manifest:
         mutation.harm(folder, small)
         sign_files(folder, small.key)
+    return folder
+
+
+def _try(place: Path, small: Small, mutation: Mutation) -> dict[str, Any]:
+    folder = harmed(place, small, mutation)
     problems = [str(problem) for problem in verify_release(folder, small.public).problems]
     named = next((problem for problem in problems if problem.startswith(mutation.found)), None)
     shutil.rmtree(place)
