@@ -55,7 +55,7 @@ class RunReport:
     final_loss: float | None
     """Of pretraining, in nats per token."""
     stages: dict[str, Path]
-    """The artifact of each stage."""
+    """The artifact of each stage; of one that is used several times, of the last use, and of each by its label."""
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
@@ -76,7 +76,9 @@ def run(
     """
     from ayllu.fleet.launch.planned_layout import job_layout
     from ayllu.lab.channel import check_name, promote
+    from ayllu.lab.graph import labels, order
     from ayllu.lab.run import resolve
+    from ayllu.recipes.registry import made_by
     from ayllu.train.distributed.launch import processes_missing
 
     began = time.monotonic()
@@ -94,8 +96,9 @@ def run(
     made = resolve(handle, place)
     result = made[handle]
     if place.rank == 0:
-        promote(place.store, channel, result.folder)
+        promote(place.store, channel, result.folder, made_by=made_by(recipe, options))
     record, release = result.record, result.folder / "release"
+    names, identities = labels(order(handle)), {node: node.stage.identity for node in made}
     scores = (a.record["bits_per_byte"] for node, a in made.items() if node.stage.identity in ("evaluate", "heldout"))
     return RunReport(
         recipe=recipe_name,
@@ -105,19 +108,29 @@ def run(
         measured=record.get("measured", {}),
         bits_per_byte=next(scores, {}),
         final_loss=record.get("pretraining", {}).get("final_loss"),
-        stages={node.stage.identity: artifact.folder for node, artifact in made.items()},
+        stages={name: made[node].folder for found in (identities, names) for node, name in found.items()},
         seconds=time.monotonic() - began,
     )
 
 
 def why(recipe: str | Recipe, /, *, home: Path | str | None = None, **options: Any) -> list[dict[str, Any]]:
-    """For each stage of a recipe, in order: `stage`, `state` (kept, runs, …), `why` and `changed`. Nothing is run.
+    """For each stage of a recipe, in order: `stage`, `label` (which tells several uses of one stage apart), `state`
+    (kept, runs, …), `why`, `changed` and `seconds` (that it took). Nothing is run, and nothing is written.
 
-    The arguments are those of `run`, and so are the errors.
+    The arguments are those of `run`, or the name of a release or model alone, and so are the errors.
     """
-    from ayllu.lab.why import explain
+    from ayllu.lab.channel import current
+    from ayllu.lab.why import explain, trace
+    from ayllu.recipes.registry import RECIPES, recalled
 
-    return [row.as_json() for row in explain(find_recipe(recipe)(**options), _place(home))]
+    place = _place(home, writes=False)
+    if isinstance(recipe, str) and recipe not in RECIPES.names() and not options:
+        entry = current(place.store, recipe)
+        again = recalled(entry.get("made_by"))
+        if again is None:
+            return [row.as_json() for row in trace(place.store, entry["stage"], entry["key"])]
+        recipe, options = again
+    return [row.as_json() for row in explain(find_recipe(recipe)(**options), place)]
 
 
 def accept(recipe: str | Recipe, /, *, home: Path | str | None = None, **options: Any) -> list[str]:
@@ -410,9 +423,9 @@ def find_recipe(recipe: str | Recipe) -> Recipe:
 
 def find_home(home: Path | str | None) -> Path:
     """The folder for artifacts, absolute: the one that is given, or $AYLLU_HOME, or ~/.local/share/ayllu."""
-    from ayllu.lab.store import default_home
+    from ayllu.lab.store import absolute, default_home
 
-    return Path(home).expanduser().absolute() if home else default_home()
+    return absolute(Path(home)) if home else default_home()
 
 
 def _command(recipe: str, options: Mapping[str, Any]) -> str:
@@ -425,10 +438,12 @@ def _command(recipe: str, options: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-def _place(home: Path | str | None, *, layout: Layout | None = None, command: str | None = None) -> Any:
+def _place(
+    home: Path | str | None, *, layout: Layout | None = None, command: str | None = None, writes: bool = True
+) -> Any:
     from ayllu.data.archive import default_cache
     from ayllu.lab.run import Place
     from ayllu.lab.store import Store
 
-    store, rank = Store(find_home(home)), int(os.environ.get("RANK", "0"))
+    store, rank = Store(find_home(home), writes=writes), int(os.environ.get("RANK", "0"))
     return Place(store=store, cache=default_cache(), layout=layout, command=command, rank=rank)

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from ayllu.model.generate import Sampling
+from ayllu.release.digest import inspect_weights
 from ayllu.serve.about import describe
 
 MANIFEST = {
@@ -13,7 +17,6 @@ MANIFEST = {
     "version": "1.0.0",
     "licence": "Apache-2.0",
     "created": "2026-11-23T12:00:00+00:00",
-    "model_digest": "ab12",
     "bits_per_byte": 1.43,
 }
 
@@ -29,14 +32,32 @@ def write(path: Path, value: object) -> None:
 
 
 def test_a_release_says_what_it_is(place: Path) -> None:
-    write(place / "manifest.json", MANIFEST)
+    save_file({"norm": np.arange(8, dtype=np.float32)}, place / "model.safetensors")
+    digest = inspect_weights(place).digest
+    write(place / "manifest.json", MANIFEST | {"model_digest": digest})
     write(place / "generation_config.json", {"temperature": 0.6, "top_p": 0.9, "do_sample": True, "eos_token_id": [1]})
     (place / "README.md").write_text("# cria")
     about = describe(place, context=512, parameters=1000)
-    assert (about.name, about.version, about.licence, about.digest) == ("cria", "1.0.0", "Apache-2.0", "ab12")
+    assert (about.name, about.version, about.licence, about.digest) == ("cria", "1.0.0", "Apache-2.0", digest)
     assert (about.created, about.bits_per_byte, about.card) == (1_795_435_200, 1.43, "# cria")
     assert about.sampling == Sampling(temperature=0.6, top_p=0.9)
     assert describe(place, context=512, parameters=1000, name="other").name == "other"
+
+
+def test_no_digest_is_stated_that_was_not_seen(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = place / "model.safetensors"
+    save_file({"norm": np.arange(8, dtype=np.float32)}, weights)
+    write(place / "manifest.json", MANIFEST | {"model_digest": inspect_weights(place).digest})
+    assert describe(place, context=512, parameters=8).digest is not None
+    times = weights.stat()
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 0x40
+    weights.write_bytes(content)
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert describe(place, context=512, parameters=8).digest is None
+    assert "not those that its manifest names" in capsys.readouterr().err
+    weights.unlink()
+    assert describe(place, context=512, parameters=8).digest is None
 
 
 @pytest.mark.parametrize("manifest", ["", "[]", "{broken", '{"name": 5, "bits_per_byte": true, "created": "soon"}'])

@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 
 from ayllu import api
 from ayllu.cli.options import Home, Json, print_json, print_lines
+from ayllu.lab.channel import NoSuchName
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
 from ayllu.recipes.registry import RECIPES
@@ -65,11 +66,14 @@ def run(recipe: Recipe, /, *, layout: Layout = "", nodes: Nodes = 1, home: Home 
 
 def why(recipe: Recipe, /, *, home: Home = None, json: Json = False, **options: Any) -> None:
     """Print for each stage of a recipe whether it would run, and what has changed."""
-    rows = api.why(recipe, home=home, **options)
+    _print_reasons(recipe.__name__, api.why(recipe, home=home, **options), json)
+
+
+def _print_reasons(name: str, rows: list[dict[str, Any]], json: bool) -> None:
     if json:
-        print_json({"recipe": recipe.__name__, "stages": rows})
+        print_json({"recipe": name, "stages": rows})
         return
-    print_lines(f"{row['stage']}: {row['state']}: {row['why']}" for row in rows)
+    print_lines(f"{row['label']}: {row['state']}: {row['why']}" for row in rows)
 
 
 def command_for(action: Callable[..., None], recipe: Recipe) -> Callable[..., None]:
@@ -108,9 +112,21 @@ def accept(recipe: Recipe, /, *, home: Home = None, json: Json = False, **option
 
 
 @why_app.default
-def unknown(recipe: str, /) -> None:
-    """Say that there is no such recipe: a command of a recipe's own answers for each that there is."""
-    api.find_recipe(recipe)
+def why_name(name: str, /, *, home: Home = None, json: Json = False) -> None:
+    """Say for each stage behind a release or model whether it would run: a recipe's own command takes its options.
+
+    Parameters
+    ----------
+    name
+        What a recipe or `ayllu adopt` called it.
+    """
+    try:
+        rows = api.why(name, home=home)
+    except NoSuchName as error:
+        raise UserError(
+            f"there is no recipe {name!r}; choose one of {', '.join(RECIPES.names())}; and {error}"
+        ) from None
+    _print_reasons(name, rows, json)
 
 
 def _add_recipes() -> None:

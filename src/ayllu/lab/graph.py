@@ -12,7 +12,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -129,6 +129,8 @@ class Stage(Generic[P, T_co]):
     """Whether all processes of a job do this stage together; the first one alone does the others."""
     reruns: bool = False
     """Whether it is made again by itself when its code has changed: for what is made in seconds."""
+    publishes: bool = False
+    """Whether it makes what leaves this machine: every byte of its inputs is read and compared before."""
     names_in_key: Mapping[str, str] = field(default_factory=dict)
     """Parameters whose name in the key is another than in the code."""
     added: Mapping[str, Any] = field(default_factory=dict)
@@ -168,6 +170,7 @@ def stage(
     rev: int = 1,
     distributed: bool = False,
     reruns: bool = False,
+    publishes: bool = False,
     names_in_key: Mapping[str, str] | None = None,
     added: Mapping[str, Any] | None = None,
     reaches: Callable[[Mapping[str, Any]], Iterable[object]] | None = None,
@@ -182,6 +185,7 @@ def stage(
     rev: int = 1,
     distributed: bool = False,
     reruns: bool = False,
+    publishes: bool = False,
     names_in_key: Mapping[str, str] | None = None,
     added: Mapping[str, Any] | None = None,
     reaches: Callable[[Mapping[str, Any]], Iterable[object]] | None = None,
@@ -232,6 +236,54 @@ def _declare(identity: str, work: Callable[..., None]) -> None:
             f"two functions are the stage {identity!r}: {theirs[1]} in {theirs[0]} and {mine[1]} in {mine[0]}; give "
             "one of them another identity"
         )
+
+
+def order(handle: Handle[Any]) -> list[Handle[Any]]:
+    """All handles that `handle` needs and itself, each after its inputs, each once."""
+    found: dict[Handle[Any], None] = {}
+
+    def visit(node: Handle[Any]) -> None:
+        if node not in found:
+            for source in node.inputs.values():
+                visit(source)
+            found[node] = None
+
+    visit(handle)
+    return list(found)
+
+
+def labels(nodes: Sequence[Handle[Any]]) -> dict[Handle[Any], str]:
+    """What to call each of `nodes`, which `order` gave, so that no two have one name.
+
+    A stage is called by its identity; where it is used several times, with the argument, or else the input, that tells
+    its uses apart: `teach(method=sft)`.
+    """
+    groups: dict[str, list[Handle[Any]]] = {}
+    for node in nodes:
+        groups.setdefault(node.stage.identity, []).append(node)
+    found: dict[Handle[Any], str] = {}
+    for node in nodes:
+        alike = groups[node.stage.identity]
+        name = node.stage.identity if len(alike) == 1 else _told_apart(node, alike, found)
+        found[node] = name if name not in found.values() else f"{name}#{alike.index(node) + 1}"
+    return found
+
+
+def _told_apart(node: Handle[Any], alike: Sequence[Handle[Any]], named: Mapping[Handle[Any], str]) -> str:
+    """A node's identity with the one thing that all of `alike` differ in, words before numbers, or all such things."""
+    arguments = sorted(node.arguments, key=lambda name: not isinstance(node.arguments[name], str))
+    told = {name: [_brief(other.arguments.get(name)) for other in alike] for name in arguments}
+    told |= {name: [named.get(other.inputs.get(name, other), "") for other in alike] for name in node.inputs}
+    mine = alike.index(node)
+    best = next((name for name, values in told.items() if len(set(values)) == len(values)), None)
+    names = [best] if best else [name for name, values in told.items() if len(set(values)) > 1]
+    told_of = ", ".join(f"{name}={told[name][mine]}" for name in names)
+    return f"{node.stage.identity}({told_of})" if names else node.stage.identity
+
+
+def _brief(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(stable(value))
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def _qualified(work: Callable[..., None]) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,13 @@ def key_of(stage: str, rev: int, arguments: Mapping[str, Any], inputs: Mapping[s
     ).hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """sha256 of a file."""
+def file_digest(path: Path, read: Callable[[int], None] = lambda count: None) -> str:
+    """sha256 of a file; `read` is told how many bytes each block has."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(CHUNK):
             digest.update(block)
+            read(len(block))
     return digest.hexdigest()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
 import platform
 import shutil
@@ -18,13 +17,10 @@ from typing import Any
 
 from ayllu.lab.code import Code, reached
 from ayllu.lab.error import UserError
-from ayllu.lab.graph import Context, Handle
+from ayllu.lab.graph import Context, Handle, labels, order
 from ayllu.lab.key import key_of
 from ayllu.lab.progress import clock, say
-from ayllu.lab.store import Artifact, Store
-
-FULL_BYTES = 1 << 20
-"""A disk with less room than this is full: whatever fails on it fails because of that."""
+from ayllu.lab.store import Artifact, Store, storage_told
 
 HELPER_SECONDS = 0.2
 """How often a process that helps looks whether the first one has finished."""
@@ -44,30 +40,34 @@ class Place:
     """Which process of a job this is: the first makes the artifacts, the others help it with distributed stages."""
 
 
+class _Damaged(Exception):
+    """An artifact that was found before is not whole any more, and was set aside."""
+
+
 def resolve(handle: Handle[Any], place: Place) -> dict[Handle[Any], Artifact]:
-    """The artifacts of `handle` and of everything that it needs, made or found; `handle`'s is the last."""
+    """The artifacts of `handle` and of everything that it needs, made or found; `handle`'s is the last.
+
+    What is kept is used as it was written or not at all: what is damaged is made again, and so is what follows from it
+    where it comes out otherwise.
+    """
     nodes = order(handle)
+    names = labels(nodes)
     # Before anything runs: what is in memory by then is what does the work, whatever happens to the files meanwhile.
     codes = {node: code_of(node) for node in nodes} if place.rank == 0 else {}
-    done: dict[Handle[Any], Artifact] = {}
-    for node in nodes:
-        inputs = {name: done[source] for name, source in node.inputs.items()}
-        done[node] = _resolve_one(node, inputs, codes.get(node), place)
-    return done
-
-
-def order(handle: Handle[Any]) -> list[Handle[Any]]:
-    """All handles that `handle` needs and itself, each after its inputs, each once."""
-    found: dict[Handle[Any], None] = {}
-
-    def visit(node: Handle[Any]) -> None:
-        if node not in found:
-            for source in node.inputs.values():
-                visit(source)
-            found[node] = None
-
-    visit(handle)
-    return list(found)
+    damaged: set[str] = set()
+    while True:
+        done: dict[Handle[Any], Artifact] = {}
+        try:
+            for node in nodes:
+                inputs = {name: done[source] for name, source in node.inputs.items()}
+                done[node] = _resolve_one(node, inputs, codes.get(node), place, names[node])
+            return done
+        except _Damaged as found:
+            if str(found) in damaged:
+                raise UserError(
+                    f"{found} was damaged again after it had been made again; check the disk of {place.store.home}"
+                ) from None
+            damaged.add(str(found))
 
 
 def key_for(node: Handle[Any], inputs: Mapping[str, Artifact]) -> str:
@@ -106,27 +106,40 @@ def changed_code(code: Code, manifest: Mapping[str, Any]) -> list[str] | None:
     return min(differences, key=len) if differences else None
 
 
-def _resolve_one(node: Handle[Any], inputs: dict[str, Artifact], code: Code | None, place: Place) -> Artifact:
+def _resolve_one(
+    node: Handle[Any], inputs: dict[str, Artifact], code: Code | None, place: Place, label: str
+) -> Artifact:
     stage = node.stage
     key = key_for(node, inputs)
     if code is None:
         return _help(node, key, inputs, place)
-    if found := _reuse(node, key, code, place):
-        return found
-    try:
+    with storage_told(place.store.home, label):
+        if found := _reuse(node, key, code, place, label):
+            return found
         with place.store.work(stage.identity, key) as folder:
             # Another process may have finished it while this one waited.
-            if found := _reuse(node, key, code, place):
+            if found := _reuse(node, key, code, place, label):
                 return found
-            path = _make(node, key, inputs, code, folder, place)
+            _check_inputs(node, inputs, place)
+            path = _make(node, key, inputs, code, folder, place, label)
             shutil.rmtree(folder, ignore_errors=True)
-    except UserError:
-        raise
-    except Exception as error:
-        if reason := _storage_problem(error, place.store.home):
-            raise UserError(f"{stage.identity}: {reason}; make room or choose another folder with --home") from error
-        raise
     return Artifact(path)
+
+
+def _check_inputs(node: Handle[Any], inputs: Mapping[str, Artifact], place: Place) -> None:
+    """Raise _Damaged where an input is not as it was written: hours may have passed since it was found or made."""
+    for name, artifact in inputs.items():
+        identity = node.inputs[name].stage.identity
+        manifest = artifact.manifest
+        if place.store.find(identity, manifest["key"], full=node.stage.publishes) is None:
+            _leave_job(identity, place)
+            raise _Damaged(artifact.folder.name)
+
+
+def _leave_job(label: str, place: Place) -> None:
+    """Raise UserError in a job: its other processes have seen what is set aside now, and would not help to make it."""
+    if place.layout is not None:
+        raise UserError(f"{label}: what was kept was damaged and is set aside; start the job again to make it anew")
 
 
 def _help(node: Handle[Any], key: str, inputs: dict[str, Artifact], place: Place) -> Artifact:
@@ -146,24 +159,28 @@ def _made(node: Handle[Any], inputs: Mapping[str, Artifact]) -> dict[str, Handle
     return {name: node.inputs[name].made(artifact) for name, artifact in inputs.items()}
 
 
-def _reuse(node: Handle[Any], key: str, code: Code, place: Place) -> Artifact | None:
+def _reuse(node: Handle[Any], key: str, code: Code, place: Place, label: str) -> Artifact | None:
     """What is kept for `key`, with a line on stderr; None where it must be made."""
     stage = node.stage
-    manifest = place.store.find(stage.identity, key)
+    path = place.store.path(stage.identity, key)
+    there = path.exists()
+    manifest = place.store.find(stage.identity, key, label=label)
     if manifest is None:
+        if there:
+            _leave_job(label, place)
         return None
     changed = changed_code(code, manifest)
     # Alone only: the other processes of a job would go on with what is there.
     if changed and stage.reruns and place.layout is None:
-        say(f"{stage.identity}: made again, for its code has changed: {listed(changed)}")
+        say(f"{label}: made again, for its code has changed: {listed(changed)}")
         return None
     drift = ""
     if changed:
         drift = f", made by other code: {listed(changed)} changed since; see `ayllu why`, settle it with `ayllu accept`"
     elif changed is None:
         drift = ", made before code was recorded; settle it with `ayllu accept`"
-    say(f"{stage.identity}: there already{drift}")
-    return Artifact(place.store.path(stage.identity, key))
+    say(f"{label}: there already{drift}")
+    return Artifact(path)
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
@@ -172,7 +189,9 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _make(node: Handle[Any], key: str, inputs: dict[str, Artifact], code: Code, folder: Path, place: Place) -> Path:
+def _make(
+    node: Handle[Any], key: str, inputs: dict[str, Artifact], code: Code, folder: Path, place: Place, label: str
+) -> Path:
     stage, artifact, scratch = node.stage, folder / "artifact", folder / "scratch"
     shutil.rmtree(artifact, ignore_errors=True)
     scratch.mkdir(exist_ok=True)
@@ -208,17 +227,8 @@ def _make(node: Handle[Any], key: str, inputs: dict[str, Artifact], code: Code, 
         "machine": machine(),
     }
     path = place.store.finish(artifact, manifest)
-    say(f"{stage.identity}: done in {clock(seconds)}")
+    say(f"{label}: done in {clock(seconds)}")
     return path
-
-
-def _storage_problem(error: Exception, folder: Path) -> str | None:
-    """What the disk did, where that is the cause: libraries do not always say it with an OSError."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-        return f"{error.filename or folder}: {os.strerror(error.errno)}"
-    if shutil.disk_usage(folder).free < FULL_BYTES:
-        return f"{folder}: {os.strerror(errno.ENOSPC)}"
-    return None
 
 
 def plain(value: Any) -> Any:

@@ -58,7 +58,7 @@ def adopt(source: str, *, name: str | None = None, licence: str | None = None, h
     `licence` (SPDX identifier) is needed where the source states none; `home` is the lab's folder. Raises UserError in
     one sentence when the source cannot be had or used; nothing half-written is left then.
     """
-    from ayllu.data.adopt import channel_name, find_model_source
+    from ayllu.data.adopt import channel_name
     from ayllu.data.archive import default_cache
     from ayllu.lab.channel import check_name, promote
     from ayllu.lab.run import Place, resolve
@@ -66,7 +66,7 @@ def adopt(source: str, *, name: str | None = None, licence: str | None = None, h
 
     if name is not None:
         check_name(name)
-    found = find_model_source(source, default_cache(), licence=licence)
+    found = _source(source, licence)
     channel = name or channel_name(found.name)
     store = Store(home or default_home())
     handle = _adopted(found)
@@ -77,10 +77,19 @@ def adopt(source: str, *, name: str | None = None, licence: str | None = None, h
 
 def adopted(source: str, *, licence: str | None = None) -> Handle[Weights]:
     """The same as a step of a recipe: the handle of a folder of weights and tokenizer."""
-    from ayllu.data.adopt import find_model_source
-    from ayllu.data.archive import default_cache
+    return _adopted(_source(source, licence))
 
-    return _adopted(find_model_source(source, default_cache(), licence=licence))
+
+def _source(source: str, licence: str | None) -> ModelSource:
+    """What `source` names; a folder that a manifest of ours describes must be what that says."""
+    from ayllu.data.adopt import PACKAGES, find_model_source
+    from ayllu.data.archive import default_cache
+    from ayllu.lab.channel import check_listed
+
+    found = find_model_source(source, default_cache(), licence=licence)
+    if source not in PACKAGES and (folder := Path(source).expanduser()).is_dir():
+        check_listed(folder)
+    return found
 
 
 def _adopted(found: ModelSource) -> Handle[Weights]:

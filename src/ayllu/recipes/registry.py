@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import json
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+from ayllu.lab.error import UserError
 from ayllu.lab.plugins import Registry
 from ayllu.recipes.cria import cria
 from ayllu.recipes.draft import draft
@@ -17,3 +22,37 @@ Recipe = Callable[..., Any]
 RECIPES: Registry[Recipe] = Registry("recipe", "ayllu.recipes")
 for recipe in (cria, smol, draft, llama):
     RECIPES.add(recipe.__name__)(recipe)
+
+
+def made_by(recipe: str | Recipe, options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A call of a recipe as JSON, for the name of what it makes; None for one that has no name, or other options."""
+    name = recipe if isinstance(recipe, str) else getattr(recipe, "__name__", "")
+    if name not in RECIPES.names() or (not isinstance(recipe, str) and RECIPES.find(name) is not recipe):
+        return None
+    kept = {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in options.items()}
+    try:
+        return {"recipe": name, "options": json.loads(json.dumps(kept, allow_nan=False))}
+    except (TypeError, ValueError):
+        return None
+
+
+def recalled(stated: Any) -> tuple[Recipe, dict[str, Any]] | None:
+    """The recipe and the options that `made_by` gave; None where they say nothing, or the recipe is not here."""
+    if not isinstance(stated, dict) or not isinstance(stated.get("options"), dict):
+        return None
+    try:
+        recipe = RECIPES.find(str(stated.get("recipe")))
+    except UserError:
+        return None
+    hints = typing.get_type_hints(recipe)
+    if not stated["options"].keys() <= inspect.signature(recipe).parameters.keys():
+        return None
+    return recipe, {name: _typed(value, hints.get(name)) for name, value in stated["options"].items()}
+
+
+def _typed(value: Any, hint: Any) -> Any:
+    """A value as the parameter's type has it: JSON knows neither paths nor tuples."""
+    kinds = {typing.get_origin(kind) or kind for kind in (hint, *typing.get_args(hint))}
+    if isinstance(value, list) and tuple in kinds:
+        return tuple(value)
+    return Path(value) if isinstance(value, str) and Path in kinds and str not in kinds else value

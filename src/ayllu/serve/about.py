@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.data.origin import ORIGIN, read_json_object
+from ayllu.lab.progress import say
+from ayllu.lab.store import digests_of
 from ayllu.model.generate import Sampling
+from ayllu.release.digest import inspect_weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +29,7 @@ class About:
     version: str | None = None
     licence: str | None = None
     digest: str | None = None
-    """sha256 of the weights, as the release's manifest says."""
+    """sha256 of the weights, where it is the one that the release's manifest says."""
     bits_per_byte: float | None = None
     """On held-out text, as the release's manifest says."""
     card: str | None = None
@@ -53,11 +56,28 @@ def describe(
         parameters=parameters,
         version=_text(manifest.get("version")),
         licence=_text(manifest.get("licence")) or _text(origin.get("licence")),
-        digest=_text(manifest.get("model_digest")),
+        digest=_seen_digest(folder, _text(manifest.get("model_digest"))),
         bits_per_byte=float(bits) if isinstance(bits, int | float) and not isinstance(bits, bool) else None,
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None,
         sampling=_sampling(read_json_object(folder / "generation_config.json")),
     )
+
+
+def _seen_digest(folder: Path, stated: str | None) -> str | None:
+    """The stated digest, if the weights that are there have it: they are read once, until they change."""
+    if stated is None:
+        return None
+    names = sorted(path.name for path in folder.glob("*.safetensors"))
+    digests = digests_of(folder)
+    try:
+        found = digests.of_all("weights", names, lambda: inspect_weights(folder).digest)
+    except (OSError, ValueError):
+        found = None
+    digests.save()
+    if found == stated:
+        return stated
+    say(f"the weights in {folder} are not those that its manifest names, so no digest of them is stated")
+    return None
 
 
 def _created(folder: Path, manifest: dict[str, Any]) -> int:

@@ -47,7 +47,8 @@ def release_stage(
             given = [value for value in (*args, *kwargs.values()) if isinstance(value, Handle)]
             _write(ctx, contents(ctx, *args, **kwargs), settings(given))
 
-        return stage(identity=identity, makes=open_release, reruns=True, names_in_key=names_in_key)(release)
+        made = stage(identity=identity, makes=open_release, reruns=True, publishes=True, names_in_key=names_in_key)
+        return made(release)
 
     return wrap
 
