@@ -16,8 +16,10 @@ from ayllu.fleet.catalogue import (
     find_fleet,
     fleets,
     h100_equivalents,
+    match_accelerator,
     read_table,
 )
+from ayllu.fleet.overview import overview
 from ayllu.lab.error import UserError
 
 PUBLISHED_PEAKS = {
@@ -83,6 +85,77 @@ def test_a_part_without_8_bit_units_computes_8_bits_as_16() -> None:
 )
 def test_names_are_found_by_alias_in_any_case(name: str, found: str) -> None:
     assert find_accelerator(name).id == found
+
+
+AS_DRIVERS_PRINT_THEM = {
+    # what torch.cuda.get_device_name says
+    "NVIDIA A100 80GB PCIe": "a100-pcie",
+    "NVIDIA A100-PCIE-40GB": "a100-pcie-40gb",
+    "NVIDIA A100-SXM4-40GB": "a100-40gb",
+    "NVIDIA A100-SXM4-80GB": "a100-80gb",
+    "NVIDIA H100 80GB HBM3": "h100",
+    "NVIDIA H100 PCIe": "h100-pcie",
+    "NVIDIA H100 NVL": "h100-nvl",
+    "NVIDIA H200": "h200",
+    "NVIDIA H200 NVL": "h200-nvl",
+    "NVIDIA H20": "h20",
+    "NVIDIA GH200 480GB": "gh200",
+    "NVIDIA B200": "b200",
+    "NVIDIA L4": "l4",
+    "NVIDIA L40S": "l40s",
+    "NVIDIA A10": "a10",
+    "NVIDIA A10G": "a10g",
+    "Tesla T4": "t4",
+    "Tesla V100-PCIE-16GB": "v100-pcie-16gb",
+    "Tesla V100-PCIE-32GB": "v100-pcie-32gb",
+    "Tesla V100-SXM2-16GB": "v100-16gb",
+    "Tesla V100-SXM2-32GB": "v100-32gb",
+    "NVIDIA GeForce RTX 4090": "rtx-4090",
+    "NVIDIA GeForce RTX 2080 Ti": "rtx-2080-ti",
+    "NVIDIA RTX A6000": "rtx-a6000",
+    "AMD Instinct MI300X": "mi300x",
+    "AMD Instinct MI250X / MI250": "mi250x",
+    # as Kubernetes labels nodes
+    "nvidia-h100-80gb": "h100",
+    "nvidia-tesla-t4": "t4",
+}
+
+
+@pytest.mark.parametrize("name", AS_DRIVERS_PRINT_THEM)
+def test_a_part_is_found_by_the_name_that_its_driver_prints(name: str) -> None:
+    assert find_accelerator(name).id == AS_DRIVERS_PRINT_THEM[name]
+    assert find_fleet(f"8x{name}").pools[0].accelerator.id == AS_DRIVERS_PRINT_THEM[name]
+    assert overview(name)["accelerator"]["id"] == AS_DRIVERS_PRINT_THEM[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("NVIDIA A100-SXM-64GB", "NVIDIA A800 80GB PCIe", "NVIDIA H800 PCIe", "NVIDIA GH200 144G HBM3e", "NVIDIA A40"),
+        *("NVIDIA GeForce RTX 4090 Laptop GPU", "NVIDIA GeForce RTX 4090 D", "NVIDIA GeForce RTX 3090 Ti", "A100X"),
+        *("NVIDIA L40", "NVIDIA H20-3e", "Tesla P100-PCIE-16GB", "Quadro RTX 6000"),
+    ],
+)
+def test_another_part_of_a_like_name_is_not_taken_for_it(name: str) -> None:
+    with pytest.raises(UserError, match="no accelerator is called"):
+        find_accelerator(name)
+    assert match_accelerator(f"8x {name} nodes", within=True) is None
+
+
+@pytest.mark.parametrize("name", ["NVIDIA H100 80GB HBM3 MIG 1g.10gb", "NVIDIA A100-SXM4-40GB MIG 3g.20gb"])
+def test_a_slice_of_a_part_is_not_the_part(name: str) -> None:
+    with pytest.raises(UserError, match="slice"):
+        find_accelerator(name)
+    assert match_accelerator(name, within=True) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("8xH100 nodes, IB", "h100"), ("AWS p5.48xlarge H100", "h100"), ("GB200NVL72", "gb200"), ("H100SXM5", "h100")],
+)
+def test_a_part_is_found_among_other_words(text: str, found: str) -> None:
+    part = match_accelerator(text, within=True)
+    assert part is not None and part.id == found
 
 
 def test_an_unknown_part_is_answered_with_near_names() -> None:

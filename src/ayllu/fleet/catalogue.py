@@ -21,6 +21,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from ayllu.fleet.part_names import KnownPart, find_part, find_part_within, read_name
 from ayllu.lab.error import UserError
 
 Precision = Literal["float32", "bf16", "float8", "float4"]
@@ -108,6 +109,11 @@ class Accelerator:
             return 1.0
         widths, factors = zip(*self.training, strict=True)
         return float(np.exp(np.interp(np.log(width), np.log(widths), np.log(factors))))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All that it is called; the full name first."""
+        return (self.name, self.id, *self.aliases)
 
     @property
     def per_node(self) -> int:
@@ -205,17 +211,35 @@ def accelerators() -> dict[str, Accelerator]:
 
 
 def find_accelerator(name: str) -> Accelerator:
-    """The accelerator called `name` by id, full name or alias, in any case. Raises UserError when unknown."""
+    """The accelerator called `name` by id, full name or alias, in any case, or as drivers print it (`NVIDIA
+    A100-SXM4-80GB`). Raises UserError when unknown."""
+    known = accelerators()
+    found = match_accelerator(name)
+    if found is not None:
+        return found
+    if _plain(name) == _plain(THIS_MACHINE):
+        raise UserError("this machine is not in the catalogue yet; run `ayllu fleet calibrate` first")
+    said = read_name(name)
+    if said.is_slice:
+        raise UserError(f"{name!r} is a slice of an accelerator (MIG), and the catalogue has whole ones")
+    near = [key for key in known if said.model[:3] and said.model[:3] in _plain(key)]
+    hint = f"did you mean {', '.join(near[:6])}?" if near else "`ayllu fleet show` lists all"
+    raise UserError(f"no accelerator is called {name!r}; {hint}")
+
+
+def match_accelerator(name: str, *, within: bool = False) -> Accelerator | None:
+    """The accelerator that `name` names whole, or (`within`) that it names beside other words; None where none is."""
     known = accelerators()
     wanted = _plain(name)
     for accelerator in known.values():
-        if wanted in {_plain(label) for label in (accelerator.id, accelerator.name, *accelerator.aliases)}:
+        if wanted in {_plain(label) for label in accelerator.labels}:
             return accelerator
-    if wanted == _plain(THIS_MACHINE):
-        raise UserError("this machine is not in the catalogue yet; run `ayllu fleet calibrate` first")
-    near = [key for key in known if wanted[:3] and wanted[:3] in _plain(key)]
-    hint = f"did you mean {', '.join(near[:4])}?" if near else "`ayllu fleet show` lists all"
-    raise UserError(f"no accelerator is called {name!r}; {hint}")
+    parts = [
+        KnownPart(id=part.id, names=tuple(map(read_name, part.labels)), memory_gb=part.memory_gb)
+        for part in known.values()
+    ]
+    found = find_part(name, parts) or (find_part_within(name, parts) if within else None)
+    return known[found] if found else None
 
 
 def fleets() -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from ayllu.fleet.catalogue import read_table
 from ayllu.fleet.validation.columns import OTHER_NAMES, number, read_rows
 from ayllu.fleet.validation.measured_run import Unusable, read_measured_run
 from ayllu.fleet.validation.measured_runs import read_measured_runs
@@ -220,3 +221,54 @@ def test_the_command_ends_with_2_and_a_sentence(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert "no rows" in done.stderr and "Traceback" not in done.stderr
+
+
+BARE = {"layers": "", "hidden": "", "heads": "", "kv_heads": "", "ffn": "", "vocab": "", "params_b": ""}
+QWEN3_32B = {"layers": "64", "hidden": "5120", "heads": "64", "kv_heads": "8", "ffn": "25600", "vocab": "151936"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "width"),
+    [
+        # head_dim of the published config.json, and arXiv:2204.02311 for PaLM
+        (BARE | {"model": "Qwen3-32B"}, 128),
+        (BARE | {"model": "Qwen3 4B"}, 128),
+        (BARE | {"model": "google/gemma-2-9b"}, 256),
+        (BARE | {"model": "PaLM-540B", "gpus": "2048", "dp": "1024", "global_batch_seqs": "2048"}, 256),
+        (QWEN3_32B | {"model": "Qwen3-32B", "params_b": "32.8"}, 128),
+        ({"head_dim": "128", "heads": "64", "kv_heads": "8"}, 128),
+        ({"kv_channels": "64", "model": "ours", "params_b": ""}, 64),
+        ({"head width": "256", "model": "ours", "params_b": ""}, 256),
+        ({}, 128),
+        ({"heads": "64"}, 64),
+    ],
+)
+def test_the_width_of_a_head_is_the_rows_own_or_the_published_one(changes: dict[str, str], width: float) -> None:
+    path_row = {**ROW, "step_time_s": "500"} | changes
+    text = table([path_row])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "runs.csv"
+        path.write_text(text)
+        (run,) = read_measured_runs(path).runs
+    assert run.columns["head_width"] == width
+
+
+def test_published_widths_of_heads_give_the_published_counts_of_parameters() -> None:
+    """Billions of parameters by the model cards; with heads of an equal part of the width each is off by more."""
+    published = {"qwen3-0.6b": 0.596, "qwen3-1.7b": 1.72, "qwen3-4b": 4.02, "qwen3-14b": 14.77, "qwen3-32b": 32.76}
+    published |= {"gemma-7b": 8.54, "gemma-2-2b": 2.61, "gemma-2-9b": 9.24, "gemma-2-27b": 27.2}
+    published |= {"mistral-nemo": 12.25, "mistral-small-24b": 23.57, "gemma-2b": 2.51}
+    rows = {row["name"]: row for row in read_table("models.csv")}
+    for name, billions in published.items():
+        row = {key: int(value) for key, value in rows[name].items() if value.isdigit()}
+        attention = row["width"] * row["head_width"] * 2 * (row["heads"] + row["kv_heads"])
+        blocks = row["layers"] * (attention + 3 * row["width"] * row["feed_forward"])
+        assert (blocks + row["vocabulary"] * row["width"] * (2 - row["tied"])) / 1e9 == pytest.approx(
+            billions, rel=0.01
+        )
+
+
+def test_a_slice_of_an_accelerator_is_left_out_with_its_reason() -> None:
+    with pytest.raises(Unusable, match="slice"):
+        read_measured_run(ROW | {"gpu_type": "NVIDIA H100 80GB HBM3 MIG 1g.10gb"})
+    assert read_measured_run(ROW | {"gpu_type": "NVIDIA A100 80GB PCIe", "step_time_s": "90"}).kinds == ("a100-pcie",)

@@ -55,6 +55,7 @@ OTHER_NAMES = {
     "hidden": ("hidden_size", "d_model", "width"),
     "heads": ("num_heads", "n_heads", "num_attention_heads"),
     "kv_heads": ("num_kv_heads", "n_kv_heads", "num_key_value_heads", "num_query_groups"),
+    "head_dim": ("head_width", "head_size", "d_head", "kv_channels", "attention_head_dim", "head_dimension"),
     "ffn": ("ffn_hidden_size", "intermediate_size", "feed_forward", "d_ff"),
     "vocab": ("vocab_size", "vocabulary", "vocabulary_size"),
     "recompute": ("activation_checkpointing", "recomputation"),

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from ayllu.fleet.catalogue import PRECISIONS, Accelerator, Precision, accelerators, read_table
+from ayllu.fleet.catalogue import PRECISIONS, Accelerator, Precision, match_accelerator, read_table
 from ayllu.fleet.experts import expert_model
+from ayllu.fleet.part_names import read_name
 from ayllu.fleet.planner.queries import (
     ATTENTION,
     KERNELS,
@@ -36,11 +37,29 @@ is in `data/experts.csv` are scored, apart from the dense ones."""
 
 
 COUNTS = frozenset(
-    ("layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "gpus", "tp", "pp", "cp", "dp", "ep", "vpp", "seq_len")
+    (
+        "layers",
+        "hidden",
+        "heads",
+        "kv_heads",
+        "ffn",
+        "vocab",
+        "gpus",
+        "tp",
+        "pp",
+        "cp",
+        "dp",
+        "ep",
+        "vpp",
+        "seq_len",
+        "head_dim",
+    )
 )
 """Columns of whole numbers."""
 LARGEST = 1e15
 """No count, rate or time of a run is larger in the units of these tables."""
+LARGEST_HEADS = 8
+"""Features of all heads together, over the width; published models have up to 2 (Qwen3-0.6B)."""
 LARGEST_NETWORK = 1e5
 """Gb/s per accelerator."""
 
@@ -172,39 +191,19 @@ def _software(row: Mapping[str, str]) -> dict[str, str]:
     return _habits()[-1] | ({"sharding": "full"} if row.get("fsdp") else {})
 
 
-def _plain(label: str) -> str:
-    """Small letters and digits, with a dot where two numbers would run together: a trn1.32xlarge is no trn132."""
-    return re.sub(r"[^a-z0-9.]", "", re.sub(r"(?<=\d)[^a-z0-9]+(?=\d)", ".", label.lower()))
-
-
-@cache
-def _labels() -> list[tuple[str, Accelerator]]:
-    plain = [(_plain(label), part) for part in accelerators().values() for label in (part.id, part.name, *part.aliases)]
-    return sorted(plain, key=lambda pair: -len(pair[0]))
-
-
 def _kinds(text: str) -> tuple[Accelerator, ...]:
     """The accelerators that a `gpu_type` names; `A+B` names two."""
     return tuple(sorted((_kind(part) for part in text.split("+")), key=lambda kind: kind.id))
 
 
+@cache
 def _kind(text: str) -> Accelerator:
-    plain = _plain(text)
-    # A number that goes on names another part: an A1000 is no A100.
-    ways = (lambda label: plain == label, lambda label: _starts(plain, label), lambda label: _holds(plain, label))
-    for fits, least in zip(ways, (1, 3, 4), strict=True):
-        for label, kind in _labels():
-            if len(label) >= least and fits(label):
-                return kind
-    raise Unusable("accelerator not in the catalogue")
-
-
-def _starts(text: str, label: str) -> bool:
-    return re.match(re.escape(label) + r"(?!\d)", text) is not None
-
-
-def _holds(text: str, label: str) -> bool:
-    return re.search(re.escape(label) + r"(?!\d)", text) is not None
+    if read_name(text).is_slice:
+        raise Unusable("a slice of an accelerator")
+    found = match_accelerator(text, within=True)
+    if found is None:
+        raise Unusable("accelerator not in the catalogue")
+    return found
 
 
 @cache
@@ -228,6 +227,7 @@ def _shape(row: Mapping[str, str], software: Mapping[str, str]) -> dict[str, flo
     kv_heads = known("kv_heads", "kv_heads") or heads
     if not kv_heads <= heads <= width:
         raise Unusable("more heads than features, or more of keys than of queries")
+    head_width = _head_width(row, public, width, heads)
     vocabulary = known("vocab", "vocabulary") or 50304.0
     sequence = _number(row, "seq_len") or float(software["sequence"] or 0)
     if not sequence:
@@ -237,7 +237,7 @@ def _shape(row: Mapping[str, str], software: Mapping[str, str]) -> dict[str, flo
         "width": width,
         "heads": heads,
         "kv_heads": kv_heads,
-        "head_width": width / heads,
+        "head_width": head_width,
         "vocabulary": vocabulary,
         "sequence": sequence,
     }
@@ -253,6 +253,16 @@ def _shape(row: Mapping[str, str], software: Mapping[str, str]) -> dict[str, flo
             "tied": 0.0,
         }
     return shape | _nearest_blocks(shape, feed_forward or 4 * width, parameters)
+
+
+def _head_width(row: Mapping[str, str], public: Mapping[str, str], width: float, heads: float) -> float:
+    """The row's own, else that of the public shape where the row has its heads, else an equal part of the width."""
+    own = _number(row, "head_dim")
+    if own is None and public and (width, heads) == (float(public["width"]), float(public["heads"])):
+        own = _number(public, "head_width")
+    if own is not None and own * heads > LARGEST_HEADS * width:
+        raise Unusable("heads of more features than the model can feed")
+    return own or width / heads
 
 
 @cache
