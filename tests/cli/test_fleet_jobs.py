@@ -40,6 +40,32 @@ def test_a_run_of_ones_own_comes_from_a_file(fleet: Command, tmp_path: Path, cap
     assert printed["effective_training_time"]["mean"] > 0.98
 
 
+def test_what_a_file_does_not_say_is_shown_as_a_default(
+    fleet: Command, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """One spare node more or less is most of what such a run loses, so nobody may be left to guess it."""
+    path = tmp_path / "run.json"
+
+    def inputs(**values: object) -> dict[str, tuple[str, str]]:
+        path.write_text(json.dumps({"accelerators": 256, "days": 30} | values))
+        fleet(["simulate", str(path), "--seeds", "4", "--json"])
+        printed = json.loads(capsys.readouterr().out)
+        found = {each["name"]: (each["value"], each["source"]) for each in printed["inputs"]}
+        return found | {"notes": (" ".join(printed["notes"]), ""), "effective": printed["effective_training_time"]}
+
+    plain = inputs()
+    assert plain["accelerators"] == ("256", "run.json")
+    assert plain["spares"] == ("1 (1 for 32 nodes)", "default")
+    assert "1 spare node" in plain["notes"][0]
+    assert plain["per 1000 node days"][1].startswith("default")
+    assert plain["interval"] == ("300", "default") and plain["restart"] == ("by size", "default")
+    said = inputs(spares=0, checkpointing={"interval": 300.0}, hazard={"per_1000_node_days": 4.5})
+    assert said["spares"] == ("0", "run.json") and said["notes"][0] == ""
+    assert said["interval"] == ("300", "run.json") and said["stall"][1] == "default"
+    assert said["per 1000 node days"] == ("4.5", "run.json")
+    assert inputs(spares=0)["effective"]["mean"] < plain["effective"]["mean"] - 0.05
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

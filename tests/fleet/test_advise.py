@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ayllu.cli.fleet import app as fleet_app
-from ayllu.fleet.advise import checkpoint_interval, daly, quota_cluster, research_quota, spare_nodes, young
+from ayllu.cli.text import advice_lines
+from ayllu.fleet.advise import (
+    Curve,
+    checkpoint_interval,
+    daly,
+    quota_cluster,
+    research_quota,
+    spare_nodes,
+    told_number,
+    young,
+)
 from ayllu.fleet.simulate.failures import Hazard
 from ayllu.fleet.simulate.training_run import Checkpointing, Recovery, TrainingRun
 from ayllu.lab.error import UserError
@@ -69,3 +80,22 @@ def test_the_command_prints_the_curves_and_draws_them(tmp_path: Path, capsys: py
     assert picture.read_text().lstrip().startswith("<?xml")
     with pytest.raises(UserError, match="too small"):
         app(["advise", "--accelerators", "8", "--json"])
+
+
+def curve(best: float, value: list[float], near: tuple[float, float]) -> Curve:
+    tried = [10.0, 100.0, 3216.4, 40_000.0]
+    checks = {"young_s": 3216.4, "load": 1.25, "mean_time_between_failures_s": 1.234e6}
+    return Curve(
+        question="How often", unit="s", tried=tried, value=value, measure="x", best=best, near=near, checks=checks
+    )
+
+
+def test_advice_has_no_exponents_and_names_no_best_among_equals() -> None:
+    better, alike = curve(3216.4, [0.1, 0.5, 0.9, 0.2], (2800.2, 4000.0)), curve(10.0, [0.5] * 4, (10.0, 40_000.0))
+    text = list(advice_lines([better]))
+    assert text[0] == "How often: 3,220 s (2,800 to 4,000 are as good)"
+    assert [line.split()[-1] for line in text[1:]] == ["3,216", "1.25", "1,234,000"]
+    assert "e+" not in "".join(text)
+    assert next(iter(advice_lines([alike]))) == "How often: it makes no difference (10 to 40,000 s are as good)"
+    assert alike.as_json()["all_alike"] and not better.as_json()["all_alike"]
+    assert told_number(0.012345) == "0.0123" and told_number(0) == "0" and told_number(math.inf) == "inf"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ayllu.fleet.advise import Curve
+from ayllu.fleet.advise import Curve, told_number
 from ayllu.fleet.catalogue import H100E_CONVENTIONS
 from ayllu.fleet.experts import ExpertModel
 from ayllu.fleet.planner.choice import Choice
@@ -276,9 +276,9 @@ def reproduction_lines(rows: Iterable[Mapping[str, Any]]) -> Iterable[str]:
 def advice_lines(curves: Iterable[Curve]) -> Iterable[str]:
     """What to choose, and what formulas or the present setting say."""
     for curve in curves:
-        low, high = curve.near
-        yield f"{curve.question}: {curve.best:,.3g} {curve.unit} ({low:,.3g} to {high:,.3g} are as good)"
-        for name, value in curve.checks.items():
-            # Four figures, and no exponent where the digits do.
-            told = f"{value:,.0f}" if 1e3 <= abs(value) < 1e15 else f"{value:.4g}"
-            yield f"    {name.replace('_', ' '):32} {told}"
+        low, high = map(told_number, curve.near)
+        if curve.all_alike:
+            yield f"{curve.question}: it makes no difference ({low} to {high} {curve.unit} are as good)"
+        else:
+            yield f"{curve.question}: {told_number(curve.best)} {curve.unit} ({low} to {high} are as good)"
+        yield from (f"    {name.replace('_', ' '):32} {told_number(value, 4)}" for name, value in curve.checks.items())

@@ -47,9 +47,22 @@ class Curve:
     parts: dict[str, list[float]] = field(default_factory=dict)
     """What `value` is made of."""
 
+    @property
+    def all_alike(self) -> bool:
+        """Whether no choice is better than another."""
+        return self.near[0] <= min(self.tried) and self.near[1] >= max(self.tried)
+
     def as_json(self) -> dict[str, Any]:
         """The curve as plain values."""
-        return asdict(self)
+        return asdict(self) | {"all_alike": self.all_alike}
+
+
+def told_number(value: float, figures: int = 3) -> str:
+    """A number of so many figures, without an exponent."""
+    if not math.isfinite(value):
+        return str(value)
+    rounded = float(f"{value:.{figures}g}")
+    return f"{rounded:,.0f}" if rounded == round(rounded) else f"{rounded:,f}".rstrip("0")
 
 
 def young(cost: float, mtbf: float) -> float:
@@ -247,14 +260,15 @@ def draw(curves: list[Curve], title: str, path: Path) -> None:
         axis.plot(curve.tried, curve.value, color="#1d6fa5", marker="o", markersize=4, label=name)
         for (name, values), colour in zip(curve.parts.items(), ("#6b46c1", "#b7791f"), strict=False):
             axis.plot(curve.tried, values, color=colour, linewidth=1, label=name)
-        axis.axvline(curve.best, color="#2f855a", label=f"best: {curve.best:,.3g} {curve.unit}")
+        if not curve.all_alike:
+            axis.axvline(curve.best, color="#2f855a", label=f"best: {told_number(curve.best)} {curve.unit}")
         for name, style in (("young_s", ":"), ("daly_s", "--")):
             if name in curve.checks:
                 axis.axvline(
                     curve.checks[name],
                     color="#b7791f",
                     linestyle=style,
-                    label=f"{name[:-2].title()}: {curve.checks[name]:,.3g} s",
+                    label=f"{name[:-2].title()}: {told_number(curve.checks[name])} s",
                 )
         if curve.unit == "s":
             axis.set_xscale("log")

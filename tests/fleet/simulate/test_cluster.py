@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ayllu.fleet.simulate import fleet_year, scenarios
 from ayllu.fleet.simulate.cluster.accounts import ClusterOutcome
 from ayllu.fleet.simulate.cluster.config import Cluster, Queue
 from ayllu.fleet.simulate.cluster.placement import Placement
@@ -259,6 +260,37 @@ def test_the_full_fleet_needs_few_looks_at_a_job_and_little_memory(tries: list[i
     assert len(year.jobs) == pytest.approx(14 * 5000, rel=0.05)
     figures = year_figures(year)
     assert 0 < figures["goodput"] < figures["utilisation"] <= 1
+
+
+def test_the_filling_of_an_empty_fleet_counts_in_no_figure() -> None:
+    small = smaller(8_192, 0.4)
+    whole = simulate_cluster(small, year_jobs(10, 0, small.accelerators), days=10)
+    later = whole.after(4)
+    assert len(later.hours["utilisation"]) == 6 * 24
+    assert later.hours["utilisation"].mean() > whole.hours["utilisation"].mean()
+    assert later.jobs.arrive.min() >= 4 * DAY and len(later.wait) == len(later.jobs)
+    nothing_cut = whole.after(0)
+    for name in ("failures", "finished", "preemptions", "across_pods"):
+        assert getattr(nothing_cut, name) == getattr(whole, name) >= getattr(later, name)
+
+
+def test_the_picture_of_some_days_does_not_say_a_year(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cluster is a small one here; what is asked of it and how it is drawn are the scenario's own."""
+    small = smaller(8_192, 0.4)
+    asked: list[float] = []
+
+    def year(days: float, seed: int = 0) -> ClusterOutcome:
+        asked.append(days)
+        return simulate_cluster(small, year_jobs(days, seed, small.accelerators), days=days)
+
+    monkeypatch.setattr(fleet_year, "simulate_year", year)
+    monkeypatch.setattr(fleet_year, "LEAD_DAYS", 2)
+    found = scenarios.simulate("meta-2024-year", days=3, page=tmp_path / "year.html")
+    assert asked == [3 + 2]
+    page = (tmp_path / "year.html").read_text()
+    assert "3 days" in found["title"] and "3 days" in page and "one year" not in page + found["title"]
+    assert found["jobs"] < 4 * 0.45 * 8_192
+    assert "one year" in fleet_year.year_title(365) and "one day" in fleet_year.year_title(1)
 
 
 @pytest.mark.slow

@@ -53,6 +53,10 @@ def read_training_run(path: Path) -> TrainingRun:
 
     Without a hazard the rate of an unknown fleet is taken (`pooled_rate`). Raises UserError on anything amiss.
     """
+    return training_run(_read_values(path), str(path))
+
+
+def _read_values(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -61,7 +65,7 @@ def read_training_run(path: Path) -> TrainingRun:
         raise UserError(f"{path}: not a JSON file that can be read ({error})") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: must hold one object with the fields of a run, such as accelerators and days")
-    return training_run(values, str(path))
+    return values
 
 
 def training_run(values: dict[str, Any], where: str) -> TrainingRun:
@@ -78,7 +82,8 @@ def training_run(values: dict[str, Any], where: str) -> TrainingRun:
 
 def scenario_of_file(path: Path) -> Scenario:
     """A scenario of the run that a JSON file describes. Raises UserError."""
-    run = read_training_run(path)
+    values = _read_values(path)
+    run = training_run(dict(values), str(path))
 
     def live(seeds: int) -> Result:
         outcomes = [
@@ -87,25 +92,42 @@ def scenario_of_file(path: Path) -> Scenario:
         return Result(
             figures=run_figures(outcomes),
             details={"hours": outcomes[0].hours},
+            notes=[_spares_note(run)] if run.spares is None else [],
         )
 
     return Scenario(
         name=path.stem,
         title=f"{run.accelerators:,} accelerators for {run.days:g} days",
-        inputs=tuple(_inputs(run, path.name)),
+        inputs=tuple(_inputs(run, values, path.name)),
         run=live,
     )
 
 
-def _inputs(described: Any, source: str) -> Iterator[Input]:
-    """Every figure of a run that is not its default."""
+def _spares_note(run: TrainingRun) -> str:
+    many = f"{run.spare_nodes} spare node{'s' if run.spare_nodes > 1 else ''}"
+    return (
+        f"Beside its {run.nodes:,} nodes the run is taken to have {many}; say how many in the file, such as spares: 0."
+    )
+
+
+def _inputs(described: Any, given: Any, source: str) -> Iterator[Input]:
+    """Every figure of a run; those that are not `given` are defaults, and say so."""
     for item in fields(described):
-        value = getattr(described, item.name)
+        value, said = getattr(described, item.name), isinstance(given, dict) and item.name in given
         if is_dataclass(value):
-            yield from _inputs(value, source)
-        elif value != item.default:
-            yield Input(
-                name=item.name.replace("_", " "),
-                value=f"{value:.6g}" if isinstance(value, float) else str(value),
-                source=source,
-            )
+            # The rate of failures has no default of its own class.
+            pooled = isinstance(value, Hazard) and not said
+            named = "default: the rate of an unknown fleet, pooled" if pooled else source
+            yield from _inputs(value, {"per_1000_node_days": 1} if pooled else given.get(item.name), named)
+        else:
+            told = _told(described, item.name, value)
+            yield Input(name=item.name.replace("_", " "), value=told, source=source if said else "default")
+
+
+def _told(described: Any, name: str, value: Any) -> str:
+    """A figure in words; None is what it stands for."""
+    if name == "spares" and value is None:
+        return f"{described.spare_nodes} (1 for 32 nodes)"
+    if value is None:
+        return "by size" if name == "restart" else "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

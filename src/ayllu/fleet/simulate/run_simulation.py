@@ -40,13 +40,12 @@ class _RunSimulation:
         self.rng = np.random.default_rng([seed, 1])
         self.horizon = run.days * DAY
         self.stream = FailureStream(run.hazard, run.nodes, self.horizon, np.random.default_rng([seed, 0]))
-        self.spares = max(1, run.nodes // 32) if run.spares is None else run.spares
+        self.spares = run.spare_nodes
         self.repairs: list[float] = []
         self.missing = 0
         self.missing_seconds = 0.0
         self.manual_share = self.rng.uniform(0, run.recovery.manual_share_at_most)
-        restart = run.recovery.restart
-        self.restart = restart_seconds(run.accelerators) if restart is None else restart
+        self.restart = run.restart
         stops = self.rng.poisson(run.planned_per_day * run.days)
         self.planned = sorted(self.rng.uniform(0, self.horizon, stops).tolist(), reverse=True)
         self.spent: defaultdict[str, float] = defaultdict(float)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ def play_year(
             raise UserError(f"{path}: the name must end in {ending}")
     begin = time.perf_counter()
     year = scenario.year(days, 0)
+    scenario = replace(scenario, title=fleet_year.year_title(days))
     seconds = time.perf_counter() - begin
     result = fleet_year.result_of(year)
     figures = {name: interval.mean for name, interval in result.figures.items()}

@@ -114,7 +114,7 @@ class TrainingRun:
     checkpointing: Checkpointing = field(default_factory=Checkpointing)
     recovery: Recovery = field(default_factory=Recovery)
     spares: int | None = None
-    """Nodes that wait to take a broken one's place; None: 1 for 32 (assumption)."""
+    """Nodes that wait to take a broken one's place; None: 1 for 32, at least 1 (assumption)."""
     repair_days: float = 3.0
     """Median time of a repair, log-normal with a factor of 2.7 (assumption)."""
     elastic: bool = False
@@ -152,6 +152,17 @@ class TrainingRun:
                 raise UserError(f"run: {name} is {getattr(self, name)}; it is a part and must lie in [0, 1)")
         if self.lemon_after is not None and self.lemon_after < 1:
             raise UserError(f"run: lemon_after is {self.lemon_after} failures; it must be at least 1")
+
+    @property
+    def spare_nodes(self) -> int:
+        """Spares, as given or by the rule."""
+        return max(1, self.nodes // 32) if self.spares is None else self.spares
+
+    @property
+    def restart(self) -> float:
+        """Seconds of a restart, as given or by size."""
+        given = self.recovery.restart
+        return restart_seconds(self.accelerators) if given is None else given
 
     @property
     def nodes(self) -> int:

@@ -9,7 +9,10 @@ import numpy as np
 
 from ayllu.fleet.simulate.cluster.config import Queue
 from ayllu.fleet.simulate.cluster.job_states import JobStates
-from ayllu.fleet.simulate.job_trace import HOUR, JobTrace
+from ayllu.fleet.simulate.job_trace import DAY, HOUR, JobTrace
+
+COUNTED = ("failures", "finished", "preemptions", "across_pods")
+"""What is counted in each hour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +20,8 @@ class ClusterOutcome:
     """What happened, hour by hour and job by job."""
 
     hours: dict[str, np.ndarray]
-    """Means over each hour: utilisation, goodput, waiting (jobs), failures, power_mw, speed, and busy_<queue>."""
+    """Of each hour, the means of utilisation, goodput, waiting (jobs), power_mw, speed and busy_<queue>, and the counts
+    of failures, finished, preemptions and across_pods."""
     wait: np.ndarray
     """Seconds from submission to the first start, one for each job; NaN when it never started."""
     jobs: JobTrace
@@ -26,6 +30,17 @@ class ClusterOutcome:
     preemptions: int
     across_pods: int
     """Jobs that span more pods than they must."""
+
+    def after(self, days: int) -> ClusterOutcome:
+        """What happened from then on, to the jobs that were submitted then."""
+        hours = {name: values[24 * days :] for name, values in self.hours.items()}
+        later = self.jobs.arrive >= days * DAY
+        return ClusterOutcome(
+            hours=hours,
+            wait=self.wait[later],
+            jobs=self.jobs.select(later),
+            **{name: round(float(hours[name].sum())) for name in COUNTED},
+        )
 
     @property
     def started(self) -> np.ndarray:
@@ -59,23 +74,25 @@ class Accounts:
 
     def close_hour(self, *, busy: float, waiting: int, power_mw: float, speed: float, used: Sequence[int]) -> None:
         """Write the hour down; `used` are the accelerators of each queue."""
-        self._rows.append((busy, self.lost, float(waiting), float(self.failures), power_mw, speed, *used))
+        counted = (float(getattr(self, name)) for name in COUNTED)
+        self._rows.append((busy, self.lost, float(waiting), power_mw, speed, *counted, *used))
 
     def outcome(self, trace: JobTrace, jobs: JobStates, queues: Sequence[Queue], total: int) -> ClusterOutcome:
         """The books as arrays; `total` are the accelerators of the cluster."""
         table = np.array(self._rows)
-        busy, lost, waiting, failures, power, speed = table[:, :6].T
+        busy, lost, waiting, power, speed = table[:, :5].T
         lost = np.diff(lost, prepend=0.0) / HOUR
         hours = {
             "utilisation": busy / total,
             "goodput": np.maximum(busy - lost, 0) * speed / total,
             "waiting": waiting,
-            "failures": np.diff(failures, prepend=0.0),
             "power_mw": power,
             "speed": speed,
         }
+        for index, name in enumerate(COUNTED):
+            hours[name] = np.diff(table[:, 5 + index], prepend=0.0)
         for index, queue in enumerate(queues):
-            hours[f"busy_{queue.name}"] = table[:, 6 + index] / total
+            hours[f"busy_{queue.name}"] = table[:, 5 + len(COUNTED) + index] / total
         return ClusterOutcome(
             hours=hours,
             wait=np.array(jobs.first_start) - np.array(jobs.submitted),
