@@ -58,7 +58,7 @@ def run(recipe: Recipe, /, *, layout: Layout = "", nodes: Nodes = 1, home: Home 
         return
     print_lines(
         [
-            f"release: {report.release}",
+            f"{'release' if (report.release / 'manifest.json').is_file() else 'private model'}: {report.release}",
             f"Talk to it: ayllu chat {report.channel}, or ayllu serve {report.channel}",
         ]
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle
-from ayllu.recipes.limits import check_budget, check_least
+from ayllu.recipes.limits import check_budget, check_least, check_licences
 from ayllu.recipes.stages.artifacts import Release, ScoreFolder, Weights
 from ayllu.recipes.stages.corpus import corpus, dialogues, learn_tokenizer, tokenize, tokenize_chat, used_sources
 from ayllu.recipes.stages.evaluate import evaluate
@@ -35,6 +35,7 @@ def cria(
     speed: float | None = None,
     policy: Path | None = None,
     name: str = "cria",
+    private: bool = False,
 ) -> Handle[Release]:
     """Train a small chat model from scratch on this machine, measure it, and release it.
 
@@ -60,6 +61,8 @@ def cria(
         Rules of the release, signed by `ayllu release policy`: thresholds of its scores. Ayllu's own when not given.
     name
         Name of the release, and of the channel that points to it.
+    private
+        Keep the model for yourself: it has a name, serves and exports, is not signed, and any licence will do.
     """
     check_budget(budget, usual=10)
     if not sources:
@@ -69,9 +72,10 @@ def cria(
     check_least(1, items=items)
     if speed is not None and speed <= 0:
         raise UserError(f"speed is {speed:g} tokens per second; give a number above 0 or leave it out to measure")
-    rules, before = policy_arguments(policy)
+    rules, before = policy_arguments(policy, private=private)
     mix = {source: MIX.get(source, 1.0) for source in sources}
 
+    check_licences(sources, licence=licence, policy=rules)
     text = corpus(sources=tuple(sources), licence=licence)
     tokenizer = learn_tokenizer(text, size=vocabulary)
     tokens = tokenize(text, tokenizer, length=length)

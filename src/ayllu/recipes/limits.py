@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ayllu.lab.error import UserError
 
@@ -28,3 +29,29 @@ def check_positive(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"{name} is {value:g}; give a number above 0")
+
+
+def check_licences(sources: Sequence[str], *, licence: str | None, policy: str) -> None:
+    """Raise UserError where a source is not there, or its licence would stop the release at the end of the run.
+
+    `licence` is what the user says of folders and data sets of the hub; `policy` is what the release is given.
+    """
+    from ayllu.data.sources.registry import find_source
+    from ayllu.recipes.stages.release import PRIVATE
+    from ayllu.release.licences import read_licence
+    from ayllu.release.policy import find_policy
+    from ayllu.release.trust.policy_file import SignedPolicy
+
+    signed = SignedPolicy.from_argument(policy)
+    rules = signed.policy if signed else None if policy == PRIVATE else find_policy(policy)
+    for name in sources:
+        source = find_source(name, licence=licence)
+        objection = read_licence(source.licence, rules.permitted_licences).objection if rules else None
+        if objection is None:
+            continue
+        own = name.startswith(("folder:", "hf:"))
+        way = "say which it has with --licence, as an SPDX expression such as CC-BY-4.0" if own else "leave it out"
+        raise UserError(
+            f"a model trained on {source.name} could not be released: its licence ({source.licence}) {objection}; "
+            f"{way}, or train for yourself alone with --private"
+        )

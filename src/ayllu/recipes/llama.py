@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle
 from ayllu.recipes.cria import EVERYDAY
-from ayllu.recipes.limits import check_least, check_positive
+from ayllu.recipes.limits import check_least, check_licences, check_positive
 from ayllu.recipes.stages.artifacts import Release, ScoreFolder, Weights
 from ayllu.recipes.stages.corpus import corpus, learn_tokenizer, tokenize, used_sources
 from ayllu.recipes.stages.evaluate import heldout
@@ -39,6 +39,7 @@ def llama(
     seed: int = 0,
     policy: Path | None = None,
     name: str = "llama",
+    private: bool = False,
 ) -> Handle[Release]:
     """Train a model of a given shape from raw text, on this machine or under --layout on many, and release it.
 
@@ -70,6 +71,8 @@ def llama(
         Rules of the release, signed by `ayllu release policy`: thresholds of its scores. Ayllu's own when not given.
     name
         Name of the release, and of the channel that points to it.
+    private
+        Keep the model for yourself: it has a name, serves and exports, is not signed, and any licence will do.
     """
     shape = _shape(model)
     check_least(1, batch=batch, length=length, documents=documents)
@@ -77,7 +80,8 @@ def llama(
     check_least(512, vocabulary=vocabulary)
     if not sources:
         raise UserError("no source is named; give at least one with --sources, such as folder:PATH")
-    rules, before = policy_arguments(policy)
+    rules, before = policy_arguments(policy, private=private)
+    check_licences(sources, licence=licence, policy=rules)
     text = corpus(sources=tuple(sources), licence=licence)
     tokenizer = learn_tokenizer(text, size=vocabulary or shape.vocabulary)
     rows = tokenize(text, tokenizer, length=length)

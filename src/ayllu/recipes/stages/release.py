@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
+from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, Stage, stage
 from ayllu.recipes.stages.artifacts import Release, open_release
 from ayllu.recipes.stages.settings import settings
 
 P = ParamSpec("P")
 
+PRIVATE = "private"
+"""The policy of a model that its maker keeps: no gate, no signature, no release."""
 PRETRAINING = ("steps", "tokens", "tokens_per_second", "flops", "final_loss", "loss")
 """What a card says of a pretraining, by its names in the record."""
 
@@ -25,7 +28,7 @@ class Contents:
     name: str
     version: str
     policy: str
-    """Name of the rules that must hold, or a signed policy (`policy_arguments`)."""
+    """Name of the rules that must hold, a signed policy (`policy_arguments`), or `PRIVATE`."""
     weights: Path
     scores: Path
     sources: Sequence[Mapping[str, Any]]
@@ -53,20 +56,44 @@ def release_stage(
     return wrap
 
 
-def policy_arguments(path: Path | None) -> tuple[str, dict[str, str] | None]:
+def policy_arguments(path: Path | None, *, private: bool = False) -> tuple[str, dict[str, str] | None]:
     """For the release and for its evaluation: the name of our own policy, or what was signed and its digests.
 
-    Raises UserError where `path` is no signed policy.
+    Raises UserError where `path` is no signed policy, or is given for a `private` model, which no policy judges.
     """
     from ayllu.release.trust.policy_file import read_policy
 
+    if private and path is not None:
+        raise UserError("a private model is not released, so no policy judges it; leave out --policy or --private")
     if path is None:
-        return "open", None
+        return PRIVATE if private else "open", None
     signed = read_policy(path)
     return signed.as_argument(), signed.digests
 
 
 def _write(ctx: Context, contents: Contents, given: list[dict[str, Any]]) -> None:
+    if contents.policy == PRIVATE:
+        _write_private(ctx, contents)
+    else:
+        _write_release(ctx, contents, given)
+    for field, value in contents.records.items():
+        ctx.note(field, value)
+
+
+def _write_private(ctx: Context, contents: Contents) -> None:
+    from ayllu.release.private import build_private
+
+    build_private(
+        ctx.folder / "release",
+        weights=contents.weights,
+        scores=contents.scores,
+        sources=[*contents.sources, *contents.dialogues],
+        records=contents.records,
+        name=contents.name,
+    )
+
+
+def _write_release(ctx: Context, contents: Contents, given: list[dict[str, Any]]) -> None:
     from ayllu.release.build import build_release
     from ayllu.release.policy import find_policy
     from ayllu.release.trust.policy_file import SignedPolicy
@@ -83,7 +110,5 @@ def _write(ctx: Context, contents: Contents, given: list[dict[str, Any]]) -> Non
         policy=SignedPolicy.from_argument(contents.policy) or find_policy(contents.policy),
         figures=contents.figures,
     )
-    for field, value in contents.records.items():
-        ctx.note(field, value)
     ctx.note("gates", list(summary.gates))
     ctx.note("model_digest", summary.model_digest)
