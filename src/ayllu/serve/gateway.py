@@ -33,7 +33,8 @@ COMPLETION_TOKENS = 16
 """Default length of a text completion, as in OpenAI's API."""
 PREPARING = 2
 """Threads that make prompts of what clients sent."""
-Given, Made = TypeVar("Given"), TypeVar("Made")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 FRESH = {"Cache-Control": "no-cache"}
 DROPPED = "X-Dropped-Messages"
 """Header that counts the messages left out of a conversation that was too long."""
