@@ -76,6 +76,18 @@ def state(folder: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     return hf.load(folder, dtype=dtype).state_dict()
 
 
+def test_a_gguf_file_of_a_model_that_is_not_tiny_has_two_bytes_a_weight(
+    source: Callable[..., tuple[Path, Transformer]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = source("tied", torch.float32)
+    monkeypatch.setattr("ayllu.release.export.TINY", 1000)
+    sizes = {}
+    for name, dtype in (("usual", None), ("half", "F16"), ("whole", "F32")):
+        (file,) = export_model(folder, "gguf", tmp_path / name, dtype=dtype)  # type: ignore[arg-type]
+        sizes[name] = (tmp_path / name / file).stat().st_size
+    assert sizes["usual"] == sizes["half"] < 0.7 * sizes["whole"]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_hugging_face_to_gguf_to_meta_to_hugging_face_keeps_every_bit(

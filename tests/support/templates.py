@@ -33,13 +33,13 @@ OPENS_THOUGHTS = (
 )
 """As R1-Distill's: the prompt begins the thoughts of the answer, and no answer in the past has any."""
 MARKED = (
-    "{{ messages | length }}{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+    "<|im_start|>{{ messages | length }}<|im_end|>{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
     "{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}{% else %}{{ m.content }}<|im_end|>{% endif %}\n"
     "{% endfor %}" + REPLY
 )
 """Writes the past anew with each turn, and says which part is the assistant's."""
 TOOL_BLOCKS = (
-    "{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% for tool in tools or [] %}{{ tool | tojson }}\n{% endfor %}{% for m in messages %}<|im_start|>{{ m.role }}\n"
     "{{ m.content }}{% for call in m.tool_calls %}{{ '\n' }}<tool_call>\n"
     '{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}\n</tool_call>'
     "{% endfor %}<|im_end|>\n{% endfor %}" + REPLY

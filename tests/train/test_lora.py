@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +107,17 @@ def test_an_adapter_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     wider = sharp_model(replace(TINY, feed_forward=96))
     with pytest.raises(ValueError, match="does not fit"):
         load_adapter(tmp_path, wider)
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_adapter_always_has_a_scale(alpha: float, tmp_path: Path) -> None:
+    """llama.cpp applies one without alpha, or with 0, unscaled."""
+    with pytest.raises(ValueError, match="alpha"):
+        LoraConfig(rank=2, alpha=alpha)
+    config = LoraConfig(rank=2)
+    save_adapter(tmp_path, trained(1, config), config)
+    written = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert (written["lora_alpha"], written["use_rslora"]) == (config.alpha, False)
 
 
 @torch.no_grad()

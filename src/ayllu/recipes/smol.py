@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle
+from ayllu.lab.progress import say
 from ayllu.recipes.adopt import adopted
 from ayllu.recipes.limits import check_budget, check_least
 from ayllu.recipes.stages.artifacts import Comparison, Release, ScoreFolder, Weights
@@ -20,6 +22,9 @@ from ayllu.recipes.stages.posttrain import PosttrainPlan, plan_posttraining, pos
 from ayllu.recipes.stages.rehearse import rehearse
 from ayllu.recipes.stages.release import Contents, policy_arguments, release_stage
 from ayllu.recipes.stages.weights import interpolate_weights
+
+if TYPE_CHECKING:
+    from ayllu.text.chat import Message
 
 KEPT = 0.5
 """Share of what was learnt that the final model keeps: see `interpolate_weights`."""
@@ -180,6 +185,13 @@ def _own(path: Path, read: Callable[..., Any]) -> str:
     from ayllu.data.archive import default_cache
     from ayllu.data.conversations.chats import store_copy
 
+    unread: Counter[str] = Counter()
+
+    def words(messages: list[Message]) -> int:
+        return sum(len(message.content.split()) for message in messages)
+
     # A token has at least one byte, so that what is too long for any tokenizer shows already here.
-    read(path, longest=4 * LONGEST, length=lambda messages: sum(len(m.content.split()) for m in messages))
+    read(path, longest=4 * LONGEST, length=words, unread=unread)
+    if unread:
+        say(f"{path}: not read: {', '.join(f'{name} ({count:,})' for name, count in sorted(unread.items()))}")
     return store_copy(path, default_cache())

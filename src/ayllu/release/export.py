@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ayllu.data.origin import ORIGIN, read_json_object
 from ayllu.lab.error import UserError
+from ayllu.release.model_files import TINY
 
 if TYPE_CHECKING:
     from ayllu.model.transformer import Transformer
@@ -23,7 +24,8 @@ PAPERS = ("README.md", "LICENSE", "LICENSES.md", ORIGIN)
 def export_model(folder: Path, to: Format, out: Path, *, dtype: Type | None = None) -> list[str]:
     """Write the model in `folder` into the new or empty folder `out`; gives the names of the files, sorted.
 
-    Weights keep their type unless `dtype` says another. Raises UserError when `out` is taken or cannot be written, and
+    Weights keep their type unless `dtype` says another, but float32 becomes F16 in a GGUF file of more than 20 million
+    parameters. Raises UserError when `out` is taken or cannot be written, and
     when the format cannot say what the model is; `out` is whole then, or not there.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -54,7 +56,7 @@ def _write(folder: Path, to: Format, place: Path, dtype: Type | None) -> None:
     from ayllu.model.files.weights import TORCH_TYPES
     from ayllu.text.tokenizer import Tokenizer
 
-    kind = dtype or _stored_type(folder)
+    kind = dtype or _usual_type(folder, to)
     # What is rounded to eight bits is rounded once, from all the bits that there are.
     model = hf.load(folder, dtype=TORCH_TYPES["F32" if kind == "Q8_0" else kind])
     about = read_json_object(folder / ORIGIN) or read_json_object(folder / "manifest.json")
@@ -93,6 +95,15 @@ def _write_hf(folder: Path, place: Path, model: Transformer, stops: list[int], k
     hf.save(place, model, dtype=TORCH_TYPES[kind], bos=begin, stops=stops)
     if (folder / "generation_config.json").is_file():
         shutil.copyfile(folder / "generation_config.json", place / "generation_config.json")
+
+
+def _usual_type(folder: Path, to: Format) -> Type:
+    """As stored; but a GGUF file of more than a tiny model has two bytes a weight, as a release's own has."""
+    from ayllu.model.files import hf
+
+    stored = _stored_type(folder)
+    large = hf.load_config(folder).parameters > TINY
+    return "F16" if to == "gguf" and stored == "F32" and large else stored
 
 
 def _stored_type(folder: Path) -> Type:

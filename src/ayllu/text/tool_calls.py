@@ -34,9 +34,13 @@ class Tool:
     description: str
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
     """A JSON Schema of type object."""
+    whole: Mapping[str, Any] | None = None
+    """The definition as somebody gave it, where it may hold more."""
 
     def as_json(self) -> dict[str, Any]:
         """The definition in the words that chat templates and OpenAI's API use."""
+        if self.whole is not None:
+            return dict(self.whole)
         function = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
         return {"type": "function", "function": function}
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -41,6 +42,9 @@ class LoraConfig:
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise ValueError(f"rank is {self.rank}; it must be at least 1")
+        if not 0 < self.alpha < math.inf:
+            # llama.cpp takes an adapter whose alpha is 0 or absent without scaling it.
+            raise ValueError(f"alpha is {self.alpha}; it must be a number above 0")
         unknown = [name for name in self.matrices if name not in MATRICES]
         if unknown or not self.matrices:
             raise ValueError(f"matrices are {self.matrices}; choose among {', '.join(MATRICES)}")
@@ -152,6 +156,7 @@ def save_adapter(folder: Path, model: Transformer, config: LoraConfig) -> None:
         "task_type": "CAUSAL_LM",
         "r": config.rank,
         "lora_alpha": config.alpha,
+        "use_rslora": False,
         "lora_dropout": 0.0,
         "bias": "none",
         "target_modules": sorted(targets),

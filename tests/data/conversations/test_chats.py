@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ayllu.data.conversations.chats import read_chats, read_preferences
+from ayllu.data.conversations.chats import name_of_copy, read_chats, read_preferences, store_copy, stored_copy
+from ayllu.data.conversations.rows import Chat
 from ayllu.lab.error import UserError
 from ayllu.text.chat import Message
+from ayllu.text.tool_calls import ToolCall
 
 
 def words(messages: list[Message]) -> int:
@@ -64,6 +68,131 @@ def test_all_mistakes_are_counted(tmp_path: Path) -> None:
         read_chats(path, longest=20, length=words)
 
 
+CALL = {"id": "1", "type": "function", "function": {"name": "look", "arguments": '{"at": "Lima"}'}}
+LOOK = {"type": "function", "function": {"name": "look", "description": "Look", "parameters": {}, "strict": True}}
+
+
+def read_one(path: Path, row: dict[str, Any], unread: Counter[str] | None = None) -> Chat:
+    (found,) = read_chats(write(path / "chats.jsonl", [row]), longest=99, length=words, unread=unread)
+    return found
+
+
+def test_words_calls_tools_and_weights_of_a_row_are_read(tmp_path: Path) -> None:
+    turns = [
+        {"role": "user", "content": [{"type": "text", "text": "Where"}, {"type": "text", "text": " is it?"}]},
+        {"role": "assistant", "content": "I look.", "tool_calls": [CALL], "weight": 0},
+        {"role": "tool", "content": "There", "tool_call_id": "1"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "content": "There", "tool_call_id": "1"},
+        {"role": "assistant", "content": "There.", "train": True, "refusal": None},
+    ]
+    unread: Counter[str] = Counter()
+    chat = read_one(tmp_path, {"messages": turns, "tools": [LOOK], "id": 3}, unread)
+    call = ToolCall(name="look", arguments={"at": "Lima"})
+    assert [(m.role, m.content, m.tool_calls) for m in chat] == [
+        ("user", "Where is it?", ()),
+        ("assistant", "I look.", (call,)),
+        ("tool", "There", ()),
+        ("assistant", "", (call,)),
+        ("tool", "There", ()),
+        ("assistant", "There.", ()),
+    ]
+    assert chat.unlearnt == {1}
+    assert [tool.as_json() for tool in chat.tools] == [LOOK], "whole, as it was given"
+    assert unread == {"id": 1}
+    assert read_one(tmp_path, {"messages": turns, "tools": json.dumps([LOOK])}).tools == chat.tools
+
+
+SHAREGPT = [("human", "Hi"), ("gpt", "Hello!"), ("human", "Bye"), ("gpt", "Bye!")]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"conversations": [{"from": who, "value": text} for who, text in SHAREGPT]}, "user assistant user assistant"),
+        (
+            {"system": "Be kind", "conversations": [{"from": w, "value": t} for w, t in SHAREGPT[:2]]},
+            "system user assistant",
+        ),
+        ({"conversations": chat(("user", "Hi"), ("assistant", "Hello!"))["messages"]}, "user assistant"),
+        ({"instruction": "Add", "input": "", "output": "3"}, "user assistant"),
+        (
+            {"instruction": "Add", "output": "3", "system": "S", "history": [["a", "b"]]},
+            "system user assistant user assistant",
+        ),
+        ({"prompt": "Hi", "completion": "Hello!"}, "user assistant"),
+        ({"prompt": GOOD["messages"][:1], "completion": GOOD["messages"][1:]}, "user assistant"),
+    ],
+)
+def test_the_usual_forms_of_conversations_are_read(tmp_path: Path, row: dict[str, Any], said: str) -> None:
+    unread: Counter[str] = Counter()
+    assert [message.role for message in read_one(tmp_path, row, unread)] == said.split()
+    assert not unread
+
+
+def test_an_instruction_and_its_input_are_one_message(tmp_path: Path) -> None:
+    found = read_one(tmp_path, {"instruction": "Add", "input": "1 and 2", "output": "3"})
+    assert [message.content for message in found] == ["Add\n\n1 and 2", "3"]
+
+
+def test_calls_in_sharegpts_words(tmp_path: Path) -> None:
+    turns = [
+        ("human", "Where?"),
+        ("function_call", '{"name": "look", "arguments": {"at": "Lima"}}'),
+        ("observation", "Here"),
+    ]
+    row = {"conversations": [{"from": who, "value": text} for who, text in [*turns, ("gpt", "Here.")]]}
+    found = read_one(tmp_path, row | {"tools": "[]"})
+    assert [message.role for message in found] == ["user", "assistant", "tool", "assistant"]
+    assert found[1].tool_calls == (ToolCall(name="look", arguments={"at": "Lima"}),)
+
+
+def test_a_json_list_is_read_and_its_items_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "chats.json"
+    path.write_text("\ufeff" + json.dumps([GOOD, GOOD], indent=2))
+    assert len(read_chats(path, longest=9, length=words)) == 2
+    path.write_text(json.dumps([GOOD, 3, chat(("user", "Hi"))]))
+    with pytest.raises(
+        UserError, match=r"item 2: it is no JSON object; item 3: the assistant says nothing: .*these items"
+    ):
+        read_chats(path, longest=9, length=words)
+
+
+def turn(**fields: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Oh"} | fields]}
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        (turn(content=None), "turn 2 is empty"),
+        (turn(content=[{"type": "image_url", "image_url": {"url": "x"}}]), "turn 2 has a part of the type 'image_url'"),
+        (turn(content={"a": 1}), "turn 2 has content that is neither a text nor a list"),
+        (turn(weight=0.5), "turn 2 has the weight 0.5"),
+        (turn(weight=0), "no turn of the assistant is to be learnt"),
+        (turn(reasoning_content="Hm"), "turn 2 has 'reasoning_content'"),
+        (turn(tool_calls=[{"function": {"name": "f", "arguments": "{"}}]), "turn 2 has no valid JSON as the arguments"),
+        (turn(tool_calls=[{"function": {"arguments": {}}}]), "turn 2 has a call without the name"),
+        (turn(tool_calls=[{"function": {"name": "f g", "arguments": {}}}]), "turn 2 has a call, but the tool's name"),
+        (GOOD | {"tools": [{"type": "web_search"}]}, "'tools' holds something that is no function"),
+        (GOOD | {"functions": [{"name": "f"}]}, "it has 'functions'"),
+        ({"instruction": "Add", "output": None}, "turn 2 is empty"),
+    ],
+)
+def test_what_cannot_be_learnt_as_meant_is_refused(tmp_path: Path, row: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError) as error:
+        read_one(tmp_path, row)
+    assert f"line 1: {told}" in str(error.value)
+
+
+def test_a_copy_is_told_of_by_the_name_that_the_user_gave(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.jsonl", [chat(("user", "Hi"))])
+    digest = store_copy(path, tmp_path / "cache")
+    copy, shown = stored_copy(digest, tmp_path / "cache"), name_of_copy(digest, tmp_path / "cache")
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))} cannot be used"):
+        read_chats(copy, longest=9, length=words, shown=shown)
+
+
 @pytest.mark.parametrize(
     ("row", "told"),
     [
@@ -83,8 +212,10 @@ def test_bad_preferences_are_named_by_line(tmp_path: Path, row: Any, told: str) 
 
 def test_good_preferences_are_read(tmp_path: Path) -> None:
     row = {"prompt": [{"role": "user", "content": "Hi"}], "chosen": "Hello", "rejected": "No"}
-    found = read_preferences(write(tmp_path / "p.jsonl", [row, row | {"prompt": "Hi"}]), longest=20, length=words)
-    assert found[0] == found[1]
+    sides = {side: [{"role": "assistant", "content": row[side]}] for side in ("chosen", "rejected")}
+    rows = [row, row | {"prompt": "Hi"}, row | sides]
+    found = read_preferences(write(tmp_path / "p.jsonl", rows), longest=20, length=words)
+    assert found[0] == found[1] == found[2]
 
 
 def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:

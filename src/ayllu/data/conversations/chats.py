@@ -1,21 +1,28 @@
-"""Conversations and preferences of your own, in JSONL: read whole, and every mistake named by its line.
+"""Conversations and preferences of your own: read whole, and every mistake named by its line.
 
-{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}
-{"prompt": "…" or [messages], "chosen": "…", "rejected": "…"}
+Conversations in the forms of `ayllu.data.conversations.rows`; preferences as
+
+    {"prompt": "…" or [messages], "chosen": "…" or [message], "rejected": "…" or [message]}
+
+A file has one JSON object a line, or is one JSON list of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ayllu.data.conversations.rows import Chat, read_chat, read_tools, read_turns
 from ayllu.lab.error import UserError
 from ayllu.lab.store import write_atomically
-from ayllu.text.chat import ROLES, Message
+from ayllu.lab.visible import visible
+from ayllu.text.chat import Message
+from ayllu.text.tool_calls import Tool
 
 SHOWN = 5
 """Mistakes that are named one by one."""
@@ -29,52 +36,85 @@ class Preference:
     prompt: tuple[Message, ...]
     chosen: str
     rejected: str
+    tools: tuple[Tool, ...] = ()
 
 
-def read_chats(path: Path, *, longest: int, length: Callable[[list[Message]], int]) -> list[list[Message]]:
+def read_chats(
+    path: Path,
+    *,
+    longest: int,
+    length: Callable[[Chat], int],
+    shown: str | None = None,
+    unread: Counter[str] | None = None,
+) -> list[Chat]:
     """All conversations of a file; `length` counts the ids of one, of which there may be `longest`.
 
-    Raises UserError that names the lines with an empty turn, an unknown role, no words of the assistant, or too many
-    ids, before anything is trained.
+    `shown` is what the file is called where it is a copy; `unread` counts the fields that were not read, by name.
+    Raises UserError that names the lines with an empty turn, an unknown role, no words of the assistant, something
+    that cannot be learnt, or too many ids, before anything is trained.
     """
+    left: Counter[str] = Counter() if unread is None else unread
 
-    def read(row: dict[str, Any]) -> list[Message]:
-        messages = _messages(row.get("messages"), "messages")
-        if not any(message.role == "assistant" for message in messages):
-            raise ValueError("the assistant says nothing")
-        _fits(length(messages), longest)
-        return messages
+    def read(row: dict[str, Any]) -> Chat:
+        chat = read_chat(row, left)
+        _fits(length(chat), longest)
+        return chat
 
-    return _read(path, read)
+    return _read(path, read, shown)
 
 
-def read_preferences(path: Path, *, longest: int, length: Callable[[list[Message]], int]) -> list[Preference]:
+def read_preferences(
+    path: Path,
+    *,
+    longest: int,
+    length: Callable[[Chat], int],
+    shown: str | None = None,
+    unread: Counter[str] | None = None,
+) -> list[Preference]:
     """All preferences of a file. Raises UserError as `read_chats` does, and for a side that is missing or equal."""
+    left: Counter[str] = Counter() if unread is None else unread
 
     def read(row: dict[str, Any]) -> Preference:
-        prompt = row.get("prompt")
+        left.update(name for name in row if name not in ("prompt", "chosen", "rejected", "tools"))
+        prompt, tools = row.get("prompt"), read_tools(row.get("tools"))
         asked = [Message(role="user", content=prompt)] if isinstance(prompt, str) and prompt.strip() else None
-        messages = asked or _messages(prompt, "prompt")
+        if asked is None and (not isinstance(prompt, list) or not prompt):
+            raise ValueError("'prompt' is missing or empty")
+        messages = asked or read_turns(prompt or [], left)[0]
         if messages[-1].role == "assistant":
             raise ValueError("the prompt ends with the assistant's own turn")
+        sides = {}
         for side in ("chosen", "rejected"):
-            if not isinstance(row.get(side), str) or not row[side].strip():
-                raise ValueError(f"the side {side!r} is missing or empty")
-            _fits(length([*messages, Message(role="assistant", content=row[side])]), longest)
-        if row["chosen"].strip() == row["rejected"].strip():
+            sides[side] = _side(row.get(side), side)
+            answered = Chat([*messages, Message(role="assistant", content=sides[side])], tools=tools)
+            _fits(length(answered), longest)
+        if sides["chosen"].strip() == sides["rejected"].strip():
             raise ValueError("both sides are the same")
-        return Preference(prompt=tuple(messages), chosen=row["chosen"], rejected=row["rejected"])
+        return Preference(prompt=tuple(messages), tools=tuple(tools), **sides)
 
-    return _read(path, read)
+    return _read(path, read, shown)
+
+
+def _side(value: Any, side: str) -> str:
+    """The words of an answer, which may be a list of one message."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+        message = value[0]
+        if message.get("role") != "assistant" or message.get("tool_calls"):
+            raise ValueError(f"the side {side!r} is no turn of the assistant with words alone")
+        value = message.get("content")
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"the side {side!r} is missing or empty")
+    return value
 
 
 def store_copy(path: Path, cache: Path) -> str:
     """Copy a file into the cache under the digest of its content, which is returned: what a run learnt from can change
-    or move afterwards without changing what the run is."""
+    or move afterwards without changing what the run is. What it was called is kept beside it."""
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     stored_copy(digest, cache).parent.mkdir(parents=True, exist_ok=True)
     write_atomically(stored_copy(digest, cache), content.decode())
+    write_atomically(_name_file(digest, cache), str(path))
     return digest
 
 
@@ -83,18 +123,14 @@ def stored_copy(digest: str, cache: Path) -> Path:
     return cache / "own" / f"{digest}.jsonl"
 
 
-def _messages(value: Any, field: str) -> list[Message]:
-    if not isinstance(value, list) or not value:
-        raise ValueError(f"{field!r} is missing or empty")
-    messages = []
-    for number, turn in enumerate(value, start=1):
-        if not isinstance(turn, dict) or turn.get("role") not in ROLES:
-            role = turn.get("role") if isinstance(turn, dict) else turn
-            raise ValueError(f"turn {number} has the unknown role {role!r}")
-        if not isinstance(turn.get("content"), str) or not turn["content"].strip():
-            raise ValueError(f"turn {number} is empty")
-        messages.append(Message(role=turn["role"], content=turn["content"]))
-    return messages
+def name_of_copy(digest: str, cache: Path) -> str:
+    """What the user called the file that `store_copy` copied."""
+    file = _name_file(digest, cache)
+    return file.read_text(encoding="utf-8") if file.is_file() else stored_copy(digest, cache).name
+
+
+def _name_file(digest: str, cache: Path) -> Path:
+    return cache / "own" / f"{digest}.name"
 
 
 def _fits(found: int, longest: int) -> None:
@@ -102,33 +138,51 @@ def _fits(found: int, longest: int) -> None:
         raise ValueError(f"it has {found:,} tokens, {longest:,} are allowed")
 
 
-def _read(path: Path, read: Callable[[dict[str, Any]], T]) -> list[T]:
+def _read(path: Path, read: Callable[[dict[str, Any]], T], shown: str | None) -> list[T]:
+    shown = shown or str(path)
     found, mistakes = [], []
-    for number, line in _lines(path):
+    for place, row in _rows(path, shown):
         try:
-            row = json.loads(line)
+            if isinstance(row, json.JSONDecodeError):
+                raise ValueError(f"it is no JSON ({row.msg})")
             if not isinstance(row, dict):
                 raise ValueError("it is no JSON object")
             found.append(read(row))
-        except json.JSONDecodeError as error:
-            mistakes.append(f"line {number}: it is no JSON ({error.msg})")
         except ValueError as error:
-            mistakes.append(f"line {number}: {error}")
+            mistakes.append(f"{place}: {error}")
     if mistakes:
         more = f"; and {len(mistakes) - SHOWN} more" if len(mistakes) > SHOWN else ""
-        raise UserError(f"{path} cannot be used: {'; '.join(mistakes[:SHOWN])}{more}: correct or remove these lines")
+        told = visible(f"{shown} cannot be used: {'; '.join(mistakes[:SHOWN])}{more}: ")
+        raise UserError(f"{told}correct or remove these {mistakes[0].split()[0]}s")
     if not found:
-        raise UserError(f"{path} is empty: give a file with one JSON object a line")
+        raise UserError(f"{shown} is empty: give a file with one JSON object a line")
     return found
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _rows(path: Path, shown: str) -> Iterator[tuple[str, Any]]:
+    """Where each row stands, and what it says or the error that it is."""
+    text = _text(path, shown)
+    if text.lstrip().startswith("["):
+        try:
+            rows = json.loads(text)
+        except ValueError:
+            rows = None  # Perhaps its lines are lists, which are named one by one.
+        if isinstance(rows, list) and any(isinstance(row, dict) for row in rows):
+            yield from ((f"item {number}", row) for number, row in enumerate(rows, start=1))
+            return
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                row: Any = json.loads(line)
+            except json.JSONDecodeError as error:
+                row = error
+            yield f"line {number}", row
+
+
+def _text(path: Path, shown: str) -> str:
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, line
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error}): convert it first") from error
+        raise UserError(f"{shown} is not UTF-8 text ({error}): convert it first") from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): give a JSONL file") from error
+        raise UserError(f"{shown} cannot be read ({error.strerror}): give a JSONL file") from error

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, stage
 from ayllu.recipes.stages.artifacts import Dataset, Weights, write_conversations
+from ayllu.text.template import FIXED_DAY
 
 if TYPE_CHECKING:
     from ayllu.text.chat import Message
+    from ayllu.text.template_mask import Masked
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.objectives.sft import Conversations
 
@@ -26,22 +30,38 @@ PLAIN_LENGTH = 128
 NAME = "Smol"
 
 
-@stage(identity="lessons", makes=Dataset)
+@stage(identity="lessons", makes=Dataset, added={"only_own": False, "held_out": 0.0})
 def build_dataset(
-    ctx: Context, base: Handle[Weights], *, seed: int, groups: int, chats: str | None, preferences: str | None
+    ctx: Context,
+    base: Handle[Weights],
+    *,
+    seed: int,
+    groups: int,
+    chats: str | None,
+    preferences: str | None,
+    only_own: bool = False,
+    held_out: float = 0.0,
 ) -> None:
-    """What to learn, groups of conversations and pairs of a better and a worse answer, and plain text to hold on to."""
-    from ayllu.data.conversations.chats import stored_copy
+    """What to learn, groups of conversations and pairs of a better and a worse answer, and plain text to hold on to.
+
+    With `only_own` the conversations are your own, each once; the share `held_out` of them is kept for measuring.
+    """
     from ayllu.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(base.value)
+    _check_format(tokenizer)
     chance = random.Random(seed)
-    own_chats = stored_copy(chats, ctx.cache) if chats else None
-    conversations = list(_conversations(tokenizer, chance, groups, own_chats))
+    mine = own_conversations(chats, tokenizer, ctx.cache, held_out=held_out)[0] if chats else []
+    made = [] if only_own else _conversations(tokenizer, chance, groups)
+    try:
+        conversations = [*made, *_own_groups(mine, chance, len(mine) if only_own else groups // 2)]
+        own = _own_pairs(preferences, tokenizer, ctx.cache) if preferences else []
+        pairs = list(_pairs(tokenizer, chance, groups))
+    except ValueError as error:
+        raise UserError(f"the base cannot be taught what {NAME} learns: {error}; give another --base") from None
     write_conversations(ctx.folder / "conversations.jsonl", conversations)
     with (ctx.folder / "pairs.jsonl").open("w") as file:
-        own = _own_pairs(stored_copy(preferences, ctx.cache), tokenizer) if preferences else []
-        for number, pair in enumerate(_pairs(tokenizer, chance, groups)):
+        for number, pair in enumerate(pairs):
             if own:
                 file.write(json.dumps(own[number % len(own)]) + "\n")
             file.write(json.dumps(pair) + "\n")
@@ -59,11 +79,57 @@ def _plain(tokenizer: Tokenizer, cache: Path) -> Iterator[list[int]]:
             yield ids
 
 
-def _conversations(
-    tokenizer: Tokenizer, chance: random.Random, groups: int, chats: Path | None
-) -> Iterator[Conversations]:
-    """Six of seven groups are tool calls, the others manners; and half as many conversations of your own."""
-    from ayllu.data.conversations.chats import read_chats
+def _check_format(tokenizer: Tokenizer) -> None:
+    """Raises UserError where the base cannot hold conversations, before anything is made for it."""
+    from ayllu.text.chat import Message, render_examples
+
+    asked = [Message(role=role, content=role) for role in ("user", "assistant") * 2]
+    try:
+        render_examples(asked, tokenizer)
+    except ValueError as error:
+        raise UserError(f"the base cannot be taught conversations: {error}; give another --base") from None
+
+
+def own_conversations(
+    digest: str, tokenizer: Tokenizer, cache: Path, *, held_out: float = 0.0
+) -> tuple[list[list[Masked]], list[list[Masked]]]:
+    """What is learnt of each of your own conversations, and what is kept: the share `held_out` of those that differ.
+
+    Raises UserError that names the lines of your file that cannot be used.
+    """
+    from ayllu.data.conversations.chats import Chat, name_of_copy, read_chats, stored_copy
+    from ayllu.text.chat import render_examples
+
+    examples: list[list[Masked]] = []
+
+    def length(chat: Chat) -> int:
+        examples.append(render_examples(chat, tokenizer, tools=chat.tools, unlearnt=chat.unlearnt))
+        if not all(any(produced) for _, produced in examples[-1]):
+            raise ValueError("nothing of it is to be learnt")
+        return max(len(ids) for ids, _ in examples[-1])
+
+    read_chats(stored_copy(digest, cache), longest=LONGEST, length=length, shown=name_of_copy(digest, cache))
+    # By what is said, so that a conversation that stands there twice is not learnt and measured.
+    order = [hashlib.sha256(json.dumps(example).encode()).hexdigest() for example in examples]
+    kept = set(sorted(set(order))[: int(held_out * len(set(order)))])
+    sides: tuple[list[list[Masked]], list[list[Masked]]] = ([], [])
+    for example, named in zip(examples, order, strict=True):
+        sides[named in kept].append(example)
+    return sides
+
+
+def _own_groups(own: list[list[Masked]], chance: random.Random, count: int) -> Iterator[Conversations]:
+    """`count` of your own conversations in a drawn order, again from the first where there are fewer."""
+    from ayllu.train.objectives.sft import with_shared_prefix
+
+    chance.shuffle(own)
+    for number in range(count if own else 0):
+        for example in own[number % len(own)]:
+            yield with_shared_prefix([example])
+
+
+def _conversations(tokenizer: Tokenizer, chance: random.Random, groups: int) -> Iterator[Conversations]:
+    """Six of seven groups are tool calls, the others manners."""
     from ayllu.data.conversations.smalltalk import exchanges
     from ayllu.data.conversations.tool_requests import make_request_group
     from ayllu.text.chat import Message, render_masked
@@ -84,29 +150,21 @@ def _conversations(
         else:
             rendered = [render_masked(spoken(chance.choice(talk).turns), tokenizer) for _ in range(2 * GROUP)]
         yield with_shared_prefix(rendered)
-    if chats is not None:
-        own = read_chats(chats, longest=LONGEST, length=_length(tokenizer))
-        chance.shuffle(own)
-        for number in range(groups // 2):
-            yield with_shared_prefix([render_masked(own[number % len(own)], tokenizer)])
 
 
-def _length(tokenizer: Tokenizer) -> Callable[[list[Message]], int]:
-    from ayllu.text.chat import render
-    from ayllu.text.template import FIXED_DAY
-
-    return lambda messages: len(render(messages, tokenizer, reply=False, now=FIXED_DAY))
-
-
-def _own_pairs(path: Path, tokenizer: Tokenizer) -> list[tuple[list[int], list[int], list[int]]]:
+def _own_pairs(digest: str, tokenizer: Tokenizer, cache: Path) -> list[tuple[list[int], list[int], list[int]]]:
     """Prompt and both answers of each line of the user's preferences. Raises UserError that names bad lines."""
-    from ayllu.data.conversations.chats import read_preferences
-    from ayllu.text.chat import Message
+    from ayllu.data.conversations.chats import Chat, name_of_copy, read_preferences, stored_copy
+    from ayllu.text.chat import Message, render
+
+    def length(chat: Chat) -> int:
+        return len(render(chat, tokenizer, tools=chat.tools, reply=False, now=FIXED_DAY))
 
     found = []
-    for given in read_preferences(path, longest=LONGEST, length=_length(tokenizer)):
+    shown = name_of_copy(digest, cache)
+    for given in read_preferences(stored_copy(digest, cache), longest=LONGEST, length=length, shown=shown):
         good, bad = (Message(role="assistant", content=side) for side in (given.chosen, given.rejected))
-        found.append(_pair(given.prompt, good, bad, tokenizer))
+        found.append(_pair(given.prompt, good, bad, tokenizer, given.tools))
     return found
 
 
@@ -114,16 +172,19 @@ def _pair(
     asked: Sequence[Message], good: Message, bad: Message, tokenizer: Tokenizer, tools: Any = ()
 ) -> tuple[list[int], list[int], list[int]]:
     """The ids up to the answer, and those that the assistant produces to say either."""
-    from ayllu.text.chat import render, render_masked
-    from ayllu.text.template import FIXED_DAY
+    from ayllu.text.chat import render, render_examples
 
-    def produced(messages: Sequence[Message]) -> list[int]:
-        ids, predict = render_masked(messages, tokenizer, tools=tools)
-        return [i for i, p in zip(ids, predict, strict=True) if p]
+    # Only the answer is compared: what the assistant said before is part of what was asked.
+    said = {number for number, message in enumerate(asked) if message.role == "assistant"}
 
-    before = len(produced(asked)) if any(message.role == "assistant" for message in asked) else 0
-    right, wrong = (produced([*asked, answer])[before:] for answer in (good, bad))
-    return render(asked, tokenizer, tools=tools, now=FIXED_DAY), right, wrong
+    sides, prompt = [], render(asked, tokenizer, tools=tools, now=FIXED_DAY)
+    for answer in (good, bad):
+        ((ids, predict),) = render_examples([*asked, answer], tokenizer, tools=tools, unlearnt=said)
+        sides.append([i for i, p in zip(ids, predict, strict=True) if p])
+        if ids[: len(prompt)] != prompt:
+            # A prompt that opens thoughts is not what an answer without any stands behind.
+            prompt = ids[: predict.index(True)]
+    return prompt, sides[0], sides[1]
 
 
 def _pairs(tokenizer: Tokenizer, chance: random.Random, count: int) -> Iterator[tuple[list[int], list[int], list[int]]]:

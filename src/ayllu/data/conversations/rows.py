@@ -1,0 +1,186 @@
+"""One conversation of somebody's file, in whichever of the usual forms: what it says is learnt as meant, or refused.
+
+{"messages": [{"role": "user", "content": "…"}, …], "tools": […]}             OpenAI, TRL
+{"conversations": [{"from": "human", "value": "…"}, …], "system": "…"}       ShareGPT
+{"instruction": "…", "input": "…", "output": "…", "history": [["…", "…"]]}   Alpaca
+{"prompt": "…" or [messages], "completion": "…" or [messages]}               OpenAI, TRL
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ayllu.text.chat import ROLES, Message
+from ayllu.text.tool_calls import Tool, ToolCall
+
+SPEAKERS = {"human": "user", "gpt": "assistant", "observation": "tool", "function_call": "assistant"}
+"""ShareGPT's words for roles; its others are the same as everybody's."""
+ALPACA_INPUT = "{instruction}\n\n{input}"
+"""How an instruction and its input become one message, as LlamaFactory and axolotl join them."""
+LEARNT = ("weight", "train", "loss")
+"""Fields of a turn that say whether it is to be learnt (OpenAI, axolotl, ms-swift)."""
+READ = ("role", "from", "content", "value", "tool_calls", "tool_call_id", *LEARNT)
+UNHEARD = ("reasoning_content", "reasoning", "thinking", "function_call", "audio", "images", "image", "refusal", "mask")
+"""Fields of a turn that mean something which is not learnt from: such a turn is refused, where they are not empty."""
+BESIDE = ("functions", "images", "audios", "videos", "documents", "mask", "weight", "chosen", "rejected", "label")
+"""The same of a row."""
+
+
+class Chat(list[Message]):
+    """A conversation: its messages, with the tools that the assistant has and the turns that are not learnt."""
+
+    def __init__(
+        self, messages: Iterable[Message], *, tools: Sequence[Tool] = (), unlearnt: Iterable[int] = ()
+    ) -> None:
+        super().__init__(messages)
+        self.tools = tuple(tools)
+        self.unlearnt = frozenset(unlearnt)
+
+
+def read_chat(row: Mapping[str, Any], unread: Counter[str]) -> Chat:
+    """The conversation of a row; `unread` counts fields that say nothing of it. Raises ValueError with one clause."""
+    known, turns = _turns(row)
+    if refused := [name for name in BESIDE if name not in known and row.get(name) not in (None, [], {}, "")]:
+        raise ValueError(f"it has {refused[0]!r}, which is not learnt from: take it out")
+    unread.update(name for name in row if name not in (*known, "tools", *BESIDE))
+    messages, unlearnt = read_turns(turns, unread)
+    said = [number for number, message in enumerate(messages) if message.role == "assistant"]
+    if not said:
+        raise ValueError("the assistant says nothing")
+    if unlearnt.issuperset(said):
+        raise ValueError("no turn of the assistant is to be learnt")
+    return Chat(messages, tools=read_tools(row.get("tools")), unlearnt=unlearnt)
+
+
+def _turns(row: Mapping[str, Any]) -> tuple[tuple[str, ...], list[Any]]:
+    """The fields that the conversation stands in, and its turns."""
+    if "messages" not in row and isinstance(row.get("conversations"), list):
+        return ("conversations", "system"), [*_system(row), *row["conversations"]]
+    if "messages" not in row and "instruction" in row:
+        return ("instruction", "input", "output", "system", "history"), _alpaca(row)
+    if "messages" not in row and "completion" in row:
+        sides = (row.get("prompt"), row["completion"])
+        asked, answer = (
+            side if isinstance(side, list) else [{"role": role, "content": side}]
+            for side, role in zip(sides, ("user", "assistant"), strict=True)
+        )
+        return ("prompt", "completion"), [*asked, *answer]
+    if not isinstance(row.get("messages"), list) or not row["messages"]:
+        raise ValueError("'messages' is missing or empty")
+    return ("messages",), row["messages"]
+
+
+def _system(row: Mapping[str, Any]) -> list[Any]:
+    return [{"role": "system", "content": row["system"]}] if row.get("system") else []
+
+
+def _alpaca(row: Mapping[str, Any]) -> list[Any]:
+    asked, given = row["instruction"], row.get("input")
+    if given:
+        if not isinstance(asked, str) or not isinstance(given, str):
+            raise ValueError("'instruction' and 'input' are no texts")
+        asked = ALPACA_INPUT.format(instruction=asked, input=given) if asked else given
+    turns = _system(row)
+    for pair in row.get("history") or []:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise ValueError("'history' is no list of pairs of a question and an answer")
+        turns += [{"role": role, "content": said} for role, said in zip(("user", "assistant"), pair, strict=True)]
+    return [*turns, {"role": "user", "content": asked}, {"role": "assistant", "content": row.get("output")}]
+
+
+def read_turns(turns: Sequence[Any], unread: Counter[str]) -> tuple[list[Message], frozenset[int]]:
+    """Messages, and the numbers, from 0, of those that are not to be learnt. Raises ValueError."""
+    messages, unlearnt = [], set()
+    for number, turn in enumerate(turns, start=1):
+        spoken = turn.get("role", turn.get("from")) if isinstance(turn, Mapping) else turn
+        role = SPEAKERS.get(spoken, spoken) if isinstance(spoken, str) and "from" in turn else spoken
+        if not isinstance(turn, Mapping) or role not in ROLES:
+            raise ValueError(f"turn {number} has the unknown role {spoken!r}")
+        try:
+            messages.append(_message(turn, str(role), called=spoken == "function_call"))
+            if not _is_learnt(turn):
+                unlearnt.add(number - 1)
+        except ValueError as error:
+            raise ValueError(f"turn {number} {error}") from None
+        unread.update(f"{name} of a turn" for name in turn if name not in (*READ, *UNHEARD))
+    return messages, frozenset(unlearnt)
+
+
+def _message(turn: Mapping[str, Any], role: str, *, called: bool) -> Message:
+    """Raises ValueError that reads on from `turn 3`."""
+    if refused := next((name for name in UNHEARD if turn.get(name) not in (None, [], {}, "")), None):
+        raise ValueError(f"has {refused!r}, which is not learnt from: write it into its content, or take it out")
+    content = _text(turn.get("content", turn.get("value")))
+    if called:
+        return Message(role=role, tool_calls=tuple(_calls(json_of(content, "its call"))))
+    calls = tuple(_calls(turn["tool_calls"])) if turn.get("tool_calls") else ()
+    if calls and role != "assistant":
+        raise ValueError(f"has calls, but is of the role {role!r}")
+    if not content.strip() and not calls:
+        raise ValueError("is empty")
+    return Message(role=role, content=content, tool_calls=calls)
+
+
+def _text(value: Any) -> str:
+    """Words, or a list of parts that are words."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if not isinstance(value, list):
+        raise ValueError("has content that is neither a text nor a list of parts")
+    for part in value:
+        kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
+        if kind != "text" or not isinstance(part.get("text"), str):
+            raise ValueError(f"has a part of the type {kind!r}; only parts of text are learnt from")
+    return "".join(part["text"] for part in value)
+
+
+def _calls(value: Any) -> Iterable[ToolCall]:
+    for call in value if isinstance(value, list) else [value]:
+        function = call.get("function", call) if isinstance(call, Mapping) else None
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+            raise ValueError("has a call without the name of a function")
+        arguments = json_of(function.get("arguments", {}), "the arguments of a call")
+        if not isinstance(arguments, Mapping):
+            raise ValueError("has a call whose arguments are no JSON object")
+        try:
+            yield ToolCall(name=function["name"], arguments=arguments)
+        except ValueError as error:
+            raise ValueError(f"has a call, but {error}") from None
+
+
+def _is_learnt(turn: Mapping[str, Any]) -> bool:
+    said = {name: turn[name] for name in LEARNT if turn.get(name) is not None}
+    for name, value in said.items():
+        if value not in (0, 1):
+            raise ValueError(f"has the {name} {value!r}; only 0 and 1 can be learnt with")
+    return all(said.values())
+
+
+def read_tools(value: Any) -> list[Tool]:
+    """Definitions of functions, as OpenAI's API has them; a text of JSON too. Raises ValueError."""
+    found = []
+    listed = json_of(value, "'tools'") if value else []
+    for entry in listed if isinstance(listed, list) else [listed]:
+        function = entry.get("function", entry) if isinstance(entry, Mapping) else None
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+            raise ValueError("'tools' holds something that is no function with a name")
+        schema = function.get("parameters") or {"type": "object", "properties": {}}
+        if not isinstance(schema, Mapping):
+            raise ValueError(f"the parameters of the tool {function['name']!r} are no JSON Schema")
+        whole = dict(entry) if "function" in entry else {"type": "function", "function": dict(function)}
+        description = str(function.get("description") or "")
+        found.append(Tool(name=function["name"], description=description, parameters=schema, whole=whole))
+    return found
+
+
+def json_of(value: Any, what: str) -> Any:
+    """`value`, or what it says where it is a text of JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError(f"has no valid JSON as {what}" if what[0] != "'" else f"{what} is no valid JSON") from None
