@@ -16,6 +16,7 @@ from ayllu.cli.options import Home, Json, print_json, print_lines
 from ayllu.lab.channel import NoSuchName
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
+from ayllu.lab.visible import visible
 from ayllu.recipes.registry import RECIPES
 
 Layout = Annotated[
@@ -123,9 +124,8 @@ def why_name(name: str, /, *, home: Home = None, json: Json = False) -> None:
     try:
         rows = api.why(name, home=home)
     except NoSuchName as error:
-        raise UserError(
-            f"there is no recipe {name!r}; choose one of {', '.join(RECIPES.names())}; and {error}"
-        ) from None
+        said, known = visible(name, longest=80), ", ".join(RECIPES.names())
+        raise UserError(f"there is no recipe {said!r}; choose one of {known}; and {error}") from None
     _print_reasons(name, rows, json)
 
 

@@ -28,6 +28,7 @@ from typing import IO, Literal
 
 from ayllu.lab import progress
 from ayllu.lab.error import UserError
+from ayllu.lab.store import user_folder
 
 MEMBER_LIMIT = 2 << 30
 """Most bytes that one file inside an archive may unpack to; a bomb stops here."""
@@ -56,7 +57,7 @@ class Archive:
 
 def default_cache() -> Path:
     """Where archives are kept between runs: `$AYLLU_CACHE`, or `~/.cache/ayllu`."""
-    return Path(os.environ.get("AYLLU_CACHE") or Path.home() / ".cache" / "ayllu")
+    return user_folder("AYLLU_CACHE", ".cache", "ayllu")
 
 
 def fetch(archive: Archive, cache: Path) -> Path:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ import numpy as np
 
 from ayllu.fleet.part_names import KnownPart, find_part, find_part_within, read_name
 from ayllu.lab.error import UserError
+from ayllu.lab.store import user_folder
 
 Precision = Literal["float32", "bf16", "float8", "float4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -194,7 +194,7 @@ def read_table(name: str) -> list[dict[str, str]]:
 
 def cache_folder() -> Path:
     """Where this user's measurements lie: `$AYLLU_CACHE`, or `~/.cache/ayllu`."""
-    return Path(os.environ.get("AYLLU_CACHE") or Path.home() / ".cache" / "ayllu")
+    return user_folder("AYLLU_CACHE", ".cache", "ayllu")
 
 
 THIS_MACHINE = "this-machine"

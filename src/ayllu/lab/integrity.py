@@ -130,7 +130,7 @@ def listed_files(value: Any) -> dict[str, dict[str, Any]] | None:
 
 def shown(text: str) -> str:
     """A file's name or content as visible text in quotes, cut where it is long."""
-    return repr(text if len(text) <= 120 else text[:119] + "…")
+    return repr(text if len(text) <= 80 else text[:79] + "…")
 
 
 def _misfit(path: Path, entry: Mapping[str, Any]) -> str:

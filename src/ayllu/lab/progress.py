@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -66,11 +67,7 @@ class Bar:
 
     def _draw(self) -> None:
         self._shown = True
-        if self._terminal:
-            sys.stderr.write("\r\x1b[K" + self.line())
-        else:
-            sys.stderr.write(self.line() + "\n")
-        sys.stderr.flush()
+        _narrate(f"\r\x1b[K{self.line()}" if self._terminal else f"{self.line()}\n")
 
     def __enter__(self) -> Bar:
         return self
@@ -81,8 +78,7 @@ class Bar:
         elapsed = time.monotonic() - self._start
         if not self._silent and (self._shown or self._terminal or elapsed > self._delay):
             self._draw()
-            sys.stderr.write(f" · {clock(elapsed)}\n" if self._terminal else "")
-            sys.stderr.flush()
+            _narrate(f" · {clock(elapsed)}\n" if self._terminal else "")
 
 
 def bar(title: str, *, total: float | None = None, unit: str = "items", shown: bool = True) -> Bar:
@@ -100,8 +96,14 @@ def track(items: Iterable[Item], title: str, *, total: float | None = None, unit
 
 def say(*lines: str) -> None:
     """Narration on stderr: each of `lines` is one line, whatever a file has put into it."""
-    sys.stderr.write("".join(f"{visible(line)}\n" for line in lines))
-    sys.stderr.flush()
+    _narrate("".join(f"{visible(line)}\n" for line in lines))
+
+
+def _narrate(text: str) -> None:
+    """Write to stderr; work does not end because nobody can hear of it: a log on a full disk, a reader that left."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def clock(seconds: float) -> str:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ayllu.lab.error import UserError
+from ayllu.lab.store import default_home, user_folder
 
 SIGNATURE, PUBLIC_KEY = "model.sig", "release-key.pub"
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -38,8 +39,8 @@ class BadSignature(Exception):
 
 def default_key_path() -> Path:
     """Where the user's own key lies: in `$AYLLU_HOME/keys`, or else in `~/.config/ayllu`."""
-    home = os.environ.get("AYLLU_HOME")
-    return (Path(home) / "keys" if home else Path.home() / ".config" / "ayllu") / "release-key.pem"
+    named = bool(os.environ.get("AYLLU_HOME"))
+    return (default_home() / "keys" if named else user_folder("AYLLU_HOME", ".config", "ayllu")) / "release-key.pem"
 
 
 def private_key(path: Path | None = None) -> ec.EllipticCurvePrivateKey:
