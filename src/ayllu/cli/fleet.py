@@ -10,6 +10,7 @@ import cyclopts
 from ayllu import api
 from ayllu.cli import fleet_jobs
 from ayllu.cli.options import Flag, Json, print_json, print_lines
+from ayllu.lab.error import UserError
 
 app = cyclopts.App(
     name="fleet", help="Know the machines, plan a run on them, and check the predictions against published runs."
@@ -28,6 +29,7 @@ def show(
     rest_count: int | None = None,
     price: list[str] | None = None,
     workload: str = "llama-3.1-8b",
+    accelerators: Path | None = None,
     json: Json = False,
 ) -> None:
     """Show the catalogue, one accelerator, or a fleet in H100 equivalents under each convention.
@@ -44,11 +46,15 @@ def show(
         What one accelerator costs, as h100=33600; may be given several times.
     workload
         The model of the workload convention: tokens/s of its training, each part with its own best layout.
+    accelerators
+        A CSV (with the columns of the catalogue) or JSON file of your own parts: id, memory_gb, bf16_tflops, …
     """
     from ayllu.cli.text import overview_lines
     from ayllu.fleet.overview import overview, parse_prices
+    from ayllu.fleet.own_accelerators import own_accelerators
 
-    value = overview(name, rest=rest, rest_count=rest_count, prices=parse_prices(price or ()), workload=workload)
+    with own_accelerators(accelerators):
+        value = overview(name, rest=rest, rest_count=rest_count, prices=parse_prices(price or ()), workload=workload)
     if json:
         print_json(value, indent=2)
     else:
@@ -97,11 +103,12 @@ def plan(
     batch: int | None = None,
     precision: Literal["bf16", "float8", "float32"] | None = None,
     budget: float | None = None,
-    price_hour: float | None = None,
+    price_hour: str | None = None,
     price_kwh: float | None = None,
     carbon: float | None = None,
     top: int = 5,
     picture: Path | None = None,
+    accelerators: Path | None = None,
     json: Json = False,
 ) -> None:
     """Find the best layouts of a training run: time, memory, days, energy, carbon and cost, and why.
@@ -127,7 +134,7 @@ def plan(
     budget
         Minutes of a recipe, in place of its own.
     price_hour
-        What one accelerator costs per hour.
+        What one accelerator costs per hour; where kinds differ h100=2.5,a100-80gb=1.1.
     price_kwh
         What one kWh costs.
     carbon
@@ -136,23 +143,32 @@ def plan(
         How many layouts to print.
     picture
         Draw time against memory, where the time goes and what a shorter run costs, to this name as PNG and as SVG.
+    accelerators
+        A CSV (with the columns of the catalogue) or JSON file of your own parts: id, memory_gb, bf16_tflops, …
     """
     from ayllu.cli.text import assigned_lines, plan_lines
+    from ayllu.fleet.own_accelerators import own_accelerators
+    from ayllu.fleet.planner.choice import Prices, read_price_hour
     from ayllu.fleet.planner.plan_fleet import plan_several
     from ayllu.recipes.planned import PLANNED
 
     names = recipe.split(",")
     if len(names) > 1:
-        several = plan_several(
-            names,
-            fleet,
-            recipes=PLANNED,
-            tokens=tokens,
-            sequence=sequence,
-            batch=batch,
-            precision=precision,
-            budget=budget,
-        )
+        for option, given in (("--deadline", deadline), ("--picture", picture)):
+            if given is not None:
+                raise UserError(f"{option} is for one job; plan {names[0]} by itself")
+        with own_accelerators(accelerators):
+            several = plan_several(
+                names,
+                fleet,
+                recipes=PLANNED,
+                tokens=tokens,
+                sequence=sequence,
+                batch=batch,
+                precision=precision,
+                budget=budget,
+                prices=Prices(per_hour=read_price_hour(price_hour), per_kwh=price_kwh, grid_g_per_kwh=carbon),
+            )
         if json:
             print_json({"jobs": [each.as_json() for each in several]}, indent=2)
         else:
@@ -172,6 +188,7 @@ def plan(
         carbon=carbon,
         top=top,
         picture=picture,
+        accelerators=accelerators,
     )
     if json:
         print_json(found.as_json(), indent=2)

@@ -17,7 +17,7 @@ from ayllu.fleet.planner.plan_fleet import FleetPlan
 from ayllu.fleet.planner.training_job import parameters_seen
 from ayllu.fleet.validation.validate import Report
 
-CHOICE_WIDTHS = (11, 10, 19, 13, 6, 8, 10, 11)
+CHOICE_WIDTHS = (11, 10, 19, 13, 6, 8, 10, 11, 13, 15)
 
 
 def plan_lines(found: FleetPlan) -> Iterable[str]:
@@ -35,16 +35,55 @@ def plan_lines(found: FleetPlan) -> Iterable[str]:
         yield ""
         yield from _pool_lines(each)
     yield from (f"{part}: {reason}" for part, reason in found.does_not_fit.items())
-    if found.multi_pool is not None:
-        together = value["together"]
-        shares = ", ".join(f"{share['sequences']} sequences on {share['accelerator']}" for share in together["shares"])
-        yield f"one job over both: {together['step_s']:.3g} s a step with {shares}: {together['gain']}"
-    if found.deadline_days is not None:
-        met = found.met_with.best if found.met_with else None
-        told = f"{met.devices:,} accelerators do it in {told_days(met.days)}" if met else "not on this fleet"
-        yield f"deadline of {found.deadline_days:g} days: {told}"
+    yield from _together_lines(found)
+    yield from _deadline_lines(found)
     yield from (f"picture: {path}" for path in found.pictures)
     yield f"MFU = {value['mfu_formula']}"
+
+
+def _together_lines(found: FleetPlan) -> Iterable[str]:
+    """The same job over all parts at once."""
+    if found.multi_pool is None:
+        return
+    joint = found.multi_pool
+    shares = ", ".join(f"{share.sequences} sequences on {share.pool.accelerator.id}" for share in joint.shares)
+    parts = "both parts" if len(joint.shares) == len(found.plans) == 2 else f"{len(joint.shares)} parts"
+    apart = {each.pool.accelerator.id for each in found.plans} - {share.pool.accelerator.id for share in joint.shares}
+    without = f" (too slow for a share: {', '.join(sorted(apart))})" if apart else ""
+    yield f"one job over {parts}{without}: {joint.step_s:.3g} s a step with {shares}: {joint.as_json()['gain']}"
+    named = [f"{head} {text}" for head, text in _costs(joint.energy_mwh, joint.carbon_t, joint.cost) if text != "-"]
+    yield f"  in all: {', '.join([told_days(joint.days), *named])}"
+    yield from (f"  warning: {warning}" for warning in joint.warnings)
+
+
+def _deadline_lines(found: FleetPlan) -> Iterable[str]:
+    """On how many it is met, or would be."""
+    if found.deadline_days is None:
+        return
+    if found.met_with is not None:
+        told = _in_time(found.met_with)
+    elif found.beyond is not None:
+        far, met = found.beyond
+        more = f"{_in_time(far)}" if met else f"no number of them does; the fastest: {_in_time(far)}"
+        told = f"not on {found.plans[0].pool.count:,} {far.pool.accelerator.id}; {more}"
+    yield f"deadline of {found.deadline_days:g} days: {told}"
+    joint = found.multi_pool
+    if found.met_with is None and joint is not None and joint.days <= found.deadline_days:
+        yield f"  one job over all parts takes {told_days(joint.days)}"
+
+
+def _in_time(found: Plan) -> str:
+    return f"{found.best.devices:,} {found.pool.accelerator.id} do it in {told_days(found.best.days)}"
+
+
+def _costs(energy: float | None, carbon: float | None, cost: float | None) -> list[tuple[str, str]]:
+    """Energy, and carbon and cost where they are known, each with its heading."""
+    told = [("energy", told_energy(energy) if energy is not None else "-")]
+    if carbon is not None:
+        told.append(("CO2e", f"{_short(carbon)} t"))
+    if cost is not None:
+        told.append(("cost", f"{cost:,.0f}" if cost >= 100 else f"{cost:,.2f}"))
+    return told
 
 
 def _pool_lines(found: Plan) -> Iterable[str]:
@@ -62,9 +101,11 @@ def assigned_lines(assigned: Sequence[FleetPlan]) -> Iterable[str]:
     """Which job goes on which part, and how."""
     for (each,) in (found.plans for found in assigned):
         best = each.best
+        costs = _costs(best.energy_mwh, best.carbon_t, best.cost)[1:]
         yield (
             f"{each.job.name} on {each.pool.count:,} {each.pool.accelerator.id}: {told_days(best.days)}, "
             f"{label(best)} on {best.devices:,} of them, {best.tokens_per_s:,.0f} tokens/s"
+            + "".join(f", {head} {text}" for head, text in costs)
         )
 
 
@@ -76,16 +117,14 @@ def _named(columns: Iterable[str]) -> str:
 
 
 def _choice_lines(choices: Sequence[Choice]) -> Iterable[str]:
-    yield _choice_row(("layout", "states", "step", "interval", "tokens/s", "MFU", "memory", "time", "energy"))
-    for c in choices:
-        energy = told_energy(c.energy_mwh) if c.energy_mwh is not None else "-"
+    rows = [_costs(c.energy_mwh, c.carbon_t, c.cost) for c in choices]
+    heads = [head for head, _ in rows[0]]
+    yield _choice_row(("layout", "states", "step", "interval", "tokens/s", "MFU", "memory", "time", *heads))
+    for c, costs in zip(choices, rows, strict=True):
         interval = f"{c.interval_s[0]:.3g} to {c.interval_s[1]:.3g}"
-        extra = (f", {_short(c.carbon_t)} t CO2e" if c.carbon_t is not None else "") + (
-            f", cost {c.cost:,.0f}" if c.cost is not None else ""
-        )
         share, used = f"{100 * c.mfu:.0f}%", f"{100 * c.memory_share:.0f}%"
         times = (f"{c.step_s:.3g} s", interval, f"{c.tokens_per_s:,.0f}")
-        yield _choice_row((label(c), c.sharding, *times, share, used, told_days(c.days), energy)) + extra
+        yield _choice_row((label(c), c.sharding, *times, share, used, told_days(c.days), *(text for _, text in costs)))
 
 
 def _short(value: float) -> str:
@@ -104,7 +143,7 @@ def _count(value: float) -> str:
 
 def _choice_row(texts: Iterable[str]) -> str:
     first, *others = texts
-    return f"  {first:34}" + "".join(text.rjust(width) for text, width in zip(others, CHOICE_WIDTHS, strict=True))
+    return f"  {first:34}" + "".join(text.rjust(width) for text, width in zip(others, CHOICE_WIDTHS, strict=False))
 
 
 def report_lines(report: Report) -> Iterable[str]:

@@ -12,10 +12,12 @@ import csv
 import json
 import re
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, get_args
 
 import numpy as np
@@ -201,9 +203,13 @@ THIS_MACHINE = "this-machine"
 """Name of the calibrated machine, as an accelerator and as a fleet."""
 
 
+OWN: ContextVar[Mapping[str, Accelerator]] = ContextVar("own accelerators", default=MappingProxyType({}))
+"""Accelerators of the user's own by id (`own_accelerators`)."""
+
+
 def accelerators() -> dict[str, Accelerator]:
-    """Every accelerator by id: the packaged ones and, where it was calibrated, this machine."""
-    known = dict(_packaged_accelerators())
+    """Every accelerator by id: the packaged ones, the user's own and, where it was calibrated, this machine."""
+    known = {**_packaged_accelerators(), **OWN.get()}
     path = cache_folder() / "fleet" / f"{THIS_MACHINE}.json"
     if path.exists():
         known[THIS_MACHINE] = _from_calibration(path)
@@ -322,32 +328,52 @@ def _number(text: str) -> float | None:
 
 @cache
 def _packaged_accelerators() -> Mapping[str, Accelerator]:
-    columns = {"bf16": "bf16", "float8": "fp8", "float4": "fp4", "fp16": "fp16", "tf32": "tf32", "fp32": "fp32"}
-    known = {}
-    for row in read_table("accelerators.csv"):
-        peaks = {kind: _number(row[f"{column}_tflops"]) for kind, column in columns.items()}
-        achieved = {"bf16": _number(row["achieved_bf16_tflops"]), "float8": _number(row["achieved_fp8_tflops"])}
-        known[row["id"]] = Accelerator(
-            id=row["id"],
-            name=row["name"],
-            vendor=row["vendor"],
-            year=int(row["year"]) if row["year"] else None,
-            generation=row["generation"],
-            peak_tflops={kind: rate for kind, rate in peaks.items() if rate},
-            achieved_tflops={kind: rate for kind, rate in achieved.items() if rate},
-            memory_gb=_number(row["memory_gb"]),
-            memory_tb_s=_number(row["memory_tb_s"]),
-            link_gb_s=_number(row["link_gb_s"]),
-            link_domain=int(row["link_domain"] or 1),
-            node_size=int(row["node_size"] or 1),
-            network_gb_s=_number(row["network_gb_s"]),
-            tdp_w=_number(row["tdp_w"]),
-            announced=row["announced"] == "yes",
-            aliases=tuple(alias for alias in row["aliases"].split(";") if alias),
-            source=row["source"],
-            unsourced=tuple(name for name in row["unsourced"].split(";") if name),
-        )
-    return known
+    return {row["id"]: accelerator_of(row) for row in read_table("accelerators.csv")}
+
+
+RATES = {
+    "bf16_tflops": "bf16",
+    "fp8_tflops": "float8",
+    "fp4_tflops": "float4",
+    "fp16_tflops": "fp16",
+    "tf32_tflops": "tf32",
+    "fp32_tflops": "fp32",
+}
+"""Columns of peak rates, and the type of their operands."""
+TEXTS = ("id", "name", "vendor", "generation", "announced", "aliases", "unsourced", "source")
+"""Columns that hold no number."""
+
+
+@cache
+def columns() -> tuple[str, ...]:
+    """The columns of the catalogue's table."""
+    return tuple(read_table("accelerators.csv")[0])
+
+
+def accelerator_of(row: Mapping[str, str]) -> Accelerator:
+    """The accelerator of a row with the catalogue's columns."""
+    peaks = {kind: _number(row[column]) for column, kind in RATES.items()}
+    achieved = {"bf16": _number(row["achieved_bf16_tflops"]), "float8": _number(row["achieved_fp8_tflops"])}
+    return Accelerator(
+        id=row["id"],
+        name=row["name"],
+        vendor=row["vendor"],
+        year=int(float(row["year"])) if row["year"] else None,
+        generation=row["generation"],
+        peak_tflops={kind: rate for kind, rate in peaks.items() if rate},
+        achieved_tflops={kind: rate for kind, rate in achieved.items() if rate},
+        memory_gb=_number(row["memory_gb"]),
+        memory_tb_s=_number(row["memory_tb_s"]),
+        link_gb_s=_number(row["link_gb_s"]),
+        link_domain=int(float(row["link_domain"] or 1)),
+        node_size=int(float(row["node_size"] or 1)),
+        network_gb_s=_number(row["network_gb_s"]),
+        tdp_w=_number(row["tdp_w"]),
+        announced=row["announced"] == "yes",
+        aliases=tuple(alias for alias in row["aliases"].split(";") if alias),
+        source=row["source"],
+        unsourced=tuple(name for name in row["unsourced"].split(";") if name),
+    )
 
 
 def _from_calibration(path: Path) -> Accelerator:

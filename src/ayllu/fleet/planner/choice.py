@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ayllu.fleet.catalogue import Pool
+from ayllu.fleet.catalogue import Pool, find_accelerator
 from ayllu.lab.error import UserError
 from ayllu.train.distributed.layout import Layout
 
@@ -22,16 +23,17 @@ waits. """
 class Prices:
     """What the user pays and burns; None leaves that figure out."""
 
-    per_hour: float | None = None
-    """Per accelerator and hour, in the user's currency."""
+    per_hour: float | Mapping[str, float] | None = None
+    """Per accelerator and hour, in the user's currency: one for all kinds, or each kind's own by its id."""
     per_kwh: float | None = None
     grid_g_per_kwh: float | None = None
     """Grams of CO2 equivalent per kWh of the grid."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if value is not None and not 0 <= value < math.inf:
-                raise UserError(f"prices: {name} is {value:g}; it must be 0 or more")
+            for each in value.values() if isinstance(value, Mapping) else (value,):
+                if each is not None and not 0 <= each < math.inf:
+                    raise UserError(f"prices: {name} is {each:g}; it must be 0 or more")
 
     def carbon(self, energy_mwh: float | None) -> float | None:
         """Tonnes of CO2 equivalent; None where the energy or the grid is not known."""
@@ -39,12 +41,32 @@ class Prices:
             return None
         return energy_mwh * self.grid_g_per_kwh / 1000
 
-    def cost(self, accelerator_hours: float, energy_mwh: float | None) -> float | None:
-        """Rent and energy as far as their prices are known; None where neither is."""
-        rent = accelerator_hours * self.per_hour if self.per_hour is not None else None
+    def cost(self, accelerator: str, hours: float, energy_mwh: float | None) -> float | None:
+        """Rent of so many accelerator-hours and energy as far as their prices are known; None where neither is, or
+        where only other kinds have a price."""
+        each = self.per_hour.get(accelerator) if isinstance(self.per_hour, Mapping) else self.per_hour
+        if each is None and self.per_hour is not None:
+            return None
+        rent = hours * each if each is not None else None
         energy = energy_mwh * 1000 * self.per_kwh if energy_mwh is not None and self.per_kwh is not None else None
         known = [cost for cost in (rent, energy) if cost is not None]
         return sum(known) if known else None
+
+
+def read_price_hour(given: float | str | Mapping[str, float] | None) -> float | Mapping[str, float] | None:
+    """A price for all kinds, or one for each as `h100=2.5,a100=1.1`, by the ids of the catalogue. Raises UserError."""
+    if given is None or isinstance(given, (int, float)):
+        return given
+    pairs = [pair.split("=", 1) for pair in given.split(",")] if isinstance(given, str) else list(given.items())
+    try:
+        if isinstance(given, str) and "=" not in given:
+            return float(given)
+        prices = {find_accelerator(str(name)).id: float(amount) for name, amount in pairs}
+    except ValueError:
+        raise UserError(f"--price-hour {given}: write one number, or h100=2.5,a100-80gb=1.1") from None
+    if len(prices) < len(pairs):
+        raise UserError(f"--price-hour {given} names one accelerator twice")
+    return prices
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,13 @@ PARTS = {
 
 
 def draw_plan(found: Plan, scaling: Sequence[Plan], path: Path) -> tuple[Path, Path]:
-    """Draw `found` and the plans on smaller shares of the pool; write PNG and SVG beside each other, and return both.
+    """Draw `found` and the plans on smaller shares of its pool, as `draw_plans` does."""
+    return draw_plans([(found, scaling)], path)
+
+
+def draw_plans(plans: Sequence[tuple[Plan, Sequence[Plan]]], path: Path) -> tuple[Path, Path]:
+    """Draw the plan on each part of a fleet and those on smaller shares of it, a row for each part; write PNG and SVG
+    beside each other, and return both.
 
     `path` may end in .png or .svg. Raises UserError when its folder cannot be written.
     """
@@ -58,23 +64,30 @@ def draw_plan(found: Plan, scaling: Sequence[Plan], path: Path) -> tuple[Path, P
     from matplotlib import pyplot
 
     with pyplot.rc_context(STYLE):
-        figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(15, 5.6), width_ratios=(1.1, 1.1, 1))
-        _draw_frontier(left, found)
-        _draw_breakdown(middle, found)
-        _draw_scaling(right, scaling)
-        job, pool = found.job, found.pool
+        rows = len(plans)
+        figure, grid = pyplot.subplots(
+            rows, 3, figsize=(15, 5.6 * rows), width_ratios=(1.1, 1.1, 1), squeeze=False, sharey=False
+        )
+        for (left, middle, right), (found, scaling) in zip(grid, plans, strict=True):
+            _draw_frontier(left, found)
+            _draw_breakdown(middle, found)
+            _draw_scaling(right, scaling)
+            if rows > 1:
+                left.set_title(f"{_part(found)}: time against memory", pad=TITLE_PAD)
+        job = plans[0][0].job
         figure.suptitle(
-            f"{job.name} · {pool.count:,} {pool.accelerator.id} · "
+            f"{job.name} · {' + '.join(_part(found) for found, _ in plans)} · "
             f"{job.global_batch:,} sequences of {job.sequence:,} tokens a step",
             x=0.01,
             ha="left",
             fontsize=12,
             fontweight="bold",
         )
-        for axes in (left, middle, right):
+        for axes in grid.flat:
             # A legend wider than its axes would push the others apart.
             axes.get_legend().set_in_layout(False)
-        figure.tight_layout(rect=(0, 0, 1, 0.97), w_pad=2.5)
+        # Room between two rows for the legends, which stand above their axes.
+        figure.tight_layout(rect=(0, 0, 1, 1 - 0.03 / rows), w_pad=2.5, h_pad=3.0)
         targets = path.with_suffix(".png"), path.with_suffix(".svg")
         try:
             for target in targets:
@@ -91,6 +104,10 @@ def draw_plan(found: Plan, scaling: Sequence[Plan], path: Path) -> tuple[Path, P
         finally:
             pyplot.close(figure)
     return targets
+
+
+def _part(found: Plan) -> str:
+    return f"{found.pool.count:,} {found.pool.accelerator.id}"
 
 
 def label(choice: Choice) -> str:

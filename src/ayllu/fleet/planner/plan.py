@@ -185,6 +185,37 @@ def fewest_within(job: TrainingJob, pool: Pool, days: float, *, prices: Prices |
     return None
 
 
+MOST_DEVICES = 2**17
+"""No larger pool is tried for a deadline."""
+
+
+def fewest_beyond(job: TrainingJob, pool: Pool, days: float, *, prices: Prices | None = None) -> tuple[Plan, bool]:
+    """The plan on the fewest more accelerators than `pool` has that ends within `days`, by sixteenths of a power of two
+    of it, and True; where no number does, the fastest plan that was found, and False."""
+    best = plan(job, pool, prices=prices, top=1)
+    count = pool.count
+    while 2 * count <= max(MOST_DEVICES, 2 * pool.count):
+        larger = replace(pool, count=2 * count, pod_size=max(pool.pod_size, 2 * count))
+        found = plan(job, larger, prices=prices, top=1)
+        if found.best.days <= days:
+            return _fewest_between(job, larger, days, prices) or found, True
+        if found.best.days > 0.99 * best.best.days:
+            break
+        best, count = found, 2 * count
+    return best, False
+
+
+def _fewest_between(job: TrainingJob, pool: Pool, days: float, prices: Prices | None) -> Plan | None:
+    """On the fewest of the upper half of `pool`."""
+    node = max(pool.accelerator.node_size, 1)
+    for part in range(9, 17):
+        fewer = replace(pool, count=-(-pool.count * part // (16 * node)) * node)
+        found = plan(job, fewer, prices=prices, top=1)
+        if found.best.days <= days:
+            return found
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Search:
     """The layouts that fit, one row each, and what a step of each takes."""
@@ -246,7 +277,7 @@ class _Search:
             days=days,
             energy_mwh=energy,
             carbon_t=self.prices.carbon(energy),
-            cost=self.prices.cost(layout.devices * days * 24, energy),
+            cost=self.prices.cost(self.pool.accelerator.id, layout.devices * days * 24, energy),
         )
 
     def reasons(self, best: Choice) -> Iterator[str]:

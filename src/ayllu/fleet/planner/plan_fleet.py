@@ -12,7 +12,7 @@ from ayllu.fleet.experts import ExpertModel
 from ayllu.fleet.planner.choice import Prices
 from ayllu.fleet.planner.find_job import find_job
 from ayllu.fleet.planner.multi_pool import MultiPoolPlan, across, assign
-from ayllu.fleet.planner.plan import Plan, by_count, fewest_within, plan
+from ayllu.fleet.planner.plan import Plan, by_count, fewest_beyond, fewest_within, plan
 from ayllu.fleet.planner.training_job import RecipePlan, TrainingJob, parameters_seen
 from ayllu.lab.error import UserError
 
@@ -39,6 +39,8 @@ class FleetPlan:
     deadline_days: float | None = None
     met_with: Plan | None = None
     """On the smallest share of the best pool that meets the deadline; None where none does."""
+    beyond: tuple[Plan, bool] | None = None
+    """Where none does: on how many of the best pool's kind it would be met, or the fastest of all, and which."""
     pictures: tuple[Path, ...] = ()
     recipe: bool = False
     """Whether the job is a recipe's, and not a model by name."""
@@ -65,12 +67,20 @@ class FleetPlan:
             value["together"] = self.multi_pool.as_json()
         if self.deadline_days is not None:
             met = self.met_with.best.as_json() if self.met_with else None
-            value["deadline"] = {"days": self.deadline_days, "met_with": met}
+            value["deadline"] = {"days": self.deadline_days, "met_with": met} | self._would()
         if not self.recipe and Path(self.job.name).is_dir():
             value["folder"] = str(Path(self.job.name).resolve())
         if self.pictures:
             value["pictures"] = [str(path) for path in self.pictures]
         return value
+
+    def _would(self) -> dict[str, Any]:
+        """What a deadline that this fleet does not meet would take."""
+        if self.beyond is None:
+            return {}
+        found, met = self.beyond
+        told = {"accelerator": found.pool.accelerator.id} | found.best.as_json()
+        return {"would_do": told if met else None, "fastest": told}
 
 
 def _pool_value(found: Plan) -> dict[str, Any]:
@@ -106,30 +116,52 @@ def plan_fleet(
         raise UserError(f"--deadline is {deadline:g} days; it must be above 0")
     if top < 1:
         raise UserError(f"--top is {top}; it must be at least 1")
+    _check_priced(prices, found)
     job, note = find_job(recipe, found.pool(), recipes=recipes, **asked)
     plans, refused = _on_each_pool(job, found, prices, top)
     best = plans[0].pool
+    met = fewest_within(job, best, deadline, prices=prices) if deadline is not None else None
     return FleetPlan(
         job=job,
         plans=tuple(plans),
         does_not_fit=refused,
         note=note,
-        multi_pool=across(job, found) if len(plans) > 1 else None,
+        multi_pool=across(job, found, prices=prices) if len(plans) > 1 else None,
         deadline_days=deadline,
-        met_with=fewest_within(job, best, deadline, prices=prices) if deadline is not None else None,
-        pictures=_pictures(plans[0], prices, picture) if picture is not None else (),
+        met_with=met,
+        beyond=fewest_beyond(job, best, deadline, prices=prices) if deadline is not None and met is None else None,
+        pictures=_pictures(plans, prices, picture) if picture is not None else (),
         recipe=recipe in recipes,
         asked={name: value for name, value in asked.items() if value is not None},
     )
 
 
 def plan_several(
-    names: Sequence[str], fleet: Fleet | str, *, recipes: Mapping[str, RecipePlan], **asked: Any
+    names: Sequence[str],
+    fleet: Fleet | str,
+    *,
+    recipes: Mapping[str, RecipePlan],
+    prices: Prices | None = None,
+    **asked: Any,
 ) -> list[FleetPlan]:
     """A pool for each recipe or model, so that the last one ends soonest. Raises UserError where they do not fit."""
     found = find_fleet(fleet) if isinstance(fleet, str) else fleet
+    _check_priced(prices, found)
     jobs = [find_job(name, found.pool(), recipes=recipes, **asked)[0] for name in names]
-    return [FleetPlan(job=each.job, plans=(each,)) for each in assign(jobs, found)]
+    said = {name: value for name, value in asked.items() if value is not None}
+    return [
+        FleetPlan(job=each.job, plans=(each,), recipe=each.job.name in recipes, asked=said)
+        for each in assign(jobs, found, prices=prices)
+    ]
+
+
+def _check_priced(prices: Prices | None, fleet: Fleet) -> None:
+    """Raise UserError where a price is named of a part that the fleet does not have."""
+    named = prices.per_hour if prices is not None and isinstance(prices.per_hour, Mapping) else {}
+    parts = [pool.accelerator.id for pool in fleet.pools]
+    for name in named:
+        if name not in parts:
+            raise UserError(f"--price-hour names {name}, and the fleet has {', '.join(parts)}")
 
 
 def _on_each_pool(job: TrainingJob, fleet: Fleet, prices: Prices | None, top: int) -> tuple[list[Plan], dict[str, str]]:
@@ -144,7 +176,7 @@ def _on_each_pool(job: TrainingJob, fleet: Fleet, prices: Prices | None, top: in
     return sorted(plans, key=lambda each: each.best.days), refused
 
 
-def _pictures(best: Plan, prices: Prices | None, path: Path) -> tuple[Path, ...]:
-    from ayllu.fleet.planner.picture import draw_plan
+def _pictures(plans: Sequence[Plan], prices: Prices | None, path: Path) -> tuple[Path, ...]:
+    from ayllu.fleet.planner.picture import draw_plans
 
-    return draw_plan(best, by_count(best.job, best.pool, prices=prices), path)
+    return draw_plans([(each, by_count(each.job, each.pool, prices=prices)) for each in plans], path)
