@@ -119,7 +119,7 @@ def test_every_dependency_is_imported_somewhere(project: dict[str, Any]) -> None
 
 
 def test_every_package_that_is_imported_is_declared(project: dict[str, Any]) -> None:
-    extras = ("full", "fast", "tensorboard")
+    extras = ("full", "documents", "fast", "tensorboard")
     asked = [*project["dependencies"], *(name for extra in extras for name in project["optional-dependencies"][extra])]
     declared = {named(requirement) for requirement in asked}
     brought = {

@@ -51,6 +51,8 @@ class Source:
     """Stream the documents, given the cache folder."""
     notes: list[str] = field(default_factory=list)
     """What the reading met and the report should say, such as a file that is not UTF-8. Filled by `read`."""
+    unread: dict[str, list[str]] = field(default_factory=dict)
+    """Files that were not read, by their ending. Filled by `read`."""
 
 
 def split_text(text: str, size: int = PART_CHARACTERS) -> list[str]:

@@ -25,6 +25,7 @@ from ayllu.data.cleaning.quality import CleanRules, broken_rule, language_judge
 from ayllu.data.cleaning.report import Tally, as_markdown
 from ayllu.data.corpus import DocumentWriter, read_document_rows
 from ayllu.data.document import Document, Source
+from ayllu.data.sources.local import count_unread
 from ayllu.data.sources.registry import find_source
 from ayllu.lab import progress
 from ayllu.lab.error import UserError
@@ -170,6 +171,9 @@ class _CorpusBuild:
                 meter.advance()
         self.tallies[source.name] = tally
         record["notes"] = list(source.notes)
+        if source.unread:
+            record["unread"] = {ending: list(names) for ending, names in sorted(source.unread.items())}
+            progress.say(f"{source.name}: {count_unread(source.unread)}")
 
     def _judge(self, document: Document, judge: Any, tally: Tally, writer: DocumentWriter) -> None:
         with self._timed("repair"):

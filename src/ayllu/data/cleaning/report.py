@@ -9,6 +9,8 @@ from typing import Any
 
 EXAMPLES = 3
 EXAMPLE_CHARACTERS = 160
+UNREAD = 20
+"""Names of files that were not read, of each ending; all of them are in sources.json."""
 
 
 @dataclass
@@ -91,6 +93,9 @@ def as_markdown(tallies: dict[str, Tally], sources: list[dict[str, Any]]) -> str
         if source.get("skipped"):
             lines += ["", f"Left out: {source['name']} ({source['skipped']})"]
         lines += [f"- {source['name']}: {note}" for note in source.get("notes", ())]
+        for ending, names in source.get("unread", {}).items():
+            listed = ", ".join(names[:UNREAD]) + (f" and {len(names) - UNREAD:,} more" if len(names) > UNREAD else "")
+            lines.append(f"- {source['name']}: {len(names):,} {ending} not read: {listed}")
     for name, tally in tallies.items():
         for heading, table in (("dropped", tally.dropped), ("changed", tally.changed)):
             for rule, effect in sorted(table.items(), key=lambda pair: -pair[1].documents):

@@ -20,7 +20,12 @@ from ayllu.lab import progress
 from ayllu.lab.error import UserError
 
 _SPEC = re.compile(r"hf:(?P<repository>[\w.-]+/[\w.-]+)(?::(?P<config>[^@]+))?(?:@(?P<revision>.+))?")
-_ENDINGS = (".parquet", ".jsonl", ".jsonl.gz")
+_LINES = (".jsonl", ".ndjson")
+_PACKED = ("", ".gz", ".zst", ".xz", ".bz2")
+_ENDINGS = (
+    ".parquet",
+    *(line + packed for line in (*_LINES, ".json") for packed in _PACKED if line + packed != ".json"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

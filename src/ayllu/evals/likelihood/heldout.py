@@ -8,7 +8,6 @@ It does not depend on the tokenizer's size, so that models with different vocabu
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -110,24 +109,16 @@ def _nats(
 
 
 def read_texts(path: Path) -> Iterator[tuple[str, str]]:
-    """(source, text) pairs of a JSONL or text file; the file's name stands in for a missing source.
+    """(source, text) pairs of a file or a folder, read as a recipe's `folder:PATH` is, but uncut and unchanged.
 
-    Raises UserError, with the line, where the file cannot be read or is not what its name says.
+    The file's name stands in for a missing source. Raises UserError, with the line, where the file cannot be read or is
+    not what its name says.
     """
-    try:
-        content = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error}): convert it first") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): give a file of text or JSONL") from error
-    if path.suffix != ".jsonl":
-        yield path.stem, content
-        return
-    for number, line in enumerate(content.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            yield str(row.get("source", path.stem)), str(row["text"])
-        except (ValueError, KeyError, AttributeError) as error:
-            raise UserError(f'{path} line {number} is no JSON object with a "text": correct or remove it') from error
+    from ayllu.data.sources.local import whole_texts
+
+    found = False
+    for pair in whole_texts(path, progress.say):
+        found = True
+        yield pair
+    if not found:
+        raise UserError(f"{path} holds no text to measure: give a file or a folder that does")
