@@ -77,8 +77,10 @@ def run(
     from ayllu.fleet.launch.planned_layout import job_layout
     from ayllu.lab.channel import check_name, promote
     from ayllu.lab.graph import labels, order
+    from ayllu.lab.progress import say
     from ayllu.lab.run import resolve
-    from ayllu.recipes.registry import made_by
+    from ayllu.lab.why import explain, outline
+    from ayllu.recipes.registry import command_of, made_by
     from ayllu.train.distributed.launch import processes_missing
 
     began = time.monotonic()
@@ -87,12 +89,14 @@ def run(
     recipe_name = getattr(function, "__name__", "recipe")
     channel = str(options.get("name", recipe_name))
     check_name(channel)  # before hours of work
-    place = _place(home, layout=job_layout(layout), command=_command(recipe_name, options))
+    place = _place(home, layout=job_layout(layout), command=command_of(recipe_name, options))
     if place.layout is not None and processes_missing(place.layout):
         raise UserError(
             f"the layout needs {place.layout.devices} processes and this is one; start them with torchrun, or let "
             "`ayllu run --layout` do it"
         )
+    if place.rank == 0:
+        say(*outline(channel, explain(handle, place)))
     made = resolve(handle, place)
     result = made[handle]
     if place.rank == 0:
@@ -427,16 +431,6 @@ def find_home(home: Path | str | None) -> Path:
     from ayllu.lab.store import absolute, default_home
 
     return absolute(Path(home)) if home else default_home()
-
-
-def _command(recipe: str, options: Mapping[str, Any]) -> str:
-    """What `ayllu run` would be given, without the folders of this machine."""
-    words = ["ayllu run", recipe]
-    for name, value in options.items():
-        parts = value if isinstance(value, tuple | list) else [value]
-        said = [Path(part).name if Path(str(part)).is_absolute() else str(part) for part in parts if part is not None]
-        words += [f"--{name.replace('_', '-')} {' '.join(said)}"] if said else []
-    return " ".join(words)
 
 
 def _place(

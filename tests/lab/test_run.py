@@ -15,7 +15,7 @@ from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, stage
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
-from ayllu.lab.why import explain
+from ayllu.lab.why import explain, outline
 
 calls: list[str] = []
 
@@ -102,6 +102,22 @@ def test_why_names_what_changed(place: Place) -> None:
     assert rows[0].state == "kept"
     assert rows[1].why == "argument times is 3, was 2"
     assert rows[1].changed == ("argument times",)
+
+
+def test_a_run_begins_with_what_is_before_it(place: Place) -> None:
+    def told(times: int) -> list[str]:
+        return outline("numbers", explain(double(constant(value=4), times=times), place))
+
+    first = told(2)
+    assert first[0] == "numbers: 2 stages, 0 there already, 2 to make"
+    assert [line.split()[-2:] for line in first[1:-1]] == [["to", "make"]] * 2
+    assert "no time is known" in first[-1]
+    resolve(double(constant(value=4)), place)
+    assert told(2) == ["numbers: all 2 stages are there already"]
+    head, kept, made, sum_ = told(3)
+    assert head == "numbers: 2 stages, 1 there already, 1 to make"
+    assert kept.endswith("there already") and made.endswith("to make, 00:00 the last time")
+    assert sum_.startswith("the like of 1 of them took 00:00")
 
 
 def test_an_unwritable_home_is_one_sentence(tmp_path: Path) -> None:

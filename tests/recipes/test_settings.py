@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from ayllu.api import _command
-from ayllu.lab.store import MANIFEST, Artifact
+from ayllu.lab.store import Artifact, write_manifest
 from ayllu.recipes.adopt import adopted
 from ayllu.recipes.cria import cria
+from ayllu.recipes.registry import command_of
 from ayllu.recipes.smol import from_adopted
 from ayllu.recipes.stages.settings import settings
 from ayllu.release.card import model_card
 from ayllu.release.policy import OPEN
 from ayllu.release.reference import detach, number_problems
 from support.release import RECORDS_GIVEN
+
+MADE = {"stage": "any", "key": "", "digest": "", "files": {}, "finished": "", "seconds": 1.0}
+"""What every manifest of an artifact holds, besides its record."""
 
 
 def rows(found: list[dict[str, object]]) -> set[tuple[object, ...]]:
@@ -24,7 +26,7 @@ def rows(found: list[dict[str, object]]) -> set[tuple[object, ...]]:
 def test_arguments_of_all_stages_and_what_trainings_noted_are_rows(tmp_path):
     release = cria(budget=3, seed=7, sources=("sotu", "austen"), licence="MIT", speed=1e4, length=128)
     noted = {"rate": 0.01, "batch": 24, "length": 128, "steps": 90, "seconds": 3.0}
-    (tmp_path / MANIFEST).write_text(json.dumps({"record": noted}))
+    write_manifest(tmp_path, MADE | {"record": noted})
     found = rows(settings([release.inputs["base"].made(Artifact(tmp_path))]))
     assert found >= {
         ("pretrain", "seed", 7),
@@ -44,7 +46,7 @@ def test_arguments_of_all_stages_and_what_trainings_noted_are_rows(tmp_path):
 def test_the_methods_of_posttraining_keep_their_rates_apart(tmp_path):
     plan = {"budget": 1.0, "items": 10, "steps": (1, 2, 3)}
     release = from_adopted(adopted("smollm2"), seed=0, chats=None, preferences=None, name="smol", **plan)
-    (tmp_path / MANIFEST).write_text(json.dumps({"record": {"batch": 4}}))
+    write_manifest(tmp_path, MADE | {"record": {"batch": 4}})
     found = rows(settings([release.inputs["dpo"].made(Artifact(tmp_path))]))
     rates = {(stage, value) for stage, setting, value in found if setting == "lr"}
     assert rates == {("teach grpo", 1e-3), ("teach sft", 3e-3), ("teach dpo", 5e-4)}
@@ -72,4 +74,4 @@ def test_the_card_shows_them_as_text_that_can_be_read(tmp_path):
 
 def test_the_command_can_be_given_again_and_names_no_folder_of_this_machine():
     options = {"budget": 10.0, "sources": ("sotu", "austen"), "chats": Path("/home/me/chats.jsonl"), "licence": None}
-    assert _command("smol", options) == "ayllu run smol --budget 10.0 --sources sotu austen --chats chats.jsonl"
+    assert command_of("smol", options) == "ayllu run smol --budget 10.0 --sources sotu austen --chats chats.jsonl"

@@ -49,6 +49,25 @@ def explain(handle: Handle[Any], place: Place) -> list[Reason]:
     return [_reason(node, done, damage, names, place) for node, done, damage in _walk(handle, place)]
 
 
+def outline(name: str, rows: Sequence[Reason]) -> list[str]:
+    """What a run has before it, a line a stage, in the words of `explain`: said before the first one begins."""
+    waiting = [row for row in rows if row.state == "runs"]
+    if not waiting:
+        return [f"{name}: all {len(rows)} stages are there already"]
+    lines = [f"{name}: {len(rows)} stages, {len(rows) - len(waiting)} there already, {len(waiting)} to make"]
+    width = max(len(row.label) for row in rows)
+    for row in rows:
+        known = "" if row.seconds is None else f", {clock(row.seconds)} the last time"
+        lines.append(f"  {row.label:{width}}  {f'to make{known}' if row in waiting else 'there already'}")
+    timed = [row.seconds for row in waiting if row.seconds is not None]
+    if timed:
+        unknown = f"; of {len(waiting) - len(timed)} more no time is known" if len(timed) < len(waiting) else ""
+        lines.append(f"the like of {len(timed)} of them took {clock(sum(timed))}, with the options they had{unknown}")
+    else:
+        lines.append("none of their like is kept here, so no time is known before a few steps have been timed")
+    return lines
+
+
 def trace(store: Store, stage: str, key: str) -> list[Reason]:
     """The same for a result of which no recipe is known: what is kept of it and of all that it was made from."""
     found: dict[tuple[str, str], Reason] = {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, stage
 from ayllu.recipes.adopt import adopted
-from ayllu.recipes.limits import check_budget
+from ayllu.recipes.limits import check_budget, tell_time
 from ayllu.recipes.stages.artifacts import Acceptance, Release, Weights
 from ayllu.recipes.stages.corpus import corpus, dialogues, tokenize_chat, tokenizer_of, used_sources
 from ayllu.recipes.stages.methods import TIMED, Distill, Setting
@@ -128,7 +128,10 @@ def plan_draft(
         method = Distill()
         setting = _setting(ctx, teacher, tokens, layers=layers, precision=precision, seed=seed, steps=1 + TIMED)
         seconds = method.seconds_per_step(setting)
-        steps = max(round(60 * budget * TRAINING / seconds), method.least_steps)
+        asked = 60 * budget * TRAINING
+        steps = max(round(asked / seconds), method.least_steps)
+        fewest = f"{method.least_steps} steps are the fewest"
+        tell_time(ctx, asked=asked, expected=steps * seconds, fewest=fewest)
     plan = DraftPlan(layers=layers, steps=steps, seconds_per_step=round(seconds, 3), precision=precision)
     (ctx.folder / "plan.json").write_text(json.dumps(dataclasses.asdict(plan), indent=2) + "\n")
     ctx.note("plan", dataclasses.asdict(plan))

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 
 from ayllu.lab.error import UserError
+from ayllu.lab.graph import Context
+from ayllu.lab.progress import clock, say
 
 LONGEST_MINUTES = 60.0 * 24 * 365
 """A budget above a year is a slip."""
@@ -29,6 +31,19 @@ def check_positive(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"{name} is {value:g}; give a number above 0")
+
+
+def tell_time(ctx: Context, *, asked: float, expected: float, fewest: str) -> None:
+    """Say and keep how many seconds of training are expected, beside those that the budget was to buy.
+
+    `fewest` says what takes at least so long, where the two differ.
+    """
+    ctx.note("time", {"asked": round(asked, 1), "expected": round(expected, 1)})
+    told = f"{clock(expected)} of training are expected, {clock(asked)} were asked for"
+    if expected > 1.05 * asked:
+        say(f"{told}: {fewest}, and this machine takes longer for that")
+    else:
+        say(told)
 
 
 def check_licences(sources: Sequence[str], *, licence: str | None, policy: str) -> None:

@@ -56,3 +56,13 @@ def _typed(value: Any, hint: Any) -> Any:
     if isinstance(value, list) and tuple in kinds:
         return tuple(value)
     return Path(value) if isinstance(value, str) and Path in kinds and str not in kinds else value
+
+
+def command_of(recipe: str, options: Mapping[str, Any]) -> str:
+    """What `ayllu run` would be given, without the folders of this machine."""
+    words = ["ayllu run", recipe]
+    for name, value in options.items():
+        parts = value if isinstance(value, tuple | list) else [value]
+        said = [Path(part).name if Path(str(part)).is_absolute() else str(part) for part in parts if part is not None]
+        words += [f"--{name.replace('_', '-')} {' '.join(said)}"] if said else []
+    return " ".join(words)

@@ -27,6 +27,8 @@ from ayllu.train.machine import compiler_available, dtype_of, fastest_precision,
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
 from ayllu.train.step import train_step
 
+LEAST_STEPS = 20
+"""Fewer are no training, however short the time."""
 FINETUNE_LR_SCALE = 0.3
 """Peak learning rates of finetuning, as a share of those of pretraining."""
 
@@ -83,7 +85,7 @@ def plan_budget(
     model = choose_shape(rate=training_speed, seconds=60 * minutes, vocabulary=header.vocabulary, length=loader.length)
     trial = TrainConfig(steps=1000, batch=BATCH, warmup=10, precision=precision, compiled=compiled)
     measured = speed or measure(model, loader, trial, seed=seed)
-    steps = max(round(60 * minutes * measured / (BATCH * loader.length)), 20)
+    steps = max(round(60 * minutes * measured / (BATCH * loader.length)), LEAST_STEPS)
     tokens = steps * BATCH * loader.length
     rows = max(header.sources.values(), key=lambda source: source.rows)
     bytes_seen = tokens * rows.bytes / (rows.rows * loader.length)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ayllu.lab.graph import Context, Handle, stage
+from ayllu.recipes.limits import tell_time
 from ayllu.recipes.stages.artifacts import Dataset, Rehearsal, Weights
 from ayllu.recipes.stages.methods import METHODS, TIMED, Setting
 from ayllu.recipes.stages.weights import keep_weights, load_weights, note_training
@@ -78,6 +79,9 @@ def plan_posttraining(
             seconds_per_step={name: round(seconds, 3) for name, seconds in each.items()},
             precision=precision,
         )
+        fewest = ", ".join(f"{method.least_steps} steps of {name}" for name, method in used.items())
+        asked = 60 * budget * TRAINING * sum(method.share for method in used.values())
+        tell_time(ctx, asked=asked, expected=plan.seconds, fewest=f"{fewest} are the fewest")
     (ctx.folder / "plan.json").write_text(json.dumps(dataclasses.asdict(plan), indent=2) + "\n")
     ctx.note("plan", dataclasses.asdict(plan))
 

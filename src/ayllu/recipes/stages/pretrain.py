@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.graph import Context, Handle, stage
+from ayllu.recipes.limits import tell_time
 from ayllu.recipes.stages.artifacts import Weights, open_plan
 
 if TYPE_CHECKING:
@@ -28,11 +29,13 @@ def fit_model(
 ) -> None:
     """Shape, steps and prediction for `budget` minutes on this machine."""
     from ayllu.data.tokens.loader import Loader
-    from ayllu.train.budget import plan_budget
+    from ayllu.train.budget import LEAST_STEPS, plan_budget
 
     rows = tokens.value
     loader = Loader(rows, seed=seed, weights=_present(rows, mix))
-    plan_budget(loader, rows.header, minutes=budget, seed=seed, speed=speed).write(ctx.folder / "plan.json")
+    plan = plan_budget(loader, rows.header, minutes=budget, seed=seed, speed=speed)
+    plan.write(ctx.folder / "plan.json")
+    tell_time(ctx, asked=60 * budget, expected=plan.seconds, fewest=f"{LEAST_STEPS} steps are the fewest of a run")
 
 
 def _present(tokens: Tokens, mix: dict[str, float]) -> dict[str, float] | None:

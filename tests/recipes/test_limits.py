@@ -1,0 +1,31 @@
+"""What is said of the time before it is spent: as much as was asked for, or more and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ayllu.lab.graph import Context
+from ayllu.recipes.stages.pretrain import fit_model
+from ayllu.train.budget import LEAST_STEPS
+from support.programs.layouts import tokens
+
+
+@pytest.mark.parametrize(("minutes", "reason"), [(1.0, False), (0.001, True)])
+def test_a_longer_time_than_was_asked_for_is_told_with_its_reason(
+    minutes: float, reason: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scratch, folder = tmp_path / "scratch", tmp_path / "folder"
+    scratch.mkdir()
+    folder.mkdir()
+    ctx = Context(folder=folder, scratch=scratch, cache=tmp_path)
+    rows = SimpleNamespace(value=tokens(tmp_path / "tokens"))
+    fit_model.work(ctx, rows, budget=minutes, seed=0, speed=5000.0, mix={})  # type: ignore[arg-type]
+    told = capsys.readouterr().err
+    assert ctx.record["time"]["asked"] == round(60 * minutes, 1)
+    assert ctx.record["time"]["expected"] == round(json.loads((folder / "plan.json").read_text())["seconds"], 1)
+    assert (f"{LEAST_STEPS} steps are the fewest" in told) == reason
+    assert (ctx.record["time"]["expected"] > 1.05 * ctx.record["time"]["asked"]) == reason
