@@ -33,7 +33,8 @@ OPENS_THOUGHTS = (
 )
 """As R1-Distill's: the prompt begins the thoughts of the answer, and no answer in the past has any."""
 MARKED = (
-    "<|im_start|>{{ messages | length }}<|im_end|>{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+    "<|im_start|>{{ messages | length }}<|im_end|>{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.role == 'assistant' %}"
     "{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}{% else %}{{ m.content }}<|im_end|>{% endif %}\n"
     "{% endfor %}" + REPLY
 )

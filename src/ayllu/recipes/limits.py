@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context
@@ -69,4 +70,23 @@ def check_licences(sources: Sequence[str], *, licence: str | None, policy: str) 
         raise UserError(
             f"a model trained on {source.name} could not be released: its licence ({source.licence}) {objection}; "
             f"{way}, or train for yourself alone with --private"
+        )
+
+
+def check_own_licence(path: Path, licence: str | None, *, policy: str) -> None:
+    """Raise UserError where the licence of a file of the user's would stop the release at the end of the run."""
+    from ayllu.recipes.stages.release import PRIVATE
+    from ayllu.release.licences import read_licence
+    from ayllu.release.policy import find_policy
+    from ayllu.release.trust.policy_file import SignedPolicy
+
+    if policy == PRIVATE:
+        return
+    signed = SignedPolicy.from_argument(policy)
+    rules = signed.policy if signed else find_policy(policy)
+    if objection := read_licence(licence or "not stated", rules.permitted_licences).objection:
+        raise UserError(
+            f"a model trained on {path} could not be released: its licence ({licence or 'not stated'}) {objection}; "
+            "say which it has with --licence, as an SPDX expression such as CC-BY-4.0, or train for yourself alone "
+            "with --private"
         )

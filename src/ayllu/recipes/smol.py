@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,13 @@ from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle
 from ayllu.lab.progress import say
 from ayllu.recipes.adopt import adopted
-from ayllu.recipes.limits import check_budget, check_least
-from ayllu.recipes.stages.artifacts import Comparison, Release, ScoreFolder, Weights
+from ayllu.recipes.limits import check_budget, check_least, check_own_licence, check_positive
+from ayllu.recipes.stages.artifacts import Comparison, OwnScores, Release, ScoreFolder, Weights
 from ayllu.recipes.stages.dataset import LONGEST, build_dataset
 from ayllu.recipes.stages.evaluate import benchmarks, compare, losses, skills
 from ayllu.recipes.stages.methods import SUMS, TURNS
-from ayllu.recipes.stages.posttrain import PosttrainPlan, plan_posttraining, posttrain
+from ayllu.recipes.stages.own import score_own
+from ayllu.recipes.stages.posttrain import ORDER, PosttrainPlan, plan_posttraining, posttrain
 from ayllu.recipes.stages.rehearse import rehearse
 from ayllu.recipes.stages.release import Contents, policy_arguments, release_stage
 from ayllu.recipes.stages.weights import interpolate_weights
@@ -26,6 +27,8 @@ from ayllu.recipes.stages.weights import interpolate_weights
 if TYPE_CHECKING:
     from ayllu.text.chat import Message
 
+RATES = (1e-3, 3e-3, 5e-4)
+"""Learning rates of GRPO, SFT and DPO."""
 KEPT = 0.5
 """Share of what was learnt that the final model keeps: see `interpolate_weights`."""
 GENERATED = (
@@ -43,10 +46,17 @@ def smol(
     seed: int = 0,
     base: str = "smollm2",
     chats: Path | None = None,
+    only_chats: bool = False,
+    held_out: float = 0.1,
     preferences: Path | None = None,
+    licence: str | None = None,
     items: int = 200,
+    methods: tuple[str, ...] = ORDER,
     steps: tuple[int, int, int] | None = None,
+    epochs: float | None = None,
+    lr: tuple[float, float, float] = RATES,
     policy: Path | None = None,
+    private: bool = False,
     name: str = "smol",
 ) -> Handle[Release]:
     """Adopt a small open model, teach it sums, tools and manners on this machine, measure both, and release it.
@@ -60,15 +70,32 @@ def smol(
     base
         What to start from, as `ayllu adopt` takes it.
     chats
-        Conversations of your own, JSONL with `messages` on each line: a third of what SFT sees.
+        Conversations of your own, JSONL or a JSON list, with `messages` (OpenAI), `conversations` (ShareGPT),
+        `instruction` (Alpaca) or `prompt` and `completion` in each: a third of what SFT sees.
+    only_chats
+        SFT sees your own conversations and no others.
+    held_out
+        Share of your own conversations that is not learnt, but scored before and after.
     preferences
-        Pairs of answers of your own, JSONL with `prompt`, `chosen` and `rejected` on each line: half of what DPO sees.
+        Pairs of answers of your own, JSONL or a JSON list, with `prompt`, `chosen` and `rejected` in each: half of what
+        DPO sees.
+    licence
+        Which licence your own conversations and preferences have, as an SPDX expression; it stands on the card.
     items
         Held-out questions of each kind; of each benchmark six times as many.
+    methods
+        Which of grpo, sft and dpo are run, in that order.
     steps
-        Steps of GRPO, SFT and DPO instead of what the budget buys. With the same values a run can be repeated exactly.
+        Steps of GRPO, SFT and DPO instead of what the budget buys; 0 leaves one out. With the same values a run can be
+        repeated exactly.
+    epochs
+        Passes of SFT over your own conversations, instead of what the budget buys; with --only-chats.
+    lr
+        Learning rates of GRPO, SFT and DPO.
     policy
         Rules of the release, signed by `ayllu release policy`: thresholds of its scores. Ayllu's own when not given.
+    private
+        Keep the model for yourself: it has a name, serves and exports, is not signed, and any licence will do.
     name
         Name of the release, and of the channel that points to it.
     """
@@ -76,19 +103,61 @@ def smol(
 
     check_budget(budget, usual=45)
     check_least(10, items=items)
-    if steps is not None and min(steps) < 1:
-        raise UserError(f"steps are {', '.join(map(str, steps))}; give three numbers from 1 on, for GRPO, SFT and DPO")
+    check_positive(grpo=lr[0], sft=lr[1], dpo=lr[2], epochs=epochs)
+    used = _used(methods, steps)
+    if not 0 <= held_out < 1:
+        raise UserError(f"held_out is {held_out:g}; give a share from 0 to below 1")
+    if only_chats and chats is None:
+        raise UserError("--only-chats needs your own conversations: give --chats")
+    if epochs is not None and (not only_chats or steps is not None or "sft" not in used):
+        raise UserError(
+            "--epochs counts passes of SFT over your own conversations: give it with --only-chats, not --steps"
+        )
+    for given, option, method in ((chats, "--chats", "sft"), (preferences, "--preferences", "dpo")):
+        if given is not None and method not in used:
+            raise UserError(
+                f"{option} is what {method.upper()} learns from, and it is not run: leave out the one or the other"
+            )
+    own = {}
+    for kind, path, read in (("chats", chats, read_chats), ("preferences", preferences, read_preferences)):
+        if path is not None:
+            own[kind] = _own(path, read)
+            check_own_licence(path, licence, policy=policy_arguments(policy, private=private)[0])
     return from_adopted(
         adopted(base),
         budget=budget,
         seed=seed,
-        chats=_own(chats, read_chats) if chats else None,
-        preferences=_own(preferences, read_preferences) if preferences else None,
+        chats=own.get("chats"),
+        preferences=own.get("preferences"),
         items=items,
         steps=steps,
         policy=policy,
+        private=private,
         name=name,
+        methods=used,
+        lr=lr,
+        epochs=epochs,
+        only_chats=only_chats,
+        held_out=held_out if chats else 0.0,
+        licences=dict.fromkeys(own, licence or "not stated"),
     )
+
+
+def _used(methods: tuple[str, ...], steps: tuple[int, int, int] | None) -> tuple[str, ...]:
+    """The methods that are run, in their order. Raises UserError for none, and for unknown ones."""
+    if unknown := [method for method in methods if method not in ORDER]:
+        raise UserError(f"there is no method {unknown[0]!r} here: give some of {', '.join(ORDER)}")
+    if steps is None:
+        return tuple(method for method in ORDER if method in methods)
+    if min(steps) < 0 or max(steps) < 1:
+        told = ", ".join(map(str, steps))
+        raise UserError(f"steps are {told}; give three numbers from 0 on, for GRPO, SFT and DPO, not all of them 0")
+    given = tuple(method for method, count in zip(ORDER, steps, strict=True) if count)
+    if set(methods) not in (set(ORDER), set(given)):
+        raise UserError(
+            f"--methods are {', '.join(methods)}, but --steps are of {', '.join(given)}: give one of the two"
+        )
+    return given
 
 
 def from_adopted(
@@ -103,37 +172,93 @@ def from_adopted(
     name: str,
     rank: int = 16,
     policy: Path | None = None,
+    private: bool = False,
+    methods: tuple[str, ...] = ORDER,
+    lr: tuple[float, float, float] = RATES,
+    epochs: float | None = None,
+    only_chats: bool = False,
+    held_out: float = 0.0,
+    licences: Mapping[str, str] | None = None,
 ) -> Handle[Release]:
     """The recipe from an adopted model on; your own conversations and preferences by their digests."""
-    rules, signed = policy_arguments(policy)
+    rules, signed = policy_arguments(policy, private=private)
     groups = max(60, round(20 * budget))
-    data = build_dataset(start, seed=seed, groups=groups, chats=chats, preferences=preferences)
-    plan = plan_posttraining(start, data, budget=budget, seed=seed, steps=steps, items=items)
+    data = build_dataset(
+        start, seed=seed, groups=groups, chats=chats, preferences=preferences, only_own=only_chats, held_out=held_out
+    )
+    wanted = tuple(count for count in steps if count) if steps else None
+    plan = plan_posttraining(
+        start, data, budget=budget, seed=seed, steps=wanted, items=items, methods=methods, epochs=epochs
+    )
+    rates = dict(zip(ORDER, lr, strict=True))
+    grpo = sft = dpo = right = between = None
     # Rewards first: GRPO needs answers that differ, and after SFT all of a small model's answers are alike.
-    grpo = posttrain(start, data, plan, method="grpo", seed=seed, lr=1e-3, rank=rank, adopted=start, tasks=TURNS)
-    right = rehearse(grpo, plan, seed=seed)
-    sft = posttrain(grpo, data, plan, method="sft", seed=seed, lr=3e-3, rank=rank, adopted=start, rehearsal=right)
-    dpo = posttrain(sft, data, plan, method="dpo", seed=seed, lr=5e-4, rank=rank, adopted=start)
-    final = interpolate_weights(start, dpo, kept=KEPT)
+    if "grpo" in methods:
+        grpo = posttrain(
+            start, data, plan, method="grpo", seed=seed, lr=rates["grpo"], rank=rank, adopted=start, tasks=TURNS
+        )
+        between = skills(grpo, plan, items=items, kinds=tuple(SUMS))
+    if "sft" in methods:
+        right = rehearse(grpo, plan, seed=seed) if grpo and not only_chats else None
+        sft = posttrain(
+            grpo or start,
+            data,
+            plan,
+            method="sft",
+            seed=seed,
+            lr=rates["sft"],
+            rank=rank,
+            adopted=start,
+            rehearsal=right,
+        )
+    if "dpo" in methods:
+        dpo = posttrain(
+            sft or grpo or start, data, plan, method="dpo", seed=seed, lr=rates["dpo"], rank=rank, adopted=start
+        )
+    final = interpolate_weights(start, dpo or sft or grpo or start, kept=KEPT)
     kinds = ("tool_calls", "strangers_calls", *SUMS)
     first, last = (skills(model, plan, items=items, kinds=kinds) for model in (start, final))
-    between = skills(grpo, plan, items=items, kinds=tuple(SUMS))
     before = benchmarks(start, plan, items=6 * items)
     after = benchmarks(final, plan, items=6 * items, policy=signed)
     comparison = compare(first, between, last, before, after, grpo)
+    mine = score_own(start, final, plan, chats=chats, held_out=held_out) if chats and held_out else None
+    own = [(kind, digest, (licences or {}).get(kind, "not stated")) for kind, digest in
+           (("chats", chats), ("preferences", preferences)) if digest]  # fmt: skip
     return release_assistant(
-        start, final, grpo, sft, dpo, after, comparison, plan, name=name, version="1.0.0", policy=rules
+        start,
+        final,
+        grpo,
+        sft,
+        dpo,
+        after,
+        comparison,
+        plan,
+        name=name,
+        version="1.0.0",
+        policy=rules,
+        own=tuple(own),
+        unused=_unused(methods, only_chats=only_chats),
+        mine=mine,
     )
 
 
-@release_stage(identity="release_post")
+def _unused(methods: tuple[str, ...], *, only_chats: bool) -> tuple[str, ...]:
+    """Names of `GENERATED` that nothing is learnt from."""
+    made = {"tool-requests", "small-talk"} if only_chats or "sft" not in methods else set()
+    found = made if "dpo" not in methods else set()
+    found |= {"reasoning-gym"} if "grpo" not in methods else set()
+    found |= {"boolq-passages"} if not {"grpo", "sft"} & set(methods) else set()
+    return tuple(sorted(found))
+
+
+@release_stage(identity="release_post", added={"own": (), "unused": (), "mine": None})
 def release_assistant(
     ctx: Context,
     base: Handle[Weights],
     model: Handle[Weights],
-    grpo: Handle[Weights],
-    sft: Handle[Weights],
-    dpo: Handle[Weights],
+    grpo: Handle[Weights] | None,
+    sft: Handle[Weights] | None,
+    dpo: Handle[Weights] | None,
     scores: Handle[ScoreFolder],
     comparison: Handle[Comparison],
     plan: Handle[PosttrainPlan],
@@ -141,6 +266,9 @@ def release_assistant(
     name: str,
     version: str,
     policy: str,
+    own: tuple[tuple[str, str, str], ...] = (),
+    unused: tuple[str, ...] = (),
+    mine: Handle[OwnScores] | None = None,
 ) -> Contents:
     """The assistant, with the table of before and after. Raises UserError where it may have lost what it could do."""
     from ayllu.data.origin import read_origin
@@ -152,7 +280,8 @@ def release_assistant(
             "another --seed or more minutes, or more --items to measure by"
         )
     origin = read_origin(base.value)
-    told = {kind: handle.artifact.record for kind, handle in (("grpo", grpo), ("sft", sft), ("dpo", dpo))}
+    trained = {kind: handle for kind, handle in (("grpo", grpo), ("sft", sft), ("dpo", dpo)) if handle is not None}
+    told = {kind: handle.artifact.record for kind, handle in trained.items()}
     measured = math.fsum(record["seconds"] for record in told.values())
     return Contents(
         name=name,
@@ -161,10 +290,10 @@ def release_assistant(
         weights=model.value,
         scores=scores.value,
         sources=[{"name": origin.title, "title": origin.source, "licence": origin.licence}],
-        dialogues=GENERATED,
+        dialogues=[*(made for made in GENERATED if made["name"] not in unused), *_own_sources(own, ctx.cache)],
         records={
             "description": (
-                f"{origin.title}, taught sums, to call tools, and some manners, with Ayllu's recipe smol. The weights "
+                f"{origin.title}, taught {_subjects(unused, own)}, with Ayllu's recipe smol. The weights "
                 f"keep {100 * KEPT:.0f} % of what training changed."
             ),
             "predicted": {"seconds": round(plan.value.seconds, 1)},
@@ -174,10 +303,36 @@ def release_assistant(
                 for kind, record in told.items()
             },
             "comparison": measured_on,
-            "machine": dpo.artifact.manifest["machine"],
+            **({"own_conversations": json.loads((mine.value / "own.json").read_text())} if mine is not None else {}),
+            "machine": list(trained.values())[-1].artifact.manifest["machine"],
         },
-        figures=[comparison.value / "rewards.png"],
+        figures=[comparison.value / "rewards.png"] if grpo is not None else [],
     )
+
+
+def _subjects(unused: tuple[str, ...], own: tuple[tuple[str, str, str], ...]) -> str:
+    """What the model was taught, in words."""
+    if not unused:
+        return "sums, to call tools, and some manners"
+    words = [("reasoning-gym", "sums"), ("tool-requests", "to call tools, and some manners")]
+    found = [said for name, said in words if name not in unused]
+    return " and ".join([*found, *(["its maker's own conversations"] if own else [])])
+
+
+def _own_sources(own: tuple[tuple[str, str, str], ...], cache: Path) -> list[dict[str, str]]:
+    """Your own files as the release's licences name them: kind, name of the file, licence and digest."""
+    from ayllu.data.conversations.chats import name_of_copy
+
+    titles = {"chats": "Conversations", "preferences": "Preferences"}
+    return [
+        {
+            "name": f"own-{kind}",
+            "title": f"{titles[kind]} of whoever trained the model ({Path(name_of_copy(digest, cache)).name})",
+            "licence": licence,
+            "sha256": digest,
+        }
+        for kind, digest, licence in own
+    ]
 
 
 def _own(path: Path, read: Callable[..., Any]) -> str:

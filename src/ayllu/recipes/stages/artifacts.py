@@ -25,6 +25,8 @@ Replies = NewType("Replies", Path)
 """Replies to held-out items of skills, with a verdict on each: `replies.json`."""
 Comparison = NewType("Comparison", Path)
 """Before and after on the same items: `comparison.json`, and `rewards.png`."""
+OwnScores = NewType("OwnScores", Path)
+"""What is held out of one's own conversations, scored before and after: `own.json`."""
 Rehearsal = NewType("Rehearsal", Path)
 """Conversations that a model had with itself and a checker accepted: `conversations.jsonl`."""
 Acceptance = NewType("Acceptance", Path)

@@ -187,20 +187,20 @@ def skills(
 def compare(
     ctx: Context,
     skills_before: Handle[Replies],
-    skills_between: Handle[Replies],
+    skills_between: Handle[Replies] | None,
     skills_after: Handle[Replies],
     scores_before: Handle[ScoreFolder],
     scores_after: Handle[ScoreFolder],
-    grpo: Handle[Weights],
+    grpo: Handle[Weights] | None,
 ) -> None:
-    """Before and after on the same held-out items, paired, and the curve of the rewards."""
+    """Before and after on the same held-out items, paired, and the curve of the rewards where there were any."""
     from ayllu.evals.compare import compare_scores, compare_verdicts
     from ayllu.evals.recompute import recompute
     from ayllu.recipes.stages.figures import draw_rewards
     from ayllu.train.objectives.grpo import read_rewards
 
     sides = (skills_before, skills_between, skills_after)
-    before, between, after = (json.loads((side.value / "replies.json").read_text()) for side in sides)
+    before, between, after = (json.loads((side.value / "replies.json").read_text()) if side else {} for side in sides)
     table: dict[str, dict[str, Any]] = {}
     for name, verdict in ((name, verdict) for name, verdict in VERDICTS if name in before):
         start, last = (_verdicts(rows[name], verdict) for rows in (before, after))
@@ -215,7 +215,8 @@ def compare(
         entry["non_inferior"] = entry["accuracy"]["low"] > -MARGIN
     whole = {"skills": table, "benchmarks": sets, "pooled": _pooled(first, second)}
     (ctx.folder / "comparison.json").write_text(json.dumps(whole, indent=2) + "\n")
-    draw_rewards(read_rewards(grpo.value / "rewards.jsonl"), ctx.folder / "rewards.png")
+    if grpo is not None:
+        draw_rewards(read_rewards(grpo.value / "rewards.jsonl"), ctx.folder / "rewards.png")
     ctx.note("comparison", whole)
 
 

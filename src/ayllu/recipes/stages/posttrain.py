@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ def open_posttrain_plan(folder: Path) -> PosttrainPlan:
     makes=open_posttrain_plan,
     rev=2,
     names_in_key={"dataset": "learnt"},
-    added={"methods": ORDER},
+    added={"methods": ORDER, "epochs": None},
     reaches=lambda arguments: [METHODS.find(name) for name in arguments["methods"]],
 )
 def plan_posttraining(
@@ -56,8 +57,12 @@ def plan_posttraining(
     steps: tuple[int, ...] | None,
     items: int,
     methods: tuple[str, ...] = ORDER,
+    epochs: float | None = None,
 ) -> None:
-    """Steps of each method for `budget` minutes on this machine: a few of each are timed."""
+    """Steps of each method for `budget` minutes on this machine: a few of each are timed.
+
+    With `epochs` SFT sees each group of conversations so often instead.
+    """
     from ayllu.train.machine import fastest_precision
 
     precision = fastest_precision()
@@ -73,9 +78,13 @@ def plan_posttraining(
         for name, method in used.items():
             setting = _setting(ctx, base, dataset, adopted=base, precision=precision, seed=seed, steps=1 + TIMED)
             each[name] = method.seconds_per_step(dataclasses.replace(setting, journal="trial.jsonl"))
-        bought = {name: 60 * budget * TRAINING * method.share / each[name] for name, method in used.items()}
+        whole = math.fsum(method.share for method in used.values())
+        bought = {name: 60 * budget * TRAINING * method.share / whole / each[name] for name, method in used.items()}
+        planned = {name: max(round(bought[name]), method.least_steps) for name, method in used.items()}
+        if epochs is not None:
+            planned["sft"] = math.ceil(epochs * len(dataset.value.conversations()) / used["sft"].batch)
         plan = PosttrainPlan(
-            steps={name: max(round(bought[name]), method.least_steps) for name, method in used.items()},
+            steps=planned,
             seconds_per_step={name: round(seconds, 3) for name, seconds in each.items()},
             precision=precision,
         )

@@ -40,7 +40,7 @@ class Contents:
 
 
 def release_stage(
-    *, identity: str, names_in_key: Mapping[str, str] | None = None
+    *, identity: str, names_in_key: Mapping[str, str] | None = None, added: Mapping[str, Any] | None = None
 ) -> Callable[[Callable[Concatenate[Context, P], Contents]], Stage[P, Release]]:
     """Turn a function that says what a release holds into the stage that makes it: a folder that stands alone."""
 
@@ -50,7 +50,14 @@ def release_stage(
             given = [value for value in (*args, *kwargs.values()) if isinstance(value, Handle)]
             _write(ctx, contents(ctx, *args, **kwargs), settings(given))
 
-        made = stage(identity=identity, makes=open_release, reruns=True, publishes=True, names_in_key=names_in_key)
+        made = stage(
+            identity=identity,
+            makes=open_release,
+            reruns=True,
+            publishes=True,
+            names_in_key=names_in_key,
+            added=added,
+        )
         return made(release)
 
     return wrap

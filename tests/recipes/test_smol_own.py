@@ -1,0 +1,159 @@
+"""smol with one's own conversations: options, what is held out, and what stands on the card."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ayllu.data.archive import default_cache
+from ayllu.data.conversations.chats import store_copy
+from ayllu.data.origin import Origin, write_origin
+from ayllu.lab.error import UserError
+from ayllu.lab.graph import Context, stage
+from ayllu.lab.run import Place, order, resolve
+from ayllu.lab.store import Store
+from ayllu.model.files import hf
+from ayllu.recipes.smol import _own_sources, from_adopted, smol
+from ayllu.recipes.stages import evaluate
+from ayllu.recipes.stages.artifacts import Weights
+from ayllu.recipes.stages.dataset import build_dataset
+from ayllu.recipes.stages.own import score_own
+from ayllu.recipes.stages.posttrain import open_posttrain_plan, plan_posttraining, posttrain
+from ayllu.text.tokenizer import Tokenizer
+from support.models import TINY, tiny_model
+from support.programs.smol import tiny
+
+
+def write(path: Path, count: int = 20) -> Path:
+    rows = [{"instruction": f"Say {n}", "output": f"Here is {n}: a llama."} for n in range(count)]
+    path.write_text(json.dumps(rows))
+    return path
+
+
+@stage(identity="tests.roomy", makes=Weights)
+def roomy(ctx: Context) -> None:
+    """A random model with room for long lists of tools."""
+    words = "given the following functions, respond with a JSON: name, parameters, type, string, object, answer"
+    tokenizer = Tokenizer.learn([words] * 3, 600)
+    hf.save(
+        ctx.folder,
+        tiny_model(replace(TINY, vocabulary=tokenizer.size, context=16384)),
+        bos=tokenizer.bos,
+        stops=sorted(tokenizer.stops),
+    )
+    tokenizer.save(ctx.folder)
+    write_origin(ctx.folder, Origin(kind="test", source="drawn", title="Tiny", licence="MIT", files={}, types={}))
+
+
+@pytest.mark.slow
+def test_sft_alone_on_ones_own_conversations_ends_in_a_release_that_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow: the whole recipe, as no other test runs it without GRPO and DPO."""
+    monkeypatch.setattr(evaluate, "MARGIN", 1.1)
+    monkeypatch.setattr(evaluate, "SKILL_MARGIN", 1.1)
+    digest = store_copy(write(tmp_path / "my talks.json"), default_cache())
+    handle = from_adopted(
+        roomy(),
+        budget=1,
+        seed=0,
+        chats=digest,
+        preferences=None,
+        items=10,
+        steps=(0, 6, 0),
+        name="own",
+        methods=("sft",),
+        only_chats=True,
+        held_out=0.25,
+        licences={"chats": "CC-BY-4.0"},
+    )
+    folder = resolve(handle, Place(store=Store(tmp_path / "home"), cache=default_cache()))[handle].folder / "release"
+    told = json.loads((folder / "records.json").read_text())["training"]
+    assert told["own_conversations"]["conversations"] == 5
+    assert list(told["posttraining"]) == ["sft"]
+    papers = (folder / "LICENSES.md").read_text()
+    assert "my talks.json" in papers
+    assert "CC-BY-4.0" in papers
+    for unused in ("reasoning-gym", "Small talk", "Requests for tools"):
+        assert unused not in papers
+    assert "own conversations" in (folder / "README.md").read_text()
+
+
+def test_what_is_held_out_is_scored_before_and_after(tmp_path: Path) -> None:
+    digest = store_copy(write(tmp_path / "talks.json"), default_cache())
+    start = tiny()
+    data = build_dataset(start, seed=0, groups=60, chats=digest, preferences=None, only_own=True, held_out=0.25)
+    plan = plan_posttraining(start, data, budget=1, seed=0, steps=(8,), items=10, methods=("sft",))
+    final = posttrain(start, data, plan, method="sft", seed=0, lr=2e-2, rank=4, adopted=start)
+    handle = score_own(start, final, plan, chats=digest, held_out=0.25)
+    folder = resolve(handle, Place(store=Store(tmp_path / "home"), cache=default_cache()))[handle].folder
+    told = json.loads((folder / "own.json").read_text())
+    assert told["conversations"] == 5
+    assert told["change"] == pytest.approx(told["nats_per_token_after"] - told["nats_per_token_before"], abs=2e-4)
+    assert told["change_high"] < 0
+
+
+def test_epochs_are_passes_over_what_is_learnt(tmp_path: Path) -> None:
+    digest = store_copy(write(tmp_path / "talks.json"), default_cache())
+    start = tiny()
+    data = build_dataset(start, seed=0, groups=60, chats=digest, preferences=None, only_own=True, held_out=0.1)
+    handle = plan_posttraining(start, data, budget=0.01, seed=0, steps=None, items=10, methods=("sft",), epochs=2.0)
+    made = resolve(handle, Place(store=Store(tmp_path / "home"), cache=default_cache()))[handle]
+    plan = open_posttrain_plan(made.folder)
+    assert plan.steps == {"sft": 9}, "twice 18 conversations, four at a time"
+
+
+def test_the_releases_licences_name_ones_own_files(tmp_path: Path) -> None:
+    digest = store_copy(write(tmp_path / "my talks.json"), tmp_path)
+    (source,) = _own_sources((("chats", digest, "CC-BY-4.0"),), tmp_path)
+    assert source["title"] == "Conversations of whoever trained the model (my talks.json)", "of the path only the name"
+    assert (source["licence"], source["sha256"]) == ("CC-BY-4.0", digest)
+
+
+def arguments(identity: str, **options: object) -> dict[str, object]:
+    """Those of a stage of the recipe with the options."""
+    found = [node for node in order(smol(**options)) if node.stage.identity == identity]  # type: ignore[arg-type]
+    return dict(found[-1].arguments)
+
+
+def test_methods_rates_and_epochs_are_those_that_were_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path / "chats.json")
+    own = {"chats": path, "licence": "MIT", "only_chats": True}
+    assert arguments("plan_post", steps=(0, 40, 0))["methods"] == ("sft",)
+    assert arguments("plan_post", steps=(0, 40, 0))["steps"] == (40,)
+    assert arguments("plan_post", methods=("dpo", "sft"))["methods"] == ("sft", "dpo")
+    assert arguments("plan_post", epochs=3, methods=("sft",), **own)["epochs"] == 3
+    assert arguments("teach", methods=("sft",), lr=(1e-3, 1e-4, 1e-3))["lr"] == 1e-4
+    assert arguments("lessons", held_out=0.2, **own)["held_out"] == 0.2
+    assert arguments("lessons", held_out=0.2)["held_out"] == 0, "there is nothing to hold out"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"steps": (0, 0, 0)}, "not all of them 0"),
+        ({"steps": (0, -1, 3)}, "from 0 on"),
+        ({"methods": ("sft", "ppo")}, "no method 'ppo'"),
+        ({"methods": ("sft",), "steps": (3, 3, 3)}, "give one of the two"),
+        ({"only_chats": True}, "give --chats"),
+        ({"epochs": 2.0}, "--only-chats"),
+        ({"epochs": 2.0, "only_chats": True, "chats": True, "steps": (0, 9, 0)}, "not --steps"),
+        ({"held_out": 1.0}, "held_out"),
+        ({"lr": (1e-3, 0.0, 1e-3)}, "sft is 0"),
+        ({"chats": True, "methods": ("grpo",)}, "--chats is what SFT learns from"),
+        ({"chats": True}, r"chats\.json could not be released: .*--licence"),
+        ({"chats": True, "licence": "CC-BY-NC-4.0"}, "--licence"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_before_anything_runs(
+    options: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    if "chats" in options:
+        options = {**options, "chats": write(tmp_path / "chats.json")}
+    with pytest.raises(UserError, match=said):
+        smol(**options)  # type: ignore[arg-type]
+    if said.endswith("--licence"):
+        smol(**{**options, "licence": None, "private": True})  # type: ignore[arg-type]
