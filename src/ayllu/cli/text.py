@@ -150,6 +150,12 @@ def report_lines(report: Report) -> Iterable[str]:
     """How far off the predictions are, by source and by group."""
     yield f"{report.rows} runs, {report.protocol}: {_errors(asdict(report))}"
     yield f"constant MFU on the same rows: {_errors(report.baseline)}"
+    unseen = report.coverage_unseen_software_pct
+    new = f", and of those of software never seen {unseen:.0f} %" if unseen is not None else ""
+    yield (
+        f"the 80 % interval of plans holds {report.coverage_pct:.0f} % of these times{new}; "
+        f"Winkler score of the logarithm {report.winkler:.2f}"
+    )
     for name, figures in report.other_protocols.items():
         yield f"{name} ({figures['rows']} rows): {_errors(figures)}"
     if report.experts is not None:

@@ -293,6 +293,7 @@ def test_no_client_is_imported_before_it_is_needed() -> None:
         (["smol", "--on", "slurm", "--sbatch=--array=1-4"], "one torchrun on every node"),
         (["smol", "--on", "slurm", "--folder", r"/tmp/a\b"], "backslash"),
         (["smol", "--on", "slurm", "--folder", "/tmp/a\nb"], "line breaks"),
+        (["smol", "--on", "ray", "--folder", "/tmp/it's"], "Ray's command line"),
         (["status", "nothing"], "no job 'nothing'"),
         (["cancel", "../up"], "no job"),
     ],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from pathlib import Path
 
 from ayllu.fleet.launch.batch_job import SLURM_ONLY, BatchJob, Rendezvous, Status, tool
+from ayllu.lab.error import UserError
 
 HINT = "install Ray (pip install 'ray[default]') and start or name a cluster (RAY_ADDRESS)"
 STATES = {
@@ -31,6 +33,8 @@ class Ray:
     def files(self, job: BatchJob) -> dict[str, str]:
         """A script with the entry point; `ray job submit` runs it on the head node."""
         job.refuse("Ray", "hours", "queue", "image", "accelerator", "memory_gib", *SLURM_ONLY, "install")
+        if not re.fullmatch(r"[\w ./@%+,:=-]+", str(job.folder)):
+            raise UserError(f"launch: Ray's command line does not keep a name such as {job.folder}; use another folder")
         # `ray_nodes` says on every node where this start of the job meets.
         command = job.command(Rendezvous(host="$AYLLU_FIRST", port="$AYLLU_PORT", identity="$AYLLU_START"))
         words = ["python", "-m", "ayllu.fleet.launch.ray_nodes", f"--nodes={job.nodes}", f"--restarts={job.restarts}"]

@@ -17,6 +17,7 @@ import numpy as np
 from ayllu.fleet.catalogue import PRECISIONS, find_accelerator
 from ayllu.fleet.planner.constants import Constants, shipped
 from ayllu.fleet.planner.memory import fits_memory, footprint
+from ayllu.fleet.validation.coverage import coverage
 from ayllu.fleet.validation.fit import fit_constants, fit_expert_constants, predict
 from ayllu.fleet.validation.measured_run import MeasuredRun
 from ayllu.fleet.validation.measured_runs import MeasuredRuns, packaged_runs, read_measured_runs
@@ -75,6 +76,12 @@ class Report:
     """Measured over predicted time in the middle 80 of 100 of these rows."""
     interval_unseen: tuple[float, float]
     """The same in the middle 90 of 100 with whole families held out, where that was done."""
+    coverage_pct: float
+    """Rows whose measured time lies in the 80 % interval that plans print, around the prediction of this protocol."""
+    coverage_unseen_software_pct: float | None
+    """The same where no run of the row's software is in the fit: with whole families held out, where that was done."""
+    winkler: float
+    """Mean interval score of the logarithm of the step time."""
     by_source: dict[str, dict[str, Any]]
     groups: tuple[Group, ...]
     worst: tuple[Miss, ...]
@@ -114,13 +121,19 @@ def validate(path: Path | None = None, *, constants: Constants | None = None, by
         report = _report(
             table, predicted, _constant_mfu(table, packaged), str(path or "packaged"), "leave-one-source-out", others
         )
+        report = replace(report, coverage_unseen_software_pct=_covered(table, predicted, ~related))
         if table.experts is not None:
             report = replace(report, experts=_experts(table.experts, _experts_held_out(table.experts, packaged)))
         if not by_family:
             return report
         blind = leave_one_out(table, packaged, lambda run: run.family or run.source, title="leave one family out")
         others = others | {"leave-one-family-out": summary(blind, table.seconds)}
-        return replace(report, other_protocols=others, interval_unseen=_quantiles(table.seconds / blind, 0.05, 0.95))
+        return replace(
+            report,
+            other_protocols=others,
+            interval_unseen=_quantiles(table.seconds / blind, 0.05, 0.95),
+            coverage_unseen_software_pct=_covered(table, blind, np.full(len(blind), True)),
+        )
     predicted = predict(table, constants or shipped())
     others = {}
     fresh = np.array([_identity(run) not in known for run in table.runs])
@@ -129,9 +142,17 @@ def validate(path: Path | None = None, *, constants: Constants | None = None, by
     report = _report(
         table, predicted, _constant_mfu(table, packaged), str(path or "packaged"), "shipped-constants", others
     )
+    families = {run.family for run in packaged.runs if run.family}
+    new = np.array([run.family not in families for run in table.runs])
+    report = replace(report, coverage_unseen_software_pct=_covered(table, predicted, new))
     if table.experts is None:
         return report
     return replace(report, experts=_experts(table.experts, predict(table.experts, constants or shipped())))
+
+
+def _covered(table: MeasuredRuns, predicted: np.ndarray, rows: np.ndarray) -> float | None:
+    found = coverage([table.runs[row] for row in np.flatnonzero(rows)], predicted[rows], table.seconds[rows])
+    return found.coverage_pct if found is not None else None
 
 
 def _related(table: MeasuredRuns, reference: MeasuredRuns) -> np.ndarray:
@@ -255,6 +276,8 @@ def _report(
     groups = plan_groups(table, predicted)
     overall = summary(predicted, table.seconds)
     interval = _quantiles(table.seconds / predicted, 0.1, 0.9)
+    held = coverage(table.runs, predicted, table.seconds)
+    assert held is not None
     return Report(
         truth=name,
         protocol=protocol,
@@ -267,6 +290,9 @@ def _report(
         memory=_memory_figures(table),
         interval=interval,
         interval_unseen=interval,
+        coverage_pct=held.coverage_pct,
+        coverage_unseen_software_pct=None,
+        winkler=held.winkler,
         by_source=_by_source(table, predicted, groups),
         groups=groups,
         worst=_worst(table, predicted),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import sys
 from collections.abc import Sequence
@@ -26,10 +27,14 @@ def start_job(layout: Layout, command: Sequence[str], *, nodes: int = 1) -> None
     if layout.devices % nodes:
         raise UserError(f"the layout's {layout.devices} devices cannot be shared by {nodes} nodes; change one of them")
     if nodes > 1:
+        # Drawn anew each time: jobs that meet at one place under one name would become one training.
+        name = secrets.token_hex(4)
+        port = 10_000 + int(name, 16) % 20_000
         torchrun = f"torchrun --nnodes {nodes} --nproc-per-node {layout.devices // nodes} --rdzv-backend c10d"
         raise UserError(
             f"one command starts one node's processes: on each of the {nodes} nodes run `{torchrun} "
-            f"--rdzv-endpoint FIRST-NODE:29500 {shlex.join(command)}`, or let `ayllu fleet launch` do it"
+            f"--rdzv-id {name} --rdzv-endpoint FIRST-NODE:{port} {shlex.join(command)}`, "
+            "or let `ayllu fleet launch` do it"
         )
     started = ["--standalone", f"--nproc-per-node={layout.devices}", "--max-restarts=3", *command]
     # Each process would take all cores otherwise.
