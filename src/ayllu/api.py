@@ -81,6 +81,7 @@ def run(
     from ayllu.lab.run import resolve
     from ayllu.lab.why import explain, outline
     from ayllu.recipes.registry import command_of, made_by
+    from ayllu.release.trust.revocation import refuse_revoked
     from ayllu.train.distributed.launch import processes_missing
 
     began = time.monotonic()
@@ -99,6 +100,7 @@ def run(
         say(*outline(channel, explain(handle, place)))
     made = resolve(handle, place)
     result = made[handle]
+    refuse_revoked(result.folder / "release")
     if place.rank == 0:
         promote(place.store, channel, result.folder, made_by=made_by(recipe, options))
     record, release = result.record, result.folder / "release"
@@ -302,8 +304,11 @@ def given_sampling(**values: float | int | None) -> dict[str, Any]:
 def load(name: str | Path, /, *, home: Path | str | None = None, engine: str = "auto") -> Model:
     """The model that `run` or `adopt` named so, or that lies in a folder; UserError when there is none."""
     from ayllu.lab.channel import find_model
+    from ayllu.release.trust.revocation import refuse_revoked
 
-    return Model(find_model(str(name), find_home(home)), name=Path(name).name, engine=engine)
+    folder = find_model(str(name), find_home(home))
+    refuse_revoked(folder)
+    return Model(folder, name=Path(name).name, engine=engine)
 
 
 def adopt(

@@ -14,7 +14,7 @@ NAMED_IN_THE_PLAN = (
     *("replayed older version", "added code", "removed file", "renamed file", "case-colliding file"),
     *("link in place of a file", "edited card", "edited score with the samples edited to match"),
     *("swapped tokenizer of the GGUF file, signed", "swapped template of the weights, signed"),
-    *("quantized file of another model, signed", "re-signed by a stranger"),
+    *("quantized file of another model, signed", "re-signed by a stranger", "revoked release", "revoked key"),
 )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import cyclopts
 
-from ayllu.cli.options import Json, print_json, print_lines
+from ayllu.cli.options import Flag, Json, print_json, print_lines
 
 if TYPE_CHECKING:
     from ayllu.release.trust.known import Standing
@@ -71,6 +71,68 @@ def policy(file: Path, /, *, key: Path | None = None, json: Json = False) -> int
 
 
 @app.command
+def revoke(
+    folder: Path | None = None,
+    /,
+    *,
+    list: Path,
+    reason: str = "",
+    whole_key: Flag = False,
+    days: int = 90,
+    key: Path | None = None,
+    json: Json = False,
+) -> int:
+    """Take a release back: put it on a signed list, which whoever has it gives to `ayllu release revocations`.
+
+    Parameters
+    ----------
+    folder
+        The release; without it the list is signed anew, until a later day.
+    list
+        The list, new or your own.
+    reason
+        Why, in one sentence that users will read.
+    whole_key
+        Take back everything that your key has signed: it is lost, or somebody else has it.
+    days
+        How long the list speaks; sign it again before.
+    key
+        Your private key; your own release key when not given.
+    """
+    from ayllu.release import sign
+    from ayllu.release.trust.revocation import learn, released, revoke
+
+    signer = sign.private_key(key)
+    release = released(folder, signer.public_key()) if folder is not None else None
+    found = revoke(list, signer, release=release, reason=reason, whole_key=whole_key, days=days)
+    learn(list)
+    if json:
+        print_json(found.as_json() | {"list": str(list)}, indent=2)
+    else:
+        print_lines([f"{list}: {found.told()}", "It counts where `ayllu release revocations FILE` has read it."])
+    return 0
+
+
+@app.command
+def revocations(file: Path, /, *, json: Json = False) -> int:
+    """Learn from a publisher's signed list which releases were taken back: they are not used here any more.
+
+    Parameters
+    ----------
+    file
+        The list. It speaks only for releases signed with its own key, so it may come from anywhere.
+    """
+    from ayllu.release.trust.revocation import learn
+
+    found, newer = learn(file)
+    if json:
+        print_json(found.as_json() | {"new": newer}, indent=2)
+    else:
+        print_lines([found.told() if newer else f"known already, or newer here: {found.told()}"])
+    return 0
+
+
+@app.command
 def mutations(*, json: Json = False) -> int:
     """Build a small release, harm it in every way that is known, and say which of them verification finds by name."""
     from ayllu.release.mutations.prove import prove
@@ -114,6 +176,11 @@ def _told(found: Verification, standing: Standing) -> Iterator[str]:
         yield "Pass --key with the publisher's public key to know who did."
     if found.undecided:
         yield f"REVIEW: its own policy could not be decided for {', '.join(found.undecided)}"
+    if found.revocations and found.revocations.expired:
+        yield (
+            f"The list of what its publisher has revoked ended on {found.revocations.expires.date()}: what was revoked "
+            "since is not known here; get a new list, and give it to `ayllu release revocations`"
+        )
     if found.beside:
         yield f"beside the release, not signed and not read: {', '.join(found.beside)}"
     if standing.note:

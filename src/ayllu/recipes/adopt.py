@@ -85,7 +85,9 @@ def _source(source: str, licence: str | None) -> ModelSource:
     from ayllu.data.adopt import PACKAGES, find_model_source
     from ayllu.data.archive import default_cache
     from ayllu.lab.channel import check_listed
+    from ayllu.release.trust.revocation import refuse_revoked
 
+    refuse_revoked(Path(source).expanduser())
     found = find_model_source(source, default_cache(), licence=licence)
     if source not in PACKAGES and (folder := Path(source).expanduser()).is_dir():
         check_listed(folder)

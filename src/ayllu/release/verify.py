@@ -23,6 +23,7 @@ from ayllu.release.gates import RECORDS, SCORES, Problem
 from ayllu.release.manifest import MANIFEST, NAME, VERSION, pooled_bits_per_byte
 from ayllu.release.policy import POLICIES, Policy
 from ayllu.release.reference import json_object
+from ayllu.release.trust.revocation import Revocations, known
 from ayllu.release.trust.verdicts import verdicts
 
 CHANGED = "was changed after the release was signed"
@@ -54,6 +55,8 @@ class Verification:
     """What git and the hub's client put beside the release: not signed, and not read."""
     undecided: tuple[str, ...]
     """Scores for which the release's own policy could not be decided (REVIEW)."""
+    revocations: Revocations | None
+    """The newest list of its publisher that this machine has."""
 
     @property
     def verified(self) -> bool:
@@ -82,13 +85,15 @@ class Verification:
             "bytes": self.bytes,
             "beside": list(self.beside),
             "review": list(self.undecided),
+            "revocations_until": self.revocations.expires.isoformat() if self.revocations else None,
             "problems": [{"file": problem.file, "reason": problem.reason} for problem in self.problems],
         }
 
 
-def verify_release(folder: Path, key: Path | None = None) -> Verification:
+def verify_release(folder: Path, key: Path | None = None, *, lists: Path | None = None) -> Verification:
     """Check the release in `folder`; with `key`, a public key in PEM form, also that its owner signed it.
 
+    `lists` is the folder of the revocations that are known, the user's own when not given.
     Raises UserError when `folder` is no release, or `key` no public key.
     """
     if not folder.is_dir():
@@ -107,6 +112,9 @@ def verify_release(folder: Path, key: Path | None = None) -> Verification:
     undecided: list[str] = []
     if not problems and signer:
         problems += _content_problems(folder, manifest, signer, undecided)
+    revocations = known(fingerprint, lists) if fingerprint and not problems else None
+    if revocations and (reason := revocations.against(_text(manifest.get("model_digest")))):
+        problems.append(Problem(file=MANIFEST, reason=f"is that of a release that is not to be used: {reason}"))
     return Verification(
         folder=folder,
         problems=tuple(problems),
@@ -120,6 +128,7 @@ def verify_release(folder: Path, key: Path | None = None) -> Verification:
         bytes=sum(listing.files.values()),
         beside=tuple(sorted(listing.beside)),
         undecided=tuple(undecided),
+        revocations=revocations,
     )
 
 

@@ -18,7 +18,11 @@ import uvicorn
 
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
+from ayllu.release.trust.revocation import refuse_revoked, why_revoked
 from ayllu.serve.header_limit import HeaderLimitProtocol
+
+REVOCATION_TICKS = 50
+"""Tenths of a second between two looks at the lists of what was revoked."""
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -43,6 +47,7 @@ def serve_model(
     the signal, answers under way have `drain_seconds` to finish; a second SIGINT ends at once.
     Raises UserError when the port cannot be had (before the model is loaded) or the folder cannot be served.
     """
+    refuse_revoked(model_folder)
     names = (host, *map(checked_host, hosts))
     listener = listen(host, port)
     try:
@@ -63,7 +68,14 @@ def serve_model(
         if not _is_loopback(listener):
             say(f"warning: {host} is not loopback, and there are no keys: whoever reaches {url} can use the model")
         try:
-            _Server(config, ready=lambda: _announce(url, about.name, open_browser)).run(sockets=[listener])
+            server = _Server(
+                config,
+                ready=lambda: _announce(url, about.name, open_browser),
+                revoked=lambda: why_revoked(model_folder),
+            )
+            server.run(sockets=[listener])
+            if server.told:
+                raise UserError(f"{about.name} is served no more, for {server.told}")
         finally:
             queue.close()
     finally:
@@ -138,9 +150,19 @@ def _announce(url: str, model: str, open_browser: bool) -> None:
 class _Server(uvicorn.Server):
     """uvicorn's server, but a signal ends it with a return, so that our clean-up runs and the exit code is 0."""
 
-    def __init__(self, config: uvicorn.Config, *, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, ready: Callable[[], None], revoked: Callable[[], str | None] = lambda: None
+    ) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._revoked = ready, revoked
+        self.told: str | None = None
+        """Why the model may not be served any more, where that is why the server has ended."""
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second: whether the server should end."""
+        if counter % REVOCATION_TICKS == 0:
+            self.told = self.told or self._revoked()
+        return await super().on_tick(counter) or self.told is not None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -20,6 +20,7 @@ from ayllu.release.mutations.harms import Mutation, mutations
 from ayllu.release.mutations.small import Small, build_small, seal, sign_files
 from ayllu.release.trust.known import judge
 from ayllu.release.trust.policy_file import POLICY, POLICY_SIGNATURE, sign_policy
+from ayllu.release.trust.revocation import learn, released, revoke
 from ayllu.release.verify import verify_release
 
 
@@ -100,4 +101,17 @@ def _remembered(place: Path, small: Small) -> Iterator[Step]:
         named = f"an older release than {standing.newer} of {standing.newer_created} by the same key"
         return _row("replayed older version", named if standing.newer else None, [])
 
+    def revoked(name: str, **given: Any) -> dict[str, Any]:
+        lists = place / name.replace(" ", "-")
+        lists.mkdir()
+        list_file = lists / "list.json"
+        revoke(list_file, small.key, reason="it repeats personal data", **given)
+        learn(list_file, lists)
+        problems = [str(problem) for problem in verify_release(small.folder, small.public, lists=lists).problems]
+        said = f"{MANIFEST} is that of a release that is not to be used"
+        return _row(name, next((problem for problem in problems if problem.startswith(said)), None), problems)
+
+    release = released(small.folder, small.key.public_key())
     yield from (stranger, replayed)
+    yield partial(revoked, "revoked release", release=release)
+    yield partial(revoked, "revoked key", whole_key=True)
