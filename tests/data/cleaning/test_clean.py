@@ -9,16 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import ftfy
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ayllu.data.archive import Archive, default_cache
-from ayllu.data.cleaning.clean import build_corpus, tidy
+from ayllu.data.cleaning.clean import build_corpus
 from ayllu.data.cleaning.dedup import shingles
 from ayllu.data.cleaning.heldout import HELDOUT_MIN
 from ayllu.data.cleaning.quality import CleanRules
+from ayllu.data.cleaning.tidy import tidy
 from ayllu.data.corpus import Corpus
 from ayllu.data.document import Document
 from ayllu.data.sources.registry import SOURCES
@@ -226,31 +224,3 @@ def test_a_damaged_corpus_is_noticed(tmp_path: Path, everyday: list[Document]) -
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(UserError, match=r"documents\.parquet is damaged"):
         list(corpus.documents())
-
-
-@pytest.mark.parametrize(
-    ("raw", "clean"),
-    [
-        ("donâ€™t worry, itâ€™s fine", "don't worry, it's fine"),
-        ("cafÃ© and rÃ©sumÃ©", "café and résumé"),
-        ("“quoted” and ‘single’ — with a dash…", "\"quoted\" and 'single' — with a dash…"),
-        ("a\u00a0b\u200bc\ufeffd\x07e", "a bcde"),
-        ("one \r\n two\r\rthree\n\n\n\nfour ", "one\ntwo\n\nthree\n\nfour"),
-    ],
-)
-def test_tidying(raw: str, clean: str) -> None:
-    assert tidy(raw) == clean
-
-
-@given(st.text(st.characters(codec="utf-8"), max_size=80))
-def test_tidied_text_has_even_spaces_and_no_control_characters(text: str) -> None:
-    once = tidy(text)
-    assert not any(ord(c) < 32 and c != "\n" for c in once)
-    assert "  " not in once
-    assert "\n\n\n" not in once
-    assert once == once.strip()
-
-
-@given(st.text(st.sampled_from("ab ’“”‘–—…\n"), max_size=40))
-def test_the_short_way_past_ftfy_gives_what_ftfy_gives(text: str) -> None:
-    assert tidy(text) == tidy(ftfy.fix_text(text))

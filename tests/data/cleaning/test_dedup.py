@@ -111,6 +111,16 @@ def test_a_digest_ignores_case_punctuation_and_spaces_only() -> None:
     assert digest("A man walks slowly.") != digest("A man walks slow ly.")
 
 
+def test_signs_tell_texts_apart_and_punctuation_does_not() -> None:
+    for one, other in (("12 + 7", "12 - 7"), ("C++", "C"), ("a < b", "a > b"), ("5 %", "5"), ("x = -1", "x = 1")):
+        text = "We ask for the value of {} in this short and simple line of text."
+        assert digest(text.format(one)) != digest(text.format(other)), one
+        texts = [text.format(one), text.format(other)]
+        same, _ = near_duplicates(np.stack([signature(text) for text in texts]), JACCARD)
+        assert same.root(1) == 1, f"{one} and {other} are no near duplicates either"
+    assert digest("A well-known man - so they say - walks.") == digest("A well known man, so they say, walks!")
+
+
 def test_the_split_key_depends_on_the_group_or_else_on_the_text() -> None:
     assert split_key("s", "g", "one") == split_key("s", "g", "another")
     assert split_key("s", "", "one") != split_key("s", "", "another")

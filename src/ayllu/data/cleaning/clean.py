@@ -7,7 +7,6 @@ exact duplicates, near duplicates, personal data, held-out split.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -23,19 +22,13 @@ from ayllu.data.cleaning import dedup, pii
 from ayllu.data.cleaning.heldout import choose_heldout
 from ayllu.data.cleaning.quality import CleanRules, broken_rule, language_judge
 from ayllu.data.cleaning.report import Tally, as_markdown
+from ayllu.data.cleaning.tidy import tidy
 from ayllu.data.corpus import DocumentWriter, read_document_rows
 from ayllu.data.document import Document, Source
 from ayllu.data.sources.local import count_unread
 from ayllu.data.sources.registry import find_source
 from ayllu.lab import progress
 from ayllu.lab.error import UserError
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufff9-\ufffb]")
-_STRAIGHT = str.maketrans("‘’“”", "''\"\"")
-_HARMLESS = frozenset(map(chr, range(32, 127))) | frozenset("\n\t‘’“”–—…")
-_SPACES = re.compile(r"[^\S\n]+")
-_EDGES = re.compile(r" ?\n ?")
-_BLANK_LINES = re.compile(r"\n{3,}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,23 +81,6 @@ def build_corpus(
         raise UserError(
             f"cannot write the corpus into {folder} ({error.strerror or error}): free or choose another disk"
         ) from error
-
-
-def tidy(text: str) -> str:
-    """Unicode repaired (ftfy: mojibake, ligatures, odd spaces), control characters gone, spaces and line breaks even.
-
-    Quotation marks become straight.
-    """
-    if not text.isascii():
-        # Most texts hold nothing that could be part of a broken character; ftfy would only make their quotes straight.
-        if _HARMLESS.issuperset(text):
-            text = text.translate(_STRAIGHT)
-        else:
-            import ftfy
-
-            text = ftfy.fix_text(text)
-    text = _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return _BLANK_LINES.sub("\n\n", _EDGES.sub("\n", _SPACES.sub(" ", text))).strip()
 
 
 class _CorpusBuild:

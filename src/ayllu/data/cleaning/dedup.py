@@ -18,16 +18,20 @@ HASHES = BANDS * ROWS
 SEED = 1
 
 _WORD = re.compile(r"\w+")
+_TOKEN = re.compile(
+    # Words; and signs, but for the punctuation of prose: a hyphen or a dot between letters, a dash between words.
+    r"\w+|[^\w\s.,;:!?…'\"‘’“”«»()\[\]–—-]+|(?<!\w)-(?=\w)|(?<=\d) ?- ?(?=\d)"
+)
 
 
-def words_of(text: str) -> list[str]:
-    """Lower-case words without punctuation: what makes two texts the same here."""
-    return _WORD.findall(text.lower())
+def tokens_of(text: str) -> list[str]:
+    """Lower-case words and signs such as + and ++, without the punctuation of prose: what makes two texts the same."""
+    return [token.strip() for token in _TOKEN.findall(text.lower())]
 
 
 def digest(text: str) -> bytes:
     """Sixteen bytes that are equal for texts that differ only in case, punctuation and spaces."""
-    return hashlib.blake2b(" ".join(words_of(text)).encode(), digest_size=16).digest()
+    return hashlib.blake2b(" ".join(tokens_of(text)).encode(), digest_size=16).digest()
 
 
 def split_key(source: str, group: str, text: str) -> int:
@@ -36,13 +40,15 @@ def split_key(source: str, group: str, text: str) -> int:
     It depends on the group, or without one on the text, and never on place or company: what is added to a corpus later
     moves nothing.
     """
-    what = f"{source}\0{group}".encode() if group else digest(text)
+    # By words alone, as it always was: what counts as the same may change, the side of a document may not.
+    words = " ".join(_WORD.findall(text.lower())).encode()
+    what = f"{source}\0{group}".encode() if group else hashlib.blake2b(words, digest_size=16).digest()
     return int.from_bytes(hashlib.blake2b(what, digest_size=8).digest())
 
 
 def shingles(text: str) -> list[str]:
-    """Runs of five words; a shorter text is one shingle."""
-    words = words_of(text)
+    """Runs of five words or signs; a shorter text is one shingle."""
+    words = tokens_of(text)
     return [" ".join(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))]
 
 
