@@ -112,6 +112,22 @@ def test_a_manifest_that_is_none_is_damage(place: Place, content: bytes) -> None
     assert calls == ["text", "count", "published"] * 2
 
 
+@pytest.mark.parametrize("content", [b"[]", b"null", b"", b"\xff", b'{"record": 5, "predictions": {}}', b"{}"])
+def test_notes_of_unfinished_work_that_are_damaged_are_begun_anew(
+    place: Place, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    during.append(stop)
+    with pytest.raises(KeyboardInterrupt):
+        page(place)
+    (notes,) = place.store.partial.glob("test.count-*/scratch/record.json")
+    notes.write_bytes(content)
+    assert page(place) == "a page of words: 15"
+    assert f"{notes} is damaged" in capsys.readouterr().err
+
+
 def test_nothing_is_read_again_while_nothing_changes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     page(place)
     time.sleep(2 * integrity.FINE_NS / 1e9)

@@ -19,6 +19,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from ayllu.lab.error import UserError
 from ayllu.lab.key import stable
+from ayllu.lab.progress import say
 from ayllu.lab.store import Artifact, write_atomically
 
 P = ParamSpec("P")
@@ -57,7 +58,7 @@ class Context:
         self._journal = scratch / "record.json"
         self._kept: dict[str, dict[str, Any]] = {"record": {}, "predictions": {}}
         if self._journal.exists():
-            self._kept = json.loads(self._journal.read_text())
+            self._kept = _read_journal(self._journal) or self._kept
 
     def note(self, name: str, value: Any) -> None:
         """Keep a measured value (JSON) in the record; the last one counts."""
@@ -81,6 +82,18 @@ class Context:
         if not self.main:
             return
         write_atomically(self._journal, json.dumps(self._kept))
+
+
+def _read_journal(path: Path) -> dict[str, dict[str, Any]] | None:
+    """What a killed process has noted; None, and a line that says so, where that is damaged."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        kept = None
+    if isinstance(kept, dict) and all(isinstance(kept.get(name), dict) for name in ("record", "predictions")):
+        return kept
+    say(f"{path} is damaged: what was noted before the work was interrupted is not known any more")
+    return None
 
 
 @dataclass(frozen=True, eq=False)

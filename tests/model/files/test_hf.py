@@ -220,3 +220,14 @@ def test_transformers_stops_at_either_stop(weights, tokenizer):
     for stop in (tokenizer.eos, tokenizer.eot):
         out = theirs.generate(prompt, max_new_tokens=8, do_sample=False, sequence_bias={(stop,): 1e4})
         assert out[0].tolist() == [tokenizer.bos, 40, 41, stop]
+
+
+def test_the_same_weights_are_the_same_bytes_for_their_files_have_one_entry_of_metadata(tmp_path: Path) -> None:
+    """safetensors writes several entries in an order of chance, and a digest of such a file says nothing."""
+    files = []
+    for number in range(8):
+        hf.save(tmp_path / str(number), tiny_model())
+        files.append((tmp_path / str(number) / "model.safetensors").read_bytes())
+    length = int.from_bytes(files[0][:8], "little")
+    assert len(json.loads(files[0][8 : 8 + length])["__metadata__"]) == 1
+    assert len({*files}) == 1
