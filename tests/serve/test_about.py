@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from safetensors.numpy import save_file
 
+from ayllu.lab.key import file_digest
 from ayllu.model.generate import Sampling
+from ayllu.release import sign
 from ayllu.release.digest import inspect_weights
 from ayllu.serve.about import describe
 
@@ -58,6 +61,21 @@ def test_no_digest_is_stated_that_was_not_seen(place: Path, capsys: pytest.Captu
     assert "not those that its manifest names" in capsys.readouterr().err
     weights.unlink()
     assert describe(place, context=512, parameters=8).digest is None
+
+
+@pytest.mark.parametrize("damaged", ["manifest.json", "model.sig", "release-key.pub"])
+def test_nothing_is_stated_that_was_not_signed(place: Path, damaged: str) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    write(place / "manifest.json", MANIFEST)
+    signed = {"manifest.json": file_digest(place / "manifest.json")}
+    (place / sign.SIGNATURE).write_text(sign.sign("cria", signed, key))
+    (place / sign.PUBLIC_KEY).write_bytes(sign.public_pem(key.public_key()))
+    assert describe(place, context=512, parameters=8).bits_per_byte == 1.43
+    content = (place / damaged).read_bytes()
+    assert content.count(b"3") > 0 or content.count(b"M") > 0
+    (place / damaged).write_bytes(content.replace(b"3", b"2").replace(b"M", b"N"))
+    about = describe(place, context=512, parameters=8)
+    assert (about.name, about.bits_per_byte, about.licence) == (place.name, None, None)
 
 
 @pytest.mark.parametrize("manifest", ["", "[]", "{broken", '{"name": 5, "bits_per_byte": true, "created": "soon"}'])

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.data.origin import ORIGIN, read_json_object
+from ayllu.lab.error import UserError
+from ayllu.lab.key import file_digest
 from ayllu.lab.progress import say
 from ayllu.lab.store import digests_of
 from ayllu.model.generate import Sampling
@@ -44,7 +46,7 @@ def describe(
     """Read what `folder` says about its model; the name is the manifest's, the adopted model's,
     or else the folder's own.
     """
-    manifest, origin = read_json_object(folder / "manifest.json"), read_json_object(folder / ORIGIN)
+    manifest, origin = _signed_manifest(folder), read_json_object(folder / ORIGIN)
     card = folder / "README.md"
     bits = manifest.get("bits_per_byte")
     name = name or _text(manifest.get("name")) or _text(origin.get("title")) or folder.resolve().name
@@ -61,6 +63,25 @@ def describe(
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None,
         sampling=_sampling(read_json_object(folder / "generation_config.json")),
     )
+
+
+def _signed_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a release; empty where there is none, and where it is not the one that was signed."""
+    from ayllu.release import sign
+
+    path, bundle = folder / "manifest.json", folder / sign.SIGNATURE
+    manifest = read_json_object(path)
+    if not manifest or not bundle.is_file():
+        return manifest
+    try:
+        key = sign.public_key((folder / sign.PUBLIC_KEY).read_bytes(), sign.PUBLIC_KEY)
+        signed = sign.signed_digests(bundle.read_text(encoding="utf-8"), key).get(path.name)
+    except (OSError, ValueError, UserError, sign.BadSignature):
+        signed = None
+    if signed == file_digest(path):
+        return manifest
+    say(f"{path} is not what was signed, so nothing that it says is stated; see `ayllu release verify {folder}`")
+    return {}
 
 
 def _seen_digest(folder: Path, stated: str | None) -> str | None:
