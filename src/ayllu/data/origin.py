@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,10 @@ class Origin:
     """sha256 of each file that was read."""
     types: dict[str, int]
     """How many tensors the source holds of each type, such as Q4_1."""
+    stops: dict[str, list[str]] = field(default_factory=dict)
+    """Each token that ends a reply, and which files or fields of the source name it."""
+    left_out: list[str] = field(default_factory=list)
+    """What the source says and cannot be done, each in one clause."""
 
 
 def write_origin(folder: Path, origin: Origin) -> None:
@@ -79,6 +83,6 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty where there is none that can be read, since a model is usable without it."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}

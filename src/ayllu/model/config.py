@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+LARGEST = 2**31 - 1
+"""Of every number in a shape: file formats and llama.cpp keep them in 32 bits."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RopeScaling:
@@ -21,6 +24,16 @@ class RopeScaling:
     """Wavelengths below `original_context / high_frequency_factor` stay as they are."""
     original_context: int = 8192
     """Context length, in tokens, that the unscaled model was trained with."""
+
+    def __post_init__(self) -> None:
+        for name in ("factor", "low_frequency_factor", "high_frequency_factor", "original_context"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"scaling of rotary positions: {name} is {getattr(self, name)}; it must be above 0")
+        if self.high_frequency_factor <= self.low_frequency_factor:
+            raise ValueError(
+                f"scaling of rotary positions: high_frequency_factor ({self.high_frequency_factor}) must be above "
+                f"low_frequency_factor ({self.low_frequency_factor})"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +65,15 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("vocabulary", "layers", "width", "heads", "kv_heads", "feed_forward", "context"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"model configuration: {name} is {getattr(self, name)}; it must be at least 1")
+            if not 1 <= getattr(self, name) <= LARGEST:
+                raise ValueError(
+                    f"model configuration: {name} is {getattr(self, name)}; it must be at least 1 and fit into 32 bits"
+                )
+        # NaN fails every comparison.
+        if not 1 <= self.rope_theta < math.inf:
+            raise ValueError(f"model configuration: rope_theta is {self.rope_theta}; it must be a number from 1 on")
+        if not 0 <= self.norm_epsilon < math.inf:
+            raise ValueError(f"model configuration: norm_epsilon is {self.norm_epsilon}; it must be 0 or more")
         if self.heads % self.kv_heads:
             raise ValueError(
                 f"model configuration: heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})"
@@ -64,7 +84,7 @@ class ModelConfig:
                     f"model configuration: width ({self.width}) must be a multiple of heads ({self.heads})"
                 )
             object.__setattr__(self, "head_width", self.width // self.heads)
-        if self.head_width % 2:
+        if self.head_width % 2 or not 1 <= self.head_width <= LARGEST:
             raise ValueError(f"model configuration: head_width ({self.head_width}) must be even for rotary positions")
 
     @property

@@ -5,10 +5,11 @@ Shapes: B batch, T time, V vocabulary.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import overload
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -54,6 +55,52 @@ class Sampling:
 
 
 GREEDY = Sampling(temperature=0.0)
+_NOT_DONE: dict[str, Any] = {
+    "num_beams": 1,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "no_repeat_ngram_size": 0,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "guidance_scale": 1.0,
+    "penalty_alpha": 0.0,
+    "bad_words_ids": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "sequence_bias": None,
+    "exponential_decay_length_penalty": None,
+    "stop_strings": None,
+}
+"""What transformers can do with a draw and is not done here, each with the value that changes nothing."""
+
+
+def recommended_sampling(settings: Mapping[str, Any]) -> tuple[Sampling, list[str]]:
+    """How `generation_config.json` recommends to draw tokens, and in one clause each what it says and is not done.
+
+    A bad value leaves the others as they are; `do_sample: false` takes the most likely token.
+    """
+    found, left_out = Sampling(), []
+    for name in ("temperature", "top_p", "top_k", "repetition_penalty"):
+        value = settings.get(name)
+        if value is None:
+            continue
+        try:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError
+            changed: dict[str, Any] = {name: int(value) if name == "top_k" and value == int(value) else value}
+            found = replace(found, **changed)
+        except (ValueError, TypeError):
+            left_out.append(f"{name} is {json.dumps(value)}, which no distribution has")
+    if settings.get("do_sample") is False:
+        found = replace(found, temperature=0.0)
+    for name, nothing in _NOT_DONE.items():
+        if settings.get(name) not in (None, nothing, [], {}):
+            left_out.append(f"{name} is {json.dumps(settings[name])}, which is not done here")
+    return found, left_out
 
 
 @overload

@@ -11,7 +11,7 @@ from typing import Any
 
 from ayllu.release.reference import json_object
 from ayllu.text.chat import Message, render
-from ayllu.text.llama3_format import BOS
+from ayllu.text.llama3_format import BOS, EOT
 from ayllu.text.template import FIXED_DAY, render_text
 from ayllu.text.tokenizer import Tokenizer
 
@@ -45,17 +45,20 @@ def conversation_problems(folder: Path) -> Iterator[tuple[str, str]]:
         named = tokenizer.named.get("bos_token")
         yield "generation_config.json", f"does not begin texts with {named} (id {tokenizer.bos_token_id})"
     stops = generation.get("eos_token_id")
-    if not isinstance(stops, list) or sorted(map(str, stops)) != sorted(map(str, tokenizer.stops)):
+    if sorted(map(str, stops if isinstance(stops, list) else [stops])) != sorted(map(str, tokenizer.stops)):
         yield "generation_config.json", f"must stop at each of the ids {sorted(tokenizer.stops)}, but says {stops}"
     yield from (("chat_template.jinja", problem) for problem in _template_problems(template, tokenizer))
 
 
 def _tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer with Llama 3's own format, which the folder's template must give too; or one that was adopted."""
+    stated = Tokenizer.load(folder)
+    if stated.named.get("eos_token") != EOT:
+        return stated
     try:
         return Tokenizer.load(folder / "tokenizer.json")
     except ValueError:
-        return Tokenizer.load(folder)
+        return stated
 
 
 def _template_problems(template: str, tokenizer: Tokenizer) -> Iterator[str]:

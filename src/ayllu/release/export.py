@@ -91,8 +91,9 @@ def _write_hf(folder: Path, place: Path, model: Transformer, stops: list[int], k
     from ayllu.model.files import hf
     from ayllu.model.files.weights import TORCH_TYPES
 
-    begin = read_json_object(folder / "config.json").get("bos_token_id")
-    hf.save(place, model, dtype=TORCH_TYPES[kind], bos=begin, stops=stops)
+    config = read_json_object(folder / "config.json")
+    bos, pad = config.get("bos_token_id"), config.get("pad_token_id")
+    hf.save(place, model, dtype=TORCH_TYPES[kind], bos=bos, stops=stops, pad=pad)
     if (folder / "generation_config.json").is_file():
         shutil.copyfile(folder / "generation_config.json", place / "generation_config.json")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ayllu.data.origin import read_json_object
 from ayllu.lab.error import UserError
 from ayllu.release.digest import StoredWeights, inspect_weights
 
@@ -40,13 +41,13 @@ def copy_weights(weights: Path, folder: Path) -> StoredWeights:
     if (weights / NAMED_TEMPLATES).is_dir():
         shutil.copytree(weights / NAMED_TEMPLATES, folder / NAMED_TEMPLATES)
     try:
-        tokenizer = Tokenizer.load(folder)
+        tokenizer = Tokenizer.load(weights)
         config, stored = hf.load_config(weights), inspect_weights(folder)
         if stored.dtype not in TORCH_TYPES:
             raise ValueError(f"weights of the type {stored.dtype} are not known; convert them to F32, F16 or BF16")
-        hf.save_config(
-            folder, config, dtype=TORCH_TYPES[stored.dtype], bos=tokenizer.bos_token_id, stops=sorted(tokenizer.stops)
-        )
+        dtype, stops = TORCH_TYPES[stored.dtype], sorted(tokenizer.stops)
+        pad = read_json_object(weights / "config.json").get("pad_token_id")
+        hf.save_config(folder, config, dtype=dtype, bos=tokenizer.bos_token_id, stops=stops, pad=pad)
     except ValueError as error:
         raise UserError(f"the weights cannot be released: {error}") from None
     return stored

@@ -13,7 +13,7 @@ from ayllu.lab.error import UserError
 from ayllu.lab.key import file_digest
 from ayllu.lab.progress import say
 from ayllu.lab.store import digests_of
-from ayllu.model.generate import Sampling
+from ayllu.model.generate import Sampling, recommended_sampling
 from ayllu.release.digest import inspect_weights
 
 
@@ -61,7 +61,7 @@ def describe(
         digest=_seen_digest(folder, _text(manifest.get("model_digest"))),
         bits_per_byte=float(bits) if isinstance(bits, int | float) and not isinstance(bits, bool) else None,
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None,
-        sampling=_sampling(read_json_object(folder / "generation_config.json")),
+        sampling=recommended_sampling(read_json_object(folder / "generation_config.json"))[0],
     )
 
 
@@ -106,15 +106,6 @@ def _created(folder: Path, manifest: dict[str, Any]) -> int:
         return int(datetime.fromisoformat(str(manifest.get("created"))).timestamp())
     except ValueError:
         return int((folder / "config.json").stat().st_mtime)
-
-
-def _sampling(settings: dict[str, Any]) -> Sampling:
-    """What the release recommends, in the words of Hugging Face's `generation_config.json`."""
-    names = ("temperature", "top_p", "top_k", "repetition_penalty")
-    try:
-        return Sampling(**{name: settings[name] for name in names if settings.get(name) is not None})
-    except (TypeError, ValueError):
-        return Sampling()
 
 
 def _text(value: object) -> str | None:

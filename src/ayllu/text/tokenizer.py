@@ -8,7 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from ayllu.text.bpe import BPE, EngineBPE, MetaBPE, add_special, byte_letters, n
 from ayllu.text.llama3_format import (
     BOS,
     CHAT_TEMPLATE,
-    EOM,
     EOS,
     EOT,
     LEARNT_SPECIAL,
@@ -27,30 +26,21 @@ from ayllu.text.llama3_format import (
     PAD,
     special_names,
 )
-
-DOCUMENT_ENDS = ("<|endoftext|>", EOS, "</s>")
-"""What vocabularies call the token between two documents."""
-TURN_ENDS = ("<|im_end|>", EOT, EOM)
-"""What they call the end of a turn or message."""
+from ayllu.text.special_tokens import (
+    FolderSettings,
+    Marks,
+    SpecialTokens,
+    complete,
+    end_of,
+    find_marks,
+    llama_marks,
+    stated_stops,
+)
 
 NAMED_TEMPLATES = "additional_chat_templates"
 """Folder of the named templates beside `chat_template.jinja`, as transformers writes it."""
 TOOL_USE = "tool_use"
 """The named template that transformers takes where there are tools."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Marks:
-    """The ids that begin and end things."""
-
-    bos: int
-    """Stands before a document, in training and when a text is measured."""
-    eos: int
-    """Stands behind a document."""
-    eot: int
-    """Ends a turn."""
-    stops: frozenset[int]
-    """Each of them ends a reply."""
 
 
 class Tokenizer:
@@ -68,19 +58,21 @@ class Tokenizer:
         *,
         marks: Marks | None = None,
         chat_template: str | None = None,
-        settings: Mapping[str, Any] | None = None,
         named_templates: Mapping[str, str] | None = None,
+        stated: FolderSettings | None = None,
     ) -> None:
-        marks = marks or _llama_marks(special)
+        marks = marks or llama_marks(special)
         self._bpe = bpe
         self._special_ids = frozenset(special.values())
-        # The longest first, so that no token is taken for the beginning of another.
-        names = sorted(special, key=len, reverse=True)
-        self._special_text = re.compile("|".join(map(re.escape, names)) or r"(?!)")
-        self._settings = settings
+        flags = bpe.engine.get_added_tokens_decoder().values() if isinstance(bpe, EngineBPE) else ()
+        self._finder = SpecialTokens(special, {token.content: token for token in flags})
+        self._stated = stated
         self.special = special
         self.size = size
+        """All ids are below."""
         self.bos, self.eos, self.eot, self.stops = marks.bos, marks.eos, marks.eot, marks.stops
+        self.stop_origins = marks.origins
+        """What says of each stop that it is one."""
         self.chat_template = chat_template
         """The model's own template; None for Llama 3's format, "" where the model holds no conversations."""
         self.named_templates = dict(named_templates or {})
@@ -128,27 +120,36 @@ class Tokenizer:
     @classmethod
     def from_engine(cls, engine: Engine) -> Tokenizer:
         """Wrap an engine of the `tokenizers` library that has Llama 3's special tokens."""
-        return cls(EngineBPE(engine), _special_of(engine), engine.get_vocab_size())
+        engine.no_truncation()
+        engine.no_padding()
+        return cls(EngineBPE(engine), _special_of(engine), end_of(engine))
 
     @classmethod
     def _from_folder(cls, engine: Engine, folder: Path) -> Tokenizer:
-        """Wrap `engine` with what the other files of `folder` say: names of tokens, stops, chat template."""
-        settings = _read_object(folder / "tokenizer_config.json")
-        special = _special_of(engine)
-        template, named = _template_of(folder, settings), _named_templates(folder, settings)
+        """Wrap `engine` with what the other files of `folder` say: names of tokens, stops, chat template.
+
+        Without a template a model continues texts; only a file that stands alone is taken to have Llama 3's format.
+        """
+        stated = FolderSettings.read(folder)
+        template, named = _template_of(folder, stated.settings), _named_templates(folder, stated.settings)
+        complete(engine, stated)
+        special, size = _special_of(engine), end_of(engine)
         llama = all(name in special for name in (BOS, EOS, EOT))
-        if llama and not named and template in (None, CHAT_TEMPLATE):
-            return cls(EngineBPE(engine), special, engine.get_vocab_size())
-        marks = _llama_marks(special) if llama else _marks_of(engine, special, settings, folder)
-        stops = _read_object(folder / "generation_config.json").get("eos_token_id") or ()
-        more = frozenset(stops if isinstance(stops, list) else [stops] if isinstance(stops, int) else ())
+        if llama and template is None and stated.states_nothing:
+            return cls.from_engine(engine)
+        native = llama and template == CHAT_TEMPLATE and not named
+        if native:
+            marks = _with_more(llama_marks(special), stated_stops(engine, stated, size))
+        else:
+            marks = find_marks(engine, special, stated, size=size, chat=bool(template))
+        own = None if native else template or ""
         return cls(
             EngineBPE(engine),
             special,
-            engine.get_vocab_size(),
-            marks=Marks(bos=marks.bos, eos=marks.eos, eot=marks.eot, stops=marks.stops | more),
-            chat_template=template or "",
-            settings=settings,
+            size,
+            marks=marks,
+            chat_template=own,
+            stated=stated,
             named_templates=named,
         )
 
@@ -184,16 +185,16 @@ class Tokenizer:
         ids: list[int] = []
         starts: list[int] = []
         at = 0
-        for found in [*self._special_text.finditer(text), None]:
-            run = text[at : found.start() if found else len(text)]
+        for token, begin, start, end in [*self._finder.find(text), (None, 0, len(text), 0)]:
+            run = text[at:start]
             kept = [at + i for i, character in enumerate(run) if character != mark]
             merged, places = self._bpe.encode_at(valid_text(run.replace(mark, "")))
             ids += merged
             starts += [kept[place] for place in places]
-            if found:
-                ids.append(self.special[found[0]])
-                starts.append(found.start())
-                at = found.end()
+            if token is not None:
+                ids.append(token)
+                starts.append(begin)
+                at = end
         return ids, starts
 
     def template_for(self, *, with_tools: bool) -> str | None:
@@ -202,20 +203,21 @@ class Tokenizer:
 
     def special_in(self, text: str) -> Iterator[tuple[int, int]]:
         """Where `text` spells special tokens."""
-        return (found.span() for found in self._special_text.finditer(text) if found[0])
+        return self._finder.spelled(text)
 
     @property
     def named(self) -> dict[str, str]:
         """Special tokens by the names that chat templates know, such as `bos_token`."""
-        if self._settings is None:
-            return {"bos_token": BOS, "eos_token": EOT}
-        found = {name: _token_text(self._settings.get(name)) for name in ("bos_token", "eos_token", "pad_token")}
-        return {name: token for name, token in found.items() if token is not None}
+        return {"bos_token": BOS, "eos_token": EOT} if self._stated is None else self._stated.names
 
     @property
     def bos_token_id(self) -> int | None:
         """What model files call BOS: `bos`, but where that name is given to the mark of a turn, as SmolLM2 does it."""
         return self.special.get(self.named.get("bos_token", ""))
+
+    def token(self, number: int) -> str:
+        """How the id `number` is written in the vocabulary."""
+        return next((name for name, i in self.special.items() if i == number), None) or self._bpe.decode([number])
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Text of `ids`; bytes that are not UTF-8 become U+FFFD."""
@@ -246,7 +248,7 @@ class Tokenizer:
         same = new_engine(ranks_model(ranks))
         add_special(same, list(special))
         ours = json.loads(same.to_str())
-        if any(ours[part] != fields[part] for part in ("model", "pre_tokenizer", "normalizer")):
+        if any(ours[part] != fields[part] for part in ("model", "pre_tokenizer", "normalizer", "added_tokens")):
             return None
         lines = (b"%s %d\n" % (base64.b64encode(token), rank) for token, rank in ranks.items())
         return b"".join(lines)
@@ -255,7 +257,7 @@ class Tokenizer:
         """Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and chat_template.jinja."""
         _write(folder / "tokenizer.json", self.engine().to_str(pretty=True))
         names, template = self.named, CHAT_TEMPLATE if self.chat_template is None else self.chat_template
-        if self._settings is None and PAD in self.special:
+        if self._stated is None and PAD in self.special:
             names["pad_token"] = PAD
         own = {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -263,7 +265,9 @@ class Tokenizer:
             "model_input_names": ["input_ids", "attention_mask"],
             **names,
         }
-        config = {**(own if self._settings is None else self._settings), "chat_template": template or None}
+        settings = self._stated.settings if self._stated else None
+        config = {**(settings or own), "chat_template": template or None}
+        config |= {name: token for name, token in names.items() if config.get(name) is None}
         _write(folder / "tokenizer_config.json", json.dumps(config, indent=2) + "\n")
         _write(folder / "special_tokens_map.json", json.dumps(names, indent=2) + "\n")
         if template:
@@ -277,36 +281,10 @@ def _special_of(engine: Engine) -> dict[str, int]:
     return {t.content: i for i, t in sorted(engine.get_added_tokens_decoder().items()) if t.special}
 
 
-def _llama_marks(special: Mapping[str, int]) -> Marks:
-    missing = [name for name in (BOS, EOS, EOT) if name not in special]
-    if missing:
-        raise ValueError(f"the tokenizer has no {' and no '.join(missing)}; Llama 3's chat format needs it")
-    stops = frozenset(special[name] for name in (EOS, EOT, EOM) if name in special)
-    return Marks(bos=special[BOS], eos=special[EOS], eot=special[EOT], stops=stops)
-
-
-def _marks_of(engine: Engine, special: Mapping[str, int], settings: Mapping[str, Any], folder: Path) -> Marks:
-    """The marks of a vocabulary that is not Llama 3's, from the names in `tokenizer_config.json`.
-
-    A vocabulary with a token between documents begins texts with it, unless its own tokenizer puts another one there:
-    SmolLM2 calls <|im_start|> its `bos_token`, but that begins turns, never documents.
-    """
-    last = _token_text(settings.get("eos_token"))
-    turn = engine.token_to_id(last) if last is not None else None
-    if turn is None:
-        raise ValueError(f"{folder / 'tokenizer_config.json'} names no eos_token of the vocabulary; add one")
-    between = next((special[name] for name in DOCUMENT_ENDS if name in special), turn)
-    first = _token_text(settings.get("bos_token"))
-    put = engine.encode("a").ids[:1]
-    begins = first is not None and put == [engine.token_to_id(first)]
-    ends = frozenset(special[name] for name in TURN_ENDS if name in special)
-    return Marks(bos=put[0] if begins else between, eos=between, eot=turn, stops=ends | {between, turn})
-
-
-def _token_text(token: Any) -> str | None:
-    """A token of `tokenizer_config.json`, which is a string or an object with `content`."""
-    text = token.get("content") if isinstance(token, dict) else token
-    return text if isinstance(text, str) else None
+def _with_more(marks: Marks, stops: Mapping[int, tuple[str, ...]]) -> Marks:
+    """`marks` with the stops that files name beside the format's own."""
+    origins = {i: (*marks.origins.get(i, ()), *stops.get(i, ())) for i in sorted(marks.origins.keys() | stops.keys())}
+    return replace(marks, stops=frozenset(origins), origins=origins)
 
 
 def _template_of(folder: Path, settings: Mapping[str, Any]) -> str | None:
@@ -332,19 +310,6 @@ def _named_templates(folder: Path, settings: Mapping[str, Any]) -> dict[str, str
     if strange := next((name for name in found if not re.fullmatch(r"[\w-]{1,64}", name)), None):
         raise ValueError(f"{folder / 'tokenizer_config.json'} names a chat template {strange!r}: no file can have it")
     return found
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty where there is no such file."""
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as JSON ({error})") from None
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path} holds no JSON object")
-    return fields
 
 
 def _write(path: Path, text: str) -> None:

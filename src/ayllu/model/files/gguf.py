@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,8 +20,19 @@ import torch
 from numpy.typing import NDArray
 
 from ayllu.model.config import ModelConfig, RopeScaling
-from ayllu.model.files.vocabulary import END_OF_MESSAGE, END_OF_TURN, Vocabulary, read_vocabulary
-from ayllu.model.files.weights import assemble, renamed, replacing, rotary_heads, stored, to_halves, to_neighbours
+from ayllu.model.files.gguf_header import check_header
+from ayllu.model.files.vocabulary import KNOWN_ENDS, Kind, Vocabulary, read_vocabulary, stop_slots
+from ayllu.model.files.weights import (
+    assemble,
+    check_layers,
+    check_shapes,
+    renamed,
+    replacing,
+    rotary_heads,
+    stored,
+    to_halves,
+    to_neighbours,
+)
 from ayllu.model.rope import inverse_frequencies
 from ayllu.model.transformer import Transformer
 
@@ -46,6 +58,10 @@ INNER = {
     "feed_forward.w3": "ffn_up",
 }
 ROPE_FACTORS = "rope_freqs.weight"
+ALL_STOPS = "tokenizer.ggml.eos_token_ids"
+"""Ollama's field for every stop; llama.cpp has three places for one each."""
+PRE_NAMES = {"llama3": "llama-bpe", "llama-v3": "llama-bpe"}
+"""Other names of llama.cpp for the same way of cutting text."""
 SPLIT = re.compile(r"(?P<name>.+)-\d{5}-of-(?P<count>\d{5})\.gguf")
 """The name of one part of a split model, as llama.cpp's gguf-split gives it."""
 
@@ -160,11 +176,15 @@ def _add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
     if vocabulary.bos is not None:
         writer.add_bos_token_id(vocabulary.bos)
     writer.add_eos_token_id(vocabulary.eos)
-    turn, message = vocabulary.find(END_OF_TURN), vocabulary.find(END_OF_MESSAGE)
+    turn, message = stop_slots(vocabulary)
     if turn is not None:
         writer.add_eot_token_id(turn)
     if message is not None:
         writer.add_eom_token_id(message)
+    if len(vocabulary.stops) > 1:
+        writer.add_array(ALL_STOPS, list(vocabulary.stops))
+    if vocabulary.pad is not None:
+        writer.add_pad_token_id(vocabulary.pad)
     writer.add_add_bos_token(vocabulary.adds_bos)
     if vocabulary.chat_template:
         writer.add_chat_template(vocabulary.chat_template)
@@ -208,19 +228,24 @@ def read(path: Path, *, dtype: torch.dtype = torch.float32) -> Contents:
     from gguf import quants
 
     reader = _Parts(path)
-    config, vocabulary = _config(reader, path), _vocabulary(reader, path)
+    try:
+        config, vocabulary = _config(reader, path), _vocabulary(reader, path)
+    except (TypeError, IndexError, OverflowError) as error:
+        raise ValueError(f"{path} has a field of another kind than Llama models have ({error})") from None
+    check_layers(config, len(reader.tensors), str(path))
     ours = {theirs: name for name, theirs in renamed(config, OUTER, INNER, "blk.{}").items()}
+    held = [tensor for tensor in reader.tensors if tensor.name != ROPE_FACTORS]
+    shapes = {ours.get(tensor.name, tensor.name): tuple(int(n) for n in reversed(tensor.shape)) for tensor in held}
+    check_shapes(config, shapes, str(path))
     state: dict[str, torch.Tensor] = {}
-    for tensor in reader.tensors:
-        if tensor.name == ROPE_FACTORS:
-            continue
+    for tensor in held:
         name = ours.get(tensor.name, tensor.name)
         try:
             values = torch.from_numpy(np.array(quants.dequantize(tensor.data, tensor.tensor_type), dtype=np.float32))
         except (NotImplementedError, ValueError) as error:
             raise ValueError(f"{path}: {tensor.name} cannot be dequantized ({error})") from None
         heads = rotary_heads(config, name)
-        if heads and values.shape[0] % (2 * heads) == 0:
+        if heads:
             values = to_halves(values, heads)
         state[name] = values.to(dtype).contiguous()
     return Contents(
@@ -250,6 +275,7 @@ class _Parts:
         readers = []
         for file in parts(path):
             try:
+                check_header(file)
                 readers.append(GGUFReader(file))
             except FileNotFoundError:
                 raise ValueError(f"{file} does not exist; give a GGUF file, all of its parts beside it") from None
@@ -277,8 +303,6 @@ def _config(reader: _Parts, path: Path) -> ModelConfig:
         raise ValueError(f"{path} holds a {architecture!r} model; only 'llama' can be read")
     if _field(reader, path, "llama.expert_count", 0):
         raise ValueError(f"{path} holds a mixture of experts, which this architecture does not have")
-    if _field(reader, path, "llama.rope.scaling.type", "none") != "none":
-        raise ValueError(f"{path} scales rotary positions by a method that is not Llama 3.1's")
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     width, heads = (
         int(_field(reader, path, "llama.embedding_length")),
@@ -300,9 +324,32 @@ def _config(reader: _Parts, path: Path) -> ModelConfig:
         norm_epsilon=_short(_field(reader, path, "llama.attention.layer_norm_rms_epsilon")),
         tied=OUTER["output.weight"] not in tensors,
     )
+    _check_rotation(reader, path, config.head_width)
     if ROPE_FACTORS not in tensors:
         return config
     return replace(config, rope_scaling=scaling_of(config, np.array(tensors[ROPE_FACTORS].data, dtype=np.float32)))
+
+
+def _check_rotation(reader: _Parts, path: Path, head_width: int) -> None:
+    """Raises ValueError where positions or heads are not as here, in any of the spellings that llama.cpp reads.
+
+    Source: `load_hparams` in llama-model.cpp. A factor without a type means linear scaling.
+    """
+    method = _field(reader, path, "llama.rope.scaling.type", "linear")
+    factor = float(
+        _field(reader, path, "llama.rope.scaling.factor", _field(reader, path, "llama.rope.scale_linear", 0)) or 1
+    )
+    if method not in ("none", "linear"):
+        raise ValueError(f"{path} scales rotary positions by a method that is not Llama 3.1's ({method})")
+    if method == "linear" and factor != 1:
+        raise ValueError(f"{path} scales all rotary positions linearly, by {factor:g}, which is not Llama 3.1's method")
+    rotated = int(_field(reader, path, "llama.rope.dimension_count", head_width))
+    if rotated != head_width:
+        raise ValueError(f"{path} rotates only {rotated} of the {head_width} features of a head")
+    if int(_field(reader, path, "llama.attention.value_length", head_width)) != head_width:
+        raise ValueError(f"{path} has values of another width than keys, which this architecture does not have")
+    if not _field(reader, path, "llama.attention.causal", True):
+        raise ValueError(f"{path} lets positions see later ones, which this architecture does not do")
 
 
 def _short(value: float) -> float:
@@ -313,20 +360,62 @@ def _short(value: float) -> float:
 def _vocabulary(reader: _Parts, path: Path) -> Vocabulary:
     if _field(reader, path, "tokenizer.ggml.model") != "gpt2":
         raise ValueError(f"{path} holds a tokenizer that is not byte-level BPE, which Llama 3 models have")
-    bos = _field(reader, path, "tokenizer.ggml.bos_token_id", None)
     tokens = _field(reader, path, "tokenizer.ggml.tokens")
-    pre = str(_field(reader, path, "tokenizer.ggml.pre", "gpt-2"))
+    kinds = _field(reader, path, "tokenizer.ggml.token_type", [int(Kind.NORMAL)] * len(tokens))
+    if len(kinds) != len(tokens):
+        raise ValueError(f"{path} has {len(tokens)} tokens and the types of {len(kinds)}; it is damaged")
+    pre = _field(reader, path, "tokenizer.ggml.pre", None)
+    if not pre:
+        raise ValueError(
+            f"{path} does not say how text is cut (tokenizer.ggml.pre), and readers differ over it: convert the model "
+            "again with a newer llama.cpp, or adopt its Hugging Face folder"
+        )
+    pre = PRE_NAMES.get(pre, pre)
+    template = _field(reader, path, "tokenizer.chat_template", None)
+    stops = _stops(reader, path, tokens, kinds, chat=bool(template))
+    if not stops:
+        raise ValueError(f"{path} names no token that ends a text (tokenizer.ggml.eos_token_id)")
+    eos = _token_id(reader, path, "eos", len(tokens))
     return Vocabulary(
         tokens=tokens,
-        kinds=_field(reader, path, "tokenizer.ggml.token_type", [1] * len(tokens)),
+        kinds=kinds,
         merges=[tuple(merge.split(" ", 1)) for merge in _field(reader, path, "tokenizer.ggml.merges")],
-        pre=pre,
-        bos=bos,
-        eos=int(_field(reader, path, "tokenizer.ggml.eos_token_id")),
+        pre=str(pre),
+        bos=_token_id(reader, path, "bos", len(tokens)),
+        eos=next(iter(stops)) if eos is None else eos,
         adds_bos=bool(_field(reader, path, "tokenizer.ggml.add_bos_token", pre == "llama-bpe")),
-        chat_template=_field(reader, path, "tokenizer.chat_template", None),
+        stops=tuple(sorted(stops)),
+        pad=_token_id(reader, path, "padding", len(tokens)),
+        chat_template=template,
         named_templates=_named_templates(reader, path),
+        stop_origins=stops,
     )
+
+
+def _stops(
+    reader: _Parts, path: Path, tokens: list[str], kinds: list[int], *, chat: bool
+) -> Mapping[int, tuple[str, ...]]:
+    """Every id that ends a reply and what says so: the fields, and in a chat model the names that llama.cpp knows."""
+    found: dict[int, tuple[str, ...]] = {}
+    for name in ("eos", "eot", "eom"):
+        number = _token_id(reader, path, name, len(tokens))
+        if number is not None:
+            found[number] = (*found.get(number, ()), f"tokenizer.ggml.{name}_token_id")
+    listed = _field(reader, path, ALL_STOPS, None)
+    for number in listed or ():
+        if 0 <= int(number) < len(tokens):
+            found[int(number)] = (*found.get(int(number), ()), ALL_STOPS)
+    if listed is None and chat:
+        for number, (token, kind) in enumerate(zip(tokens, kinds, strict=True)):
+            if number not in found and token in KNOWN_ENDS and kind in (Kind.CONTROL, Kind.USER_DEFINED):
+                found[number] = ("llama.cpp, by its name",)
+    return found
+
+
+def _token_id(reader: _Parts, path: Path, name: str, size: int) -> int | None:
+    """A special token's id; None where the file names none of the vocabulary, which llama.cpp passes over too."""
+    number = _field(reader, path, f"tokenizer.ggml.{name}_token_id", None)
+    return int(number) if number is not None and 0 <= int(number) < size else None
 
 
 def _named_templates(reader: _Parts, path: Path) -> dict[str, str]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ayllu.model.config import ModelConfig, RopeScaling
-from ayllu.model.files.weights import assemble, renamed, replacing, stored
+from ayllu.model.config import ModelConfig
+from ayllu.model.files.rope_settings import read_rotation
+from ayllu.model.files.weights import assemble, check_layers, check_shapes, renamed, replacing, stored
 from ayllu.model.transformer import Transformer
 
 SHARD_BYTES = 5_000_000_000
@@ -49,6 +52,8 @@ NOT_SUPPORTED = {
     "hidden_act": "silu",
 }
 """Settings that would change the architecture, each with the only value that ours has."""
+SAMPLING = {"do_sample": True, "temperature": 0.6, "top_p": 0.9}
+"""What is recommended for models that are made here."""
 
 
 def names(config: ModelConfig) -> dict[str, str]:
@@ -63,12 +68,15 @@ def save(
     dtype: torch.dtype = torch.float32,
     bos: int | None = None,
     stops: Sequence[int] = (),
+    pad: int | None = None,
+    sampling: Mapping[str, Any] = SAMPLING,
     read: Callable[[str], Tensor] | None = None,
 ) -> None:
     """Write `model` into `folder` (made when missing), its weights in `dtype`; each file appears whole or not at all.
 
     `read` gives the value of a weight by its name where the model itself is on the meta device: one file's worth of
-    them is held at a time. `bos` and `stops` are the ids that begin a text and end a reply; see `save_config`.
+    them is held at a time. `bos`, `stops` and `pad` are the ids that begin a text, end a reply and fill rows up, and
+    `sampling` is how to draw tokens; see `save_config`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     translate, shards = names(model.config), _shards(model, torch.empty((), dtype=dtype).element_size())
@@ -85,7 +93,7 @@ def save(
         weight_map = {translate[name]: file for file, shard in zip(files, shards, strict=True) for name in shard}
         total = sum(tensor.numel() for _, tensor in stored(model)) * torch.empty((), dtype=dtype).element_size()
         _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": weight_map})
-    save_config(folder, model.config, dtype=dtype, bos=bos, stops=stops)
+    save_config(folder, model.config, dtype=dtype, bos=bos, stops=stops, pad=pad, sampling=sampling)
 
 
 def _shards(model: Transformer, size: int) -> list[list[str]]:
@@ -102,17 +110,24 @@ def _shards(model: Transformer, size: int) -> list[list[str]]:
 
 
 def save_config(
-    folder: Path, config: ModelConfig, *, dtype: torch.dtype, bos: int | None = None, stops: Sequence[int] = ()
+    folder: Path,
+    config: ModelConfig,
+    *,
+    dtype: torch.dtype,
+    bos: int | None = None,
+    stops: Sequence[int] = (),
+    pad: int | None = None,
+    sampling: Mapping[str, Any] = SAMPLING,
 ) -> None:
     """Write `config.json` and `generation_config.json`.
 
     A Llama 3 chat model has two stops, the end of the text and the end of the turn; engines read them from the list
-    `eos_token_id`. Without them a reply never ends.
+    `eos_token_id`. Without them a reply never ends. A base model has one, which is no list.
     """
-    ids = {"bos_token_id": bos, "eos_token_id": list(stops) if stops else None}
+    ends = (list(stops) if len(stops) > 1 else stops[0]) if stops else None
+    ids = {"bos_token_id": bos, "eos_token_id": ends} | ({} if pad is None else {"pad_token_id": pad})
     _write_json(folder / "config.json", to_json(config, dtype) | ids)
-    sampling = {"do_sample": True, "temperature": 0.6, "top_p": 0.9}
-    _write_json(folder / "generation_config.json", ids | sampling)
+    _write_json(folder / "generation_config.json", {**ids, **sampling})
 
 
 def to_json(config: ModelConfig, dtype: torch.dtype) -> dict[str, Any]:
@@ -172,7 +187,7 @@ def from_json(fields: dict[str, Any], where: str = "config.json") -> ModelConfig
 
 
 def _shape(fields: dict[str, Any]) -> ModelConfig:
-    rope = fields.get("rope_parameters") or {}
+    theta, scaling = read_rotation(fields)
     width, heads = int(fields["hidden_size"]), int(fields["num_attention_heads"])
     return ModelConfig(
         vocabulary=int(fields["vocab_size"]),
@@ -183,26 +198,10 @@ def _shape(fields: dict[str, Any]) -> ModelConfig:
         feed_forward=int(fields["intermediate_size"]),
         head_width=int(fields.get("head_dim") or width // heads),
         context=int(fields.get("max_position_embeddings", 2048)),
-        rope_theta=float(rope.get("rope_theta", fields.get("rope_theta", 10_000.0))),
-        rope_scaling=_scaling(rope or fields.get("rope_scaling") or {}),
+        rope_theta=theta,
+        rope_scaling=scaling,
         norm_epsilon=float(fields.get("rms_norm_eps", 1e-6)),
         tied=bool(fields.get("tie_word_embeddings", False)),
-    )
-
-
-def _scaling(fields: dict[str, Any]) -> RopeScaling | None:
-    kind = fields.get("rope_type", fields.get("type", "default"))
-    if fields.get("partial_rotary_factor", 1.0) != 1.0:
-        raise ValueError("it rotates only part of each head (partial_rotary_factor), which Llama models do not")
-    if kind == "default":
-        return None
-    if kind != "llama3":
-        raise ValueError(f"it scales rotary positions by the method {kind!r}; only 'llama3' can be read")
-    return RopeScaling(
-        factor=float(fields["factor"]),
-        low_frequency_factor=float(fields["low_freq_factor"]),
-        high_frequency_factor=float(fields["high_freq_factor"]),
-        original_context=int(fields["original_max_position_embeddings"]),
     )
 
 
@@ -217,58 +216,93 @@ def load(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transformer:
     Raises ValueError with one sentence when something is missing, damaged or not a Llama.
     """
     config = load_config(folder)
+    held = {name: tensor for name, tensor in _held(folder).items() if not name.endswith("rotary_emb.inv_freq")}
+    check_layers(config, len(held), str(folder))
     ours = {theirs: name for name, theirs in names(config).items()}
+    head, embedding = OUTER["output.weight"], OUTER["embedding.weight"]
+    if config.tied and head in held and embedding not in held:
+        # One matrix under either name: transformers ties them in both directions.
+        ours[head] = "embedding.weight"
+    beside = held.pop(head, None) if config.tied and embedding in held else None
+    check_shapes(config, {ours.get(name, name): tensor.shape for name, tensor in held.items()}, str(folder))
     state: dict[str, Tensor] = {}
-    head: Tensor | None = None
-    for file in _weight_files(folder):
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 (not a mapping)
-                    if name.endswith("rotary_emb.inv_freq"):
-                        continue
+    for file in sorted({tensor.file for tensor in held.values()}):
+        with _opened(file) as tensors:
+            for name, tensor in held.items():
+                if tensor.file == file:
                     # A copy, so that nothing stays mapped to a file that may change under the model.
-                    values = tensors.get_tensor(name).to(dtype, copy=True)
-                    if config.tied and name == OUTER["output.weight"]:
-                        head = values
-                    else:
-                        state[ours.get(name, name)] = values
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{file} cannot be read as safetensors ({error}); copy or download it again") from None
+                    state[ours[name]] = tensors.get_tensor(name).to(dtype, copy=True)
     model = assemble(config, state, str(folder))
-    if head is not None and not torch.equal(head, model.embedding.weight):
-        raise ValueError(
-            f"{folder}: config.json says that output and embedding are tied, but lm_head.weight differs from "
-            "model.embed_tokens.weight; set tie_word_embeddings to false"
-        )
+    if beside is not None:
+        with _opened(beside.file) as tensors:
+            if not torch.equal(tensors.get_tensor(head).to(dtype), model.embedding.weight):
+                raise ValueError(
+                    f"{folder}: config.json says that output and embedding are tied, but lm_head.weight differs from "
+                    "model.embed_tokens.weight; set tie_word_embeddings to false"
+                )
     return model
 
 
 def types(folder: Path) -> dict[str, int]:
     """How many tensors in `folder` have each type, such as BF16. Raises ValueError as `load` does."""
-    found: Counter[str] = Counter()
-    for file in _weight_files(folder):
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                found.update(tensors.get_slice(name).get_dtype() for name in tensors.keys())  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{file} cannot be read as safetensors ({error}); copy or download it again") from None
-    return dict(found)
+    return dict(Counter(tensor.type for tensor in _held(folder).values()))
 
 
-def _weight_files(folder: Path) -> list[Path]:
+@dataclass(frozen=True, kw_only=True)
+class _Held:
+    """A tensor as a file describes it."""
+
+    file: Path
+    shape: tuple[int, ...]
+    type: str
+
+
+def _held(folder: Path) -> dict[str, _Held]:
+    """Every tensor in `folder` and the file that has it: where there is an index, the one that it names.
+
+    A copy in another file, left over from an earlier save, is passed over.
+    """
+    files, index = _weight_files(folder)
+    held: dict[str, _Held] = {}
+    for file in files:
+        with _opened(file) as tensors:
+            for name in tensors.keys():  # noqa: SIM118 (not a mapping)
+                if index.get(name, file.name) != file.name:
+                    continue
+                if name in held:
+                    raise ValueError(f"{folder} holds {name} twice, and {INDEX} does not say which of them counts")
+                part = tensors.get_slice(name)
+                held[name] = _Held(file=file, shape=tuple(part.get_shape()), type=part.get_dtype())
+    missing = next((name for name in index if name not in held), None)
+    if missing is not None:
+        raise ValueError(f"{folder / INDEX} says that {index[missing]} holds {missing}, which it does not")
+    return held
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            yield tensors
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{file} cannot be read as safetensors ({error}); copy or download it again") from None
+
+
+def _weight_files(folder: Path) -> tuple[list[Path], dict[str, str]]:
+    """The files of weights, and the file of each tensor where an index says it."""
     single, index = folder / "model.safetensors", folder / INDEX
     if single.is_file():
-        return [single]
+        return [single], {}
     if not index.is_file():
         raise ValueError(f"{folder} holds neither model.safetensors nor {INDEX}; convert its weights to safetensors")
     weight_map = _read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict):
+    if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
         raise ValueError(f"{index} has no weight_map; copy or download it again")
     files = [folder / file for file in sorted(set(weight_map.values()))]
     for file in files:
         if file.parent != folder or not file.is_file():
             raise ValueError(f"{index} names {file.name}, which is not in {folder}; copy or download it again")
-    return files
+    return files, weight_map
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -276,7 +310,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path} does not exist; give a Hugging Face model folder") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as JSON ({error})") from None
     if not isinstance(fields, dict):
         raise ValueError(f"{path} holds no JSON object")

@@ -21,6 +21,7 @@ from ayllu.model.config import ModelConfig, RopeScaling, llama_feed_forward
 from ayllu.model.files.weights import (
     TORCH_TYPES,
     assemble,
+    check_layers,
     renamed,
     replacing,
     rotary_heads,
@@ -127,6 +128,7 @@ def read(folder: Path, *, context: int | None = None, dtype: torch.dtype = torch
         raise ValueError(f"{folder}: the {len(files)} parts do not belong together ({error})") from None
     tensors.pop("rope.freqs", None)
     config = _config(params, tensors, context, folder)
+    check_layers(config, len(tensors), str(folder))
     ours = {theirs: name for name, theirs in renamed(config, OUTER, INNER, "layers.{}").items()}
     if config.tied:
         del tensors[OUTER["output.weight"]]

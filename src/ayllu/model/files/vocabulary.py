@@ -22,6 +22,31 @@ END_OF_TURN = "<|eot_id|>"
 END_OF_MESSAGE = "<|eom_id|>"
 NAMED_TEMPLATES = "additional_chat_templates"
 """Folder of the chat templates beside `chat_template.jinja`, as transformers writes it."""
+KNOWN_ENDS = frozenset(
+    {
+        "<|eot_id|>",
+        "<|im_end|>",
+        "<|end|>",
+        "<|return|>",
+        "<|call|>",
+        "<|flush|>",
+        "<|calls|>",
+        "<end_of_turn>",
+        "<|endoftext|>",
+        "</s>",
+        "<|eom_id|>",
+        "<EOT>",
+        "_<EOT>",
+        "[EOT]",
+        "[EOS]",
+        "<|end_of_text|>",
+        "<end_of_utterance>",
+        "<eos>",
+        "<turn|>",
+        "<|tool_response>",
+    }
+)
+"""Tokens that end a reply in llama.cpp by their names alone (`special_eog_ids` in llama-vocab.cpp)."""
 
 
 class Kind(IntEnum):
@@ -50,9 +75,14 @@ class Vocabulary:
     """What ends a reply: <|eot_id|> in a chat model. Engines that know only one stop use this one."""
     adds_bos: bool
     """Whether BOS comes before a text that is encoded."""
+    stops: tuple[int, ...] = ()
+    """Every id that ends a reply, in order, `eos` among them."""
+    pad: int | None = None
     chat_template: str | None = None
     named_templates: Mapping[str, str] = field(default_factory=dict)
     """Further chat templates by name, such as `tool_use`."""
+    stop_origins: Mapping[int, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    """Which fields of the file name each stop."""
 
     def find(self, token: str) -> int | None:
         """The id of `token`, or None."""
@@ -65,36 +95,98 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     Raises ValueError when a file is missing or damaged, when llama.cpp could not encode in the same way, and when the
     tokenizer has more tokens than the model.
     """
-    from tokenizers import Tokenizer as Engine
-
     path = folder / "tokenizer.json"
-    fields = _object(path)
     settings = _object(folder / "tokenizer_config.json")
+    fields, first = _loaded(path)
     model = fields.get("model") or {}
     if model.get("type", "BPE") != "BPE" or "vocab" not in model or model.get("byte_fallback"):
         raise ValueError(f"{path} is not a byte-level BPE tokenizer; only those can be written as GGUF")
     pre = pre_tokenizer_name(fields.get("pre_tokenizer") or {}, bool(model.get("ignore_merges")), str(path))
+    _check_expressible(fields, path)
     known = {**model["vocab"], **{token["content"]: token["id"] for token in fields.get("added_tokens", [])}}
     if max(known.values()) >= size:
         raise ValueError(f"{path} has the id {max(known.values())}, but the model's vocabulary ends at {size - 1}")
     tokens, kinds = _table(fields, size)
-    template = _chat_template(folder, settings)
     bos = known.get(_name(settings.get("bos_token")))
-    stop = END_OF_TURN if template and END_OF_TURN in known else _name(settings.get("eos_token"))
-    if stop not in known:
+    named: int | None = known.get(_name(settings.get("eos_token")))
+    stops = _stated_stops(folder, size) | (set() if named is None else {named})
+    if not stops:
         raise ValueError(f"{folder / 'tokenizer_config.json'} names no eos_token of the vocabulary; add one")
-    first = Engine.from_file(str(path)).encode("a").ids[:1]
     return Vocabulary(
         tokens=tokens,
         kinds=kinds,
         merges=[_pair(merge) for merge in model["merges"]],
         pre=pre,
         bos=bos,
-        eos=known[stop],
-        adds_bos=bos is not None and first == [bos],
-        chat_template=template,
+        eos=min(stops) if named is None else named,
+        adds_bos=bos is not None and first == bos,
+        stops=tuple(sorted(stops)),
+        pad=known.get(_name(settings.get("pad_token"))),
+        chat_template=_chat_template(folder, settings),
         named_templates=_named_templates(folder),
     )
+
+
+def _loaded(path: Path) -> tuple[dict[str, Any], int | None]:
+    """What the tokenizers library makes of the file, ids of added tokens above all, and what it puts before a text."""
+    from tokenizers import Tokenizer as Engine
+
+    _object(path)
+    try:
+        engine = Engine.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception for whatever it cannot parse
+        raise ValueError(f"{path} is not a tokenizer file: {error}") from None
+    engine.no_truncation()
+    engine.no_padding()
+    fields: dict[str, Any] = json.loads(engine.to_str())
+    return fields, next(iter(engine.encode("a").ids), None)
+
+
+def _check_expressible(fields: Mapping[str, Any], path: Path) -> None:
+    """Raises ValueError for what changes ids and has no place in a GGUF file: llama.cpp would read a text otherwise."""
+    normalizer = fields.get("normalizer")
+    if normalizer and normalizer.get("normalizers") != []:
+        kinds = [step.get("type") for step in normalizer.get("normalizers", [normalizer])]
+        raise ValueError(f"{path} normalizes text ({', '.join(kinds)}), which llama.cpp does not do for BPE")
+    for token in fields.get("added_tokens", []):
+        flag = next((name for name in ("lstrip", "rstrip", "single_word") if token.get(name)), None)
+        if flag:
+            raise ValueError(f"{path} gives {token['content']!r} the flag {flag}, for which a GGUF file has no place")
+    model = fields["model"]
+    odd = next(
+        (name for name in ("continuing_subword_prefix", "end_of_word_suffix", "dropout") if model.get(name)), None
+    )
+    if odd:
+        raise ValueError(f"{path} sets {odd}, which llama.cpp does not have for BPE")
+
+
+def _stated_stops(folder: Path, size: int) -> set[int]:
+    """The ids that the configuration files of `folder` name as the ends of a text."""
+    found: set[int] = set()
+    for name in ("config.json", "generation_config.json"):
+        value = _object(folder / name).get("eos_token_id") if (folder / name).is_file() else None
+        entries = value if isinstance(value, list) else [value]
+        found |= {i for i in entries if isinstance(i, int) and not isinstance(i, bool) and 0 <= i < size}
+    return found
+
+
+def stop_slots(vocabulary: Vocabulary) -> tuple[int | None, int | None]:
+    """What stands as `eot_token_id` and `eom_token_id`, so that llama.cpp ends a reply at every stop.
+
+    Raises ValueError where there are more stops than it has places for, beside those that it knows by name.
+    """
+    by_name = {vocabulary.tokens[i]: i for i in vocabulary.stops}
+    turn, message = by_name.get(END_OF_TURN), by_name.get(END_OF_MESSAGE)
+    unknown = [i for i in vocabulary.stops if i != vocabulary.eos and vocabulary.tokens[i] not in KNOWN_ENDS]
+    places = [turn, message]
+    # First where nothing is lost, then where a token stands that has a name.
+    for place in sorted((0, 1), key=lambda place: places[place] not in (None, vocabulary.eos)):
+        if unknown:
+            places[place] = unknown.pop(0)
+    if unknown:
+        names = ", ".join(repr(vocabulary.tokens[i]) for i in unknown)
+        raise ValueError(f"a reply ends at {names} too, and a GGUF file has no more places for stops")
+    return places[0], places[1]
 
 
 def _table(fields: dict[str, Any], size: int) -> tuple[list[str], list[int]]:
@@ -129,7 +221,8 @@ def pre_tokenizer_name(fields: dict[str, Any], ignore_merges: bool, where: str) 
 
 
 def write_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
-    """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` from what a GGUF file held.
+    """Write `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` from what a GGUF file held, and its
+    stops as `generation_config.json`.
 
     Raises ValueError for a way of cutting text whose Hugging Face form is not known here.
     """
@@ -137,6 +230,7 @@ def write_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": None if vocabulary.bos is None else vocabulary.tokens[vocabulary.bos],
         "eos_token": vocabulary.tokens[vocabulary.eos],
+        **({} if vocabulary.pad is None else {"pad_token": vocabulary.tokens[vocabulary.pad]}),
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
         "chat_template": vocabulary.chat_template,
@@ -144,6 +238,8 @@ def write_vocabulary(folder: Path, vocabulary: Vocabulary) -> None:
     fields = json.dumps(_tokenizer_fields(vocabulary), ensure_ascii=False)
     (folder / "tokenizer.json").write_text(fields, encoding="utf-8")
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    ids = {"bos_token_id": vocabulary.bos, "eos_token_id": list(vocabulary.stops) or vocabulary.eos}
+    (folder / "generation_config.json").write_text(json.dumps(ids, indent=2) + "\n", encoding="utf-8")
     if vocabulary.chat_template:
         (folder / "chat_template.jinja").write_text(vocabulary.chat_template, encoding="utf-8")
     for name, template in vocabulary.named_templates.items():
@@ -234,8 +330,9 @@ def _pair(merge: str | list[str]) -> tuple[str, str]:
 
 
 def _name(token: Any) -> str:
-    """A token of tokenizer_config.json, which is a string or an object with `content`."""
-    return str(token.get("content")) if isinstance(token, dict) else str(token)
+    """A token of tokenizer_config.json, which is a string or an object with `content`; "" where there is none."""
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else ""
 
 
 def _object(path: Path) -> dict[str, Any]:

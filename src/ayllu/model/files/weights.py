@@ -47,27 +47,69 @@ def renamed(config: ModelConfig, outer: Mapping[str, str], inner: Mapping[str, s
     return names
 
 
-def assemble(config: ModelConfig, tensors: Mapping[str, Tensor], where: str) -> Transformer:
-    """The model that holds `tensors` (by our names; without `output.weight` where tied).
+def check_layers(config: ModelConfig, held: int, where: str) -> None:
+    """Raises ValueError where `config` asks for more layers than there are tensors: before anything counts them out."""
+    if config.layers > held:
+        raise ValueError(
+            f"{where}: its configuration asks for {config.layers:,} layers, but only {held:,} tensors are there; "
+            "weights and configuration do not belong together"
+        )
+
+
+def check_shapes(config: ModelConfig, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Compare the shapes of what a file holds, by our names, with what `config` asks for; a tied output is left out.
 
     Raises ValueError naming the first tensor that is missing, unexpected or of another shape, and the file `where`.
     """
+    seen = set()
+    for name, expected in _expected_shapes(config):
+        if name not in shapes:
+            raise ValueError(f"{where} lacks the weights {name}; the file is incomplete or of another architecture")
+        if shapes[name] != expected:
+            raise ValueError(
+                f"{where}: {name} has the shape {shapes[name]}, its configuration asks for {expected}; weights and "
+                "configuration do not belong together"
+            )
+        seen.add(name)
+    extra = sorted(shapes.keys() - seen)
+    if extra:
+        raise ValueError(f"{where} holds {extra[0]}, which is not part of the Llama architecture")
+
+
+def _expected_shapes(config: ModelConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
+    width, inner = config.width, config.feed_forward
+    queries, keys = config.heads * config.head_width, config.kv_heads * config.head_width
+    shapes: dict[str, tuple[int, ...]] = {
+        "attention_norm": (width,),
+        "attention.wq": (queries, width),
+        "attention.wk": (keys, width),
+        "attention.wv": (keys, width),
+        "attention.wo": (width, queries),
+        "feed_forward_norm": (width,),
+        "feed_forward.w1": (inner, width),
+        "feed_forward.w2": (width, inner),
+        "feed_forward.w3": (inner, width),
+    }
+    yield "embedding.weight", (config.vocabulary, width)
+    for layer in range(config.layers):
+        for name, shape in shapes.items():
+            yield f"blocks.{layer}.{name}.weight", shape
+    yield "norm.weight", (width,)
+    if not config.tied:
+        yield "output.weight", (config.vocabulary, width)
+
+
+def assemble(config: ModelConfig, tensors: Mapping[str, Tensor], where: str) -> Transformer:
+    """The model that holds `tensors` (by our names; without `output.weight` where tied).
+
+    Raises ValueError as `check_shapes` does.
+    """
+    check_shapes(config, {name: tuple(values.shape) for name, values in tensors.items()}, where)
     with torch.device("meta"):
         model = Transformer(config)
     state: dict[str, Tensor] = dict(tensors)
     if config.tied:
-        state["output.weight"] = state.get("embedding.weight", torch.empty(0))
-    for name, shaped in model.state_dict().items():
-        if name not in state:
-            raise ValueError(f"{where} lacks the weights {name}; the file is incomplete or of another architecture")
-        if state[name].shape != shaped.shape:
-            raise ValueError(
-                f"{where}: {name} has the shape {tuple(state[name].shape)}, its configuration asks for "
-                f"{tuple(shaped.shape)}; weights and configuration do not belong together"
-            )
-    extra = sorted(state.keys() - model.state_dict().keys())
-    if extra:
-        raise ValueError(f"{where} holds {extra[0]}, which is not part of the Llama architecture")
+        state["output.weight"] = state["embedding.weight"]
     model.load_state_dict(state, assign=True)
     if config.tied:
         model.output.weight = model.embedding.weight

@@ -44,8 +44,9 @@ def keep_weights(ctx: Context, weights: Transformer, tokenizer: Tokenizer, *, li
     """Write a model with the tokenizer and the first id of the model in the folder `like`."""
     from ayllu.model.files import hf
 
-    stops = sorted(tokenizer.stops)
-    hf.save(ctx.folder, weights, bos=json.loads((like / "config.json").read_text()).get("bos_token_id"), stops=stops)
+    config = json.loads((like / "config.json").read_text())
+    bos, pad = config.get("bos_token_id"), config.get("pad_token_id")
+    hf.save(ctx.folder, weights, bos=bos, stops=sorted(tokenizer.stops), pad=pad)
     tokenizer.save(ctx.folder)
 
 

@@ -86,8 +86,8 @@ def load_tokenizer_and_config(folder: Path) -> tuple[Tokenizer, ModelConfig]:
         raise UserError(f"{folder} cannot be served: {error}") from error
     if tokenizer.size > config.vocabulary:
         raise UserError(
-            f"{folder} cannot be served: its tokenizer has {tokenizer.size} entries and its model "
-            f"{config.vocabulary}; take both from the same release"
+            f"{folder} cannot be served: its tokenizer has the id {tokenizer.size - 1}, its model only those up to "
+            f"{config.vocabulary - 1}; take both from the same release"
         )
     return tokenizer, config
 
