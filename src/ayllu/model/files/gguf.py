@@ -181,7 +181,7 @@ def _add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
         writer.add_eot_token_id(turn)
     if message is not None:
         writer.add_eom_token_id(message)
-    if len(vocabulary.stops) > 1:
+    if vocabulary.stops:
         writer.add_array(ALL_STOPS, list(vocabulary.stops))
     if vocabulary.pad is not None:
         writer.add_pad_token_id(vocabulary.pad)
