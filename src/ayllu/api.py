@@ -388,6 +388,7 @@ def plan(
     batch: int | None = None,
     precision: Precision | None = None,
     budget: float | None = None,
+    adapter_rank: int | None = None,
     price_hour: float | str | Mapping[str, float] | None = None,
     price_kwh: float | None = None,
     carbon: float | None = None,
@@ -399,9 +400,10 @@ def plan(
 
     `recipe` is one that `run` takes, a model by name, or a folder with a config.json; `fleet` a name, or written as
     64xh100. `tokens` (of the run), `sequence` and `batch` (tokens of each) and `budget` (minutes) take the place of the
-    recipe's own; `deadline` is in days, prices are per accelerator and hour (one, or each kind's own) and per kWh,
-    `carbon` is grams per kWh. The `top` best layouts are kept. `accelerators` is a CSV or JSON file with parts of your
-    own. Raises UserError where it fits no pool, and for figures that cannot be.
+    recipe's own; `adapter_rank` trains LoRA of that rank alone; `deadline` is in days, prices are per accelerator and
+    hour (one, or each kind's own) and per kWh, `carbon` is grams per kWh. The `top` best layouts are kept.
+    `accelerators` is a CSV or JSON file with parts of your own. Raises UserError where it fits no pool, and for figures
+    that cannot be.
     """
     from ayllu.fleet.own_accelerators import own_accelerators
     from ayllu.fleet.planner.choice import Prices, read_price_hour
@@ -409,6 +411,7 @@ def plan(
     from ayllu.recipes.planned import PLANNED
 
     asked = {"tokens": tokens, "sequence": sequence, "batch": batch, "precision": precision, "budget": budget}
+    asked["adapter_rank"] = adapter_rank
     with own_accelerators(accelerators):
         return plan_fleet(
             recipe,

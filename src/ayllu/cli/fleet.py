@@ -103,6 +103,7 @@ def plan(
     batch: int | None = None,
     precision: Literal["bf16", "float8", "float32"] | None = None,
     budget: float | None = None,
+    adapter_rank: int | None = None,
     price_hour: str | None = None,
     price_kwh: float | None = None,
     carbon: float | None = None,
@@ -133,6 +134,8 @@ def plan(
         Type of the matrix products; bf16, or float32 on a machine whose bf16 products are slower.
     budget
         Minutes of a recipe, in place of its own.
+    adapter_rank
+        Train adapters (LoRA) of this rank beside every matrix of a block, all else frozen.
     price_hour
         What one accelerator costs per hour; where kinds differ h100=2.5,a100-80gb=1.1.
     price_kwh
@@ -167,6 +170,7 @@ def plan(
                 batch=batch,
                 precision=precision,
                 budget=budget,
+                adapter_rank=adapter_rank,
                 prices=Prices(per_hour=read_price_hour(price_hour), per_kwh=price_kwh, grid_g_per_kwh=carbon),
             )
         if json:
@@ -183,6 +187,7 @@ def plan(
         batch=batch,
         precision=precision,
         budget=budget,
+        adapter_rank=adapter_rank,
         price_hour=price_hour,
         price_kwh=price_kwh,
         carbon=carbon,

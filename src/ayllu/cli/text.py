@@ -28,6 +28,7 @@ def plan_lines(found: FleetPlan) -> Iterable[str]:
     yield (
         f"{job.name}: {_count(job.model.parameters)} parameters{seen}, {_count(job.tokens)} tokens, "
         f"{job.global_batch:,} sequences of {job.sequence:,} a step, {job.precision}"
+        + (f", adapters of rank {job.adapter_rank}" if job.adapter_rank else "")
     )
     if value["note"]:
         yield value["note"]

@@ -53,6 +53,11 @@ def read_plan(path: Path, choice: int = 1) -> ReadPlan:
     return ReadPlan(layout=layout, accelerators_per_node=min(per_node, layout.devices), fields=plan)
 
 
+def read_layout(path: Path, choice: int = 1) -> Layout:
+    """The layout of the `choice`-th best line of a plan. Raises UserError as `read_plan` does."""
+    return read_plan(path, choice).layout
+
+
 def nodes_of(layout: Layout, per_node: int) -> int:
     """Nodes of `per_node` accelerators that the layout takes. Raises UserError when they would not all be used."""
     if layout.devices < per_node:

@@ -24,6 +24,8 @@ def planned_options(
         return ()
     if plan.get("active_parameters", plan.get("parameters")) != plan.get("parameters"):
         raise UserError(f"the plan is of {plan['model']}, a mixture of experts, which is planned only")
+    if plan.get("adapter_rank"):
+        raise UserError("the plan is of adapters, which no recipe takes from a plan; plan without --adapter-rank")
     wanted = _of_recipe(plan, recipe) if _is_recipe(plan, recipe) else _of_model(plan, choice, recipe, parameters)
     lacking = [name for name in wanted if name not in parameters and name != "speed"]
     if lacking:

@@ -86,11 +86,11 @@ def _gathers_each_time(q: Queries) -> Column:
 def fsdp(q: Queries, constants: Constants, compute: Column) -> Column:
     """Seconds that gathering parameters and scattering gradients adds to a micro-batch, states sharded fully.
 
-    Two gathers and one scatter of an element per parameter hide behind `compute` but for contention. Context-parallel
-    ranks hold the same parameters, so they share the states too.
+    Two gathers and one scatter of an element per parameter (of frozen ones no scatter) hide behind `compute` but for
+    contention. Context-parallel ranks hold the same parameters, so they share the states too.
     """
     ranks = q.dp_shard * q.cp
-    moved = 3 * q.element * q.common_parameters / (q.tp * q.pp) * (ranks - 1) / ranks
+    moved = q.passes * q.element * q.common_parameters / (q.tp * q.pp) * (ranks - 1) / ranks
     seconds = moved / data_bandwidth(q, constants, ranks, q.tp)
     alike = q.expert_shards
     experts = 3 * q.element * q.expert_parameters / (q.ep * q.pp) * (alike - 1) / alike
@@ -108,7 +108,7 @@ def gradient_exchange(q: Queries, constants: Constants) -> Column:
     each_time = _gathers_each_time(q)
     shards = np.where(each_time, q.dp_shard * q.cp, 1.0)
     ranks = np.where(each_time, q.dp_replicate, q.dp * q.cp)
-    per_rank = q.common_parameters / (q.tp * q.pp) / shards
+    per_rank = q.trained_parameters / (q.tp * q.pp) / shards
     width = np.where(q.sharding > 0, 6.0, 2 * q.element)
     seconds = width * per_rank * (ranks - 1) / ranks / data_bandwidth(q, constants, ranks, q.tp * shards)
     parts = np.where(each_time, q.expert_shards, 1.0)

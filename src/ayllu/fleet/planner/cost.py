@@ -98,6 +98,8 @@ def step_time(q: Queries, constants: Constants) -> Breakdown:
     state = q.common_parameters / (q.tp * q.pp) / np.where(sharded_states, q.dp_shard * q.cp, 1.0)
     experts = q.expert_parameters / (q.ep * q.pp)
     state = state + experts / np.where(sharded_states, q.expert_shards, 1.0)
+    adapters = q.trained_parameters / (q.tp * q.pp) / np.where(sharded_states, q.dp_shard * q.cp, 1.0)
+    state = np.where(q.frozen, adapters, state)
     optimizer = state * constants["optimizer_bytes"] / q.memory_bandwidth + constants["step_overhead"]
     step = micro * (work + sharded) + bubble + exchange + optimizer
     lag = constants["straggling"] * np.log2(np.maximum(q.devices / 8, 1.0))
@@ -143,20 +145,32 @@ def _block(q: Queries, constants: Constants) -> dict[str, Column]:
 
     full, selective = q.recompute >= 2, (q.recompute >= 1) & (q.recompute < 2)
     again_selective = np.where(q.attention > 0, SELECTIVE_SHARE * (forward + elementwise), attention_forward)
-    again = np.where(full, forward + attention_forward + elementwise, np.where(selective, again_selective, 0.0))
+    adapters = _adapters(q, constants)
+    whole = forward + attention_forward + elementwise + adapters
+    again = np.where(full, whole, np.where(selective, again_selective, 0.0))
     # Each micro-batch adds its weight gradients to a float32 sum: one read and one write of 4 bytes.
     here = q.block_matrices / q.tp + q.expert_matrices / q.ep
+    here = np.where(q.frozen, q.block_adapters / q.tp, here)
     accumulate = 8 * here / q.memory_bandwidth * constants["product_bytes"]
     routing = constants["expert_overhead"] * q.sparse
     repeated = 1 + np.where(full, 1 / 3, 0.0)
     return {
-        "products": 3 * forward + accumulate,
+        "products": q.passes * forward + accumulate + 3 * adapters,
         "attention": attention_forward + attention_backward,
         "elementwise": 3 * elementwise,
         "recompute": again,
         "overhead": constants["layer_overhead"] * repeated * np.where(_fused(q), 1.0, 2.0) + routing * repeated,
         **_block_collectives(q, constants),
     }
+
+
+def _adapters(q: Queries, constants: Constants) -> Column:
+    """Seconds of one block's adapters, forward: two thin products beside each matrix, whose traffic nothing hides (the
+    input is read once more, and the output read and written to add to it)."""
+    tokens = q.micro_batch * q.sequence / q.cp
+    flops = 2 * tokens * q.block_adapters / q.tp / (q.wide_rate * constants["product_16"])
+    moved = 1.5 * q.element * tokens * q.adapted_width / q.tp / q.memory_bandwidth
+    return np.where(q.frozen, flops + moved, 0.0)
 
 
 def _block_products(q: Queries, constants: Constants) -> Column:
@@ -283,7 +297,7 @@ def _head(q: Queries, constants: Constants) -> Column:
         shown=constants["product_bytes"],
     )
     loss_bytes = tokens * q.vocabulary / q.tp * (2 * q.element + 12) * constants["elementwise"]
-    return 3 * product + loss_bytes / q.memory_bandwidth
+    return q.passes * product + loss_bytes / q.memory_bandwidth
 
 
 def _slowest_stage(q: Queries, per_layer: Column, head: Column) -> Column:

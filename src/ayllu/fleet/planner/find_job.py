@@ -30,6 +30,7 @@ def find_job(
     batch: int | None = None,
     precision: Precision | None = None,
     budget: float | None = None,
+    adapter_rank: int | None = None,
 ) -> tuple[TrainingJob, str | None]:
     """The job of that name on `pool`, and a note on it; `batch` in tokens, `budget` in minutes of a recipe.
 
@@ -38,6 +39,9 @@ def find_job(
     """
     if precision is not None and precision not in PRECISIONS:
         raise UserError(f"no precision is called {precision!r}; choose among {', '.join(PRECISIONS)}")
+    if adapter_rank is not None and adapter_rank < 1:
+        raise UserError(f"--adapter-rank is {adapter_rank}; it must be at least 1, or left out to train all weights")
+    rank = adapter_rank or 0
     chosen = precision or pool.accelerator.training_precision
     if name not in recipes:
         if budget is not None:
@@ -46,14 +50,30 @@ def find_job(
         length = _length(sequence, min(SEQUENCE, model.context))
         rows = _rows(batch, length) or default_batch(model, length)
         wanted = tokens if tokens is not None else 20.0 * parameters_seen(model)
-        job = TrainingJob(name=name, model=model, sequence=length, global_batch=rows, tokens=wanted, precision=chosen)
+        job = TrainingJob(
+            name=name,
+            model=model,
+            sequence=length,
+            global_batch=rows,
+            tokens=wanted,
+            precision=chosen,
+            adapter_rank=rank,
+        )
         return job, None
     if budget is not None and tokens is not None:
         raise UserError("--budget and --tokens both say how long the run is; leave one out")
     found = recipes[name](pool, chosen, budget)
     length = _length(sequence, found.sequence)
     rows = _rows(batch, length) or found.global_batch
-    job = TrainingJob(name=name, model=found.model, sequence=length, global_batch=rows, tokens=1.0, precision=chosen)
+    job = TrainingJob(
+        name=name,
+        model=found.model,
+        sequence=length,
+        global_batch=rows,
+        tokens=1.0,
+        precision=chosen,
+        adapter_rank=rank,
+    )
     if tokens is None:
         step = plan(job, pool, top=1).best.step_s
         tokens = float(max(round(60 * found.minutes / step), LEAST_STEPS) * rows * length)

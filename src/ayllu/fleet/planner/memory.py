@@ -57,11 +57,16 @@ def footprint(q: Queries) -> Footprint:
     here = parameters + experts
     kept_here = parameters / shards + experts / np.where(sharded, q.expert_shards, 1.0)
     gathered = np.where(q.pp > 1, here, two_blocks) * q.element
-    weights = np.where(full, 4 * kept_here + gathered, q.element * here)
+    weights = np.where(full, np.where(q.frozen, q.element, 4.0) * kept_here + gathered, q.element * here)
     # Sharded fully in a pipeline, gradients are summed whole in float32 and scattered after the last micro-batch.
     unsharded = np.where(q.pp > 1, 4 * here, gathered / 2)
     gradients = np.where(full, 4 * kept_here + unsharded, np.where(sharded | wide, 4.0, 2.0) * here)
     states = np.where(full, 8.0, np.where(wide, 8.0, 12.0)) * kept_here
+    # Frozen weights have neither gradients nor states, and lie in the type of the products; adapters are in float32.
+    adapters = np.ceil(q.layers / q.pp) * q.block_adapters / q.tp / shards
+    weights = weights + 4 * adapters
+    gradients = np.where(q.frozen, 4 * adapters, gradients)
+    states = np.where(q.frozen, 8 * adapters, states)
 
     tokens = q.micro_batch * q.sequence / q.cp
     kept = _block_activations(q)

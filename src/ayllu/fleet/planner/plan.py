@@ -121,6 +121,7 @@ def _layout_table(job: TrainingJob, pool: Pool) -> Queries:
         **model_columns(job.model, job.sequence),
         **pool_columns(pool, job.precision),
         **OUR_SOFTWARE,
+        adapter_rank=job.adapter_rank,
         global_batch=job.global_batch,
     )
 
@@ -129,7 +130,8 @@ def _step_parts(job: TrainingJob, pool: Pool, table: Queries, constants: Constan
     """Seconds of a step by cause, and the factor of the part itself on all of them."""
     parts, factor = step_time(table, constants), _factor(job, pool, constants)
     if pool.accelerator.training:  # What a step takes whatever its batch was measured here.
-        measured = pool.accelerator.optimizer_s_per_parameter * job.model.parameters / (table.tp * table.pp)
+        trained = np.where(table.frozen, table.trained_parameters, job.model.parameters)
+        measured = pool.accelerator.optimizer_s_per_parameter * trained / (table.tp * table.pp)
         parts = replace(parts, optimizer=measured / factor)
     return parts, factor
 

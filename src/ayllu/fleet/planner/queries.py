@@ -43,8 +43,9 @@ DENSE = {
     "sparse": 0.0,
     "attention_share": 1.0,
     "ep": 1.0,
+    "adapter_rank": 0.0,
 }
-"""Columns of a model without experts, which need not be given."""
+"""Columns of a model without experts all of whose weights are trained, which need not be given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,10 @@ class Queries:
     """Share of the layers that have experts in place of the feed-forward; 0 in a dense model."""
     attention_share: Column
     """Attention's matrices over those of plain attention with these heads: below 1 where they are factored."""
+
+    adapter_rank: Column
+    """Rank of the adapters (LoRA) that are trained beside every matrix of a block, all else frozen; 0 where all weights
+    are trained."""
 
     ep: Column
     """Expert parallel: ranks, out of those that share or copy a stage, between which the experts are divided."""
@@ -188,18 +193,45 @@ class Queries:
         return embeddings + self.layers * (self.block_matrices + 2 * self.width) + self.width
 
     @property
+    def frozen(self) -> Column:
+        """Whether only adapters are trained."""
+        return self.adapter_rank > 0
+
+    @property
+    def adapted_width(self) -> Column:
+        """Features into and out of all matrices of one block, together."""
+        attention = 4 * self.width + 2 * (self.heads + self.kv_heads) * self.head_width
+        return attention + (self.gates + 1) * (self.width + self.feed_forward)
+
+    @property
+    def block_adapters(self) -> Column:
+        """Parameters of one block's adapters (arXiv:2106.09685, section 4.1)."""
+        return self.adapter_rank * self.adapted_width
+
+    @property
+    def trained_parameters(self) -> Column:
+        """Parameters but the routed experts' that have a gradient."""
+        return np.where(self.frozen, self.layers * self.block_adapters, self.common_parameters)
+
+    @property
+    def passes(self) -> Column:
+        """Products of a matrix with the tokens in a step: forward, for the gradient of its input and, where it is
+        trained, for its own."""
+        return np.where(self.frozen, 2.0, 3.0)
+
+    @property
     def model_flops(self) -> Column:
-        """FLOPs of one step as `ayllu.train.flops` counts them: 6 per matrix parameter that a token passes, and
-        12 H h T per block and token.
+        """FLOPs of one step as `ayllu.train.flops` counts them: 6 per matrix parameter that a token passes (4 where it
+        is frozen), and 12 H h T per block and token.
 
         That is PaLM's convention (arXiv:2204.02311, appendix B): the whole square of attention, though half is behind
         the mask."""
-        return self.global_batch * self.sequence * (6 * self._matrices + 2 * self._masked)
+        return self.global_batch * self.sequence * (2 * self.passes * self._matrices + 2 * self._masked)
 
     @property
     def needed_flops(self) -> Column:
         """FLOPs of one step without the half of attention behind the causal mask: what no kernel can leave out."""
-        return self.global_batch * self.sequence * (6 * self._matrices + self._masked)
+        return self.global_batch * self.sequence * (2 * self.passes * self._matrices + self._masked)
 
     @property
     def _matrices(self) -> Column:

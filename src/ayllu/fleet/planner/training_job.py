@@ -28,6 +28,8 @@ class TrainingJob:
     tokens: float
     """Tokens of the whole run."""
     precision: Precision = "bf16"
+    adapter_rank: int = 0
+    """Rank of adapters (LoRA) beside every matrix of a block, all else frozen; 0: all weights are trained."""
 
     def __post_init__(self) -> None:
         if not 0 < self.tokens < math.inf or self.global_batch < 1 or self.sequence < 1:
@@ -35,6 +37,10 @@ class TrainingJob:
                 f"plan: {self.tokens:g} tokens in batches of {self.global_batch} sequences of {self.sequence}; "
                 "all three must be above 0 and finite"
             )
+        if self.adapter_rank < 0:
+            raise UserError(f"plan: the rank of adapters is {self.adapter_rank}; it must be at least 1")
+        if self.adapter_rank and isinstance(self.model, ExpertModel):
+            raise UserError(f"plan: {self.name} is a mixture of experts; adapters are planned beside dense models only")
         if self.sequence > self.model.context:
             raise UserError(
                 f"plan: sequences of {self.sequence} are longer than {self.name}'s context of {self.model.context}"

@@ -56,6 +56,7 @@ OTHER_NAMES = {
     "heads": ("num_heads", "n_heads", "num_attention_heads"),
     "kv_heads": ("num_kv_heads", "n_kv_heads", "num_key_value_heads", "num_query_groups"),
     "head_dim": ("head_width", "head_size", "d_head", "kv_channels", "attention_head_dim", "head_dimension"),
+    "adapter_rank": ("lora_rank", "lora_r", "lora_dim", "peft_rank", "adapter_dim"),
     "ffn": ("ffn_hidden_size", "intermediate_size", "feed_forward", "d_ff"),
     "vocab": ("vocab_size", "vocabulary", "vocabulary_size"),
     "recompute": ("activation_checkpointing", "recomputation"),

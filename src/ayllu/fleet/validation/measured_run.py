@@ -38,21 +38,8 @@ is in `data/experts.csv` are scored, apart from the dense ones."""
 
 COUNTS = frozenset(
     (
-        "layers",
-        "hidden",
-        "heads",
-        "kv_heads",
-        "ffn",
-        "vocab",
-        "gpus",
-        "tp",
-        "pp",
-        "cp",
-        "dp",
-        "ep",
-        "vpp",
-        "seq_len",
-        "head_dim",
+        *("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab", "seq_len", "adapter_rank"),
+        *("gpus", "tp", "pp", "cp", "dp", "ep", "vpp"),
     )
 )
 """Columns of whole numbers."""
@@ -145,6 +132,7 @@ def read_measured_run(row: Mapping[str, str]) -> MeasuredRun:
         "loss": LOSS[software["loss"]],
         "sequence_parallel": float(software["sequence_parallel"] == "yes" or "SP" in row.get("recompute", "")),
         "overlap": float(software["overlap"] == "yes" or bool(re.search(r"async ?TP", notes, re.I))),
+        "adapter_rank": _adapter_rank(row, model),
         "kernels": KERNELS["eager" if re.search(r"\beager\b", notes) else software["kernels"]],
     }
     return MeasuredRun(
@@ -159,6 +147,23 @@ def read_measured_run(row: Mapping[str, str]) -> MeasuredRun:
         recompute_given=bool(row.get("recompute") or software["recompute"]),
         kinds=tuple(kind.id for kind in kinds),
     )
+
+
+ADAPTERS = re.compile(r"\blora\b", re.I)
+QUANTISED = re.compile(r"\bq-?lora\b", re.I)
+USUAL_RANK = 16
+"""Of adapters whose row does not say it; the thin products hardly tell one rank from another."""
+
+
+def _adapter_rank(row: Mapping[str, str], model: Mapping[str, float]) -> float:
+    """Rank of the adapters where the row trains such beside frozen weights; 0 where it trains all."""
+    text = " ".join(row.get(name, "") for name in ("model", "where", "notes", "method"))
+    if QUANTISED.search(text):
+        raise Unusable("frozen weights in 4 bits (QLoRA)")
+    rank = _number(row, "adapter_rank") or (float(USUAL_RANK) if ADAPTERS.search(text) else 0.0)
+    if rank and "experts" in model:
+        raise Unusable("adapters beside a mixture of experts")
+    return rank
 
 
 def _number(row: Mapping[str, str], name: str) -> float | None:
