@@ -213,6 +213,8 @@ def distill(
     vocabulary.save(ctx.folder)
     note_training(ctx, result.losses, seconds=result.seconds, steps=planned.steps)
     ctx.note("parameters", result.model.config.parameters)
+    for name, value in (("rate", config.optimizer.muon_lr), ("batch", config.batch), ("length", source.length)):
+        ctx.note(name, value)
 
 
 @stage(identity="guess", makes=Acceptance, names_in_key={"student": "small"})

@@ -151,6 +151,7 @@ def posttrain(
     ctx.note("waited_for_checkpoints", round(result.waited, 2))
     ctx.note("final_loss", result.losses[-1])
     ctx.note("batch", config.batch)
+    ctx.note("length", source.length)
 
 
 def _setting(
