@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle
-from ayllu.recipes.limits import check_budget, check_least, check_licences
+from ayllu.recipes.limits import check_budget, check_least, check_licences, check_rules
 from ayllu.recipes.stages.artifacts import Release, ScoreFolder, Weights
 from ayllu.recipes.stages.corpus import corpus, dialogues, learn_tokenizer, tokenize, tokenize_chat, used_sources
 from ayllu.recipes.stages.evaluate import evaluate
@@ -29,6 +29,8 @@ def cria(
     seed: int = 0,
     sources: tuple[str, ...] = EVERYDAY,
     licence: str | None = None,
+    language: tuple[str, ...] = ("en",),
+    rules: tuple[str, ...] = (),
     vocabulary: int = 4096,
     length: int = 256,
     items: int = 1000,
@@ -49,6 +51,10 @@ def cria(
         What to learn from: names of packaged sources, `folder:PATH` or `hf:OWNER/NAME`.
     licence
         Licence (SPDX identifier) of your own folders and data sets: a release needs to know it.
+    language
+        Languages to keep documents in, by ISO 639-1 codes such as en es, or any.
+    rules
+        Limits of the cleaning, as NAME=LIMIT: words_min=5, short_lines_max=off. A wrong name lists all of them.
     vocabulary
         Entries of the tokenizer.
     length
@@ -72,11 +78,12 @@ def cria(
     check_least(1, items=items)
     if speed is not None and speed <= 0:
         raise UserError(f"speed is {speed:g} tokens per second; give a number above 0 or leave it out to measure")
-    rules, before = policy_arguments(policy, private=private)
+    signed, before = policy_arguments(policy, private=private)
     mix = {source: MIX.get(source, 1.0) for source in sources}
 
-    check_licences(sources, licence=licence, policy=rules)
-    text = corpus(sources=tuple(sources), licence=licence)
+    check_rules(language, rules)
+    check_licences(sources, licence=licence, policy=signed)
+    text = corpus(sources=tuple(sources), licence=licence, language=tuple(language), rules=tuple(rules))
     tokenizer = learn_tokenizer(text, size=vocabulary)
     tokens = tokenize(text, tokenizer, length=length)
     plan = fit_model(tokens, budget=budget, seed=seed, speed=speed, mix=mix)
@@ -85,7 +92,7 @@ def cria(
     chat_tokens = tokenize_chat(chats, text, tokenizer, length=length)
     chat = finetune(base, chat_tokens, tokenizer, plan, seed=seed, share=0.15)
     scores = evaluate(chat, base, text, tokenizer, items=items, policy=before)
-    return release_chat(chat, base, text, chats, scores, name=name, version="1.0.0", policy=rules)
+    return release_chat(chat, base, text, chats, scores, name=name, version="1.0.0", policy=signed)
 
 
 @release_stage(identity="release")

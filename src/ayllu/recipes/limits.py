@@ -90,3 +90,11 @@ def check_own_licence(path: Path, licence: str | None, *, policy: str) -> None:
             "say which it has with --licence, as an SPDX expression such as CC-BY-4.0, or train for yourself alone "
             "with --private"
         )
+
+
+def check_rules(language: Sequence[str], rules: Sequence[str]) -> None:
+    """Raise UserError on a language that is not known, and on what sets no rule of the cleaning."""
+    if tuple(language) != ("en",) or rules:
+        from ayllu.data.cleaning.options import read_rules
+
+        read_rules(language, rules)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle
 from ayllu.recipes.cria import EVERYDAY
-from ayllu.recipes.limits import check_least, check_licences, check_positive
+from ayllu.recipes.limits import check_least, check_licences, check_positive, check_rules
 from ayllu.recipes.stages.artifacts import Release, ScoreFolder, Weights
 from ayllu.recipes.stages.corpus import corpus, learn_tokenizer, tokenize, used_sources
 from ayllu.recipes.stages.evaluate import heldout
@@ -29,6 +29,8 @@ def llama(
     model: str = "llama-3.1-8b",
     sources: tuple[str, ...] = EVERYDAY,
     licence: str | None = None,
+    language: tuple[str, ...] = ("en",),
+    rules: tuple[str, ...] = (),
     vocabulary: int | None = None,
     tokens: float | None = None,
     batch: int = 512,
@@ -51,6 +53,10 @@ def llama(
         What to learn from: names of packaged sources, `folder:PATH` or `hf:OWNER/NAME`.
     licence
         Licence (SPDX identifier) of your own folders and data sets: a release needs to know it.
+    language
+        Languages to keep documents in, by ISO 639-1 codes such as en es, or any.
+    rules
+        Limits of the cleaning, as NAME=LIMIT: words_min=5, short_lines_max=off. A wrong name lists all of them.
     vocabulary
         Entries of the tokenizer; the shape's own when not given.
     tokens
@@ -80,16 +86,17 @@ def llama(
     check_least(512, vocabulary=vocabulary)
     if not sources:
         raise UserError("no source is named; give at least one with --sources, such as folder:PATH")
-    rules, before = policy_arguments(policy, private=private)
-    check_licences(sources, licence=licence, policy=rules)
-    text = corpus(sources=tuple(sources), licence=licence)
+    signed, before = policy_arguments(policy, private=private)
+    check_rules(language, rules)
+    check_licences(sources, licence=licence, policy=signed)
+    text = corpus(sources=tuple(sources), licence=licence, language=tuple(language), rules=tuple(rules))
     tokenizer = learn_tokenizer(text, size=vocabulary or shape.vocabulary)
     rows = tokenize(text, tokenizer, length=length)
     fields = dataclasses.asdict(dataclasses.replace(shape, context=length, rope_scaling=None))
     plan = plan_steps(rows, tokenizer, shape=fields, tokens=tokens, batch=batch, lr=rate, speed=speed)
     base = pretrain(rows, tokenizer, plan, seed=seed, mix={})
     scores = heldout(base, text, tokenizer, documents=documents, policy=before)
-    return release_base(base, text, scores, title=model, name=name, version="1.0.0", policy=rules)
+    return release_base(base, text, scores, title=model, name=name, version="1.0.0", policy=signed)
 
 
 def _shape(model: str) -> ModelConfig:

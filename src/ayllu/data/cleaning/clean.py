@@ -20,7 +20,8 @@ import numpy as np
 
 from ayllu.data.cleaning import dedup, pii
 from ayllu.data.cleaning.heldout import choose_heldout
-from ayllu.data.cleaning.quality import CleanRules, broken_rule, language_judge
+from ayllu.data.cleaning.options import loosened_by
+from ayllu.data.cleaning.quality import CleanRules, broken_rule, language_and_rule
 from ayllu.data.cleaning.report import Tally, as_markdown
 from ayllu.data.cleaning.tidy import tidy
 from ayllu.data.corpus import DocumentWriter, read_document_rows
@@ -93,6 +94,7 @@ class _CorpusBuild:
         self.tallies: dict[str, Tally] = {}
         self.records: list[dict[str, Any]] = []
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._others: Counter[str] = Counter()
         self._digests: set[bytes] = set()
         self._signatures: list[np.ndarray] = []
         self._keys: list[int] = []
@@ -126,7 +128,7 @@ class _CorpusBuild:
         record = _record(source)
         self.records.append(record)
         tally = Tally()
-        judge = language_judge(self.rules)
+        judge = language_and_rule(self.rules)
         documents = islice(source.read(self.cache), self.limit)
         with progress.bar(f"clean {source.name}", unit="documents") as meter:
             while True:
@@ -162,10 +164,12 @@ class _CorpusBuild:
         if not text:
             return tally.drop("empty", document.text)
         with self._timed("language"):
-            broken = judge(text)
+            broken, language = judge(text)
         if broken is None:
             with self._timed("quality"):
-                broken = broken_rule(text, self.rules)
+                broken = broken_rule(text, self.rules, language)
+        elif language:
+            self._others[language] += 1
         if broken is not None:
             return tally.drop(broken, text)
         with self._timed("signatures"):
@@ -276,9 +280,10 @@ class _CorpusBuild:
         if not read:
             return f"the corpus is empty: {names} gave no document; check that the sources hold text"
         rule, count = self._dropped().most_common(1)[0]
+        told = f", mostly {self._others.most_common(1)[0][0]}" if rule == "other language" and self._others else ""
         return (
-            f"the corpus is empty: of {read:,} documents in {names} the rule “{rule}” dropped most ({count:,}); "
-            "loosen that rule or choose other sources"
+            f"the corpus is empty: of {read:,} documents in {names} the rule “{rule}” dropped most ({count:,}{told}); "
+            f"loosen it with {loosened_by(rule)}, or choose other sources"
         )
 
 

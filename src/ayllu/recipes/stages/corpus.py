@@ -32,12 +32,20 @@ def _sources_of_others(arguments: Mapping[str, Any]) -> list[object]:
     return [OTHERS.find(name).read for name in arguments["sources"] if name in OTHERS.names()]
 
 
-@stage(identity="corpus", makes=open_corpus, reaches=_sources_of_others)
-def corpus(ctx: Context, *, sources: tuple[str, ...], licence: str | None) -> None:
-    """Clean documents of `sources`."""
+@stage(identity="corpus", makes=open_corpus, reaches=_sources_of_others, added={"language": ("en",), "rules": ()})
+def corpus(
+    ctx: Context,
+    *,
+    sources: tuple[str, ...],
+    licence: str | None,
+    language: tuple[str, ...] = ("en",),
+    rules: tuple[str, ...] = (),
+) -> None:
+    """Clean documents of `sources`, in one of these languages, by the rules with these limits."""
     from ayllu.data.cleaning.clean import build_corpus
+    from ayllu.data.cleaning.options import read_rules
 
-    summary = build_corpus(sources, ctx.folder, ctx.cache, licence=licence)
+    summary = build_corpus(sources, ctx.folder, ctx.cache, licence=licence, rules=read_rules(language, rules))
     ctx.note("documents", summary.documents)
     ctx.note("bytes", summary.bytes)
     ctx.note("dropped", summary.dropped)
