@@ -18,6 +18,7 @@ from ayllu.release.files import contents, listing
 from ayllu.release.gates import RECORDS
 from ayllu.release.manifest import MANIFEST
 from ayllu.release.trust.known import known_path
+from ayllu.release.trust.revocation import why_revoked
 from ayllu.release.verify import verify_release
 from support.parts import need
 from support.release import edit, list_again, seal_again, sign_again
@@ -281,6 +282,16 @@ def test_what_is_remembered_may_be_damaged_or_out_of_reach(release, own_home, ca
     known_path().unlink()
     os.mkfifo(known_path())
     assert command(release) == 0
+
+
+def test_a_user_without_a_home_verifies_and_is_told_that_nobody_is_remembered(release, monkeypatch, capsys):
+    def nowhere() -> Path:
+        raise UserError("there is no home folder")
+
+    monkeypatch.setattr(sign, "default_key_path", nowhere)
+    assert why_revoked(release) is None
+    assert command(release) == 0
+    assert "no home folder, so that no signer is remembered: set AYLLU_HOME" in capsys.readouterr().out
 
 
 def test_what_nobody_signed_is_not_read_at_any_length(release, monkeypatch, hashed):

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ayllu.lab.error import UserError
+from ayllu.release import sign
 from ayllu.release.files.listing import read_small
-from ayllu.release.sign import default_key_path
 
 if TYPE_CHECKING:
     from ayllu.release.verify import Verification
@@ -43,17 +44,23 @@ class Standing:
         }
 
 
-def known_path() -> Path:
-    """Where they are kept: beside the user's own key."""
-    return default_key_path().with_name("known-releases.json")
+def known_path() -> Path | None:
+    """Where they are kept: beside the user's own key; None for a user without a home."""
+    try:
+        return sign.default_key_path().with_name("known-releases.json")
+    except UserError:
+        return None
 
 
-def judge(found: Verification, path: Path) -> Standing:
+def judge(found: Verification, path: Path | None) -> Standing:
     """Set a verified release against those kept in `path`, and keep it there.
 
     A name is tied to the key that signed it when it was first verified, until the caller gives another key that is
     trusted.
     """
+    if path is None:
+        note = "there is no home folder, so that no signer is remembered: set AYLLU_HOME"
+        return Standing(signer="given" if found.pinned else "new", note=note)
     try:
         known = _read(path)
     except (OSError, ValueError, RecursionError) as error:

@@ -193,7 +193,7 @@ def known(publisher: str, folder: Path | None = None) -> Revocations | None:
     """The newest list of a publisher that this machine has; None where it has none, or a damaged one."""
     try:
         found = parse(read_small((folder or lists_folder()) / f"{publisher}.json", MOST))
-    except (OSError, ValueError, RuntimeError):
+    except (OSError, ValueError, UserError):  # a user without a home knows no list
         return None
     return found if found.publisher == publisher else None
 
