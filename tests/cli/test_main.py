@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from ayllu.cli.main import COMMANDS
+from ayllu.cli.main import COMMANDS, main
 from support.models import save_tiny_model
 from support.parts import need
 
@@ -158,3 +158,23 @@ def test_every_command_says_the_same_of_itself_as_the_list_of_commands() -> None
         found = getattr(importlib.import_module(f"ayllu.cli.{module}"), attribute)
         if not isinstance(found, App):
             assert inspect.getdoc(found).splitlines()[0] == said, name
+
+
+def test_an_unknown_command_is_answered_with_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    for asked, known in (("foo", COMMANDS), ("run foo", ("cria", "llama", "smol", "draft"))):
+        with pytest.raises(SystemExit):
+            main(asked.split())
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert set(told.partition("Available commands: ")[2].partition(";")[0].split(", ")) == set(known)
+
+
+def test_an_option_of_several_values_takes_them_as_help_shows_them(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (
+        "--sources sotu nowhere --budget 5",
+        "--sources sotu --sources nowhere",
+        "--budget 5 --sources nowhere",
+    ):
+        with pytest.raises(SystemExit):
+            main(["run", "cria", *words.split()])
+        assert "no source is called nowhere" in capsys.readouterr().err

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ayllu.lab.error import UserError
-from ayllu.recipes.llama import llama
+from ayllu.model.files import hf
+from ayllu.recipes.llama import _shape, llama
 from ayllu.recipes.stages.pretrain import peak_lr
+from support.models import TINY
 
 AYLLU = (sys.executable, "-m", "ayllu.cli")
 
@@ -101,3 +104,16 @@ def test_options_that_make_no_sense_are_refused(place: Path) -> None:
         llama(tokens=0)
     with pytest.raises(UserError, match="batch is 0"):
         llama(batch=0)
+
+
+def test_a_shape_is_read_from_a_file_of_any_name(tmp_path: Path) -> None:
+    from ayllu.fleet.planner.find_job import find_model_config
+
+    hf.save_config(tmp_path, TINY, dtype=torch.float32)
+    named = (tmp_path / "config.json").rename(tmp_path / "tiny.json")
+    assert _shape(str(named)) == find_model_config(str(named)) == TINY
+    with pytest.raises(UserError, match="there is no shape"):
+        _shape(str(tmp_path / "absent.json"))
+    named.write_text("{}")
+    with pytest.raises(UserError, match=r"tiny\.json cannot be used"):
+        _shape(str(named))

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ayllu.data.archive import default_cache
 from ayllu.data.conversations.chats import store_copy
-from ayllu.data.origin import Origin, write_origin
 from ayllu.lab.error import UserError
-from ayllu.lab.graph import Context, stage
+from ayllu.lab.graph import Context, Handle, stage
 from ayllu.lab.run import Place, order, resolve
 from ayllu.lab.store import Store
-from ayllu.model.files import hf
 from ayllu.recipes.smol import _own_sources, from_adopted, smol
 from ayllu.recipes.stages import evaluate
-from ayllu.recipes.stages.artifacts import Weights
+from ayllu.recipes.stages.artifacts import Replies, Weights
 from ayllu.recipes.stages.dataset import build_dataset
 from ayllu.recipes.stages.own import score_own
-from ayllu.recipes.stages.posttrain import open_posttrain_plan, plan_posttraining, posttrain
-from ayllu.text.tokenizer import Tokenizer
-from support.models import TINY, tiny_model
+from ayllu.recipes.stages.posttrain import PosttrainPlan, open_posttrain_plan, plan_posttraining, posttrain
 from support.programs.smol import tiny
 
 
@@ -33,19 +29,12 @@ def write(path: Path, count: int = 20) -> Path:
     return path
 
 
-@stage(identity="tests.roomy", makes=Weights)
-def roomy(ctx: Context) -> None:
-    """A random model with room for long lists of tools."""
-    words = "given the following functions, respond with a JSON: name, parameters, type, string, object, answer"
-    tokenizer = Tokenizer.learn([words] * 3, 600)
-    hf.save(
-        ctx.folder,
-        tiny_model(replace(TINY, vocabulary=tokenizer.size, context=16384)),
-        bos=tokenizer.bos,
-        stops=sorted(tokenizer.stops),
-    )
-    tokenizer.save(ctx.folder)
-    write_origin(ctx.folder, Origin(kind="test", source="drawn", title="Tiny", licence="MIT", files={}, types={}))
+@stage(identity="tests.skills", makes=Replies)
+def known_skills(ctx: Context, model: Handle[Weights], plan: Handle[PosttrainPlan], *, items: int, kinds: Any) -> None:
+    """Replies that are all right, whatever the model says: lists of tools are too long for a tiny one."""
+    right = {verdict: True for _, verdict in evaluate.VERDICTS}
+    rows = {name: [right] * items for name in kinds}
+    (ctx.folder / "replies.json").write_text(json.dumps(rows))
 
 
 @pytest.mark.slow
@@ -55,9 +44,10 @@ def test_sft_alone_on_ones_own_conversations_ends_in_a_release_that_names_them(
     """Slow: the whole recipe, as no other test runs it without GRPO and DPO."""
     monkeypatch.setattr(evaluate, "MARGIN", 1.1)
     monkeypatch.setattr(evaluate, "SKILL_MARGIN", 1.1)
+    monkeypatch.setattr("ayllu.recipes.smol.skills", known_skills)
     digest = store_copy(write(tmp_path / "my talks.json"), default_cache())
     handle = from_adopted(
-        roomy(),
+        tiny(),
         budget=1,
         seed=0,
         chats=digest,
@@ -94,6 +84,8 @@ def test_what_is_held_out_is_scored_before_and_after(tmp_path: Path) -> None:
     assert told["conversations"] == 5
     assert told["change"] == pytest.approx(told["nats_per_token_after"] - told["nats_per_token_before"], abs=2e-4)
     assert told["change_high"] < 0
+    (lines,) = (tmp_path / "home").glob("logs/teach-*/metrics.jsonl")
+    assert [json.loads(line)["step"] for line in lines.read_text().splitlines()] == list(range(1, 9))
 
 
 def test_epochs_are_passes_over_what_is_learnt(tmp_path: Path) -> None:

@@ -133,4 +133,11 @@ def _out_of_memory(error: Exception) -> bool:
 def _sentence(error: cyclopts.CycloptsError) -> str:
     """A command-line mistake in one line, with where to look."""
     text = " ".join(str(error).split()).rstrip(".")
+    if isinstance(error, cyclopts.UnknownCommandError):
+        # The library's own list ends after eight.
+        within = app
+        for name in error.command_chain or ():
+            within = within[name]
+        names = [name for name in within if not name.startswith("-")]
+        text = f"{text.partition(' Available commands:')[0]} Available commands: {', '.join(names)}"
     return f"{text}; see `ayllu --help`"

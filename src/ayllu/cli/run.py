@@ -27,9 +27,11 @@ Nodes = Annotated[
 ]
 Recipe = Callable[..., Any]
 
-app = App(name="run")
-why_app = App(name="why")
-accept_app = App(name="accept")
+# Recipes have no positional arguments, so that an option of several values ends where the next option begins.
+SEVERAL = Parameter(consume_multiple=True, negative=())
+app = App(name="run", default_parameter=SEVERAL)
+why_app = App(name="why", default_parameter=SEVERAL)
+accept_app = App(name="accept", default_parameter=SEVERAL)
 
 
 def run(recipe: Recipe, /, *, layout: Layout = "", nodes: Nodes = 1, home: Home = None, json: Json = False,

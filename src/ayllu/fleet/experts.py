@@ -98,11 +98,11 @@ EXPERT_TYPES = ("mixtral", "qwen3_moe", "gpt_oss", "deepseek_v2", "deepseek_v3",
 
 
 def read_expert_config(folder: Path) -> ExpertModel | None:
-    """The mixture of experts that a folder's config.json describes; None where it describes another model.
+    """The mixture of experts that a folder's config.json, or a file, describes; None where it describes another model.
 
     Raises UserError when it is of a known type and its shape cannot be told.
     """
-    path = folder / "config.json"
+    path = folder if folder.is_file() else folder / "config.json"
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -29,6 +29,8 @@ class Bar:
         self._note = ""
         self._start = self._drawn = time.monotonic()
         self._first = 0.0
+        self._warm: tuple[float, float] | None = None
+        """When the first units were done, and how many: what they took says little of the others."""
         self._delay = delay
         self._terminal = sys.stderr.isatty() and shown
         self._silent = not shown
@@ -41,6 +43,8 @@ class Bar:
     def advance(self, amount: float = 1, note: str | None = None) -> None:
         """Count `amount` more units as done; `note` replaces the words at the end of the line."""
         self.done += amount
+        if self._warm is None:
+            self._warm = (time.monotonic(), self.done)
         if note is not None:
             self._note = note
         now = time.monotonic()
@@ -59,11 +63,19 @@ class Bar:
         else:
             parts.append(f"{self.done:,.0f} {self.unit}")
         parts.append(f"{rate:,.1f} {self.unit}/s" if rate < 100 else f"{rate:,.0f} {self.unit}/s")
-        if self.total and rate > 0 and self.done < self.total:
-            parts.append(f"{clock((self.total - self.done) / rate)} left")
+        left = self._left()
+        if left is not None:
+            parts.append(f"{clock(left)} left")
         if self._note:
             parts.append(self._note)
         return visible(" · ".join(parts))
+
+    def _left(self) -> float | None:
+        """Seconds, by the pace since the first units were done; None while nothing has followed them."""
+        if not self.total or self.done >= self.total or self._warm is None or self.done <= self._warm[1]:
+            return None
+        began, first = self._warm
+        return (self.total - self.done) * max(time.monotonic() - began, 1e-9) / (self.done - first)
 
     def _draw(self) -> None:
         self._shown = True

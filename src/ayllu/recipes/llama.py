@@ -48,7 +48,7 @@ def llama(
     Parameters
     ----------
     model
-        A published shape such as llama-3.1-8b, or a config.json of the Llama architecture.
+        A published shape such as llama-3.1-8b, or a config.json of the Llama architecture, whatever it is called.
     sources
         What to learn from: names of packaged sources, `folder:PATH` or `hf:OWNER/NAME`.
     licence
@@ -105,16 +105,16 @@ def _shape(model: str) -> ModelConfig:
 
     if model in PRESETS:
         return PRESETS[model]
-    path = Path(model)
-    folder = path.parent if path.name == "config.json" else path
-    if not (folder / "config.json").is_file():
+    path = Path(model).expanduser()
+    file = path / "config.json" if path.is_dir() else path
+    if not file.is_file():
         raise UserError(
             f"there is no shape {model!r}; choose one of {', '.join(PRESETS)}, or give the path of a config.json"
         )
     try:
-        return hf.load_config(folder)
+        return hf.load_config(file)
     except ValueError as error:
-        raise UserError(f"{folder / 'config.json'} cannot be used: {error}") from error
+        raise UserError(f"{file} cannot be used: {error}") from error
 
 
 @release_stage(identity="release_base")

@@ -71,7 +71,7 @@ def _of_model(plan: Mapping[str, Any], choice: int, recipe: str, parameters: Col
         raise UserError(
             f"the plan is of {plan['model']}, whose shape no recipe takes by name; plan a folder's config.json"
         )
-    if folder is not None and not (Path(folder) / "config.json").is_file():
+    if folder is not None and not (Path(folder).is_file() or (Path(folder) / "config.json").is_file()):
         raise UserError(f"{folder}, which the plan was made of, has no config.json here; plan again")
     wanted = {"model": folder or name}
     wanted |= {"length": _text(plan["sequence"]), "batch": _text(plan["global_batch"]), "tokens": _text(plan["tokens"])}

@@ -82,7 +82,7 @@ def find_job(
 
 def find_model_config(name: str, *, recipes: Sequence[str] = ()) -> ModelConfig:
     """A preset or a published mixture of experts by name, a rung of the small models' ladder (`ladder-4x256`), or the
-    configuration in a folder.
+    configuration in a folder, or in a file of any name.
 
     Raises UserError when there is none of them; `recipes` are names that the caller takes too.
     """
@@ -93,7 +93,7 @@ def find_model_config(name: str, *, recipes: Sequence[str] = ()) -> ModelConfig:
     if name.startswith("ladder-"):
         return _rung(name)
     folder = Path(name)
-    if folder.is_dir():
+    if folder.exists():
         from ayllu.model.files.hf import load_config
 
         try:

@@ -69,7 +69,7 @@ class FleetPlan:
         if self.deadline_days is not None:
             met = self.met_with.best.as_json() if self.met_with else None
             value["deadline"] = {"days": self.deadline_days, "met_with": met} | self._would()
-        if not self.recipe and Path(self.job.name).is_dir():
+        if not self.recipe and Path(self.job.name).exists():
             value["folder"] = str(Path(self.job.name).resolve())
         if self.pictures:
             value["pictures"] = [str(path) for path in self.pictures]

@@ -206,8 +206,12 @@ def _shape(fields: dict[str, Any]) -> ModelConfig:
 
 
 def load_config(folder: Path) -> ModelConfig:
-    """The shape of the model in `folder`, without its weights. Raises ValueError as `load` does."""
-    return from_json(_read_json(folder / "config.json"), str(folder / "config.json"))
+    """The shape of the model in `folder`, or in a file of any name that holds a config.json, without its weights.
+
+    Raises ValueError as `load` does.
+    """
+    file = folder if folder.is_file() else folder / "config.json"
+    return from_json(_read_json(file), str(file))
 
 
 def load(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transformer:

@@ -127,7 +127,7 @@ def posttrain(
 
     `tasks` are the kinds of questions, in turn, of a method that learns from a checker.
     """
-    from ayllu.train.loop import train
+    from ayllu.train.loop import Execution, train
     from ayllu.train.lora import LoraConfig, attach, detach
 
     planned, used = plan.value, METHODS.find(method)()
@@ -142,7 +142,15 @@ def posttrain(
     attach(setting.model, LoraConfig(rank=rank, alpha=2.0 * rank), seed=seed)
     ctx.predict("seconds", round(steps * planned.seconds_per_step[method], 1))
     config = used.config(steps=steps, lr=lr, precision=planned.precision)
-    result = train(setting.model, source, config, objective=objective, scratch=ctx.scratch, title=method)
+    result = train(
+        setting.model,
+        source,
+        config,
+        objective=objective,
+        scratch=ctx.scratch,
+        title=method,
+        execution=Execution(logs=ctx.logs),
+    )
     keep_weights(ctx, detach(setting.model, merge=True), setting.tokenizer, like=model.value)
     journal = ctx.scratch / setting.journal
     if journal.exists():
