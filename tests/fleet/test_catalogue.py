@@ -218,6 +218,19 @@ def test_a_broken_calibration_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         find_accelerator("this-machine")
 
 
+def test_a_calibrated_machine_is_not_every_machine_with_its_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AYLLU_CACHE", str(tmp_path))
+    (tmp_path / "fleet").mkdir()
+    found = {"name": "NVIDIA H100 80GB HBM3", "gpus": 8, "bf16_tflops": 700, "fp32_tflops": 50, "memory_gb": 80}
+    found |= {"memory_gb_s": 3000, "loopback_gb_s": 1, "training_precision": "bf16", "training": [], "date": "today"}
+    found["optimizer_s_per_parameter"] = 0
+    (tmp_path / "fleet" / "this-machine.json").write_text(json.dumps(found), encoding="utf-8")
+    assert find_accelerator("NVIDIA H100 80GB HBM3").id == "h100"
+    assert find_accelerator("this machine").name == "NVIDIA H100 80GB HBM3"
+
+
 def test_training_factors_are_interpolated_by_width() -> None:
     machine = Accelerator(id="x", name="x", peak_tflops={}, achieved_tflops={}, training=((256, 2.0), (1024, 8.0)))
     assert machine.training_factor(128) == pytest.approx(2)

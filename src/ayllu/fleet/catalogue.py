@@ -237,6 +237,10 @@ def match_accelerator(name: str, *, within: bool = False) -> Accelerator | None:
     """The accelerator that `name` names whole, or (`within`) that it names beside other words; None where none is."""
     known = accelerators()
     wanted = _plain(name)
+    if wanted == _plain(THIS_MACHINE):
+        return known.get(THIS_MACHINE)
+    # A calibrated machine bears its driver's name, and is not every machine with that part.
+    known.pop(THIS_MACHINE, None)
     for accelerator in known.values():
         if wanted in {_plain(label) for label in accelerator.labels}:
             return accelerator
