@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, quants
+from safetensors.torch import load_file, save_file
 
 from ayllu.data.adopt import PACKAGES, channel_name, find_model_source
 from ayllu.data.archive import default_cache, fetch
@@ -263,6 +264,18 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5000])
 
 
+def spoil(path: Path) -> None:
+    tensors = load_file(path)
+    tensors["model.layers.1.mlp.up_proj.weight"][3, 5] = float("nan")
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def skip_ids(path: Path) -> None:
+    fields = json.loads(path.read_text())
+    fields["model"]["vocab"]["zzzz"] = 900
+    path.write_text(json.dumps(fields))
+
+
 ATTACK = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "neither model.safetensors nor"),
@@ -277,6 +290,16 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "code in the template": (lambda f: (f / "chat_template.jinja").write_text(ATTACK), "sandbox forbids"),
     "broken template": (lambda f: (f / "chat_template.jinja").write_text("{% for"), "chat template"),
     "no licence": (lambda f: (f / "README.md").unlink(), "states no licence; say which it has with --licence"),
+    "no numbers": (lambda f: spoil(f / "model.safetensors"), "w3.weight holds values that are no finite numbers"),
+    "an id without a row": (
+        lambda f: skip_ids(f / "tokenizer.json"),
+        "has the id 900, but the model's vocabulary ends",
+    ),
+    "three million layers": (lambda f: edit(f / "config.json", num_hidden_layers=3_000_000), "3,000,000 layers"),
+    "a base that is no number": (
+        lambda f: edit(f / "config.json", rope_scaling={"rope_theta": float("nan")}),
+        "is nan",
+    ),
     "Meta's experts": (as_meta, "experts"),
     "a pickle with code": (as_pickle, "cannot be read as weights"),
 }
