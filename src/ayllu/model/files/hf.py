@@ -52,7 +52,7 @@ NOT_SUPPORTED = {
     "hidden_act": "silu",
 }
 """Settings that would change the architecture, each with the only value that ours has."""
-SAMPLING = {"do_sample": True, "temperature": 0.6, "top_p": 0.9}
+SAMPLING = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "repetition_penalty": 1.1}
 """What is recommended for models that are made here."""
 
 
