@@ -1,6 +1,7 @@
 """The tokenizer: nothing is lost, specials never come out of text, and Meta's vocabulary gives Meta's ids."""
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,23 @@ def test_wrong_files_are_told_apart(tmp_path: Path) -> None:
 def test_unknown_roles_are_refused() -> None:
     with pytest.raises(ValueError, match="wizard"):
         Message(role="wizard", content="")
+
+
+def test_other_threads_go_on_while_a_long_text_is_encoded(learnt: Tokenizer) -> None:
+    done, turns = threading.Event(), 0
+
+    def work() -> None:
+        nonlocal turns
+        while not done.is_set():
+            turns += 1
+
+    learnt.encode("word " * 2000)
+    thread = threading.Thread(target=work)
+    thread.start()
+    before = turns
+    ids = learnt.encode("word " * 200_000)
+    during = turns - before
+    done.set()
+    thread.join()
+    assert during > 1000
+    assert learnt.decode(ids) == "word " * 200_000

@@ -196,7 +196,7 @@ class TextBody(Body):
     """`POST /v1/completions`."""
 
     prompt: list[str] | list[list[int]]
-    """Several texts or lists of ids; a single one may stand without the list around it."""
+    """Several texts or lists of ids; a single one may stand without the list around it, and null is no text yet."""
     echo: Unsupported = None
     suffix: Unsupported = None
     best_of: One = None
@@ -204,6 +204,7 @@ class TextBody(Body):
     @field_validator("prompt", mode="wrap")
     @classmethod
     def _prompts(cls, value: Any, check: Callable[[Any], Any]) -> Any:
+        value = "" if value is None else value  # the beginning of a text, as in OpenAI's API
         single = isinstance(value, str) or (isinstance(value, list) and value and isinstance(value[0], int))
         try:
             prompts = check([value] if single else value)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import tiktoken
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, processors
+from tokenizers import AddedToken, Encoding, Regex, decoders, models, pre_tokenizers, processors
 from tokenizers import Tokenizer as Engine
 
 from ayllu.text.llama3_format import BOS, SPLIT_PATTERN
@@ -17,6 +17,9 @@ from ayllu.text.llama3_format import BOS, SPLIT_PATTERN
 LONGEST_PIECE = 400_000
 LONGEST_RUN = 25_000
 """Characters in one call of tiktoken, and of one kind (space or not) in a row: the reference cuts longer text."""
+
+LONG = 4096
+"""Characters from which on a text is worth a thread of the library."""
 
 
 class BPE(Protocol):
@@ -37,10 +40,16 @@ class EngineBPE:
         self._plain.encode_special_tokens = True
 
     def encode(self, text: str) -> list[int]:
-        return self._plain.encode(text, add_special_tokens=False).ids
+        return self._encoded(text).ids
+
+    def _encoded(self, text: str) -> Encoding:
+        if len(text) < LONG:
+            return self._plain.encode(text, add_special_tokens=False)
+        # For a batch, and for it only, the library lets Python's other threads run: a server has some.
+        return self._plain.encode_batch([text], add_special_tokens=False)[0]
 
     def encode_at(self, text: str) -> tuple[list[int], list[int]]:
-        found = self._plain.encode(text, add_special_tokens=False)
+        found = self._encoded(text)
         return found.ids, [start for start, _ in found.offsets]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
