@@ -53,7 +53,7 @@ NOT_SUPPORTED = {
 }
 """Settings that would change the architecture, each with the only value that ours has."""
 SAMPLING = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "repetition_penalty": 1.1}
-"""What is recommended for models that are made here."""
+"""What is recommended for models that are made here; the penalty is measured in docs/log.md."""
 
 
 def names(config: ModelConfig) -> dict[str, str]:
