@@ -55,14 +55,15 @@ def test_what_a_file_does_not_say_is_shown_as_a_default(
 
     plain = inputs()
     assert plain["accelerators"] == ("256", "run.json")
+    assert plain["recovery stall"] == ("none", "default"), "two fields have that name"
     assert plain["spares"] == ("1 (1 for 32 nodes)", "default")
     assert "1 spare node" in plain["notes"][0]
-    assert plain["per 1000 node days"][1].startswith("default")
-    assert plain["interval"] == ("300", "default") and plain["restart"] == ("by size", "default")
+    assert plain["hazard per 1000 node days"][1].startswith("default")
+    assert plain["checkpointing interval"] == ("300", "default") and plain["recovery restart"] == ("by size", "default")
     said = inputs(spares=0, checkpointing={"interval": 300.0}, hazard={"per_1000_node_days": 4.5})
     assert said["spares"] == ("0", "run.json") and said["notes"][0] == ""
-    assert said["interval"] == ("300", "run.json") and said["stall"][1] == "default"
-    assert said["per 1000 node days"] == ("4.5", "run.json")
+    assert said["checkpointing interval"] == ("300", "run.json") and said["checkpointing stall"][1] == "default"
+    assert said["hazard per 1000 node days"] == ("4.5", "run.json")
     assert inputs(spares=0)["effective"]["mean"] < plain["effective"]["mean"] - 0.05
 
 

@@ -302,7 +302,7 @@ def simulation_lines(result: Mapping[str, Any]) -> Iterable[str]:
     yield from ("", "Inputs:")
     for each in result["inputs"]:
         mark = " (from memory, without a source)" if each["unsourced"] else ""
-        yield f"  {each['name']:24} {each['value']:36} {each['source']}{mark}"
+        yield f"  {each['name']:32} {each['value']:36} {each['source']}{mark}"
     if result["notes"]:
         yield from ("", *result["notes"])
 

@@ -110,7 +110,7 @@ def _spares_note(run: TrainingRun) -> str:
     )
 
 
-def _inputs(described: Any, given: Any, source: str) -> Iterator[Input]:
+def _inputs(described: Any, given: Any, source: str, part: str = "") -> Iterator[Input]:
     """Every figure of a run; those that are not `given` are defaults, and say so."""
     for item in fields(described):
         value, said = getattr(described, item.name), isinstance(given, dict) and item.name in given
@@ -118,10 +118,12 @@ def _inputs(described: Any, given: Any, source: str) -> Iterator[Input]:
             # The rate of failures has no default of its own class.
             pooled = isinstance(value, Hazard) and not said
             named = "default: the rate of an unknown fleet, pooled" if pooled else source
-            yield from _inputs(value, {"per_1000_node_days": 1} if pooled else given.get(item.name), named)
+            yield from _inputs(
+                value, {"per_1000_node_days": 1} if pooled else given.get(item.name), named, f"{item.name} "
+            )
         else:
             told = _told(described, item.name, value)
-            yield Input(name=item.name.replace("_", " "), value=told, source=source if said else "default")
+            yield Input(name=part + item.name.replace("_", " "), value=told, source=source if said else "default")
 
 
 def _told(described: Any, name: str, value: Any) -> str:
