@@ -336,19 +336,21 @@ def evaluate(
     out: Path | str | None = None,
     policy: Path | str | None = None,
     dtype: Literal["float32", "bfloat16"] = "float32",
+    first_token: Literal["bos", "none"] = "bos",
     home: Path | str | None = None,
 ) -> Scores:
     """Measure how often a model finds the right answer likeliest, and how many bits it needs for a byte of `text`.
 
-    `suite` is small, full, the name of a set, or None; `items` is how many of each set. `text` is a file of JSONL with
-    `text` on each line, or of plain text. What is kept in the folder `out` lets a killed measurement go on.
-    `policy` is a file of a release's rules that `ayllu release policy` has signed: the scores keep its digests. Raises
-    UserError when there is nothing to measure or the model cannot be read.
+    `suite` is small, full, the name of a set, or None; `items` is how many of each set. `text` is a file or a folder of
+    text, read as a recipe's `folder:PATH` is. `first_token` is what the items of a suite begin with: the model's BOS,
+    or nothing, as lm-eval has it by default. What is kept in the folder `out` lets a killed measurement go on. `policy`
+    is a file of a release's rules that `ayllu release policy` has signed: the scores keep its digests. Raises UserError
+    when there is nothing to measure or the model cannot be read.
     """
     import torch
 
     from ayllu.evals.likelihood.heldout import document_bits, read_texts
-    from ayllu.evals.likelihood.multiple_choice import evaluate_suite
+    from ayllu.evals.likelihood.multiple_choice import evaluate_suite, told_first_token
     from ayllu.evals.score import Scores
     from ayllu.evals.suite import load_suite
     from ayllu.evals.table import describe_power
@@ -360,15 +362,19 @@ def evaluate(
     if dtype not in ("float32", "bfloat16"):
         raise UserError(f"dtype is {dtype!r}; choose float32 or bfloat16")
     under = {"policy": read_policy(Path(policy)).digests} if policy is not None else {}
+    if first_token not in ("bos", "none"):
+        raise UserError(f"first_token is {first_token!r}; choose bos or none")
     texts = list(read_texts(Path(text))) if text is not None else []
     found = model if isinstance(model, Model) else load(model, home=home)
     transformer, tokenizer = found.weights()
     folder, kind = Path(out) if out is not None else None, getattr(torch, dtype)
-    scores = Scores(about={"dtype": dtype, **under})
+    scores = Scores(about={"dtype": dtype, "first_token": told_first_token(tokenizer, "bos"), **under})
     if suite is not None:
         chosen = load_suite(suite, items_per_set=items)
         say(*describe_power(chosen).split("\n"))
-        scores = evaluate_suite(transformer, tokenizer, chosen, dtype=kind, about=under, folder=folder)
+        scores = evaluate_suite(
+            transformer, tokenizer, chosen, dtype=kind, about=under, folder=folder, first_token=first_token
+        )
     if texts:
         bits = document_bits(transformer, tokenizer, texts, dtype=kind, total=len(texts))
         scores = scores.with_documents(bits)

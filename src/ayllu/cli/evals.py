@@ -28,6 +28,7 @@ def evaluate(
     out: Path | None = None,
     policy: Path | None = None,
     dtype: Literal["float32", "bfloat16"] = "float32",
+    first_token: Literal["bos", "none"] = "bos",
     home: Home = None,
     json: Json = False,
 ) -> int:
@@ -42,14 +43,17 @@ def evaluate(
     items
         How many items of each set, instead of the suite's own number.
     text
-        Also measure held-out bits per byte on this file: JSONL with `text` and, if wanted, `source` on each line, or
-        plain text, one document.
+        Also measure held-out bits per byte on this file or folder, read as `folder:PATH` is in a run: each record with
+        a `text` and, if wanted, a `source` is a document, and so is a plain file.
     out
         Keep scores.json and the outcome of every item and document in this folder.
     policy
         Rules of a release, signed by `ayllu release policy`: the scores keep that they were measured under them.
     dtype
         What the model computes in; bfloat16 is about twice as fast on CPUs that have it.
+    first_token
+        What the items of a suite begin with: bos, the model's own, as it began documents in training; or none, as
+        lm-eval has it by default. The scores say which; held-out text always begins with bos.
     """
     from ayllu.evals.table import scores_table
 

@@ -94,7 +94,18 @@ def _source(first: Sequence[DocumentBits], second: Sequence[DocumentBits]) -> di
     return {**interval.as_json(), "documents": len(pairs)}
 
 
+def _same_beginning(first: Scores, second: Scores) -> None:
+    """Raise UserError where items of one began with BOS and those of the other did not; older scores do not say."""
+    kinds = [scores.about.get("first_token", {}).get("kind") for scores in (first, second) if scores.outcomes]
+    if len({kind for kind in kinds if kind}) > 1:
+        raise UserError(
+            f"the two cannot be compared: one was measured with --first-token {kinds[0]}, the other with {kinds[1]}; "
+            "measure one of them again"
+        )
+
+
 def _same_items(first: Scores, second: Scores) -> None:
+    _same_beginning(first, second)
     if first.digest == second.digest:
         return
     mine, theirs = first.by_set(), second.by_set()

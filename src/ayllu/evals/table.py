@@ -11,6 +11,10 @@ from ayllu.evals.suite import Suite
 from ayllu.lab.visible import visible
 
 SET_HEAD = ("set", "items", "accuracy", "by length", "chance", "uniform", "gold bits per byte")
+BEGINNINGS = {
+    "bos": "Every item begins with the model's BOS token; lm-eval adds none by default (--first-token none).",
+    "none": "No token stands before an item, as in lm-eval by default.",
+}
 SOURCE_HEAD = ("held-out text", "documents", "bytes", "bits per byte")
 NOTE = (
     "In brackets: 95 % confidence. Accuracy: the likeliest choice is right; by length: per byte of the choice. "
@@ -103,7 +107,9 @@ def _set_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def _remarks(scores: Mapping[str, Any]) -> list[str]:
     """What must be known to read a row, set by set."""
     remarks = ((entry["title"], "; ".join(_caveats(entry))) for entry in scores["sets"].values())
-    return [visible(f"{title}: {caveats}.") for title, caveats in remarks if caveats]
+    began = BEGINNINGS.get(str((scores.get("about", {}).get("first_token") or {}).get("kind")))
+    told = [visible(f"{title}: {caveats}.") for title, caveats in remarks if caveats]
+    return [*told, *([began] if began else [])]
 
 
 def _caveats(entry: Mapping[str, Any]) -> Iterable[str]:

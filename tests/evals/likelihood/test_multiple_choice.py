@@ -8,11 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ayllu.evals.compare import compare_scores
 from ayllu.evals.item import Item
 from ayllu.evals.journal import Journal
 from ayllu.evals.likelihood import multiple_choice
 from ayllu.evals.likelihood.multiple_choice import contaminated_by, evaluate_suite, tokenize_items
 from ayllu.evals.suite import Suite, load_suite
+from ayllu.evals.table import scores_table
+from ayllu.lab.error import UserError
 from ayllu.text.tokenizer import Tokenizer
 from support.models import TINY, sharp_model, tiny_tokenizer
 
@@ -55,7 +58,29 @@ def test_every_choice_gets_the_likelihood_that_it_has_alone(tokenizer, model):
         assert outcome.log_likelihoods == pytest.approx(expected, abs=1e-3)
         assert outcome.bytes == tuple(len(choice.encode()) for choice in item.choices)
         assert outcome.tokens == tuple(len(tokenizer.encode(after)) for _, after in item.texts())
-    assert scores.about == {"suite": "mine", "dtype": "float32", "context": 96}
+    begins = {"kind": "bos", "id": tokenizer.bos}
+    assert scores.about == {"suite": "mine", "dtype": "float32", "context": 96, "first_token": begins}
+
+
+def test_without_a_first_token_a_choice_is_as_likely_as_lm_eval_finds_it(tokenizer, model):
+    alone = Item(id="a/0", set="hellaswag", context="", choices=("is wet.", "boils."), gold=0, plain="")
+    scores = evaluate_suite(model, tokenizer, Suite(name="mine", items=(*ITEMS, alone)), first_token="none")
+    for item, outcome in zip((*ITEMS, alone), scores.outcomes, strict=True):
+        expected = []
+        for before, after in item.texts():
+            # lm-eval: the context's ids as they are, or where there are none the one token that stands for them.
+            given = tokenizer.encode(before) or [tokenizer.bos]
+            ids = given + tokenizer.encode(after)
+            with torch.inference_mode():
+                log_TV = model(torch.tensor([ids[:-1]]))[0].log_softmax(-1)
+            expected.append(sum(float(log_TV[t - 1, ids[t]]) for t in range(len(given), len(ids))))
+        assert outcome.log_likelihoods == pytest.approx(expected, abs=1e-3)
+    assert scores.about["first_token"] == {"kind": "none", "id": None}
+    with_bos = evaluate_suite(model, tokenizer, Suite(name="mine", items=(*ITEMS, alone)))
+    assert "lm-eval adds none by default" in scores_table(with_bos.as_json())
+    assert "No token stands before an item" in scores_table(scores.as_json())
+    with pytest.raises(UserError, match="measured with --first-token bos, the other with none"):
+        compare_scores(with_bos, scores)
 
 
 def test_no_token_is_lost_and_only_the_choice_is_scored(archive):
@@ -115,9 +140,9 @@ def test_a_killed_evaluation_goes_on_where_it_was(tokenizer, model, tmp_path, mo
     asked: list[str] = []
     tokenized = multiple_choice.tokenize_items
 
-    def watched(encoder, items):
+    def watched(encoder, items, *rest):
         asked.append(" ".join(item.id for item in items))
-        return tokenized(encoder, items)
+        return tokenized(encoder, items, *rest)
 
     monkeypatch.setattr(multiple_choice, "tokenize_items", watched)
     add, kept = Journal.add, []

@@ -49,7 +49,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A beginning and its continuations. The first `given` ids of a continuation are not scored."""
+    """A beginning and its continuations. The first `given` ids of a continuation are not scored.
+
+    Without a beginning, `given` is at least 1.
+    """
 
     beginning: Sequence[int]
     continuations: Sequence[Sequence[int]]
@@ -110,7 +113,7 @@ def shared_log_likelihoods(
         if question.longest > model.config.context:
             yield i, _without_sharing(model, question, dtype)
         else:
-            groups.setdefault((len(question.beginning) - 1) // STRIDE * STRIDE, []).append(i)
+            groups.setdefault(max(0, len(question.beginning) - 1) // STRIDE * STRIDE, []).append(i)
     for shared, group in sorted(groups.items(), reverse=True):
         for start in range(0, len(group), step := max(1, BATCH_TOKENS // max(1, shared))):
             numbers = group[start : start + step]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ayllu.evals.item import Item
 from ayllu.evals.journal import Journal, weights_digest
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ayllu.evals.contamination import Overlap
     from ayllu.evals.likelihood.log_probabilities import Question
     from ayllu.model.transformer import Transformer
+
+
+FirstToken = Literal["bos", "none"]
+"""What an item begins with: the model's BOS, as documents in training do, or nothing, as lm-eval has it by default."""
 
 
 class Encoder(Protocol):
@@ -41,24 +45,31 @@ def evaluate_suite(
     overlap: Overlap | None = None,
     about: Mapping[str, Any] | None = None,
     folder: Path | None = None,
+    first_token: FirstToken = "bos",
 ) -> Scores:
     """The model's log-likelihood of every choice, as `Scores`.
 
     `dtype` is what the model computes in (None: float32; likelihoods are added up in float64 either way). `trains_on`
     says for each source in training which benchmarks' training parts it holds, by set name: such a set is labelled.
-    `overlap` marks the items whose words stand in the training documents. `about` is kept in the scores. With a
-    `folder`, answers are kept there as they come, a killed evaluation goes on from them, and `Scores.save` to the same
-    folder clears them away.
+    `first_token` is what items begin with, and stands in the scores. `overlap` marks the items whose words stand in the
+    training documents. `about` is kept in the scores. With a `folder`, answers are kept there as they come, a killed
+    evaluation goes on from them, and `Scores.save` to the same folder clears them away.
     """
     import torch
 
     dtype = dtype or torch.float32
-    conditions = {"suite": suite.name, "dtype": str(dtype).removeprefix("torch."), "context": model.config.context}
+    conditions: dict[str, Any] = {
+        "suite": suite.name,
+        "dtype": str(dtype).removeprefix("torch."),
+        "context": model.config.context,
+    }
+    conditions |= {"first_token": told_first_token(tokenizer, first_token)}
     journal = _journal(model, tokenizer, suite, conditions, folder)
     known = dict(journal.outcomes) if journal else {}
     with progress.bar(f"evaluate {suite.name}", total=len(suite.items), unit="items") as bar:
         bar.begin_at(len(known))
-        for outcome in _answers(model, tokenizer, [item for item in suite.items if item.id not in known], dtype):
+        left = [item for item in suite.items if item.id not in known]
+        for outcome in _answers(model, tokenizer, left, dtype, first_token):
             known[outcome.id] = outcome
             if journal:
                 journal.add(outcome)
@@ -82,10 +93,18 @@ def _journal(
     return Journal(folder / PARTIAL, owner)
 
 
-def _answers(model: Transformer, tokenizer: Encoder, items: Sequence[Item], dtype: torch.dtype) -> Iterator[Outcome]:
+def told_first_token(tokenizer: Encoder, first_token: FirstToken) -> dict[str, Any]:
+    """For the scores: what items begin with, and its id. Held-out text always begins with BOS: nothing else predicts
+    its first token."""
+    return {"kind": first_token, "id": tokenizer.bos if first_token == "bos" else None}
+
+
+def _answers(
+    model: Transformer, tokenizer: Encoder, items: Sequence[Item], dtype: torch.dtype, first_token: FirstToken
+) -> Iterator[Outcome]:
     from ayllu.evals.likelihood.log_probabilities import shared_log_likelihoods
 
-    questions = tokenize_items(tokenizer, items)
+    questions = tokenize_items(tokenizer, items, first_token)
     for number, answer in shared_log_likelihoods(model, questions, dtype=dtype):
         item = items[number]
         yield Outcome(
@@ -105,8 +124,10 @@ def contaminated_by(sets: Iterable[str], trains_on: Mapping[str, Collection[str]
     return {name: sources for name, sources in labels.items() if sources}
 
 
-def tokenize_items(tokenizer: Encoder, items: Sequence[Item]) -> list[Question]:
+def tokenize_items(tokenizer: Encoder, items: Sequence[Item], first_token: FirstToken = "bos") -> list[Question]:
     """Each item's ids: BOS and context to begin with, then a continuation for each choice.
+
+    Without a first token BOS stands only where nothing is given, since something must predict the first id.
 
     Given and scored text are parted where the tokens of the whole text allow it, which they do for every prompt here
     under Llama 3's split pattern. Where a token would span the boundary, the two are tokenized apart, so that every
@@ -126,9 +147,10 @@ def tokenize_items(tokenizer: Encoder, items: Sequence[Item]) -> list[Question]:
         rows = range(row, row := row + len(item.choices))
         # A lead may merge with the context's last token: then only BOS is shared, and the rest is given.
         shared = context if all(given[i][: len(context)] == context for i in rows) else []
+        begins = [] if first_token == "none" and all(given[i] for i in rows) else [tokenizer.bos]
         questions.append(
             Question(
-                beginning=[tokenizer.bos, *shared],
+                beginning=[*begins, *shared],
                 continuations=[whole[i][len(shared) :] for i in rows],
                 given=[len(given[i]) - len(shared) for i in rows],
             )
