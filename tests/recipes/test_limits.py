@@ -8,10 +8,27 @@ from types import SimpleNamespace
 
 import pytest
 
+from ayllu.data.conversations import dialogue
+from ayllu.data.sources.registry import SOURCES
 from ayllu.lab.graph import Context
+from ayllu.recipes import smol
 from ayllu.recipes.stages.pretrain import fit_model
+from ayllu.release.licences import read_licence
+from ayllu.release.policy import OPEN
 from ayllu.train.budget import LEAST_STEPS
 from support.programs.layouts import tokens
+
+
+@pytest.mark.parametrize(
+    "licence",
+    [
+        *(licence for _, licence, _ in dialogue._SOURCES.values()),
+        *(source.licence for source in SOURCES.values()),
+        *(source["licence"] for source in smol.GENERATED),
+    ],
+)
+def test_a_recipe_of_ours_is_not_stopped_at_its_end_by_the_licence_of_what_it_brings(licence: str) -> None:
+    assert read_licence(licence, OPEN.permitted_licences).objection is None
 
 
 @pytest.mark.parametrize(("minutes", "reason"), [(1.0, False), (0.001, True)])

@@ -57,8 +57,8 @@ SYSTEM_MESSAGES = (
 
 _SOURCES = {
     "how-to": (
-        "WikiHow articles of HellaSwag-train",
-        "MIT (LICENSE of HellaSwag's repository; the articles themselves came under CC-BY-NC-SA-3.0)",
+        "WikiHow articles of HellaSwag-train, which their writers had given under CC-BY-NC-SA-3.0",
+        "MIT (LICENSE of HellaSwag's repository; see the title for the articles' own)",
         OLMO,
     ),
     "piqa": ("PIQA-train: goals and solutions", "AFL-3.0 (README of PIQA's repository)", OLMO),

@@ -52,7 +52,7 @@ def corpus(
     ctx.note("sources", {source["name"]: source.get("documents", 0) for source in summary.sources})
 
 
-@stage(identity="dialogues", makes=open_dialogues)
+@stage(identity="dialogues", makes=open_dialogues, reruns=True)
 def dialogues(ctx: Context, *, seed: int) -> None:
     """Conversations to learn turns from."""
     from ayllu.data.conversations.dialogue import build_dialogues
