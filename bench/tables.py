@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import masks
 import planner
 import post
 import startup
@@ -19,6 +20,7 @@ from keep import RECORDS, ROOT
 
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "masks": masks.table,
     "planner": planner.table,
     "post": post.table,
     "startup": startup.table,
