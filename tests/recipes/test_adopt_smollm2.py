@@ -68,7 +68,7 @@ def exported(smollm2: Adopted, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The folder with an export in each format."""
     folder = tmp_path_factory.mktemp("exported")
     export_model(smollm2.folder, "hf", folder / "hf")
-    export_model(smollm2.folder, "gguf", folder / "gguf")
+    export_model(smollm2.folder, "gguf", folder / "gguf", dtype="F32")
     return folder
 
 
