@@ -132,10 +132,11 @@ def why(recipe: str | Recipe, /, *, home: Path | str | None = None, **options: A
     place = _place(home, writes=False)
     if isinstance(recipe, str) and recipe not in RECIPES.names() and not options:
         entry = current(place.store, recipe)
-        again = recalled(entry.get("made_by"))
-        if again is None:
+        try:
+            recipe, options = recalled(entry.get("made_by")) or (recipe, options)
+            return [row.as_json() for row in explain(find_recipe(recipe)(**options), place)]
+        except UserError:  # the recipe is not here, or what it was given is gone: what is kept can still be told
             return [row.as_json() for row in trace(place.store, entry["stage"], entry["key"])]
-        recipe, options = again
     return [row.as_json() for row in explain(find_recipe(recipe)(**options), place)]
 
 

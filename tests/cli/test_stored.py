@@ -179,6 +179,9 @@ def test_why_of_a_release_asks_for_the_recipe_and_options_that_made_it(
     (source / "config.json").write_text((source / "config.json").read_text() + "\n")
     (row,) = why("mine", home=home, capsys=capsys)
     assert row["state"] == "runs" and "argument source is" in row["why"]
+    shutil.rmtree(source)
+    (row,) = why("mine", home=home, capsys=capsys)
+    assert row["state"] == "kept", "what it was made from is gone, and what is kept can still be told"
 
 
 @pytest.mark.parametrize(
