@@ -183,6 +183,8 @@ class Model:
         self, *, temperature: float | None = None, top_p: float | None = None, seed: int | None = None
     ) -> Sampling:
         """How the next token is drawn: as the model recommends, but for what is given. UserError for what cannot be."""
+        from ayllu.serve.conversation import given_sampling
+
         return replace(self.about.sampling, **given_sampling(temperature=temperature, top_p=top_p, seed=seed))
 
     def conversation(
@@ -288,18 +290,6 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<ayllu.Model {self.name} in {self.folder}>"
-
-
-def given_sampling(**values: float | int | None) -> dict[str, Any]:
-    """Those of `values` that are not None, fit for `Sampling`. Raises UserError for one that no distribution has."""
-    from ayllu.model.generate import Sampling
-
-    given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
-    try:
-        Sampling(**given)
-    except ValueError as error:
-        raise UserError(f"{error}; change the option") from error
-    return given
 
 
 def load(name: str | Path, /, *, home: Path | str | None = None, engine: str = "auto") -> Model:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from ayllu import Model
-from ayllu.api import given_sampling
 from ayllu.cli.chat import _write, chat_terminal
 from ayllu.lab.error import UserError
 from ayllu.model.generate import Sampling
+from ayllu.serve.conversation import given_sampling
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.text.chat import Message, render
 
@@ -25,7 +25,6 @@ PROGRAM = """
 import signal, sys, time, torch
 from pathlib import Path
 from ayllu import Model
-from ayllu.api import given_sampling
 from ayllu.serve.engines import torch_engine
 from ayllu.cli.chat import chat_terminal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has its children ignore it

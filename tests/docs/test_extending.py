@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -76,7 +77,8 @@ def test_a_recipe_of_an_installed_package_is_a_command_and_a_broken_one_stops_no
     program = "from ayllu.cli.main import main; main(['why', '{}', '--json'])"
     done = run(program.format("harbour"), installed)
     assert done.returncode == 0, done.stderr
-    assert '"stage": "mylab.count", "state": "runs"' in done.stdout
+    (row,) = json.loads(done.stdout)["stages"]
+    assert (row["stage"], row["state"]) == ("mylab.count", "runs")
     assert "the recipe 'broken' cannot be loaded from mylab_missing:recipe of the package mylab" in done.stderr
     assert "Traceback" not in done.stderr
 

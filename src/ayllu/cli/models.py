@@ -40,8 +40,9 @@ def chat(
         The same seed gives the same answers.
     """
     from ayllu.cli.chat import chat_terminal
+    from ayllu.serve.conversation import given_sampling
 
-    given = api.given_sampling(temperature=temperature, top_p=top_p, seed=seed)
+    given = given_sampling(temperature=temperature, top_p=top_p, seed=seed)
     loaded = api.load(model, home=home)
     answer = chat_terminal(loaded, message=message, system=system, sampling=loaded.sampling(**given), json=json)
     if json:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Sequence
+from typing import Any
 
+from ayllu.lab.error import UserError
 from ayllu.model.generate import Sampling
 from ayllu.serve.engines.engine import Engine, FinishReason, GenerationRequest
 from ayllu.serve.history import fit_to_context
@@ -65,3 +67,13 @@ class Conversation:
     def reset(self) -> None:
         """Forget what was said; the system message stays."""
         self.messages = []
+
+
+def given_sampling(**values: float | int | None) -> dict[str, Any]:
+    """Those of `values` that are not None, fit for `Sampling`. Raises UserError for one that no distribution has."""
+    given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
+    try:
+        Sampling(**given)
+    except ValueError as error:
+        raise UserError(f"{error}; change the option") from error
+    return given

@@ -39,12 +39,13 @@ def serve_model(
     hosts: Sequence[str] = (),
     drain_seconds: float = 20,
     engine: str = "auto",
+    bits: int | None = None,
 ) -> None:
     """Serve a release or weights on http://`host`:`port` until SIGINT or SIGTERM; port 0 takes a free one.
 
     `name` is the model's name in the API and `aliases` are others that it is asked for by. `hosts` are names other than
-    `host`, IP addresses and localhost under which the server is reached; `engine` is explained at `open_engine`. After
-    the signal, answers under way have `drain_seconds` to finish; a second SIGINT ends at once.
+    `host`, IP addresses and localhost under which the server is reached; `engine` and `bits` are explained at
+    `open_engine`. After the signal, answers under way have `drain_seconds` to finish; a second SIGINT ends at once.
     Raises UserError when the port cannot be had (before the model is loaded) or the folder cannot be served.
     """
     refuse_revoked(model_folder)
@@ -57,7 +58,7 @@ def serve_model(
         from ayllu.serve.gateway import create_app
         from ayllu.serve.queue import EngineQueue
 
-        opened = open_engine(model_folder, engine, convert=True)
+        opened = open_engine(model_folder, engine, convert=True, bits=bits)
         about = describe(model_folder, context=opened.context, parameters=opened.parameters, name=name, aliases=aliases)
         queue = EngineQueue(opened)
         app = create_app(queue, about, hosts=names)

@@ -9,6 +9,7 @@ import types
 import zipimport
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import util
 from typing import Any
 
@@ -22,6 +23,7 @@ from ayllu.evals.skills.bfcl import BFCL, StrangersRequest, draw_requests, is_ri
 from ayllu.lab.error import UserError
 from ayllu.model.transformer import Transformer
 from ayllu.text.call_parser import parse
+from ayllu.text.chat import render
 from ayllu.text.tokenizer import Tokenizer
 from ayllu.text.tool_calls import ToolCall, write_call
 
@@ -147,9 +149,16 @@ def test_more_requests_than_there_are_is_told() -> None:
 def test_replies_are_read_and_judged(
     monkeypatch: pytest.MonkeyPatch, model: Transformer, tokenizer: Tokenizer, asked: list[StrangersRequest]
 ) -> None:
+    monkeypatch.setattr(model, "config", replace(model.config, context=1 << 20))
     some = asked[:3]
     replies = [write_call(right_call(some[0])), "I do not know.", write_call(right_call(some[0]))]
     monkeypatch.setattr(bfcl, "greedy_replies", lambda *_, **__: replies)
     rows = score_strangers_calls(model, tokenizer, some, dtype=torch.float32)
     assert [row["exact"] for row in rows] == [True, False, False]
     assert [row["function"] for row in rows] == [request.wanted for request in some]
+    # Of those that do not fit nothing is asked, and the next one gets its own reply.
+    shortest = min(len(render(list(request.messages), tokenizer, tools=request.tools)) for request in some)
+    monkeypatch.setattr(model, "config", replace(model.config, context=shortest + bfcl.CALL_TOKENS))
+    monkeypatch.setattr(bfcl, "greedy_replies", lambda _, __, prompts, **___: ["?"] * len(prompts))
+    told = [row["reply"] for row in score_strangers_calls(model, tokenizer, some, dtype=torch.float32)]
+    assert sorted(told) == ["", "", "?"]

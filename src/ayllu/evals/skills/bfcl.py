@@ -101,18 +101,27 @@ def draw_requests(count: int, cache: Path) -> list[StrangersRequest]:
 def score_strangers_calls(
     model: Transformer, tokenizer: Tokenizer, asked: Sequence[StrangersRequest], *, dtype: torch.dtype
 ) -> list[dict[str, Any]]:
-    """For each request the reply, whether it is the right call (`exact`), and the function by which items cluster."""
+    """For each request the reply, whether it is the right call (`exact`), and the function by which items cluster.
+
+    A request that does not fit into the model's context has no reply, and is not right.
+    """
+    from ayllu.text.call_form import call_forms
     from ayllu.text.call_parser import parse
     from ayllu.text.chat import render
+    from ayllu.text.template import FIXED_DAY
 
-    prompts = [render(list(request.messages), tokenizer, tools=request.tools) for request in asked]
-    texts = greedy_replies(model, tokenizer, prompts, tokens=CALL_TOKENS, dtype=dtype, title="strangers' tools")
+    forms = call_forms(tokenizer)
+    prompts = [render(list(request.messages), tokenizer, tools=request.tools, now=FIXED_DAY) for request in asked]
+    fits = [len(prompt) + CALL_TOKENS <= model.config.context for prompt in prompts]
+    asks = [prompt for prompt, room in zip(prompts, fits, strict=True) if room]
+    replies = iter(greedy_replies(model, tokenizer, asks, tokens=CALL_TOKENS, dtype=dtype, title="strangers' tools"))
+    texts = [next(replies) if room else "" for room in fits]
     return [
         {
             "request": request.id,
             "function": request.wanted,
             "reply": text,
-            "exact": is_right(parse(text), request),
+            "exact": is_right(parse(text, forms=forms), request),
         }
         for request, text in zip(asked, texts, strict=True)
     ]

@@ -15,24 +15,32 @@ from ayllu.lab.progress import say
 from ayllu.serve.engines.engine import Engine
 from ayllu.serve.engines.torch_engine import TorchEngine
 
-ENGINES: Registry[Callable[[Path], Engine]] = Registry("engine", "ayllu.engines", taken=("auto", "torch", "llama.cpp"))
-"""Engines of others by name: each loads a folder of weights. `auto`, `torch` and `llama.cpp` are ours."""
-
+OURS = ("auto", "native", "llama.cpp", "torch")
+ENGINES: Registry[Callable[[Path], Engine]] = Registry("engine", "ayllu.engines", taken=OURS)
+"""Engines of others by name, beside `OURS`: each loads a folder of weights."""
 
 MOST_CONVERTED = 4 << 30
 """Bytes of weights that are turned into a GGUF file for the time of serving; larger ones are better exported once."""
 
 
-def open_engine(folder: Path, name: str = "auto", *, convert: bool = False) -> Engine:
+def open_engine(folder: Path, name: str = "auto", *, convert: bool = False, bits: int | None = None) -> Engine:
     """Load the model in `folder` into the engine `name`.
+
+    `native` computes with `bits` (4, 8 or 16) to a weight, 8 unless they are given; others take what the files hold.
 
     `auto` is llama.cpp, the faster one on a CPU, where the package xllamacpp is installed and the folder has one GGUF
     file that it can read; else torch. With `convert` a folder without one is served by llama.cpp too: from a file
     that is written for it and gone once it is loaded. Raises UserError when the engine or the model cannot be had.
     """
-    if name not in ("auto", "torch", "llama.cpp"):
+    if name == "native":
+        from ayllu.serve.engines.native.engine import NativeEngine
+
+        return NativeEngine(folder, bits=8 if bits is None else bits)
+    if bits is not None:
+        raise UserError(f"bits is {bits}, and only the engine native packs weights; leave it out or choose that engine")
+    if name not in OURS:
         if name not in ENGINES.names():
-            known = ", ".join(["auto", "torch", "llama.cpp", *ENGINES.names()])
+            known = ", ".join([*OURS, *ENGINES.names()])
             raise UserError(f"there is no engine {name!r}; choose one of {known}")
         return ENGINES.find(name)(folder)
     files = sorted(folder.glob("*.gguf"))

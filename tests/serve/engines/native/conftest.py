@@ -1,0 +1,58 @@
+"""A C compiler, and tiny models as the native engine computes them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from ayllu.model.files import hf
+from ayllu.serve.engines.native import library, weights
+from ayllu.serve.engines.native.library import compiled, opened
+from ayllu.serve.engines.native.weights import NativeModel, packed
+from support.models import SHAPES, save_tiny_model
+from support.native import PAGES, Make
+from support.parts import need
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiler() -> None:
+    need(any(map(shutil.which, library.COMPILERS)), "there is no C compiler")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("native")
+
+
+@pytest.fixture(scope="session", params=SHAPES)
+def shaped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model of each shape that files tell apart."""
+    return save_tiny_model(tmp_path_factory.mktemp("shaped"), SHAPES[request.param])
+
+
+@pytest.fixture(scope="session")
+def tied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("tied"), SHAPES["tied"])
+
+
+@pytest.fixture
+def make(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """A model of a folder: its bits, its threads, and with what flags the code is compiled."""
+    made: list[NativeModel] = []
+
+    def build(
+        folder: Path, *, bits: int = 8, threads: int = 2, flags: Sequence[str] = ("-march=native",)
+    ) -> NativeModel:
+        built = opened(compiled(flags=tuple(flags), cache=cache))
+        monkeypatch.setattr(weights, "library", lambda: built)
+        config = hf.load_config(folder)
+        file = packed(folder, bits, cache=cache)
+        made.append(NativeModel(config, file, bits, context=config.context, pages=PAGES, threads=threads))
+        return made[-1]
+
+    yield build
+    for model in made:
+        model.close()
