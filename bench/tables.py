@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import grpo
 import masks
 import planner
 import post
@@ -20,6 +21,7 @@ from keep import RECORDS, ROOT
 
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "grpo": grpo.table,
     "masks": masks.table,
     "planner": planner.table,
     "post": post.table,

@@ -75,7 +75,7 @@ def test_the_whole_recipe_and_a_killed_one_end_alike(tmp_path: Path) -> None:
     assert told["posttraining"]["grpo"]["steps"] == 3
     (taught,) = [m for m in Store(tmp_path / "whole").manifests() if m["arguments"].get("kind") == "grpo"]
     lines = (Path(taught["folder"]) / "rewards.jsonl").read_text().splitlines()
-    assert [json.loads(line)["first"] for line in lines] == [0, 8, 16]
+    assert [json.loads(line)["first"] for line in lines] == [0, 4, 8]
 
 
 @stage(identity="tests.lost", makes=Comparison)

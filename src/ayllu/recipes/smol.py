@@ -27,7 +27,7 @@ from ayllu.recipes.stages.weights import interpolate_weights
 if TYPE_CHECKING:
     from ayllu.text.chat import Message
 
-RATES = (1e-3, 3e-3, 5e-4)
+RATES = (3e-4, 3e-3, 5e-4)
 """Learning rates of GRPO, SFT and DPO."""
 KEPT = 0.5
 """Share of what was learnt that the final model keeps: see `interpolate_weights`."""

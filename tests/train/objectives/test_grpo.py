@@ -87,8 +87,9 @@ def test_policy_loss_by_hand(kl: float) -> None:
         advantage_N=torch.tensor(advantage)[rows.continuation_N],
         old_N=near,
         reference_N=far if kl else None,
+        drawn=20,
     )
-    assert batch.count == 8
+    assert batch.count == 20
     expected, at, clipped = torch.zeros(()), 0, 0
     answers = [(prefix, answer) for prefix, group in documents for answer in group]
     for (prefix, answer), a in zip(answers, advantage, strict=True):
@@ -117,6 +118,28 @@ def test_rollouts_come_from_sample_and_weights(tmp_path: Path) -> None:
     assert torch.equal(first.advantage_N, again.advantage_N)
     assert not torch.equal(first.old_N[:5], source(sharp_model(seed=5), tmp_path).batch(4, 3).old_N[:5])
     assert [line["first"] for line in read_rewards(tmp_path / "rewards.jsonl")] == [4]
+
+
+def test_a_step_with_little_to_compare_is_a_small_one(tmp_path: Path) -> None:
+    """What is learnt is divided by all tokens that were drawn, also those of groups that taught nothing."""
+
+    class Half(Small):
+        def reward(self, index: int, answer: Sample) -> Reward:
+            return super().reward(index, answer) if index % 2 else Reward(correct=0, format=0, total=0)
+
+    rollouts = source(sharp_model(), tmp_path)
+    rollouts._tasks = Half()
+    answers = sample(
+        sharp_model(),
+        [rollouts._tasks.prompt(index) for index in range(5)],
+        tokens=4,
+        stop=frozenset(range(0, 600, 5)),
+        seeds=[[hash_seed(1, index, answer) for answer in range(6)] for index in range(5)],
+    )
+    batch = rollouts.batch(0, 5)
+    (line,) = read_rewards(tmp_path / "rewards.jsonl")
+    assert 0 < line["contrast"] < 1
+    assert len(batch.advantage_N) < batch.count == sum(len(one.ids) for group in answers for one in group)
 
 
 def test_the_journal_says_what_a_policy_that_collapses_would_show(tmp_path: Path) -> None:

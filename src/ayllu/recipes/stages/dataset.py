@@ -65,11 +65,11 @@ def build_dataset(
             if own:
                 file.write(json.dumps(own[number % len(own)]) + "\n")
             file.write(json.dumps(pair) + "\n")
-    (ctx.folder / "plain.json").write_text(json.dumps(list(islice(_plain(tokenizer, ctx.cache), groups))) + "\n")
+    (ctx.folder / "plain.json").write_text(json.dumps(list(islice(plain_rows(tokenizer, ctx.cache), groups))) + "\n")
     ctx.note("conversations", len(conversations))
 
 
-def _plain(tokenizer: Tokenizer, cache: Path) -> Iterator[list[int]]:
+def plain_rows(tokenizer: Tokenizer, cache: Path) -> Iterator[list[int]]:
     """Rows of plain text: beginnings of Wikipedia passages, which none of the benchmarks measured here draws on."""
     from ayllu.data.sources.reference import read_boolq
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ayllu.lab.plugins import Registry
 
@@ -38,7 +38,7 @@ SUMS = {
     "long_sums": {"min_terms": 2, "max_terms": 2, "min_digits": 2, "max_digits": 3},
 }
 """Sums and differences by the kind of skill: two or three terms of one digit, and two terms of two or three digits."""
-TURNS = ("reasoning", "reasoning", "reasoning", "long_sums")
+TURNS = ("reasoning",) * 7 + ("long_sums",)
 """Kinds of the questions that are learnt from, in turn. Of the long ones hardly any is answered right at first, and a
 group without a right answer teaches nothing."""
 MOST_ITEMS = 300
@@ -199,11 +199,11 @@ class DPO:
 class GRPO:
     """Learning from what a checker says of the model's own answers to sums."""
 
-    batch: int = 8
+    batch: int = 4
     """Prompts."""
     share: float = 0.18
     least_steps: int = 4
-    group: int = 8
+    group: int = 16
     """Answers to each prompt."""
     answer_ids: int = 16
     """Most ids of an answer: enough for a short equation and its end, not for talk."""
@@ -238,7 +238,8 @@ class GRPO:
         return timed_step(self, setting)
 
     def config(self, *, steps: int, lr: float, precision: str) -> TrainConfig:
-        return adapter_config(self, steps=steps, lr=lr, precision=precision)
+        # Not Muon, whose updates are all of one size: a step with little to tell would move as far as one with much.
+        return adapter_config(self, steps=steps, lr=lr, precision=precision, matrices="adamw")
 
 
 @METHODS.add("distill")
@@ -278,8 +279,10 @@ class Distill:
         )
 
 
-def adapter_config(method: Method, *, steps: int, lr: float, precision: str) -> TrainConfig:
-    """Training of adapters: a short warm-up and no decay."""
+def adapter_config(
+    method: Method, *, steps: int, lr: float, precision: str, matrices: Literal["muon", "adamw"] = "muon"
+) -> TrainConfig:
+    """Training of adapters: a short warm-up and no decay of weights."""
     from ayllu.train.loop import TrainConfig
     from ayllu.train.optimizer import OptimizerConfig
 
@@ -288,7 +291,7 @@ def adapter_config(method: Method, *, steps: int, lr: float, precision: str) -> 
         batch=method.batch,
         warmup=max(min(steps // 10, 5), 1),
         # Muon on the adapters: they are thin, so that making them orthogonal costs next to nothing.
-        optimizer=OptimizerConfig(muon_lr=lr, weight_decay=0.0),
+        optimizer=OptimizerConfig(matrices=matrices, muon_lr=lr, adam_lr=lr, weight_decay=0.0),
         precision=precision,
         checkpoint_seconds=CHECKPOINT_SECONDS,
     )

@@ -2,7 +2,8 @@
 
 For each prompt a group of answers is drawn; what one did better than its group is its advantage. Source: Shao et al.,
 DeepSeekMath, arXiv:2402.03300, section 4.1. The loss is averaged over tokens, not first over each answer's (DAPO,
-arXiv:2503.14476, equation 8), so that long answers are not let off lightly.
+arXiv:2503.14476, equation 8), so that long answers are not let off lightly; and over all that were drawn, so that a
+step in which few groups have anything to compare is a small one.
 
 Shapes: N scored tokens, C answers, P prompts, G answers to each.
 """
@@ -31,8 +32,9 @@ from ayllu.train.objectives.shared_prefix import Ids, SharedPrefixRows, content_
 class GRPOConfig:
     """How rollouts are drawn and how far an update may go. Raises ValueError on numbers that make no sense."""
 
-    group: int = 8
-    """G: answers to each prompt."""
+    group: int = 16
+    """G: answers to each prompt. Of a hard one few are right, and of a group that is all wrong nothing is learnt: with
+    one right in twenty that is 66 % of groups of 8 and 44 % of groups of 16."""
     tokens: int = 32
     """Most ids of an answer."""
     clip_low: float = 0.2
@@ -85,6 +87,8 @@ class RolloutBatch:
     """Log-probability under the policy that drew it."""
     reference_N: Tensor | None
     """Log-probability under the reference; None where the divergence has no weight."""
+    drawn: int
+    """Tokens of all answers, those of groups that teach nothing and are not in the rows with them."""
 
     @property
     def ids(self) -> int:
@@ -93,8 +97,8 @@ class RolloutBatch:
 
     @property
     def count(self) -> Tensor:
-        """Tokens: what the summed loss is divided by."""
-        return torch.tensor(len(self.advantage_N))
+        """Tokens that were drawn: what the summed loss is divided by."""
+        return torch.tensor(self.drawn)
 
 
 def advantages(rewards_PG: Tensor, *, scaled: bool = True) -> Tensor:
@@ -188,6 +192,7 @@ class RolloutSource:
             advantage_N=advantage_PG[kept].flatten()[rows.continuation_N],
             old_N=torch.tensor([value for answer in flat for value in answer.log_probabilities]),
             reference_N=self._reference(rows) if config.kl else None,
+            drawn=sum(len(answer.ids) for group in answers for answer in group),
         )
 
     @torch.no_grad()
