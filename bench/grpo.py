@@ -3,8 +3,8 @@
     python bench/grpo.py --seeds 101 102 103 --steps 60 [--matrices muon --group 8 --batch 8 --lr 1e-3] [--keep]
 
 Half an hour a seed on two cores without bf16. A seed that is done is not run again: rounds are kept in
-`build/bench-grpo/`, so a run that was killed, or one with more seeds, goes on where it was. Only GRPO's own stage runs, not
-the whole recipe; items that are measured on are those of `ayllu run smol`.
+`build/bench-grpo/`, so a run that was killed, or one with more seeds, goes on where it was. Only GRPO's own stage
+runs, not the whole recipe; the sums that are measured on are those of `ayllu run smol`.
 """
 
 from __future__ import annotations
