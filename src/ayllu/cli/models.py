@@ -88,7 +88,7 @@ def export(
     *,
     to: Literal["hf", "gguf", "meta"],
     out: Path,
-    dtype: Literal["F32", "F16", "BF16", "Q8_0"] | None = None,
+    dtype: Literal["F32", "F16", "BF16", "Q8_0", "Q4_0"] | None = None,
     home: Home = None,
     json: Json = False,
 ) -> None:
@@ -104,7 +104,7 @@ def export(
         Folder to write; it must be new or empty.
     dtype
         Type of the matrices; as they are stored when not given, but F16 instead of F32 in a GGUF file of more than 20
-        million parameters (F32 keeps every bit). Q8_0 only goes into GGUF.
+        million parameters (F32 keeps every bit). Q8_0 and Q4_0 only go into GGUF.
     """
     files = api.load(model, home=home).export(to, out, dtype=dtype)
     if json:

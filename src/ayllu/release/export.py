@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from ayllu.model.transformer import Transformer
 
 Format = Literal["hf", "gguf", "meta"]
-Type = Literal["F32", "F16", "BF16", "Q8_0"]
+Type = Literal["F32", "F16", "BF16", "Q8_0", "Q4_0"]
+QUANTIZED = ("Q8_0", "Q4_0")
+"""Types that only GGUF files have."""
 PAPERS = ("README.md", "LICENSE", "LICENSES.md", ORIGIN)
 """What goes along with the weights, where the model has it."""
 
@@ -30,8 +32,8 @@ def export_model(folder: Path, to: Format, out: Path, *, dtype: Type | None = No
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already and not empty: give another folder with --out")
-    if dtype == "Q8_0" and to != "gguf":
-        raise UserError("Q8_0 is a type of GGUF files: export with --to gguf, or with another --dtype")
+    if dtype in QUANTIZED and to != "gguf":
+        raise UserError(f"{dtype} is a type of GGUF files: export with --to gguf, or with another --dtype")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
@@ -57,8 +59,8 @@ def _write(folder: Path, to: Format, place: Path, dtype: Type | None) -> None:
     from ayllu.text.tokenizer import Tokenizer
 
     kind = dtype or _usual_type(folder, to)
-    # What is rounded to eight bits is rounded once, from all the bits that there are.
-    model = hf.load(folder, dtype=TORCH_TYPES["F32" if kind == "Q8_0" else kind])
+    # What is rounded to eight bits or four is rounded once, from all the bits that there are.
+    model = hf.load(folder, dtype=TORCH_TYPES["F32" if kind in QUANTIZED else kind])
     about = read_json_object(folder / ORIGIN) or read_json_object(folder / "manifest.json")
     title = str(about.get("title") or about.get("name") or folder.resolve().name)
     if to == "gguf":

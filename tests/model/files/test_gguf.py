@@ -168,13 +168,14 @@ def test_hugging_face_to_gguf_to_hugging_face_keeps_every_bit(weights, shape, tm
     assert again.special == tokenizer.special
 
 
-@pytest.mark.parametrize(("dtype", "error"), [("BF16", 2**-8), ("F16", 2**-11), ("Q8_0", 2**-6)])
+@pytest.mark.parametrize(("dtype", "error"), [("BF16", 2**-8), ("F16", 2**-11), ("Q8_0", 2**-6), ("Q4_0", 2**-3)])
 def test_smaller_types_come_back_within_their_precision(weights, dtype, error, tmp_path):
     folder, model = weights("untied")
     gguf.write(tmp_path / "small.gguf", model, folder, dtype=dtype, name="test")
     back = gguf.read(tmp_path / "small.gguf").model.state_dict()
     for name, values in model.state_dict().items():
-        assert (back[name] - values).abs().max() <= error * values.abs().max()
+        bound = min(error, 2**-6) if name.startswith(("embedding", "output")) else error
+        assert (back[name] - values).abs().max() <= bound * values.abs().max()
     assert torch.equal(back["norm.weight"], model.norm.weight)
 
 
@@ -197,7 +198,7 @@ def test_quantized_matrices_are_dequantized_and_their_rows_put_back(weights, kin
         written[name] = torch.from_numpy(quants.dequantize(raw, kind))
         return raw
 
-    monkeypatch.setattr(gguf, "_type", lambda tensor, dtype: kind if tensor.dim() == 2 else GGMLQuantizationType.F32)
+    monkeypatch.setattr(gguf, "_type", lambda tensor, *_: kind if tensor.dim() == 2 else GGMLQuantizationType.F32)
     monkeypatch.setattr(gguf, "_converted", quantized)
     gguf.write(tmp_path / "quantized.gguf", model, folder, name="test")
     back = gguf.read(tmp_path / "quantized.gguf").model.state_dict()

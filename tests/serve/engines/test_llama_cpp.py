@@ -14,6 +14,7 @@ import pytest
 from ayllu.lab.error import UserError
 from ayllu.model.files import gguf, hf
 from ayllu.model.generate import GREEDY, Sampling
+from ayllu.release.export import Type, export_model
 from ayllu.serve.engines import llama_cpp
 from ayllu.serve.engines.choose import open_engine
 from ayllu.serve.engines.engine import Engine, GenerationRequest, TextChunk
@@ -79,6 +80,16 @@ def test_seeds_and_stops_and_the_context_mean_what_they_mean_elsewhere(llama: En
     assert count(long) <= 3
     with pytest.raises(ValueError, match="context"):
         ask(prompt=[65] * (llama.context + 1))
+
+
+@pytest.mark.parametrize("dtype", ["Q8_0", "Q4_0"])
+def test_files_of_eight_and_four_bits_are_read(folder: Path, tmp_path: Path, dtype: Type) -> None:
+    export_model(folder, "gguf", tmp_path / "out", dtype=dtype)
+    (file,) = (tmp_path / "out").glob("*.gguf")
+    engine = LlamaCppEngine(folder, file)
+    prompt = engine.tokenizer.encode("The river and the stone")
+    assert count(answer(engine, GenerationRequest(prompt=prompt, max_tokens=4, sampling=GREEDY))) > 0
+    engine.close()
 
 
 def test_cancelling_ends_the_answer(llama: Engine) -> None:

@@ -39,8 +39,17 @@ from ayllu.model.transformer import Transformer
 if TYPE_CHECKING:
     from gguf import GGMLQuantizationType, GGUFWriter
 
-Type = Literal["F32", "F16", "BF16", "Q8_0"]
+Type = Literal["F32", "F16", "BF16", "Q8_0", "Q4_0"]
 """Types of matrix that can be written; norms are always F32."""
+FILE_TYPES: dict[Type, str] = {
+    "F32": "ALL_F32",
+    "F16": "MOSTLY_F16",
+    "BF16": "MOSTLY_BF16",
+    "Q8_0": "MOSTLY_Q8_0",
+    "Q4_0": "MOSTLY_Q4_0",
+}
+BLOCK = 32
+"""Weights of a row that share a scale in Q8_0 and Q4_0."""
 OUTER = {
     "embedding.weight": "token_embd.weight",
     "norm.weight": "output_norm.weight",
@@ -99,7 +108,7 @@ def write(
             if factors is not None:
                 writer.add_tensor_info(ROPE_FACTORS, factors.shape, factors.dtype, factors.nbytes)
             for ours, tensor in stored(model):
-                _announce(writer, names[ours], tensor, _type(tensor, dtype))
+                _announce(writer, names[ours], tensor, _type(tensor, dtype, ours))
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
@@ -109,7 +118,7 @@ def write(
                 heads = rotary_heads(model.config, ours)
                 values = tensor.detach().to(device="cpu", dtype=torch.float32)
                 values = to_neighbours(values, heads) if heads else values
-                writer.write_tensor_data(_converted(values, _type(tensor, dtype), ours))
+                writer.write_tensor_data(_converted(values, _type(tensor, dtype, ours), ours))
         finally:
             writer.close()
 
@@ -124,13 +133,19 @@ def _announce(writer: GGUFWriter, name: str, tensor: torch.Tensor, kind: GGMLQua
     writer.add_tensor_info(name, given, numpy, math.prod(shape), raw_dtype=kind)
 
 
-def _type(tensor: torch.Tensor, dtype: Type) -> GGMLQuantizationType:
+def _type(tensor: torch.Tensor, dtype: Type, ours: str) -> GGMLQuantizationType:
+    """How a tensor is stored. A matrix whose rows are not whole blocks stays at half precision, as llama.cpp has it.
+
+    In Q4_0 embedding and output projection have 8 bits: their errors fall on every token, and llama-quantize gives them
+    more too (Q6_K, or Q8_0 where that does not fit).
+    """
     from gguf import GGMLQuantizationType
 
     if tensor.dim() == 1:
         return GGMLQuantizationType.F32
-    # Q8_0 works on blocks of 32 along a row; a matrix that has none is kept at half precision, as llama.cpp does.
-    return GGMLQuantizationType["F16" if dtype == "Q8_0" and tensor.shape[-1] % 32 else dtype]
+    if dtype in ("Q8_0", "Q4_0") and tensor.shape[-1] % BLOCK:
+        return GGMLQuantizationType.F16
+    return GGMLQuantizationType["Q8_0" if dtype == "Q4_0" and ours in OUTER else dtype]
 
 
 def _converted(values: torch.Tensor, kind: GGMLQuantizationType, name: str) -> NDArray[Any]:
@@ -146,12 +161,11 @@ def _converted(values: torch.Tensor, kind: GGMLQuantizationType, name: str) -> N
 def _describe(writer: GGUFWriter, config: ModelConfig, dtype: Type, name: str, licence: str | None) -> None:
     from gguf import GGML_QUANT_VERSION, LlamaFileType
 
-    file_type = {"F32": "ALL_F32", "F16": "MOSTLY_F16", "BF16": "MOSTLY_BF16", "Q8_0": "MOSTLY_Q8_0"}[dtype]
     writer.add_type("model")
     writer.add_name(name)
     if licence:
         writer.add_license(licence)
-    writer.add_file_type(LlamaFileType[file_type])
+    writer.add_file_type(LlamaFileType[FILE_TYPES[dtype]])
     writer.add_quantization_version(GGML_QUANT_VERSION)
     writer.add_block_count(config.layers)
     writer.add_context_length(config.context)
