@@ -77,8 +77,8 @@ def test_an_empty_corpus(tmp_path: Path) -> None:
 def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_bytes(bytes(range(128, 256)) * 100)
-    done = ayllu("run", "cria", "--sources", f"folder:{tmp_path / 'texts'}", home=tmp_path / "home")
-    refused(done, "a.txt")
+    sources = ("--sources", f"folder:{tmp_path / 'texts'}", "--licence", "MIT")
+    refused(ayllu("run", "cria", *sources, home=tmp_path / "home"), "a.txt")
 
 
 def test_a_home_that_is_a_file(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk(small_disk: Path, english_texts: Path) -> None:
-    sources = ("--sources", f"folder:{english_texts}", "--budget", "0.05")
+    sources = ("--sources", f"folder:{english_texts}", "--licence", "MIT", "--budget", "0.05")
     done = ayllu("run", "cria", *sources, home=small_disk)
     refused(done, "No space left on device")
     for artifact in small_disk.glob("artifacts/*"):
