@@ -23,6 +23,7 @@ COMMANDS = {
     "accept": ("run:accept_app", "Keep results whose code has changed since: say that nothing that matters has."),
     "chat": ("models:chat", "Talk to a model in the terminal."),
     "serve": ("serve:serve", "Serve a model: a chat page, and an API that OpenAI's clients speak."),
+    "bench": ("bench:app", "Time what is installed here, side by side: the engines that serve a model."),
     "adopt": (
         "models:adopt",
         "Make an open model of the Llama architecture yours: weights, tokenizer, chat template, licence and origin.",
