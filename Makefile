@@ -12,7 +12,8 @@ PORT ?= 8080
 BIN := $(ROOT)/.venv/bin
 ROOMS ?= evals release data text planner
 SAMPLE ?= 30
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Not quiet: it takes minutes, and nobody should wonder whether it goes on.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
 LOCK := $(ROOT)/requirements.lock
 LOWEST := $(ROOT)/.venv-lowest
 MUTANTS := $(ROOT)/.venv-mutants
@@ -60,10 +61,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(ROOT)/.venv
 
 $(ROOT)/.venv/installed: $(ROOT)/pyproject.toml $(LOCK) | $(BIN)/python
+	@echo "Installing Ayllu and what it needs into $(ROOT)/.venv: about five minutes the first time"
 	$(PIP) --constraint $(LOCK) --editable '$(ROOT)[full]'
 	touch $@
 
 $(ROOT)/.venv/installed-dev: $(ROOT)/pyproject.toml $(LOCK) | $(BIN)/python
+	@echo "Installing Ayllu, what it needs and what its tests need into $(ROOT)/.venv: about five minutes the first time"
 	$(PIP) --constraint $(LOCK) --editable '$(ROOT)[dev]'
 	touch $@ $(ROOT)/.venv/installed
 
