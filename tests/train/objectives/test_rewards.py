@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ayllu.data.archive import default_cache
 from ayllu.data.conversations.reasoning import Family, is_held_out
@@ -43,6 +45,8 @@ ITEM = {"question": "4 + 3 =", "answer": "7"}
         ("<answer>7", 1, 0),
         ("<answer>9</answer> or <answer>7</answer>", 1, 0),
         ("<answer><answer>7</answer></answer>", 1, 0),
+        ("<answer>4 + 3 = 7</answer>", 1, 1),
+        ("<answer>7 = 4 + 3</answer>", 0, 1),
         ("7, or rather 8", 0, 0),
         ("seven", 0, 0),
         ("", 0, 0),
@@ -52,6 +56,44 @@ def test_correct_and_format_are_apart(text: str, correct: float, format_: float)
     found = grade(text, ITEM, Sums())  # type: ignore[arg-type]
     assert (found.correct, found.format) == (correct, format_)
     assert found.total == pytest.approx(correct + FORMAT_REWARD * format_)
+
+
+WRITTEN = (
+    "{}",
+    "{}.",
+    "**{}**",
+    "$\\boxed{{{}}}$",
+    "The sum is {}.",
+    "First 12 + 30, and then 5 more: the result is {}",
+    "<answer>{}</answer>",
+    "<answer> {}</answer>",
+    "<answer>1 + 2 = {}</answer>",
+)
+
+
+@given(
+    number=st.integers(-9_999_999, 9_999_999),
+    wrong=st.integers(1, 40),
+    written=st.sampled_from(WRITTEN),
+    separator=st.sampled_from(["", ",", "\u202f", "\u00a0", "'"]),
+    minus=st.sampled_from("-\u2212\u2013"),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_number_is_read_however_it_is_written(
+    number: int, wrong: int, written: str, separator: str, minus: str
+) -> None:
+    """By reasoning-gym's own scorer, which gives part of a point for what is near."""
+    family = Family("chain_sum", default_cache(), LONG)
+    item = {"question": "", "answer": str(number), "metadata": {}}
+
+    def said(value: int) -> str:
+        digits = f"{abs(value):,}".replace(",", separator)
+        return written.format((minus if value < 0 else "") + digits)
+
+    assert grade(said(number), item, family).correct == 1
+    assert grade(said(number + wrong), item, family).correct == 0
+    if number:
+        assert grade(said(-number), item, family).correct == 0
 
 
 def test_form_never_pays_more_than_being_right() -> None:

@@ -20,6 +20,10 @@ FORMAT_REWARD = 0.2
 learnt instead of it."""
 _FORM = re.compile(r"\s*<answer>\s*([^<>]*?)\s*</answer>\s*")
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+_MINUS = dict.fromkeys(map(ord, "\u2212\u2010\u2011\u2013\ufe63\uff0d"), "-")
+"""Characters that are written for a minus sign."""
+_THIN = re.compile(r"(?<=\d)[\u00a0\u2009\u202f'](?=\d{3}(?!\d))")
+"""Between thousands, where no comma stands."""
 
 
 def ask(question: str) -> str:
@@ -30,13 +34,15 @@ def ask(question: str) -> str:
 def grade(text: str, item: dict[str, Any], family: Family) -> Reward:
     """Whether a reply is right and whether it has the form, one apart from the other.
 
-    A reply without the form is right where its last number is: what is learnt of the form alone changes `format`,
-    never `correct`.
+    A reply is right where its last number is, with or without the form: what is learnt of the form alone changes
+    `format`, never `correct`, and whoever shows the work is not punished for it. (The scorer of reasoning-gym's
+    gsm_symbolic takes the first number, loses its sign and reads 1,042 as 1; this reads signs and thousands.)
     """
+    text = _THIN.sub("", text.translate(_MINUS))
     form = _FORM.fullmatch(text)
-    numbers = _NUMBER.findall(text)
-    answer = form[1] if form else numbers[-1] if numbers else None
-    correct = float(family.score(answer, item) == 1.0)
+    said = form[1] if form else text
+    answers = [*([said] if form else []), *_NUMBER.findall(said)[-1:]]
+    correct = float(any(family.score(answer, item) == 1.0 for answer in answers))
     return Reward(correct=correct, format=float(form is not None), total=correct + FORMAT_REWARD * (form is not None))
 
 
