@@ -17,10 +17,10 @@ from ayllu.lab.error import UserError
 from ayllu.release import card, gates, reference, sign
 from ayllu.release.digest import StoredWeights, file_digests, folder_files
 from ayllu.release.files.contents import UNFINISHED
+from ayllu.release.files.model import copy_files, copy_weights, write_gguf
 from ayllu.release.gates import GATES, RECORDS, SCORES, SOURCES
 from ayllu.release.licences import licence_text
 from ayllu.release.manifest import MANIFEST, NAME, VERSION, write_manifest
-from ayllu.release.model_files import copy_files, copy_weights, write_gguf
 from ayllu.release.policy import Policy
 from ayllu.release.reference import write_json
 from ayllu.release.trust.policy_file import POLICY, POLICY_SIGNATURE, SignedPolicy

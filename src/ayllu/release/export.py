@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ayllu.data.origin import ORIGIN, read_json_object
 from ayllu.lab.error import UserError
-from ayllu.release.model_files import TINY
+from ayllu.release.files.model import TINY
 
 if TYPE_CHECKING:
     from ayllu.model.transformer import Transformer

@@ -8,7 +8,7 @@ from typing import Any
 
 from ayllu.data.origin import Origin, write_origin
 from ayllu.lab.error import UserError
-from ayllu.release.model_files import copy_files, copy_weights, write_gguf
+from ayllu.release.files.model import copy_files, copy_weights, write_gguf
 from ayllu.release.reference import write_json
 
 LICENCE = "none: private, not released"
