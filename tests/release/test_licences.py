@@ -28,6 +28,9 @@ from ayllu.release.licences import PERMITTING, licence_text, read_licence
         ("CC BY 4.0", ("CC-BY-4.0",)),
         ("MIT License", ("MIT",)),
         ("odc-by (stated by whoever ran the recipe)", ("ODC-By-1.0",)),
+        ("MIT (https://example.org/LICENSE)", ("MIT",)),
+        ("BSD-3-Clause (license.md of its repository)", ("BSD-3-Clause",)),
+        ("CC-BY-4.0 (the data set's card)", ("CC-BY-4.0",)),
     ],
 )
 def test_known_licences_allow(words, ids):
@@ -54,6 +57,13 @@ def test_known_licences_allow(words, ids):
         ("MIT (for research purposes only)", "says “research”"),
         ("MIT (not for commercial use)", "says “commercial”"),
         ("MIT (GPL-3.0-or-later)", "names GPL-3.0-or-later in a remark"),
+        ("MIT (not for resale)", "says “not for resale” beside its licence"),
+        ("MIT (for internal use)", "says “for internal use”"),
+        ("MIT (AI training is disallowed)", "says “AI training is disallowed”"),
+        ("MIT (with the Commons Clause)", "says “with the Commons Clause”"),
+        ("Apache-2.0 (Llama 3 Community License)", "says “Llama 3 Community License”"),
+        ("MIT (its LICENSE; students may use it)", "says “students may use it”"),
+        ("MIT (see https://example.org for terms)", "says “see https://example.org for terms”"),
         ("not MIT", "names no licence"),
         ("non-MIT", "names no licence"),
         ("anything but MIT", "names no licence"),

@@ -89,7 +89,17 @@ _LIMITING = re.compile(
     r"|unless|but|restrict\w*|prohibit\w*|forbid\w*|permission|consent|without|no)\b",
     re.IGNORECASE,
 )
-"""Words by which a remark takes back some of the licence that it stands behind."""
+"""Words by which a remark takes back some of the licence that it stands behind: the clearest ones, to be quoted."""
+_PLACE = r"(?:package|archive|repository|data ?set|database|corpus|readme|card|home ?page|website|page|file|metadata)"
+_PAPER = rf"(?:the |its )?(?:{_PLACE}'s )?(?:licen[cs]e|copying|notice|copyright|{_PLACE})(?:[ .](?:file|page|md|txt))?"
+_HOME = rf"(?:the |its )?(?:[\w.-]+'s )?{_PLACE}"
+_WHERE = re.compile(
+    rf"(?:see |from |(?:stated )?in )?(?:https?://\S+|{_PAPER}(?: (?:of|in) {_HOME})*|{_HOME})"
+    r"|stated by whoever ran the recipe|as it is commonly cited|the archive does not (?:repeat|state) it"
+    r"|see the (?:description|title) for the articles' own",
+    re.IGNORECASE,
+)
+"""What a remark may say: where the licence is written. Anything else could take back some of it."""
 _REMARK = re.compile(r"\s*\(([^()]*)\)\s*$")
 _PART = re.compile(r"\s*(?:(?:contents?|texts?|data|data ?set|database|code|package)\s+)?(.*?)\s*", re.IGNORECASE)
 """One of several things with a licence each, and which it is: `contents CC0-1.0`."""
@@ -129,6 +139,11 @@ def read_licence(words: str, permitted: tuple[str, ...] = PERMITTING) -> Licence
             return Licence(ids=(), objection=f"says “{limiting[0]}” beside its licence")
         if _parse(remark, permitted) is not None:
             return Licence(ids=(), objection=f"names {remark} in a remark; say AND or OR")
+        for said in filter(None, map(str.strip, remark.split(";"))):
+            if not _WHERE.fullmatch(said):
+                return Licence(
+                    ids=(), objection=f"says “{said}” beside its licence, which is not where that is written"
+                )
     allowed = {name.lower() for name in permitted}
     keys = dict.fromkeys(key for tree in parsed for key in _keys(tree))
     ids = tuple(key for key in keys if key.lower() in allowed)
