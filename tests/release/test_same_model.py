@@ -94,6 +94,41 @@ def test_another_model_in_the_gguf_file_is_found_though_it_is_signed(release, ha
     assert any(found in problem for problem in problems(release)), problems(release)
 
 
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"hidden_act": "gelu"}, "config.json sets hidden_act to 'gelu', which is no Llama"),
+        ({"attention_bias": True}, "config.json sets attention_bias to True"),
+        ({"architectures": ["MistralForCausalLM"]}, "config.json sets architectures to"),
+        (
+            {"rope_parameters": {"rope_type": "default", "rope_theta": 7.0}},
+            "config.json scales rotary positions in two",
+        ),
+        ({"rope_scaling": {"rope_type": "default", "rope_theta": 7.0}}, "says llama.rope.freq_base 500000.0"),
+        (
+            {"rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4}},
+            "cria.gguf does not scale rotary positions, as config.json does",
+        ),
+        ({"rope_scaling": ["x"]}, "config.json or a file that it is checked with holds something unexpected"),
+        ({"eos_token_id": 7}, "config.json gives another eos_token_id than generation_config.json"),
+    ],
+)
+def test_a_config_that_makes_the_weights_another_model_is_found_though_it_is_signed(release, change, found):
+    edit(release / "config.json", lambda config: config.update(change))
+    seal_again(release)
+    assert any(found in problem for problem in problems(release)), problems(release)
+
+
+def test_a_tokenizer_that_breaks_its_library_is_a_problem_and_no_traceback(release):
+    def twice(fields: dict) -> None:
+        vocab, (first, second) = fields["model"]["vocab"], fields["model"]["merges"][0]
+        vocab[first + second] = 0
+
+    edit(release / "tokenizer.json", twice)
+    seal_again(release)
+    assert any("holds another tokenizer than tokenizer.json" in problem for problem in problems(release))
+
+
 @pytest.mark.parametrize("dtype", ["F32", "F16"])
 def test_the_same_model_rounded_to_half_precision_is_the_same(release, dtype):
     rewrite(nothing, dtype=dtype)(release)

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 
 LARGEST = 2**31 - 1
 """Of every number in a shape: file formats and llama.cpp keep them in 32 bits."""
+NOT_SUPPORTED = {
+    "attention_bias": False,
+    "mlp_bias": False,
+    "rope_interleaved": False,
+    "quantization_config": None,
+    "sliding_window": None,
+    "hidden_act": "silu",
+}
+"""Settings of a `config.json` that would change the architecture, each with the only value that ours has."""
 
 
 @dataclass(frozen=True, kw_only=True)

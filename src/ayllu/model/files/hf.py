@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ayllu.model.config import ModelConfig
+from ayllu.model.config import NOT_SUPPORTED, ModelConfig
 from ayllu.model.files.rope_settings import read_rotation
 from ayllu.model.files.weights import assemble, check_layers, check_shapes, renamed, replacing, stored
 from ayllu.model.transformer import Transformer
@@ -43,15 +43,6 @@ INNER = {
     "feed_forward.w2": "mlp.down_proj",
     "feed_forward.w3": "mlp.up_proj",
 }
-NOT_SUPPORTED = {
-    "attention_bias": False,
-    "mlp_bias": False,
-    "rope_interleaved": False,
-    "quantization_config": None,
-    "sliding_window": None,
-    "hidden_act": "silu",
-}
-"""Settings that would change the architecture, each with the only value that ours has."""
 SAMPLING = {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "repetition_penalty": 1.1}
 """What is recommended for models that are made here; the penalty is measured in docs/log.md."""
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ayllu.model.config import NOT_SUPPORTED, RopeScaling
+from ayllu.model.files.rope_settings import read_rotation
 from ayllu.release.digest import read_header
 from ayllu.release.files.gguf_file import GGUFFile, open_gguf
 from ayllu.release.files.listing import open_regular
@@ -45,7 +47,6 @@ SHAPE = {
     "llama.feed_forward_length": "intermediate_size",
     "llama.attention.key_length": "head_dim",
     "llama.context_length": "max_position_embeddings",
-    "llama.rope.freq_base": "rope_theta",
     "llama.attention.layer_norm_rms_epsilon": "rms_norm_eps",
     "llama.vocab_size": "vocab_size",
 }
@@ -56,7 +57,12 @@ _LAYER = re.compile(r"model\.layers\.(\d+)\.([\w.]+)\.weight")
 
 def gguf_problems(folder: Path) -> Iterator[tuple[str, str]]:
     """A file and what is wrong with it, for each way in which a GGUF file in `folder` is another model."""
-    config = json_object((folder / "config.json").read_text(encoding="utf-8"), "config.json")
+    config, generation = (
+        json_object((folder / name).read_text(encoding="utf-8"), name)
+        for name in ("config.json", "generation_config.json")
+    )
+    for reason in _settings(config, generation):
+        yield "config.json", reason
     for path in sorted(folder.glob("*.gguf")):
         try:
             with open_gguf(path) as file:
@@ -66,7 +72,24 @@ def gguf_problems(folder: Path) -> Iterator[tuple[str, str]]:
             yield path.name, f"cannot be compared with the weights: {error}"
 
 
+def _settings(config: Mapping[str, Any], generation: Mapping[str, Any]) -> Iterator[str]:
+    """What makes the safetensors files another model than their shape says, or two to two programs."""
+    for name, only in {"model_type": "llama", "architectures": ["LlamaForCausalLM"], **NOT_SUPPORTED}.items():
+        if config.get(name, only) not in (only, None):
+            yield f"sets {name} to {config[name]!r}, which is no Llama"
+    spellings = ("rope_scaling", "rope_parameters")
+    older, newer = ({name: value for name, value in config.items() if name != other} for other in reversed(spellings))
+    if newer.get("rope_parameters") and read_rotation(older) != read_rotation(newer):
+        yield "scales rotary positions in two ways: rope_parameters are not rope_theta and rope_scaling"
+    for name in ("bos_token_id", "eos_token_id"):
+        if config.get(name) not in (None, generation.get(name)):
+            yield f"gives another {name} than generation_config.json"
+
+
 def _shape(file: GGUFFile, config: Mapping[str, Any]) -> Iterator[str]:
+    base, theta = file.fields.get("llama.rope.freq_base"), read_rotation(config)[0]
+    if not isinstance(base, float) or np.float32(base) != np.float32(theta):
+        yield f"says llama.rope.freq_base {base}, but config.json {theta}"
     if file.fields.get("general.architecture") != "llama":
         yield "holds a model of another architecture than Llama"
     for theirs, ours in SHAPE.items():
@@ -123,11 +146,13 @@ def _tensors(file: GGUFFile, folder: Path, config: Mapping[str, Any]) -> Iterato
                 if not _equal(_reordered(values, name, config), file.values(theirs)):
                     yield f"holds another {theirs} than the weights"
                     return
+    theta, scaling = read_rotation(config)
     if ROPE_FACTORS in left:
         left.discard(ROPE_FACTORS)
-        if not np.allclose(file.values(ROPE_FACTORS), _rope_factors(config), rtol=1e-5):
+        factors = _rope_factors(config["head_dim"], theta, scaling)
+        if not np.allclose(file.values(ROPE_FACTORS), factors, rtol=1e-5):
             yield f"scales rotary positions in another way than config.json ({ROPE_FACTORS})"
-    elif config.get("rope_scaling"):
+    elif scaling:
         yield f"does not scale rotary positions, as config.json does ({ROPE_FACTORS})"
     if left:
         yield f"holds {min(left)}, which the weights do not"
@@ -167,13 +192,12 @@ def _equal(ours: NDArray[np.float32], stored: NDArray[Any]) -> bool:
         return np.array_equal(ours.astype(stored.dtype), stored)
 
 
-def _rope_factors(config: Mapping[str, Any]) -> NDArray[np.float64]:
+def _rope_factors(width: int, theta: float, scaling: RopeScaling | None) -> NDArray[np.float64]:
     """What each rotary frequency is divided by, (h/2,) (`apply_scaling` in meta-llama/llama-models)."""
-    scaling = config.get("rope_scaling") or {}
-    if scaling.get("rope_type") != "llama3":
-        raise ValueError("config.json scales rotary positions in no way that is known")
-    powers = np.arange(config["head_dim"] // 2) * 2 / config["head_dim"]
-    turns = scaling["original_max_position_embeddings"] * config["rope_theta"] ** -powers / (2 * math.pi)
-    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+    if scaling is None:
+        return np.ones(width // 2)
+    powers = np.arange(width // 2) * 2 / width
+    turns = scaling.original_context * theta**-powers / (2 * math.pi)
+    low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
     blend = np.clip((turns - low) / (high - low), 0.0, 1.0)
-    return np.asarray(1 / ((1 - blend) / scaling["factor"] + blend), np.float64)
+    return np.asarray(1 / ((1 - blend) / scaling.factor + blend), np.float64)
