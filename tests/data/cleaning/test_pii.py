@@ -121,6 +121,7 @@ Ring +44 20 7946 0958 after six.|<phone>
 My number is +49 30 901820.|<phone>
 Tel. +33.1.42.68.53.00|<phone>
 Registrant Phone: +1.7035555555|<phone>
+Admin Fax: +44.2079460958|<phone>
 Fax +41 44 668 18 00|<phone>
 Mobile +91-98765-43210|<phone>
 Call (212) 555-0182 now.|<phone>
@@ -148,6 +149,9 @@ It lies at latitude +37.7749295 and longitude -122.4194155.
 The races are over 250 500 1000 metres.
 The reading was +1.23456789 volts.
 The reading was +1.23456789.
+The reading was +1.2345678901 then.
+The reading was +44.2079460958 then.
+The sum is +4420794609.58 in all.
 The value rose by +31.41592653 in all.
 Update to iOS 12.4.1.2 tonight.
 Update to iPadOS 12.4.1.2 tonight.

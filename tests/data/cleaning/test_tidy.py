@@ -15,6 +15,7 @@ from ayllu.data.cleaning.tidy import tidy
         ("cafÃ© and rÃ©sumÃ©", "café and résumé"),
         ("“quoted” and ‘single’ — with a dash…", "\"quoted\" and 'single' — with a dash…"),
         ("a\u00a0b\u200bc\ufeffd\x07e", "a bcde"),
+        ("\x1b[31mred\x1b[0m &#27;[31mred&#x1B;[0m \x9b1;31mred\x9b0m", "red red red"),
         ("one \r\n two\r\rthree\n\n\n\nfour ", "one\ntwo\n\nthree\n\nfour"),
     ],
 )

@@ -42,7 +42,9 @@ _NETWORK = re.compile(
     r"|log(?:ged|in|s)?|connect\w*|traceroute|domain|client|visitor)\b",
     re.IGNORECASE,
 )
-_DECIMAL = re.compile(r"\+\d{1,3}[.,]\d+")
+_DECIMAL = re.compile(r"\+\d+[.,]\d+")
+_SPOKEN = re.compile(r"\b(?:(?:tele)?phone|telefon|tel|fax|mobile|cell|call|ring|voice|contact)\b", re.IGNORECASE)
+"""What stands before a telephone number that could be a decimal."""
 _MEASURED = re.compile(
     r" ?(?:%|°|(?:k|c|m|µ)?m\b|k?g\b|met(?:re|er)s?\b|kilo|miles?\b|feet\b|ft\b|lit(?:re|er)s?\b|ml\b"
     r"|euros?\b|dollars?\b|pounds?\b|USD\b|EUR\b|people\b|years?\b|pieces\b|points?\b|degrees?\b|watts?\b|volts?\b|rpm\b)",
@@ -124,6 +126,8 @@ def _phone(match: re.Match[str]) -> bool:
         # 250 500 1000: one such triple in a thousand is a telephone number.
         round_ = all(int(group) % 10 == 0 for group in groups[-3:])
         return not round_ and not (" " in shown and _NEIGHBOUR.search(before))
+    if _DECIMAL.fullmatch(shown) and not (_registry_form(shown) and _SPOKEN.search(before)):
+        return False
     return (shown.startswith(("+1 ", "+1-")) and len(groups) == 4) or _valid_abroad(shown)
 
 
@@ -131,8 +135,6 @@ def _valid_abroad(shown: str) -> bool:
     """Whether a number with a country's code can be one there (libphonenumber)."""
     import phonenumbers
 
-    if _DECIMAL.fullmatch(shown) and not _registry_form(shown):
-        return False
     try:
         return phonenumbers.is_valid_number(phonenumbers.parse(shown, None))
     except phonenumbers.NumberParseException:

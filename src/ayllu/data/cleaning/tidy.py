@@ -7,8 +7,11 @@ import re
 _ESCAPE = re.compile(
     # ECMA-48, section 5: control sequences, then strings up to their end, then the shorter escapes.
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]"
+    # The same in eight bits, of which only what has a number cannot be a broken quotation mark.
+    r"|\x9b[0-9][0-9;]*[@-~]"
 )
 _ENTITY = re.compile(r"&#?[0-9A-Za-z]{1,24};")
+_ESCAPE_ENTITY = re.compile(r"&#(?:0*27|x0*1b);", re.IGNORECASE)
 _LINE_BREAK = re.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufff9-\ufffb]")
 _STRAIGHT = str.maketrans("‘’“”", "''\"\"")
@@ -25,7 +28,9 @@ def tidy(text: str) -> str:
     Quotation marks become straight, and whatever ends a line or a page becomes a line break. The indentation of lines
     stays where some have two spaces or a tab more than others: it is the shape of code, lists and verse.
     """
-    if "\x1b" in text:
+    if "&#" in text:
+        text = _ESCAPE_ENTITY.sub("\x1b", text)
+    if "\x1b" in text or "\x9b" in text:
         text = _ESCAPE.sub("", text)
     if _ENTITY.search(text) or not (text.isascii() or _HARMLESS.issuperset(text)):
         import ftfy
