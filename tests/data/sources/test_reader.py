@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -117,6 +118,50 @@ def test_what_is_not_read_is_counted_by_ending_in_terminal_and_report(
     report = (out / "report.md").read_text()
     assert "2 .odt not read: x.odt, y.odt" in report and "no column called text (columns: a, b)" in report
     assert "6 files were not read: 2 .odt (x.odt, y.odt)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.ipynb", '{"cells": [{"source": "words"}]}'),
+        ("a.har", '[\n  {"text": "words"}\n]'),
+        ("a.geojson", '{\n  "type": "words"\n}'),
+        ("a.xml", "<a>words</a>"),
+        ("a.svg", '<svg xmlns="http://www.w3.org/2000/svg">words</svg>'),
+        ("a.fb2", '<FictionBook xmlns="x">\n<body>words</body></FictionBook>'),
+        ("a.tei", "<TEI>\n <text>words</text></TEI>"),
+    ],
+)
+def test_a_file_of_another_kind_does_not_become_prose_with_tags_and_braces(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match="looks like"):
+        texts(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", ["<3 this", "[1] A note.", "{curly} words", "<b> is a tag", "[link](x)", "< 5 > 3"])
+def test_plain_words_of_an_unknown_kind_are_read(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.log").write_text(content)
+    assert texts(tmp_path / "a.log") == [content]
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|", ","])
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_the_columns_of_a_table_are_found_whatever_stands_between_them(tmp_path: Path, ending: str, sign: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    path.write_text(f'id{sign}text\n1{sign}"one{sign} and\nmore"\n2{sign}two\n')
+    assert texts(path) == [f"one{sign} and\nmore", "two"]
+
+
+def test_what_the_shell_pipes_is_measured_and_not_learnt_from(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"words in a pipe")
+    os.close(writing)
+    assert list(read_texts(Path(f"/dev/fd/{reading}"))) == [(f"{reading}", "words in a pipe")]
+    os.close(reading)
+    with pytest.raises(UserError, match="neither a file nor a folder"):
+        folder_source(Path("/dev/null"))
 
 
 def test_pages_and_documents_are_read(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ def folder_source(path: Path) -> Source:
     path = path.expanduser()
     if not path.exists():
         raise UserError(f"there is no file or folder {path}: check the path after folder:")
+    if not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path} is neither a file nor a folder: save what it gives in a file")
     unread: Unread = {}
     files = [path] if path.is_file() else _files_below(path, unread)
     if not files:
@@ -69,7 +71,8 @@ def whole_texts(path: Path, say: Callable[[str], None]) -> Iterator[tuple[str, s
     notes: list[str] = []
     if not path.exists():
         raise UserError(f"{path} cannot be read (No such file or directory): give a file or a folder with text")
-    files = [path] if path.is_file() else _files_below(path, unread)
+    # What is neither, such as a pipe of the shell's, is read as it comes.
+    files = _files_below(path, unread) if path.is_dir() else [path]
     for file, _, texts in _open_files(files, path.parent if path.is_file() else path, notes, unread):
         stem = file.name.partition(".")[0] or file.name
         parts: list[str] = []

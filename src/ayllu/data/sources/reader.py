@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
@@ -114,15 +115,24 @@ def read_texts(
 def _unknown(file: IO[bytes], place: str, name: str, notes: list[str]) -> Iterator[Text]:
     """A file of a kind that is not known: what its first bytes say, or else plain text."""
     opened = buffered(file)
-    start = opened.peek(64)[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    start = opened.peek(256)[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for mark, found in _MARKS.items():
         if start.startswith(mark):
             if isinstance(found, str):
                 raise NoTextError(f"{place} is {found}, which is not read: save it as text")
             return found(opened, place, name, notes)
+    if _JSON.match(start):
+        raise NoTextError(f"{place} looks like JSON: give it the ending .json or .jsonl where it holds texts")
+    if _XML.match(start):
+        raise NoTextError(f"{place} looks like XML, which is not read: save it as text")
     return plain_texts(opened, place, name, notes)
 
 
+_JSON = re.compile(rb'\{\s*["}]|\[\s*[{\["]')
+_XML = re.compile(
+    rb"<!?([a-z][\w:.-]*)(\s[^<>]*)?/?>\s*(<|\Z|[^<]*</\1>)|<[a-z][\w.-]*(:[\w.-]+)?\sxmlns", re.IGNORECASE
+)
+"""How a file begins whose words lie between braces or tags."""
 _MARKS: dict[bytes, Reader | str] = {
     b"%pdf-": READERS[".pdf"],
     b"<!doctype html": READERS[".html"],

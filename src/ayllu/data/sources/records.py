@@ -143,13 +143,22 @@ def json_texts(file: IO[bytes], place: str, name: str, notes: list[str]) -> Iter
     decoded.report(name, notes)
 
 
+_DELIMITERS = (";", "\t", "|", ",")
+"""What may stand between the columns of a table, whatever its ending says."""
+
+
 def table_texts(file: IO[bytes], place: str, name: str, notes: list[str], *, tabs: bool) -> Iterator[Text]:
     """The text column of a CSV file (RFC 4180, with a line of names), or of one with tabs."""
     csv.field_size_limit(_LARGEST_CELL)
     decoded = Decoded(file, place)
-    reader = csv.DictReader(decoded.stream(""), dialect="excel-tab" if tabs else "excel", strict=True)
+    stream = decoded.stream("")
     try:
+        reader = csv.DictReader(stream, dialect="excel-tab" if tabs else "excel", strict=True)
         columns = list(reader.fieldnames or ())
+        if len(columns) == 1 and (other := next((sign for sign in _DELIMITERS if sign in columns[0]), None)):
+            # Spreadsheets of most of Europe write a semicolon.
+            columns = next(csv.reader(columns, delimiter=other, strict=True))
+            reader = csv.DictReader(stream, columns, delimiter=other, strict=True)
         column = text_column(columns, columns, place)
         for row in reader:
             if text := decoded.count(row[column] or ""):
