@@ -290,6 +290,7 @@ def test_no_client_is_imported_before_it_is_needed() -> None:
         (["smol", "--on", "slurm", "--sbatch=--nodes=3"], "use --nodes of"),
         (["smol", "--on", "slurm", "--sbatch=--nice -N3"], "use --nodes of"),
         (["smol", "--on", "slurm", "--sbatch=--acc=lab"], "use --account of"),
+        (["smol", "--on", "slurm", "--sbatch=-HN4"], "several options in one word"),
         (["smol", "--on", "slurm", "--sbatch=--array=1-4"], "one torchrun on every node"),
         (["smol", "--on", "slurm", "--folder", r"/tmp/a\b"], "backslash"),
         (["smol", "--on", "slurm", "--folder", "/tmp/a\nb"], "line breaks"),

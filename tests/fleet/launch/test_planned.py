@@ -95,6 +95,8 @@ def test_a_plan_of_a_recipe_hands_over_what_was_asked_for(planned: Planned, caps
         (("llama-3.2-1b", "--fleet", "8xh100", "--precision", "float4"), "llama", (), "float4"),
         (("llama-3.2-1b", "--fleet", "8xh100"), "llama", ("--", "--batch", "7"), "--batch is 7, and the plan"),
         (("llama-3.2-1b", "--fleet", "8xh100"), "llama", ("--", "--model=llama-3.1-8b"), "--model is llama-3.1-8b"),
+        (("llama-3.2-1b", "--fleet", "8xh100"), "llama", ("--", "--layout", "dp_shard=2"), "says the layout"),
+        (("smol", "--fleet", "1xh100"), "smol", ("--", "--nodes=2"), "says the nodes"),
         (("llama-3.2-1b", "--fleet", "8xh100"), "llama", ("--processes-per-node", "3"), "8 processes"),
         (("llama-3.2-1b", "--fleet", "8xh100"), "llama", ("--env", "AYLLU_LAYOUT=x"), "leave out --env"),
     ],

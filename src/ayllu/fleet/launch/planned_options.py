@@ -9,6 +9,8 @@ from typing import Any
 from ayllu.lab.error import UserError
 from ayllu.model.presets import PRESETS
 
+OF_THE_PLAN = ("layout", "nodes")
+"""Options of every run that a plan says by itself."""
 ASKED = {"sequence": "length", "batch": "batch", "tokens": "tokens", "budget": "budget"}
 """What one asks of a plan, and the option of a recipe that says the same."""
 
@@ -20,6 +22,9 @@ def planned_options(
 
     The precision is part of the layout. Raises UserError where the recipe cannot run it, or another value is given.
     """
+    for name in OF_THE_PLAN:
+        if _said(given, f"--{name}") is not None:
+            raise UserError(f"the plan says the {name}; leave out --{name} or --plan")
     if "model" not in plan:
         return ()
     if plan.get("active_parameters", plan.get("parameters")) != plan.get("parameters"):

@@ -58,6 +58,8 @@ OURS = {
     **dict.fromkeys(("--signal", "--requeue", "--no-requeue", "--open-mode"), "--restarts"),
 }
 """Options of sbatch that a launch sets by itself, and the option that sets them here; "" for what it cannot do."""
+ALONE = "hHIkKOQsuvVWX"
+"""Letters of options of sbatch that take no value: others may stand right behind them."""
 ALSO_WHOLE = ("--gpus",)
 """Options of sbatch that are the beginning of another's name."""
 
@@ -74,6 +76,8 @@ def _own_lines(job: BatchJob) -> list[str]:
         if not words or not words[0].startswith("-"):
             raise UserError(f"launch: --sbatch {given!r} is no option of sbatch, such as --constraint=h100")
         for word in words:
+            if len(word) > 2 and word[0] == "-" and word[1] in ALONE:
+                raise UserError(f"launch: --sbatch {given!r} holds several options in one word; write each by itself")
             _check_own(given, word)
         lines.append(line)
     return lines
