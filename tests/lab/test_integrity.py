@@ -247,6 +247,20 @@ def test_nor_by_its_folder_nor_with_weights_that_were_put_beside_it(place: Place
     check_listed(copy)
 
 
+def test_settings_that_are_gone_or_were_put_beside_a_model_are_noticed(named: Path, tmp_path: Path) -> None:
+    """Without its stops or with another template the same weights answer in another way."""
+    copy = shutil.copytree(named, tmp_path / "copy")
+    (copy / "generation_config.json").unlink()
+    with pytest.raises(UserError, match=r"'generation_config.json' is missing"):
+        check_listed(copy)
+    shutil.copyfile(named / "generation_config.json", copy / "generation_config.json")
+    (copy / "model.safetensors").unlink()
+    check_listed(copy)
+    (copy / "added_tokens.json").write_text("{}")
+    with pytest.raises(UserError, match=r"'added_tokens.json' was added"):
+        check_listed(copy)
+
+
 def test_a_release_below_an_artifact_is_what_the_artifact_says(place: Place, tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path / "artifact" / "release")
     names = [path.relative_to(folder.parent).as_posix() for path in folder.iterdir()]

@@ -26,6 +26,11 @@ LONGEST_NAME = 100
 """Letters of a name: with endings of ours it fits into a file name everywhere."""
 WEIGHTS = (".safetensors", ".gguf")
 """Files that an engine would take for the model's."""
+SETTINGS = (
+    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "chat_template.jinja", "chat_template.json"),
+)
+"""Files without which, or with which, the same weights answer in another way."""
 LARGEST_MANIFEST = 64 << 20
 """Bytes of a manifest that is read of a folder which may be anybody's."""
 
@@ -126,8 +131,8 @@ def find_model(name: str, home: Path) -> Path:
 def check_listed(folder: Path) -> None:
     """Raise UserError where files of `folder` are not what the manifest in it, or over it in a store, says they are.
 
-    A folder that no manifest describes is taken as it is. What a release lists need not all be there, but nothing may
-    be there that could be taken for its weights.
+    A folder that no manifest describes is taken as it is. What a release lists need not all be there, but its settings
+    must, and nothing may be there that could be taken for its weights or settings.
     """
     folder = folder.absolute()
     for root in (folder.parent, folder):
@@ -136,10 +141,18 @@ def check_listed(folder: Path) -> None:
         mine = {name: entry for name, entry in (files or {}).items() if name.startswith(below)}
         if not mine:
             continue
-        present = {name: entry for name, entry in mine.items() if (root / name).exists()}
+        present = {
+            name: entry
+            for name, entry in mine.items()
+            if name.removeprefix(below) in SETTINGS or (root / name).exists()
+        }
         wrong = damages(digests_of(root), present)
         names = (f"{below}{name}" for name in unlisted(folder, ()) if "/" not in name)
-        wrong += [f"{name!r} was added" for name in names if name.endswith(WEIGHTS) and name not in mine]
+        wrong += [
+            f"{name!r} was added"
+            for name in names
+            if (name.endswith(WEIGHTS) or name.removeprefix(below) in SETTINGS) and name not in mine
+        ]
         if wrong:
             raise UserError(
                 f"{folder} is damaged: {'; '.join(wrong[:3])}; get it again, run what made it again, or, where you "
