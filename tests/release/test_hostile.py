@@ -274,7 +274,8 @@ def test_an_older_release_by_the_same_key_is_told(release, own_home, tmp_path, c
 
 
 def test_what_is_remembered_may_be_damaged_or_out_of_reach(release, own_home, capsys):
-    for content in ("[]", "{", '{"cria": 3}'):
+    key = verify_release(release).fingerprint
+    for content in ("[]", "{", '{"cria": 3}', json.dumps({"cria": {"key": key}}), json.dumps({"cria": {"since": ""}})):
         known_path().parent.mkdir(parents=True, exist_ok=True)
         known_path().write_text(content)
         assert command(release) == 0

@@ -118,6 +118,9 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         value = json.loads(read_small(path))
     except FileNotFoundError:
         return {}
-    if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
+    entries = value.values() if isinstance(value, dict) else [None]
+    if not all(
+        isinstance(e, dict) and isinstance(e.get("key"), str) and isinstance(e.get("since"), str) for e in entries
+    ):
         raise ValueError("it holds something else")
     return value
