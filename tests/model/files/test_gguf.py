@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, quants
+from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, quants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Engine
@@ -303,6 +303,68 @@ def test_values_beyond_half_precision_stop_the_writing(weights, tmp_path):
     with pytest.raises(ValueError, match=r"w1.weight has values beyond the range of F16"):
         gguf.write(tmp_path / "out" / "x.gguf", model, folder, dtype="F16", name="test")
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "said"),
+    [
+        ("Q8_0", 1e8, r"beyond the range of Q8_0 \(8319008\)"),
+        ("Q4_0", -6e5, r"beyond the range of Q4_0 \(524032\)"),
+        ("BF16", 3.4e38, "beyond the range of BF16"),
+        ("Q8_0", float("nan"), "no finite numbers"),
+        ("F32", float("inf"), "no finite numbers"),
+    ],
+)
+def test_no_file_holds_values_that_its_type_made_infinite(weights, tmp_path, dtype, value, said):
+    folder, model = weights("tied")
+    model.blocks[0].feed_forward.w1.weight.data[3, 5] = value
+    with pytest.raises(ValueError, match=said):
+        gguf.write(tmp_path / "x.gguf", model, folder, dtype=dtype, name="x")
+    assert not (tmp_path / "x.gguf").exists()
+
+
+def rewritten(source: Path, file: Path, key: str, value: Any, kind: GGUFValueType) -> None:
+    """A copy of a GGUF file, one field of which says something else."""
+    reader, writer = GGUFReader(source), GGUFWriter(file, "llama")
+    for name, field in reader.fields.items():
+        if name.startswith("GGUF.") or name in ("general.architecture", key):
+            continue
+        if field.types[0] == GGUFValueType.ARRAY:
+            writer.add_array(name, field.contents())
+        else:
+            writer.add_key_value(name, field.contents(), field.types[0])
+    if kind == GGUFValueType.ARRAY:
+        writer.add_array(key, value)
+    else:
+        writer.add_key_value(key, value, kind)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, np.array(tensor.data), raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "kind", "said"),
+    [
+        ("llama.attention.head_count", 0, GGUFValueType.UINT32, "heads is 0"),
+        ("llama.block_count", "two", GGUFValueType.STRING, "llama.block_count is no whole number"),
+        ("llama.rope.freq_base", "x", GGUFValueType.STRING, "llama.rope.freq_base is no number"),
+        ("tokenizer.ggml.eos_token_id", [1, 2], GGUFValueType.ARRAY, "eos_token_id is no whole number"),
+        ("tokenizer.ggml.tokens", [1, 2], GGUFValueType.ARRAY, "tokens is no list of texts"),
+        ("tokenizer.ggml.merges", [1, 2], GGUFValueType.ARRAY, "merges is no list of texts"),
+        ("tokenizer.ggml.merges", ["a"], GGUFValueType.ARRAY, "'a', which is no pair of tokens"),
+        ("tokenizer.chat_template", 5, GGUFValueType.UINT32, "chat_template is no text"),
+        ("general.name", 5, GGUFValueType.UINT32, "general.name is no text"),
+    ],
+)
+def test_a_field_of_another_kind_is_named(weights, tmp_path, key, value, kind, said):
+    folder, model = weights("tied")
+    gguf.write(tmp_path / "whole.gguf", model, folder, dtype="F32", name="x")
+    rewritten(tmp_path / "whole.gguf", tmp_path / "x.gguf", key, value, kind)
+    with pytest.raises(ValueError, match=said):
+        gguf.read(tmp_path / "x.gguf")
 
 
 def split_as_gguf_split_does(whole: Path, base: Path, tensors: int) -> list[Path]:

@@ -50,6 +50,8 @@ FILE_TYPES: dict[Type, str] = {
 }
 BLOCK = 32
 """Weights of a row that share a scale in Q8_0 and Q4_0."""
+LARGEST = {"F16": 65_504, "BF16": int(torch.finfo(torch.bfloat16).max), "Q8_0": 65_504 * 127, "Q4_0": 65_504 * 8}
+"""The largest value in each type; the scale of a block is a number of half precision."""
 OUTER = {
     "embedding.weight": "token_embd.weight",
     "norm.weight": "output_norm.weight",
@@ -149,13 +151,17 @@ def _type(tensor: torch.Tensor, dtype: Type, ours: str) -> GGMLQuantizationType:
 
 
 def _converted(values: torch.Tensor, kind: GGMLQuantizationType, name: str) -> NDArray[Any]:
+    """Raises ValueError for values that are no numbers, or would be none in a file of this type."""
     from gguf import quants
 
-    with np.errstate(over="ignore"):
-        array = quants.quantize(values.contiguous().numpy(), kind)
-    if array.dtype == np.float16 and not np.isfinite(array).all():
-        raise ValueError(f"{name} has values beyond the range of F16 (65,504), or none at all; write F32 or BF16")
-    return np.ascontiguousarray(array)
+    exact = values.contiguous().numpy()
+    if not np.isfinite(exact).all():
+        raise ValueError(f"{name} holds values that are no finite numbers (NaN or infinite)")
+    largest = float(np.abs(exact).max(initial=0))
+    if largest > LARGEST.get(kind.name, math.inf):
+        limit = f"{LARGEST[kind.name]:.8g}"
+        raise ValueError(f"{name} has values beyond the range of {kind.name} ({limit}): {largest:.4g}; write F32")
+    return np.ascontiguousarray(quants.quantize(exact, kind))
 
 
 def _describe(writer: GGUFWriter, config: ModelConfig, dtype: Type, name: str, licence: str | None) -> None:
@@ -225,6 +231,8 @@ def scaling_of(config: ModelConfig, factors: NDArray[np.float32]) -> RopeScaling
     All released models have the frequency factors 1 and 4, so that the largest factor and the original context, a
     power of two, are what must be found.
     """
+    if factors.shape != (config.head_width // 2,):
+        raise ValueError(f"{ROPE_FACTORS} has {factors.size} factors, the model rotates {config.head_width // 2} pairs")
     for power in range(4, 21):
         scaling = RopeScaling(factor=round(float(factors.max()), 4), original_context=2**power)
         expected = rope_factors(replace(config, rope_scaling=scaling))
@@ -265,8 +273,8 @@ def read(path: Path, *, dtype: torch.dtype = torch.float32) -> Contents:
     return Contents(
         model=assemble(config, state, str(path)),
         vocabulary=vocabulary,
-        name=str(_field(reader, path, "general.name", path.stem)),
-        licence=_field(reader, path, "general.license", None),
+        name=_text(reader, path, "general.name") or path.stem,
+        licence=_text(reader, path, "general.license"),
         types=dict(Counter(tensor.tensor_type.name for tensor in reader.tensors)),
     )
 
@@ -311,6 +319,35 @@ def _field(reader: _Parts, path: Path, key: str, default: Any = _REQUIRED) -> An
     return default
 
 
+def _whole(reader: _Parts, path: Path, key: str, default: Any = _REQUIRED) -> int:
+    value = _field(reader, path, key, default)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{path}: {key} is no whole number")
+    return value
+
+
+def _real(reader: _Parts, path: Path, key: str, default: Any = _REQUIRED) -> float:
+    value = _field(reader, path, key, default)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError(f"{path}: {key} is no number")
+    return float(value)
+
+
+def _text(reader: _Parts, path: Path, key: str, default: str | None = None) -> str | None:
+    value = _field(reader, path, key, default)
+    if value is not default and not isinstance(value, str):
+        raise ValueError(f"{path}: {key} is no text")
+    return value
+
+
+def _listed(reader: _Parts, path: Path, key: str, of: type, default: Any = _REQUIRED) -> list[Any]:
+    """The list in a field, all of whose entries are of one kind; an empty list has no kind."""
+    value = _field(reader, path, key, default)
+    if not isinstance(value, list) or not all(isinstance(entry, of) for entry in value):
+        raise ValueError(f"{path}: {key} is no list of {'texts' if of is str else 'whole numbers'}")
+    return value
+
+
 def _config(reader: _Parts, path: Path) -> ModelConfig:
     architecture = _field(reader, path, "general.architecture")
     if architecture != "llama":
@@ -319,23 +356,23 @@ def _config(reader: _Parts, path: Path) -> ModelConfig:
         raise ValueError(f"{path} holds a mixture of experts, which this architecture does not have")
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     width, heads = (
-        int(_field(reader, path, "llama.embedding_length")),
-        int(_field(reader, path, "llama.attention.head_count")),
+        _whole(reader, path, "llama.embedding_length"),
+        _whole(reader, path, "llama.attention.head_count"),
     )
     embedding = tensors.get(OUTER["embedding.weight"])
     if embedding is None:
         raise ValueError(f"{path} lacks {OUTER['embedding.weight']}; the file is incomplete")
     config = ModelConfig(
         vocabulary=int(embedding.shape[1]),
-        layers=int(_field(reader, path, "llama.block_count")),
+        layers=_whole(reader, path, "llama.block_count"),
         width=width,
         heads=heads,
-        kv_heads=int(_field(reader, path, "llama.attention.head_count_kv", heads)),
-        feed_forward=int(_field(reader, path, "llama.feed_forward_length")),
-        head_width=int(_field(reader, path, "llama.attention.key_length", width // heads)),
-        context=int(_field(reader, path, "llama.context_length")),
-        rope_theta=_short(_field(reader, path, "llama.rope.freq_base", 10_000.0)),
-        norm_epsilon=_short(_field(reader, path, "llama.attention.layer_norm_rms_epsilon")),
+        kv_heads=_whole(reader, path, "llama.attention.head_count_kv", heads),
+        feed_forward=_whole(reader, path, "llama.feed_forward_length"),
+        head_width=_whole(reader, path, "llama.attention.key_length", width // max(1, heads)),
+        context=_whole(reader, path, "llama.context_length"),
+        rope_theta=_short(_real(reader, path, "llama.rope.freq_base", 10_000.0)),
+        norm_epsilon=_short(_real(reader, path, "llama.attention.layer_norm_rms_epsilon")),
         tied=OUTER["output.weight"] not in tensors,
     )
     _check_rotation(reader, path, config.head_width)
@@ -350,17 +387,16 @@ def _check_rotation(reader: _Parts, path: Path, head_width: int) -> None:
     Source: `load_hparams` in llama-model.cpp. A factor without a type means linear scaling.
     """
     method = _field(reader, path, "llama.rope.scaling.type", "linear")
-    factor = float(
-        _field(reader, path, "llama.rope.scaling.factor", _field(reader, path, "llama.rope.scale_linear", 0)) or 1
-    )
+    older = _real(reader, path, "llama.rope.scale_linear", 0)
+    factor = _real(reader, path, "llama.rope.scaling.factor", older) or 1
     if method not in ("none", "linear"):
         raise ValueError(f"{path} scales rotary positions by a method that is not Llama 3.1's ({method})")
     if method == "linear" and factor != 1:
         raise ValueError(f"{path} scales all rotary positions linearly, by {factor:g}, which is not Llama 3.1's method")
-    rotated = int(_field(reader, path, "llama.rope.dimension_count", head_width))
+    rotated = _whole(reader, path, "llama.rope.dimension_count", head_width)
     if rotated != head_width:
         raise ValueError(f"{path} rotates only {rotated} of the {head_width} features of a head")
-    if int(_field(reader, path, "llama.attention.value_length", head_width)) != head_width:
+    if _whole(reader, path, "llama.attention.value_length", head_width) != head_width:
         raise ValueError(f"{path} has values of another width than keys, which this architecture does not have")
     if not _field(reader, path, "llama.attention.causal", True):
         raise ValueError(f"{path} lets positions see later ones, which this architecture does not do")
@@ -374,18 +410,18 @@ def _short(value: float) -> float:
 def _vocabulary(reader: _Parts, path: Path) -> Vocabulary:
     if _field(reader, path, "tokenizer.ggml.model") != "gpt2":
         raise ValueError(f"{path} holds a tokenizer that is not byte-level BPE, which Llama 3 models have")
-    tokens = _field(reader, path, "tokenizer.ggml.tokens")
-    kinds = _field(reader, path, "tokenizer.ggml.token_type", [int(Kind.NORMAL)] * len(tokens))
+    tokens = _listed(reader, path, "tokenizer.ggml.tokens", str)
+    kinds = _listed(reader, path, "tokenizer.ggml.token_type", int, [int(Kind.NORMAL)] * len(tokens))
     if len(kinds) != len(tokens):
         raise ValueError(f"{path} has {len(tokens)} tokens and the types of {len(kinds)}; it is damaged")
-    pre = _field(reader, path, "tokenizer.ggml.pre", None)
+    pre = _text(reader, path, "tokenizer.ggml.pre")
     if not pre:
         raise ValueError(
             f"{path} does not say how text is cut (tokenizer.ggml.pre), and readers differ over it: convert the model "
             "again with a newer llama.cpp, or adopt its Hugging Face folder"
         )
     pre = PRE_NAMES.get(pre, pre)
-    template = _field(reader, path, "tokenizer.chat_template", None)
+    template = _text(reader, path, "tokenizer.chat_template")
     stops = _stops(reader, path, tokens, kinds, chat=bool(template))
     if not stops:
         raise ValueError(f"{path} names no token that ends a text (tokenizer.ggml.eos_token_id)")
@@ -393,7 +429,7 @@ def _vocabulary(reader: _Parts, path: Path) -> Vocabulary:
     return Vocabulary(
         tokens=tokens,
         kinds=kinds,
-        merges=[tuple(merge.split(" ", 1)) for merge in _field(reader, path, "tokenizer.ggml.merges")],
+        merges=_merges(reader, path),
         pre=str(pre),
         bos=_token_id(reader, path, "bos", len(tokens)),
         eos=next(iter(stops)) if eos is None else eos,
@@ -415,11 +451,11 @@ def _stops(
         number = _token_id(reader, path, name, len(tokens))
         if number is not None:
             found[number] = (*found.get(number, ()), f"tokenizer.ggml.{name}_token_id")
-    listed = _field(reader, path, ALL_STOPS, None)
-    for number in listed or ():
-        if 0 <= int(number) < len(tokens):
-            found[int(number)] = (*found.get(int(number), ()), ALL_STOPS)
-    if listed is None and chat:
+    listed = _listed(reader, path, ALL_STOPS, int, [])
+    for number in listed:
+        if 0 <= number < len(tokens):
+            found[number] = (*found.get(number, ()), ALL_STOPS)
+    if not listed and chat:
         for number, (token, kind) in enumerate(zip(tokens, kinds, strict=True)):
             if number not in found and token in KNOWN_ENDS and kind in (Kind.CONTROL, Kind.USER_DEFINED):
                 found[number] = ("llama.cpp, by its name",)
@@ -428,8 +464,15 @@ def _stops(
 
 def _token_id(reader: _Parts, path: Path, name: str, size: int) -> int | None:
     """A special token's id; None where the file names none of the vocabulary, which llama.cpp passes over too."""
-    number = _field(reader, path, f"tokenizer.ggml.{name}_token_id", None)
-    return int(number) if number is not None and 0 <= int(number) < size else None
+    number = _whole(reader, path, f"tokenizer.ggml.{name}_token_id", -1)
+    return number if 0 <= number < size else None
+
+
+def _merges(reader: _Parts, path: Path) -> list[tuple[str, str]]:
+    found = [merge.split(" ", 1) for merge in _listed(reader, path, "tokenizer.ggml.merges", str)]
+    if strange := next((merge for merge in found if len(merge) != 2), None):
+        raise ValueError(f"{path}: tokenizer.ggml.merges holds {strange[0]!r}, which is no pair of tokens")
+    return [(left, right) for left, right in found]
 
 
 def _named_templates(reader: _Parts, path: Path) -> dict[str, str]:
