@@ -300,6 +300,9 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: edit(f / "config.json", rope_scaling={"rope_theta": float("nan")}),
         "is nan",
     ),
+    "no heads": (lambda f: edit(f / "config.json", num_attention_heads=0, head_dim=None), "heads is 0"),
+    "half a layer": (lambda f: edit(f / "config.json", num_hidden_layers=2.5), "2.5 is no whole number"),
+    "a word for yes or no": (lambda f: edit(f / "config.json", tie_word_embeddings="false"), "neither true nor false"),
     "Meta's experts": (as_meta, "experts"),
     "a pickle with code": (as_pickle, "cannot be read as weights"),
 }

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ayllu.lab.error import UserError
 from ayllu.model.files import gguf
-from ayllu.model.generate import Sampling
+from ayllu.model.generate import Sampling, recommended_sampling
 from ayllu.recipes.adopt import adopt
 from ayllu.release.export import export_model
 from ayllu.serve.about import describe
@@ -146,6 +146,14 @@ def test_what_a_source_recommends_counts_value_by_value(tmp_path: Path) -> None:
     said = " ".join(adopted.origin.left_out)
     for words in ("null", "-1", "99999", "top_k is -1", 'repetition_penalty is "much"', "num_beams is 4"):
         assert words in said
+
+
+@pytest.mark.parametrize("value", [{"top_k": 50.5}, {"top_k": 10**400}, {"temperature": 10**400}])
+def test_a_number_that_no_draw_can_use_is_left_out(value: dict[str, Any]) -> None:
+    found, left_out = recommended_sampling({"top_p": 0.8, **value})
+    assert found == Sampling(top_p=0.8)
+    assert len(left_out) == 1
+    assert len(left_out[0]) < 200
 
 
 def test_a_source_that_takes_the_likeliest_word_is_followed(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from ayllu.data.origin import LICENCE_FILES, ORIGIN, Origin, read_json_object, s
 from ayllu.data.sources.hub import open_repository
 from ayllu.lab import progress
 from ayllu.lab.error import UserError
+from ayllu.lab.visible import visible
 
 if TYPE_CHECKING:
     import torch
@@ -279,7 +280,10 @@ def _keep_generation_settings(place: Path, folder: Path, vocabulary: int) -> lis
     left_out = []
     for name in ("config.json", "generation_config.json"):
         _, strange = token_ids(read_json_object(place / name).get("eos_token_id"), vocabulary)
-        left_out += [f"{name}: eos_token_id names {json.dumps(value)}, which is no token" for value in strange]
+        left_out += [
+            f"{name}: eos_token_id names {visible(json.dumps(value), longest=60)}, which is no token"
+            for value in strange
+        ]
     settings = read_json_object(place / "generation_config.json")
     if settings:
         own = read_json_object(folder / "generation_config.json")
@@ -287,6 +291,10 @@ def _keep_generation_settings(place: Path, folder: Path, vocabulary: int) -> lis
         (folder / "generation_config.json").write_text(json.dumps(merged, indent=2) + "\n")
         left_out += [f"generation_config.json: {clause}" for clause in recommended_sampling(settings)[1]]
     return left_out
+
+
+def _brief(value: Any) -> str:
+    return visible(json.dumps(value), longest=60)
 
 
 def _named_stops(tokenizer: Tokenizer, origins: Mapping[int, tuple[str, ...]]) -> dict[str, list[str]]:

@@ -91,16 +91,24 @@ def recommended_sampling(settings: Mapping[str, Any]) -> tuple[Sampling, list[st
         try:
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError
-            changed: dict[str, Any] = {name: int(value) if name == "top_k" and value == int(value) else value}
+            if name == "top_k" and value != int(value):
+                raise ValueError
+            changed: dict[str, Any] = {name: int(value) if name == "top_k" else value}
             found = replace(found, **changed)
-        except (ValueError, TypeError):
-            left_out.append(f"{name} is {json.dumps(value)}, which no distribution has")
+        except (ValueError, TypeError, OverflowError):
+            left_out.append(f"{name} is {_shown(value)}, which no distribution has")
     if settings.get("do_sample") is False:
         found = replace(found, temperature=0.0)
     for name, nothing in _NOT_DONE.items():
         if settings.get(name) not in (None, nothing, [], {}):
-            left_out.append(f"{name} is {json.dumps(settings[name])}, which is not done here")
+            left_out.append(f"{name} is {_shown(settings[name])}, which is not done here")
     return found, left_out
+
+
+def _shown(value: Any) -> str:
+    """A setting as a file says it, but no pages of it."""
+    text = json.dumps(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 @overload

@@ -179,21 +179,30 @@ def from_json(fields: dict[str, Any], where: str = "config.json") -> ModelConfig
 
 def _shape(fields: dict[str, Any]) -> ModelConfig:
     theta, scaling = read_rotation(fields)
-    width, heads = int(fields["hidden_size"]), int(fields["num_attention_heads"])
+    width, heads = _whole(fields["hidden_size"]), _whole(fields["num_attention_heads"])
+    tied = fields.get("tie_word_embeddings") or False
+    if not isinstance(tied, bool):
+        raise ValueError(f"tie_word_embeddings is {tied!r}, neither true nor false")
     return ModelConfig(
-        vocabulary=int(fields["vocab_size"]),
-        layers=int(fields["num_hidden_layers"]),
+        vocabulary=_whole(fields["vocab_size"]),
+        layers=_whole(fields["num_hidden_layers"]),
         width=width,
         heads=heads,
-        kv_heads=int(fields.get("num_key_value_heads") or heads),
-        feed_forward=int(fields["intermediate_size"]),
-        head_width=int(fields.get("head_dim") or width // heads),
-        context=int(fields.get("max_position_embeddings", 2048)),
+        kv_heads=_whole(fields.get("num_key_value_heads") or heads),
+        feed_forward=_whole(fields["intermediate_size"]),
+        head_width=_whole(fields.get("head_dim") or width // max(1, heads)),
+        context=_whole(fields.get("max_position_embeddings", 2048)),
         rope_theta=theta,
         rope_scaling=scaling,
         norm_epsilon=float(fields.get("rms_norm_eps", 1e-6)),
-        tied=bool(fields.get("tie_word_embeddings", False)),
+        tied=tied,
     )
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"{value} is no whole number")
+    return int(value)
 
 
 def load_config(folder: Path) -> ModelConfig:
