@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle
 from ayllu.lab.progress import say
+from ayllu.lab.visible import visible
 from ayllu.recipes.adopt import adopted
 from ayllu.recipes.limits import check_budget, check_least, check_own_licence, check_positive
 from ayllu.recipes.stages.artifacts import Comparison, OwnScores, Release, ScoreFolder, Weights
@@ -348,5 +349,6 @@ def _own(path: Path, read: Callable[..., Any]) -> str:
     # A token has at least one byte, so that what is too long for any tokenizer shows already here.
     read(path, longest=4 * LONGEST, length=words, unread=unread)
     if unread:
-        say(f"{path}: not read: {', '.join(f'{name} ({count:,})' for name, count in sorted(unread.items()))}")
+        named = ", ".join(f"{visible(name, longest=60)} ({count:,})" for name, count in sorted(unread.items()))
+        say(f"{path}: not read: {named}")
     return store_copy(path, default_cache())

@@ -52,6 +52,10 @@ def test_good_conversations_are_read(tmp_path: Path) -> None:
         ({"text": "Hi"}, "line 2: 'messages' is missing or empty"),
         ("{not json", "line 2: it is no JSON"),
         ("[1]", "line 2: it is no JSON object"),
+        ("[" * 100_000, "line 2: it is no JSON (it is nested too deeply)"),
+        ('{"id": ' + "9" * 5000 + "}", "line 2: it is no JSON (a number is too long)"),
+        ('{"messages": [{"role": "user", "content": "a", "content": "b"}]}', "(the key 'content' stands there twice)"),
+        ('{"messages": [], "score": NaN}', "line 2: it is no JSON (NaN is no JSON)"),
     ],
 )
 def test_bad_conversations_are_named_by_line(tmp_path: Path, row: Any, told: str) -> None:
@@ -130,6 +134,15 @@ def test_the_usual_forms_of_conversations_are_read(tmp_path: Path, row: dict[str
     assert not unread
 
 
+def test_what_stands_beside_the_turns_comes_before_them(tmp_path: Path) -> None:
+    told = {"system": "Be kind."}
+    for row in (GOOD | told, {"prompt": "Hi", "completion": "Oh"} | told):
+        assert read_one(tmp_path, row)[0] == Message(role="system", content="Be kind.")
+    pair = {"prompt": "Hi", "chosen": "Oh", "rejected": "No"} | told
+    found = read_preferences(write(tmp_path / "pairs.jsonl", [pair]), longest=20, length=words)
+    assert [message.role for message in found[0].prompt] == ["system", "user"]
+
+
 def test_an_instruction_and_its_input_are_one_message(tmp_path: Path) -> None:
     found = read_one(tmp_path, {"instruction": "Add", "input": "1 and 2", "output": "3"})
     assert [message.content for message in found] == ["Add\n\n1 and 2", "3"]
@@ -177,6 +190,14 @@ def turn(**fields: Any) -> dict[str, Any]:
         (GOOD | {"tools": [{"type": "web_search"}]}, "'tools' holds something that is no function"),
         (GOOD | {"functions": [{"name": "f"}]}, "it has 'functions'"),
         ({"instruction": "Add", "output": None}, "turn 2 is empty"),
+        (turn(value="Ah"), "turn 2 has 'content' and 'value', which say different things"),
+        (turn(**{"from": "human"}), "turn 2 has 'role' and 'from', which say different things"),
+        (turn(training=False), "no turn of the assistant is to be learnt"),
+        (turn(thought="Hm"), "turn 2 has 'thought'"),
+        (turn(train_detail=[{"begin_offset": 0}]), "turn 2 has 'train_detail'"),
+        (turn(tool_calls=[{"function": {"name": "f", "arguments": '{"a": 1, "a": 2}'}}]), "turn 2 has no valid JSON"),
+        (GOOD | {"tools": "[" * 100_000}, "'tools' is no valid JSON"),
+        (GOOD | {"image": "x.png"}, "it has 'image'"),
     ],
 )
 def test_what_cannot_be_learnt_as_meant_is_refused(tmp_path: Path, row: dict[str, Any], told: str) -> None:
@@ -202,6 +223,9 @@ def test_a_copy_is_told_of_by_the_name_that_the_user_gave(tmp_path: Path) -> Non
         ({"prompt": " ", "chosen": "a", "rejected": "b"}, "line 1: 'prompt' is missing or empty"),
         ({"prompt": "Hi", "chosen": "a " * 30, "rejected": "b"}, "line 1: it has 31 tokens"),
         ({"prompt": GOOD["messages"], "chosen": "a", "rejected": "b"}, "ends with the assistant's own turn"),
+        ({"prompt": "Hi", "chosen": "a", "rejected": "b", "images": ["x.png"]}, "line 1: it has 'images'"),
+        ({"prompt": "Hi", "chosen": [turn(weight=0)["messages"][1]], "rejected": "b"}, "the side 'chosen' is no turn"),
+        ({"prompt": "Hi", "chosen": "a", "rejected": [turn(thinking="x")["messages"][1]]}, "turn 1 has 'thinking'"),
     ],
 )
 def test_bad_preferences_are_named_by_line(tmp_path: Path, row: Any, told: str) -> None:

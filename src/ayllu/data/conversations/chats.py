@@ -10,14 +10,22 @@ A file has one JSON object a line, or is one JSON list of them.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ayllu.data.conversations.rows import Chat, read_chat, read_tools, read_turns
+from ayllu.data.conversations.rows import (
+    BESIDE,
+    Chat,
+    read_chat,
+    read_tools,
+    read_turns,
+    refuse_beside,
+    strict_json,
+    system_turns,
+)
 from ayllu.lab.error import UserError
 from ayllu.lab.store import write_atomically
 from ayllu.lab.visible import visible
@@ -75,17 +83,19 @@ def read_preferences(
     left: Counter[str] = Counter() if unread is None else unread
 
     def read(row: dict[str, Any]) -> Preference:
-        left.update(name for name in row if name not in ("prompt", "chosen", "rejected", "tools"))
+        refuse_beside(row, ("chosen", "rejected"))
+        left.update(name for name in row if name not in ("prompt", "chosen", "rejected", "tools", "system", *BESIDE))
         prompt, tools = row.get("prompt"), read_tools(row.get("tools"))
         asked = [Message(role="user", content=prompt)] if isinstance(prompt, str) and prompt.strip() else None
         if asked is None and (not isinstance(prompt, list) or not prompt):
             raise ValueError("'prompt' is missing or empty")
-        messages = asked or read_turns(prompt or [], left)[0]
+        told = read_turns(system_turns(row), left)[0]
+        messages = [*told, *(asked or read_turns(prompt or [], left)[0])]
         if messages[-1].role == "assistant":
             raise ValueError("the prompt ends with the assistant's own turn")
         sides = {}
         for side in ("chosen", "rejected"):
-            sides[side] = _side(row.get(side), side)
+            sides[side] = _side(row.get(side), side, left)
             answered = Chat([*messages, Message(role="assistant", content=sides[side])], tools=tools)
             _fits(length(answered), longest)
         if sides["chosen"].strip() == sides["rejected"].strip():
@@ -95,13 +105,13 @@ def read_preferences(
     return _read(path, read, shown)
 
 
-def _side(value: Any, side: str) -> str:
+def _side(value: Any, side: str, left: Counter[str]) -> str:
     """The words of an answer, which may be a list of one message."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-        message = value[0]
-        if message.get("role") != "assistant" or message.get("tool_calls"):
+        messages, unlearnt = read_turns(value, left)
+        if messages[0].role != "assistant" or messages[0].tool_calls or unlearnt:
             raise ValueError(f"the side {side!r} is no turn of the assistant with words alone")
-        value = message.get("content")
+        value = messages[0].content
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"the side {side!r} is missing or empty")
     return value
@@ -143,8 +153,8 @@ def _read(path: Path, read: Callable[[dict[str, Any]], T], shown: str | None) ->
     found, mistakes = [], []
     for place, row in _rows(path, shown):
         try:
-            if isinstance(row, json.JSONDecodeError):
-                raise ValueError(f"it is no JSON ({row.msg})")
+            if isinstance(row, ValueError):
+                raise ValueError(f"it is no JSON ({row})")
             if not isinstance(row, dict):
                 raise ValueError("it is no JSON object")
             found.append(read(row))
@@ -164,7 +174,7 @@ def _rows(path: Path, shown: str) -> Iterator[tuple[str, Any]]:
     text = _text(path, shown)
     if text.lstrip().startswith("["):
         try:
-            rows = json.loads(text)
+            rows = strict_json(text)
         except ValueError:
             rows = None  # Perhaps its lines are lists, which are named one by one.
         if isinstance(rows, list) and any(isinstance(row, dict) for row in rows):
@@ -173,8 +183,8 @@ def _rows(path: Path, shown: str) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                row: Any = json.loads(line)
-            except json.JSONDecodeError as error:
+                row: Any = strict_json(line)
+            except ValueError as error:
                 row = error
             yield f"line {number}", row
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ayllu.lab.visible import visible
 from ayllu.text.chat import ROLES, Message
 from ayllu.text.tool_calls import Tool, ToolCall
 
@@ -20,12 +21,18 @@ SPEAKERS = {"human": "user", "gpt": "assistant", "observation": "tool", "functio
 """ShareGPT's words for roles; its others are the same as everybody's."""
 ALPACA_INPUT = "{instruction}\n\n{input}"
 """How an instruction and its input become one message, as LlamaFactory and axolotl join them."""
-LEARNT = ("weight", "train", "loss")
-"""Fields of a turn that say whether it is to be learnt (OpenAI, axolotl, ms-swift)."""
+LEARNT = ("weight", "train", "training", "trainable", "train_on_turn", "loss")
+"""Fields of a turn that say whether it is to be learnt (OpenAI, axolotl, ms-swift and others)."""
 READ = ("role", "from", "content", "value", "tool_calls", "tool_call_id", *LEARNT)
-UNHEARD = ("reasoning_content", "reasoning", "thinking", "function_call", "audio", "images", "image", "refusal", "mask")
+UNHEARD = (
+    *("reasoning_content", "reasoning", "reasoning_details", "thinking", "thought", "thoughts"),
+    *("function_call", "audio", "images", "image", "refusal", "mask", "train_detail"),
+)
 """Fields of a turn that mean something which is not learnt from: such a turn is refused, where they are not empty."""
-BESIDE = ("functions", "images", "audios", "videos", "documents", "mask", "weight", "chosen", "rejected", "label")
+BESIDE = (
+    *("functions", "image", "images", "audio", "audios", "video", "videos", "documents", "mask"),
+    *("weight", "chosen", "rejected", "label"),
+)
 """The same of a row."""
 
 
@@ -43,8 +50,7 @@ class Chat(list[Message]):
 def read_chat(row: Mapping[str, Any], unread: Counter[str]) -> Chat:
     """The conversation of a row; `unread` counts fields that say nothing of it. Raises ValueError with one clause."""
     known, turns = _turns(row)
-    if refused := [name for name in BESIDE if name not in known and row.get(name) not in (None, [], {}, "")]:
-        raise ValueError(f"it has {refused[0]!r}, which is not learnt from: take it out")
+    refuse_beside(row, known)
     unread.update(name for name in row if name not in (*known, "tools", *BESIDE))
     messages, unlearnt = read_turns(turns, unread)
     said = [number for number, message in enumerate(messages) if message.role == "assistant"]
@@ -55,10 +61,16 @@ def read_chat(row: Mapping[str, Any], unread: Counter[str]) -> Chat:
     return Chat(messages, tools=read_tools(row.get("tools")), unlearnt=unlearnt)
 
 
+def refuse_beside(row: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raises ValueError where a row says something beside the fields `known` that changes what it means."""
+    if refused := [name for name in BESIDE if name not in known and row.get(name) not in (None, [], {}, "")]:
+        raise ValueError(f"it has {refused[0]!r}, which is not learnt from: take it out")
+
+
 def _turns(row: Mapping[str, Any]) -> tuple[tuple[str, ...], list[Any]]:
     """The fields that the conversation stands in, and its turns."""
     if "messages" not in row and isinstance(row.get("conversations"), list):
-        return ("conversations", "system"), [*_system(row), *row["conversations"]]
+        return ("conversations", "system"), [*system_turns(row), *row["conversations"]]
     if "messages" not in row and "instruction" in row:
         return ("instruction", "input", "output", "system", "history"), _alpaca(row)
     if "messages" not in row and "completion" in row:
@@ -67,13 +79,14 @@ def _turns(row: Mapping[str, Any]) -> tuple[tuple[str, ...], list[Any]]:
             side if isinstance(side, list) else [{"role": role, "content": side}]
             for side, role in zip(sides, ("user", "assistant"), strict=True)
         )
-        return ("prompt", "completion"), [*asked, *answer]
+        return ("prompt", "completion", "system"), [*system_turns(row), *asked, *answer]
     if not isinstance(row.get("messages"), list) or not row["messages"]:
         raise ValueError("'messages' is missing or empty")
-    return ("messages",), row["messages"]
+    return ("messages", "system"), [*system_turns(row), *row["messages"]]
 
 
-def _system(row: Mapping[str, Any]) -> list[Any]:
+def system_turns(row: Mapping[str, Any]) -> list[Any]:
+    """What the assistant is told, where it stands beside the turns."""
     return [{"role": "system", "content": row["system"]}] if row.get("system") else []
 
 
@@ -83,7 +96,7 @@ def _alpaca(row: Mapping[str, Any]) -> list[Any]:
         if not isinstance(asked, str) or not isinstance(given, str):
             raise ValueError("'instruction' and 'input' are no texts")
         asked = ALPACA_INPUT.format(instruction=asked, input=given) if asked else given
-    turns = _system(row)
+    turns = system_turns(row)
     for pair in row.get("history") or []:
         if not isinstance(pair, list) or len(pair) != 2:
             raise ValueError("'history' is no list of pairs of a question and an answer")
@@ -98,7 +111,7 @@ def read_turns(turns: Sequence[Any], unread: Counter[str]) -> tuple[list[Message
         spoken = turn.get("role", turn.get("from")) if isinstance(turn, Mapping) else turn
         role = SPEAKERS.get(spoken, spoken) if isinstance(spoken, str) and "from" in turn else spoken
         if not isinstance(turn, Mapping) or role not in ROLES:
-            raise ValueError(f"turn {number} has the unknown role {spoken!r}")
+            raise ValueError(f"turn {number} has the unknown role {visible(repr(spoken), longest=60)}")
         try:
             messages.append(_message(turn, str(role), called=spoken == "function_call"))
             if not _is_learnt(turn):
@@ -113,6 +126,10 @@ def _message(turn: Mapping[str, Any], role: str, *, called: bool) -> Message:
     """Raises ValueError that reads on from `turn 3`."""
     if refused := next((name for name in UNHEARD if turn.get(name) not in (None, [], {}, "")), None):
         raise ValueError(f"has {refused!r}, which is not learnt from: write it into its content, or take it out")
+    for one, other in (("content", "value"), ("role", "from")):
+        said = SPEAKERS.get(str(turn.get(other)), turn.get(other))
+        if None not in (turn.get(one), said) and turn[one] != said:
+            raise ValueError(f"has {one!r} and {other!r}, which say different things")
     content = _text(turn.get("content", turn.get("value")))
     if called:
         return Message(role=role, tool_calls=tuple(_calls(json_of(content, "its call"))))
@@ -181,6 +198,30 @@ def json_of(value: Any, what: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return strict_json(value)
     except ValueError:
         raise ValueError(f"has no valid JSON as {what}" if what[0] != "'" else f"{what} is no valid JSON") from None
+
+
+def strict_json(text: str) -> Any:
+    """What `text` says. Raises ValueError with one clause where it is no JSON, or says one thing twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            names = Counter(name for name, _ in pairs)
+            raise ValueError(f"the key {visible(names.most_common(1)[0][0], longest=60)!r} stands there twice")
+        return found
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"{constant} is no JSON")
+
+    try:
+        return json.loads(text, object_pairs_hook=once, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise ValueError(error.msg) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        # The library's own words on a number of thousands of digits tell of Python.
+        raise ValueError("a number is too long" if "digits" in str(error) else str(error)) from None
