@@ -54,6 +54,33 @@ def flagged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tokenizer, Any]:
     return Tokenizer.load(folder), AutoTokenizer.from_pretrained(folder)
 
 
+TOUCHING = (
+    AddedToken("<q>", special=False, normalized=False),
+    AddedToken("<q>/", special=True, normalized=False),
+    AddedToken("\n<p>", special=False, normalized=False),
+    AddedToken("<|late|>", special=True, normalized=True, rstrip=True),
+    AddedToken("<|late|>r", special=False, normalized=False),
+    AddedToken("<w>", special=True, normalized=False, single_word=True),
+)
+"""Tokens of which one holds or touches another, special or not."""
+
+
+@pytest.fixture(scope="module")
+def touching(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tokenizer, Any]:
+    folder = save(tmp_path_factory.mktemp("touching"), TOUCHING)
+    return Tokenizer.load(folder), AutoTokenizer.from_pretrained(folder)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from([*(token.content for token in TOUCHING), "\n", " ", "a", "e\u0301", "²", "ⅷ"]), max_size=6)
+)
+def test_tokens_that_touch_are_told_apart_as_in_transformers(touching: tuple[Tokenizer, Any], parts: list[str]) -> None:
+    ours, theirs = touching
+    text = "".join(parts)
+    assert ours.encode_rendered(text, "\ufdd0")[0] == theirs(text, add_special_tokens=False)["input_ids"]
+
+
 SPACES = st.text(st.sampled_from(" \n\t\r\x0b\x0c\x1c\x85\xa0\u2003\u200b\u3000ab<"), max_size=5)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -234,17 +235,27 @@ def llama_marks(special: Mapping[str, int]) -> Marks:
 
 
 class SpecialTokens:
-    """Finds the special tokens that a rendered text spells, with the white space that some of them swallow."""
+    """Finds the added tokens that a rendered text spells, with the white space that some of them swallow.
 
-    def __init__(self, special: Mapping[str, int], flags: Mapping[str, AddedToken]) -> None:
-        self._special, self._flags = special, flags
-        # The longest first, so that no token is taken for the beginning of another.
-        names = sorted(special, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, names)) or r"(?!)")
+    All of them are looked for at once, special or not, since one may hold or touch another: first those that are
+    `normalized: false`, then the others in what is left (`extract_and_normalize` in tokenizers). Those that only a
+    normalized text would show are left to the engine.
+    """
+
+    def __init__(
+        self, special: Mapping[str, int], added: Mapping[int, AddedToken], *, normalizes: bool = False
+    ) -> None:
+        self._flags = {token.content: token for token in added.values()}
+        later = {name for name, token in self._flags.items() if token.normalized}
+        unseen = later - special.keys() if normalizes else set()
+        self._ids = {**special, **{token.content: i for i, token in added.items()}}
+        self._special = _any_of(special)
+        self._first = _any_of(name for name in self._ids if name not in later)
+        self._then = _any_of(later - unseen)
 
     def spelled(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where `text` has the characters of a token."""
-        return (found.span() for found in self._pattern.finditer(text))
+        """Where `text` has the characters of a special token."""
+        return (found.span() for found in self._special.finditer(text))
 
     def find(self, text: str) -> Iterator[tuple[int, int, int, int]]:
         """Each token's id, where it begins, and the piece of `text` that it stands for (`find_matches` in tokenizers).
@@ -252,7 +263,20 @@ class SpecialTokens:
         `lstrip` and `rstrip` take white space along; a token of a `single_word` counts only between other characters.
         """
         done = 0
-        for found in self._pattern.finditer(text):
+        for found in self._matches(self._first, text):
+            yield from self._between(text, done, found[2])
+            yield found
+            done = found[3]
+        yield from self._between(text, done, len(text))
+
+    def _between(self, text: str, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+        for number, *places in self._matches(self._then, text[start:end]):
+            first, begun, last = (start + place for place in places)
+            yield number, first, begun, last
+
+    def _matches(self, names: re.Pattern[str], text: str) -> Iterator[tuple[int, int, int, int]]:
+        done = 0
+        for found in names.finditer(text):
             start, end, flags = found.start(), found.end(), self._flags.get(found[0])
             if flags is not None:
                 if flags.single_word and (_is_word(text[start - 1 : start]) or _is_word(text[end : end + 1])):
@@ -261,12 +285,19 @@ class SpecialTokens:
                     start -= 1
                 while flags.rstrip and end < len(text) and text[end] in _SPACE:
                     end += 1
-            yield self._special[found[0]], found.start(), start, end
+            yield self._ids[found[0]], found.start(), start, end
             done = end
 
 
+def _any_of(names: Iterable[str]) -> re.Pattern[str]:
+    """The longest first, so that no token is taken for the beginning of another."""
+    return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or r"(?!)")
+
+
 def _is_word(character: str) -> bool:
-    return re.fullmatch(r"\w", character) is not None
+    """What `\\w` is to tokenizers: accents count, which Python leaves out, and raised digits do not."""
+    kind = unicodedata.category(character) if character else ""
+    return kind[:1] in ("L", "M") or kind in ("Nd", "Nl", "Pc") or character in ("\u200c", "\u200d")
 
 
 def token_text(token: Any) -> str | None:

@@ -64,8 +64,10 @@ class Tokenizer:
         marks = marks or llama_marks(special)
         self._bpe = bpe
         self._special_ids = frozenset(special.values())
-        flags = bpe.engine.get_added_tokens_decoder().values() if isinstance(bpe, EngineBPE) else ()
-        self._finder = SpecialTokens(special, {token.content: token for token in flags})
+        engine = bpe.engine if isinstance(bpe, EngineBPE) else None
+        added = engine.get_added_tokens_decoder() if engine is not None else {}
+        normalizes = engine is not None and engine.normalizer is not None
+        self._finder = SpecialTokens(special, added, normalizes=normalizes)
         self._stated = stated
         self.special = special
         self.size = size
