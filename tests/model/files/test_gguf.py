@@ -18,7 +18,7 @@ from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, qu
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Engine
-from tokenizers import decoders, models, pre_tokenizers, trainers
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
 from ayllu.model.config import RopeScaling
@@ -365,6 +365,26 @@ def test_a_field_of_another_kind_is_named(weights, tmp_path, key, value, kind, s
     rewritten(tmp_path / "whole.gguf", tmp_path / "x.gguf", key, value, kind)
     with pytest.raises(ValueError, match=said):
         gguf.read(tmp_path / "x.gguf")
+
+
+@pytest.mark.parametrize(("begins", "ends"), [(True, False), (False, True), (True, True)])
+def test_what_comes_around_a_text_survives_the_file(weights, tmp_path, begins, ends):
+    folder, model = weights("tied")
+    engine = Engine.from_file(str(folder / "tokenizer.json"))
+    first, last = ["<|begin_of_text|>"] * begins, ["<|eot_id|>"] * ends
+    named = [(token, engine.token_to_id(token)) for token in (*first, *last)]
+    single = [*first, "$A", *last]
+    engine.post_processor = processors.TemplateProcessing(single=single, pair="$A $B", special_tokens=named)
+    engine.save(str(folder / "tokenizer.json"))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "bos_token": None}))
+    gguf.write(tmp_path / "x.gguf", model, folder, dtype="F32", name="x")
+    vocabulary = gguf.read(tmp_path / "x.gguf").vocabulary
+    assert (vocabulary.adds_bos, vocabulary.adds_eos) == (begins, ends)
+    (tmp_path / "back").mkdir()
+    write_vocabulary(tmp_path / "back", vocabulary)
+    back = Engine.from_file(str(tmp_path / "back" / "tokenizer.json"))
+    assert back.encode("Hi there").ids == engine.encode("Hi there").ids
 
 
 def split_as_gguf_split_does(whole: Path, base: Path, tensors: int) -> list[Path]:

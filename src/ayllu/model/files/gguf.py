@@ -206,6 +206,8 @@ def _add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
     if vocabulary.pad is not None:
         writer.add_pad_token_id(vocabulary.pad)
     writer.add_add_bos_token(vocabulary.adds_bos)
+    if vocabulary.adds_eos:
+        writer.add_add_eos_token(True)
     if vocabulary.chat_template:
         writer.add_chat_template(vocabulary.chat_template)
     if vocabulary.named_templates:
@@ -434,6 +436,7 @@ def _vocabulary(reader: _Parts, path: Path) -> Vocabulary:
         bos=_token_id(reader, path, "bos", len(tokens)),
         eos=next(iter(stops)) if eos is None else eos,
         adds_bos=bool(_field(reader, path, "tokenizer.ggml.add_bos_token", pre == "llama-bpe")),
+        adds_eos=bool(_field(reader, path, "tokenizer.ggml.add_eos_token", False)),
         stops=tuple(sorted(stops)),
         pad=_token_id(reader, path, "padding", len(tokens)),
         chat_template=template,

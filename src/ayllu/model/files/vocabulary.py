@@ -75,6 +75,8 @@ class Vocabulary:
     """What ends a reply: <|eot_id|> in a chat model. Engines that know only one stop use this one."""
     adds_bos: bool
     """Whether BOS comes before a text that is encoded."""
+    adds_eos: bool = False
+    """Whether `eos` comes behind it."""
     stops: tuple[int, ...] = ()
     """Every id that ends a reply, in order, `eos` among them."""
     pad: int | None = None
@@ -97,7 +99,7 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     """
     path = folder / "tokenizer.json"
     settings = _object(folder / "tokenizer_config.json")
-    fields, first = _loaded(path)
+    fields, before, behind = _loaded(path)
     model = fields.get("model") or {}
     if model.get("type", "BPE") != "BPE" or "vocab" not in model or model.get("byte_fallback"):
         raise ValueError(f"{path} is not a byte-level BPE tokenizer; only those can be written as GGUF")
@@ -112,14 +114,20 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     stops = _stated_stops(folder, size) | (set() if named is None else {named})
     if not stops:
         raise ValueError(f"{folder / 'tokenizer_config.json'} names no eos_token of the vocabulary; add one")
+    eos = min(stops) if named is None else named
+    if bos is None and len(before) == 1:
+        bos = before[0]
+    if before not in ([], [bos]) or behind not in ([], [eos]):
+        raise ValueError(f"{path} puts more around a text than BOS and EOS, for which a GGUF file has no place")
     return Vocabulary(
         tokens=tokens,
         kinds=kinds,
         merges=[_pair(merge) for merge in model["merges"]],
         pre=pre,
         bos=bos,
-        eos=min(stops) if named is None else named,
-        adds_bos=bos is not None and first == bos,
+        eos=eos,
+        adds_bos=bool(before),
+        adds_eos=bool(behind),
         stops=tuple(sorted(stops)),
         pad=known.get(_name(settings.get("pad_token"))),
         chat_template=_chat_template(folder, settings),
@@ -127,8 +135,9 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     )
 
 
-def _loaded(path: Path) -> tuple[dict[str, Any], int | None]:
-    """What the tokenizers library makes of the file, ids of added tokens above all, and what it puts before a text."""
+def _loaded(path: Path) -> tuple[dict[str, Any], list[int], list[int]]:
+    """What the tokenizers library makes of the file, ids of added tokens above all, and what it puts before a text and
+    behind it."""
     from tokenizers import Tokenizer as Engine
 
     _object(path)
@@ -139,7 +148,9 @@ def _loaded(path: Path) -> tuple[dict[str, Any], int | None]:
     engine.no_truncation()
     engine.no_padding()
     fields: dict[str, Any] = json.loads(engine.to_str())
-    return fields, next(iter(engine.encode("a").ids), None)
+    plain, whole = engine.encode("a", add_special_tokens=False).ids, engine.encode("a").ids
+    at = next((at for at in range(len(whole)) if plain and whole[at : at + len(plain)] == plain), 0)
+    return fields, whole[:at], whole[at + len(plain) :]
 
 
 def _check_expressible(fields: Mapping[str, Any], path: Path) -> None:
@@ -264,7 +275,6 @@ def _tokenizer_fields(vocabulary: Vocabulary) -> dict[str, Any]:
     steps = PRE_TOKENIZERS.get(vocabulary.pre)
     if steps is None:
         raise ValueError(f"the GGUF file's tokenizer cuts text by {vocabulary.pre!r}, which has no known counterpart")
-    bos = None if vocabulary.bos is None else vocabulary.tokens[vocabulary.bos]
     return {
         "version": "1.0",
         "truncation": None,
@@ -277,7 +287,7 @@ def _tokenizer_fields(vocabulary: Vocabulary) -> dict[str, Any]:
         ],
         "normalizer": None,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps},
-        "post_processor": _bos_first(bos, vocabulary.bos) if vocabulary.adds_bos else None,
+        "post_processor": _around(vocabulary),
         "decoder": BYTE_LEVEL,
         "model": {
             "type": "BPE",
@@ -299,14 +309,25 @@ def _inside(kinds: Sequence[int]) -> int:
     return 1 + max(i for i, kind in enumerate(kinds) if kind == Kind.NORMAL or (kind == Kind.UNUSED and i < last_added))
 
 
-def _bos_first(token: str | None, number: int | None) -> dict[str, Any]:
-    begin = {"SpecialToken": {"id": token, "type_id": 0}}
-    second = {"SpecialToken": {"id": token, "type_id": 1}}
+def _around(vocabulary: Vocabulary) -> dict[str, Any] | None:
+    """What comes before every text and behind it."""
+    first = [vocabulary.bos] if vocabulary.adds_bos and vocabulary.bos is not None else []
+    last = [vocabulary.eos] if vocabulary.adds_eos else []
+    if not first and not last:
+        return None
+
+    def part(letter: str, kind: int) -> list[dict[str, Any]]:
+        begin, end = (
+            [{"SpecialToken": {"id": vocabulary.tokens[i], "type_id": kind}} for i in ids] for ids in (first, last)
+        )
+        return [*begin, {"Sequence": {"id": letter, "type_id": kind}}, *end]
+
+    named = {vocabulary.tokens[i]: i for i in (*first, *last)}
     return {
         "type": "TemplateProcessing",
-        "single": [begin, {"Sequence": {"id": "A", "type_id": 0}}],
-        "pair": [begin, {"Sequence": {"id": "A", "type_id": 0}}, second, {"Sequence": {"id": "B", "type_id": 1}}],
-        "special_tokens": {str(token): {"id": str(token), "ids": [number], "tokens": [token]}},
+        "single": part("A", 0),
+        "pair": [*part("A", 0), *part("B", 1)],
+        "special_tokens": {token: {"id": token, "ids": [i], "tokens": [token]} for token, i in named.items()},
     }
 
 
