@@ -54,6 +54,9 @@ def _together_lines(found: FleetPlan) -> Iterable[str]:
     yield f"one job over {parts}{without}: {joint.step_s:.3g} s a step with {shares}: {joint.as_json()['gain']}"
     named = [f"{head} {text}" for head, text in _costs(joint.energy_mwh, joint.carbon_t, joint.cost) if text != "-"]
     yield f"  in all: {', '.join([told_days(joint.days), *named])}"
+    unpriced = [each.pool.accelerator.id for each in found.plans if each.best.cost is None]
+    if len(unpriced) < len(found.plans) and joint.cost is None:
+        yield f"  its cost is not known, for --price-hour names no price of {' and '.join(unpriced)}"
     yield from (f"  warning: {warning}" for warning in joint.warnings)
 
 

@@ -41,6 +41,8 @@ def test_each_kind_has_its_own_price(capsys: pytest.CaptureFixture[str]) -> None
     some = value(capsys, *MODEL, "--fleet", TWO, "--price-hour", "h100=2.5")
     costs = {pool["accelerator"]: pool["choices"][0]["cost"] for pool in some["pools"]}
     assert costs["h100"] > 0 and costs["a100-80gb"] is None and some["together"]["cost"] is None
+    assert "names no price of a100-80gb" in lines(capsys, *MODEL, "--fleet", TWO, "--price-hour", "h100=2.5")
+    assert "no price" not in lines(capsys, *MODEL, "--fleet", TWO)
     assert read_price_hour("2.5") == 2.5 and read_price_hour(None) is None
     by_api = ayllu.plan("llama-3.2-1b", fleet=TWO, tokens=1e11, price_hour={"h100": 2.5, "a100": 1.1})
     assert by_api.plans[0].best.cost == found["pools"][0]["choices"][0]["cost"]
