@@ -282,6 +282,8 @@ def test_no_client_is_imported_before_it_is_needed() -> None:
         (["smol", "--account", "lab"], "no use for --account"),
         (["smol", "--on", "kubernetes", "--image", "x", "--qos", "high"], "no use for --qos"),
         (["smol", "--on", "ray", "--sbatch=--nice"], "no use for --sbatch"),
+        (["smol", "--on", "slurm", "--hours", "nan"], "hours is nan"),
+        (["smol", "--on", "slurm", "--hours", "inf"], "hours is inf"),
         (["smol", "--on", "slurm", "--install", "x"], "no use for --install"),
         (["smol", "--on", "slurm", "--account", "a b"], "account 'a b'"),
         (["smol", "--on", "slurm", "--sbatch", "nice"], "no option of sbatch"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -96,8 +97,8 @@ class BatchJob:
                 raise UserError(f"launch: {what} is {getattr(self, what)}; it must not be negative")
         for what in ("cpus_per_node", "memory_gib", "hours"):
             value = getattr(self, what)
-            if value is not None and value <= 0:
-                raise UserError(f"launch: {what} is {value}; it must be positive")
+            if value is not None and not 0 < value < math.inf:
+                raise UserError(f"launch: {what} is {value}; it must be positive and finite")
         for what in ("queue", "account", "qos"):
             value = getattr(self, what)
             if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.,@+-]*", value):
