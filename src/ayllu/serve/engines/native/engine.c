@@ -83,7 +83,8 @@ struct Engine {
     pthread_cond_t wake;
     long started;  // steps so far; under the lock
     int closing;
-    atomic_int arrived, phase, sleeping, item;
+    atomic_int arrived, sleeping, item;
+    atomic_uint phase;  // wraps around after some days of serving
 };
 
 static int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -103,7 +104,7 @@ static void pause_briefly(void) {
 // All threads meet. Who comes first looks for a while, for the others are mostly near; then it sleeps, so that on a busy
 // machine it is not in their way.
 static void barrier(Engine *e) {
-    int phase = atomic_load(&e->phase);
+    unsigned phase = atomic_load(&e->phase);
     if (atomic_fetch_add(&e->arrived, 1) == e->threads - 1) {
         atomic_store(&e->item, 0);
         atomic_store(&e->arrived, 0);
