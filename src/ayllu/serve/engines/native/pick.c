@@ -32,21 +32,24 @@ static int walk(const Candidate *among, int count, double target) {
     return among[count - 1].id;
 }
 
-// `logits` is changed; `seen` are the ids so far, `among` has room for all. Returns the id that is drawn.
+// `logits` is changed; `seen` are the ids so far, `among` has room for all. Returns the id that is drawn, or -1 where the
+// logits are no numbers to draw from.
 int native_pick(float *logits, int vocabulary, const int32_t *seen, int seen_count, const Draw *draw, Candidate *among) {
     if (draw->penalty != 1) {
-        uint8_t *done = calloc((size_t)vocabulary, 1);
-        for (int i = 0; done && i < seen_count; i++) {
+        uint8_t *done = memset(among, 0, (size_t)vocabulary);  // has its room, and is needed only later
+        for (int i = 0; i < seen_count; i++) {
             int id = seen[i];
             if (done[id]) continue;
             done[id] = 1;
             logits[id] = logits[id] > 0 ? logits[id] / draw->penalty : logits[id] * draw->penalty;
         }
-        free(done);
     }
-    int first = 0;
-    for (int i = 1; i < vocabulary; i++)
+    int first = 0, numbers = 1;
+    for (int i = 0; i < vocabulary; i++) {
         if (logits[i] > logits[first]) first = i;
+        numbers &= !isnan(logits[i]);
+    }
+    if (!numbers || !isfinite(logits[first])) return -1;
     if (draw->temperature < COLDEST) return first;
     float most = logits[first];
     double total = 0;

@@ -48,7 +48,7 @@ def packed(folder: Path, bits: int, *, cache: Path | None = None) -> Path:
     """The file of the packed weights of `folder`, written unless it is there. Raises ValueError on other bits."""
     if bits not in BITS:
         raise ValueError(f"bits is {bits}; choose one of {', '.join(map(str, BITS))}")
-    told = [FORMAT, bits, HEAD_BITS, (folder / "config.json").read_text()]
+    told = [FORMAT, bits, HEAD_BITS, (folder / "config.json").read_text(encoding="utf-8")]
     for file in sorted(folder.glob("*.safetensors")):
         state = file.resolve().stat()
         told.append([str(file.resolve()), state.st_size, state.st_mtime_ns, state.st_ino])
@@ -191,12 +191,15 @@ class NativeModel:
         return self._logits_NV[place, : self.config.vocabulary]
 
     def pick(self, place: int, answer: Answer) -> int:
-        """Draw the id that follows the row at `place`; its logits are gone afterwards."""
+        """Draw the id that follows the row at `place`; its logits are gone afterwards.
+
+        Raises ValueError where they are no numbers: weights or activations were too large, or the weights are damaged.
+        """
         sampling = answer.sampling
         penalty = sampling.repetition_penalty
         seen = np.array(answer.ids if penalty != 1.0 else [], dtype=np.int32)
         draw = Draw(sampling.temperature, sampling.top_p, penalty, sampling.top_k, answer.chance.random())
-        return int(
+        token = int(
             self._library.native_pick(
                 self._logits_NV[place].ctypes.data,
                 self.config.vocabulary,
@@ -206,6 +209,9 @@ class NativeModel:
                 self._among.ctypes.data,
             )
         )
+        if token < 0:
+            raise ValueError("the model computes no numbers here (NaN or infinity); try more bits or another engine")
+        return token
 
     def close(self) -> None:
         """Free the engine's memory; nothing may be computed after that."""
