@@ -252,3 +252,35 @@ def test_it_answers_through_the_gateway(engine: NativeEngine, tied: Path) -> Non
 def test_keys_and_values_take_a_part_of_the_memory_and_always_hold_one_context() -> None:
     assert native.pages_for(TINY, 256, memory=1) == 8
     assert native.pages_for(TINY, 256, memory=1 << 40) == 8 * native.PARALLEL
+
+
+def test_the_last_chunk_says_that_the_model_ended_it_and_has_what_was_held_back(
+    engine: NativeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter([*engine.tokenizer.encode("one two"), next(iter(engine.tokenizer.stops))])
+    monkeypatch.setattr(engine.model, "pick", lambda *_: next(drawn))
+    chunks = answer(engine, GenerationRequest(prompt=[3, 4], max_tokens=40, stop=["two three"]))
+    assert text(chunks) == "one two"
+    assert chunks[-1].finish_reason == "stop"
+
+
+def test_logits_that_are_no_numbers_are_an_error_and_no_id(make: Make, tied: Path) -> None:
+    model = make(tied)
+    for bad in (np.nan, np.inf, -np.inf):
+        logits = np.full(600, bad, dtype=np.float32)
+        for sampling in (GREEDY, Sampling(top_p=1.0), Sampling(top_k=3), Sampling(repetition_penalty=1.2)):
+            with pytest.raises(ValueError, match="no numbers"):
+                draws(model, logits, sampling, [1], 1)
+    one = np.zeros(600, dtype=np.float32)
+    one[599] = np.nan
+    with pytest.raises(ValueError, match="no numbers"):
+        draws(model, one, GREEDY, [], 1)
+    one[:] = -np.inf
+    one[4] = 0
+    assert draws(model, one, Sampling(), [], 5) == {4: 5}
+
+
+def test_ids_that_the_model_does_not_have_are_refused(engine: NativeEngine) -> None:
+    for wrong in (600, -1, 2**31):
+        with pytest.raises(ValueError, match="from 0 to 599"):
+            answer(engine, GenerationRequest(prompt=[5, wrong], max_tokens=1))

@@ -43,6 +43,7 @@ class NativeEngine:
             raise UserError(f"the native engine cannot serve {folder}: {reason}; choose another engine")
         self.context = min(config.context, LONGEST_CONTEXT)
         self.parameters = config.parameters
+        self._vocabulary = config.vocabulary
         self.parallel = PARALLEL
         self.bits = bits
         pages = pages_for(config, self.context, memory=machine_memory())
@@ -60,6 +61,8 @@ class NativeEngine:
         if not most:
             yield TextChunk(text="", finish_reason="length")
             return
+        if not all(0 <= token < self._vocabulary for token in request.prompt):
+            raise ValueError(f"the prompt has ids that the model does not; give some from 0 to {self._vocabulary - 1}")
         decoder, scanner = Utf8Decoder(self.tokenizer), StopScanner(request.stop)
         asked = Answer(
             ids=list(request.prompt),
@@ -81,7 +84,7 @@ class NativeEngine:
                 yield TextChunk(text=shown, tokens=1, finish_reason="stop")
                 return
             yield TextChunk(text=shown, tokens=1)
-        if count < most and cancelled.is_set():
+        if cancelled.is_set():
             return
         shown, stopped = scanner.push(decoder.flush())
         shown = shown if stopped else shown + scanner.flush()

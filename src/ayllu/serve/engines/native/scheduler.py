@@ -15,6 +15,7 @@ from ayllu.serve.engines.native.pages import PAGE, Held, PagePool
 
 PIECE = 64
 """Tokens of prompts in a step: as long as others wait for their next token."""
+CLOSED = "the engine is closed"
 _ENDED = StopIteration()
 
 
@@ -80,7 +81,7 @@ class Scheduler:
         """The ids of an answer as they come, and None after each piece of the prompt but the last."""
         with self._changed:
             if self._closing:
-                raise RuntimeError("the engine is closed")
+                raise RuntimeError(CLOSED)
             self._waiting.append(asked)
             self._changed.notify()
         try:
@@ -91,11 +92,13 @@ class Scheduler:
                 if isinstance(token, Exception):
                     raise token
                 yield token
-        finally:
+        except GeneratorExit:
+            # Nobody wants the rest. An answer that has ended by itself is not a cancelled one: it has a last chunk.
             asked.cancelled.set()
+            raise
 
     def close(self) -> None:
-        """End what is under way; the thread is gone when this returns."""
+        """End what is under way, with an error for those who still listen; the thread is gone when this returns."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -108,7 +111,7 @@ class Scheduler:
                     self._changed.wait()
                 if self._closing:
                     for asked in [*self._active, *self._waiting]:
-                        self._end(asked)
+                        self._end(asked, _ENDED if asked.cancelled.is_set() else RuntimeError(CLOSED))
                     return
                 self._admit()
             try:
@@ -118,12 +121,12 @@ class Scheduler:
                     self._end(asked, error)
 
     def _admit(self) -> None:
-        """Let in whoever waits, in order, as long as there is room; who has left is let go."""
+        """Let in whoever waits, in order, as long as there is room; who has left is let go, wherever in the line."""
+        for asked in [one for one in self._waiting if one.cancelled.is_set()]:
+            self._waiting.remove(asked)
+            self._end(asked)
         while self._waiting and len(self._active) < self._parallel:
             asked = self._waiting[0]
-            if asked.cancelled.is_set():
-                self._end(self._waiting.popleft())
-                continue
             asked.held = self._pool.begin(asked.ids, asked.prompt + asked.most)
             if asked.held is None and self._active:
                 return
@@ -163,9 +166,13 @@ class Scheduler:
             if asked.computed < len(asked.ids):
                 asked.arrived.put(None)
         for place, asked in enumerate(drawn):
-            self._draw(place, asked)
-        # Whoever read a piece goes behind the others who read.
-        self._active.sort(key=lambda one: one.computed if one.reads else -1)
+            try:
+                self._draw(place, asked)
+            except Exception as error:
+                self._end(asked, error)  # the others' numbers are their own
+        # Whoever read a piece goes behind the others who read, however short their prompts: those wait a round at most.
+        served = [asked for asked, _ in pieces]
+        self._active.sort(key=served.__contains__)
 
     def _rows(self, asked: Answer, count: int) -> list[Row]:
         assert asked.held is not None
