@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from ayllu.serve.engines.native import engine as native
 from ayllu.serve.engines.native import library, weights
 from ayllu.serve.engines.native.engine import NativeEngine
 from ayllu.serve.engines.native.scheduler import Answer
-from ayllu.serve.engines.native.weights import NativeModel
+from ayllu.serve.engines.native.weights import NativeModel, packed
 from support.models import TINY, save_tiny_model
 from support.native import Make
 from support.server import serving
@@ -284,3 +285,42 @@ def test_ids_that_the_model_does_not_have_are_refused(engine: NativeEngine) -> N
     for wrong in (600, -1, 2**31):
         with pytest.raises(ValueError, match="from 0 to 599"):
             answer(engine, GenerationRequest(prompt=[5, wrong], max_tokens=1))
+
+
+@pytest.mark.parametrize("harm", ["flipped", "short", "empty", "no digest"])
+def test_packed_weights_that_are_damaged_are_packed_again(tied: Path, tmp_path: Path, harm: str) -> None:
+    file = packed(tied, 4, cache=tmp_path)
+    written = file.read_bytes()
+    if harm == "no digest":
+        file.with_name(f"{file.name}.sha256").unlink()
+    else:
+        middle = len(written) // 2
+        flipped = written[:middle] + bytes([written[middle] ^ 64]) + written[middle + 1 :]
+        file.write_bytes({"flipped": flipped, "short": written[:middle], "empty": b""}[harm])
+    assert packed(tied, 4, cache=tmp_path) == file
+    assert file.read_bytes() == written
+    before = file.stat().st_ino
+    assert packed(tied, 4, cache=tmp_path).stat().st_ino == before
+
+
+def test_several_may_pack_and_compile_at_once(tied: Path, tmp_path: Path) -> None:
+    alone = packed(tied, 8, cache=tmp_path / "alone").read_bytes()
+    made: list[Path] = []
+    threads = [threading.Thread(target=lambda: made.append(packed(tied, 8, cache=tmp_path))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(made) == 4 and {file.read_bytes() for file in made} == {alone}
+    assert not [path for path in (tmp_path / "native").iterdir() if path.is_dir()]
+
+
+def test_a_library_that_was_cut_short_is_compiled_again(tmp_path: Path) -> None:
+    file = library.compiled(flags=("-O0",), cache=tmp_path)
+    file.write_bytes(file.read_bytes()[:1000])
+    again = library.compiled(flags=("-O0",), cache=tmp_path)
+    assert again == file and library.opened(again).native_kernels()
+
+
+def test_it_says_what_memory_it_may_take(engine: NativeEngine) -> None:
+    assert re.fullmatch(r"16 answers side by side.* at most \d+ MiB of memory beside the weights", engine.limits)

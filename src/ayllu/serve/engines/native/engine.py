@@ -31,7 +31,8 @@ MEMORY_SHARE = 4
 class NativeEngine:
     """Int4, int8 or bfloat16 weights, float16 keys and values in pages that equal beginnings share.
 
-    What an answer is does not depend on who else is answered, nor on what was found in the cache, to the last bit.
+    `limits` says in words what it may take of the machine's memory. What an answer is does not depend on who else is
+    answered, nor on what was found in the cache, to the last bit.
     """
 
     def __init__(self, folder: Path, *, bits: int = 8, threads: int | None = None) -> None:
@@ -47,6 +48,10 @@ class NativeEngine:
         self.parallel = PARALLEL
         self.bits = bits
         pages = pages_for(config, self.context, memory=machine_memory())
+        self.limits = (
+            f"{PARALLEL} answers side by side, and what is kept of earlier prompts, take at most "
+            f"{pages * page_bytes(config) >> 20:,} MiB of memory beside the weights"
+        )
         try:
             file = packed(folder, bits)
             self.model = NativeModel(
@@ -97,6 +102,10 @@ class NativeEngine:
 
 def pages_for(config: ModelConfig, context: int, *, memory: int) -> int:
     """Pages of keys and values: whole contexts for as many as `memory` has room for, from 1 to `PARALLEL`."""
-    bytes_each = 2 * 2 * PAGE * config.layers * config.kv_heads * config.head_width
     whole = -(-context // PAGE)
-    return min(max(memory // MEMORY_SHARE // bytes_each, whole), PARALLEL * whole)
+    return min(max(memory // MEMORY_SHARE // page_bytes(config), whole), PARALLEL * whole)
+
+
+def page_bytes(config: ModelConfig) -> int:
+    """What a page takes: keys and values of all layers, float16."""
+    return 2 * 2 * PAGE * config.layers * config.kv_heads * config.head_width

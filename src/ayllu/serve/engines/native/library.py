@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ayllu.data.archive import default_cache
 from ayllu.lab.error import UserError
+from ayllu.serve.engines.native.kept import is_whole, keep
 
 SOURCES = ("vector.h", "engine.c", "pick.c")
 FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-fno-tree-reassoc", "-shared", "-fPIC")
@@ -120,7 +121,7 @@ def compiled(*, flags: tuple[str, ...] = ("-march=native",), cache: Path | None 
     told = (sources, compiler, FLAGS, flags, _processor())
     name = f"native-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}.so"
     path = (cache or default_cache()) / "native" / name
-    if path.exists():
+    if is_whole(path):  # one that is cut short ends the process when it is opened
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as made:
@@ -133,7 +134,7 @@ def compiled(*, flags: tuple[str, ...] = ("-march=native",), cache: Path | None 
             first = next(iter(run.stderr.splitlines()), "no message")
             raise UserError(f"{compiler} cannot compile the native engine ({first}); choose another engine")
         # Whole or not at all, whoever else compiles it at the same time.
-        (Path(made) / name).replace(path)
+        keep(Path(made) / name, path)
     return path
 
 

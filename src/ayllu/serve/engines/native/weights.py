@@ -21,11 +21,12 @@ from ayllu.model.config import ModelConfig
 from ayllu.model.files import hf
 from ayllu.model.rope import rotation
 from ayllu.model.transformer import Block, Transformer
+from ayllu.serve.engines.native.kept import is_whole, keep
 from ayllu.serve.engines.native.library import Draw, Matrix, Shape, Step, library
 from ayllu.serve.engines.native.pack import BITS, GROUP, PANEL, pack, padded
 from ayllu.serve.engines.native.scheduler import Answer, Row
 
-FORMAT = 1
+FORMAT = 2
 """Changes with the layout of a packed file."""
 HEAD_BITS = 8
 """Least bits of embedding and output projection: errors there fall on every token, as llama.cpp has it in its Q4_0."""
@@ -45,7 +46,10 @@ def unfit(config: ModelConfig) -> str | None:
 
 
 def packed(folder: Path, bits: int, *, cache: Path | None = None) -> Path:
-    """The file of the packed weights of `folder`, written unless it is there. Raises ValueError on other bits."""
+    """The file of the packed weights of `folder`, written unless it is there and whole.
+
+    Raises ValueError on other bits.
+    """
     if bits not in BITS:
         raise ValueError(f"bits is {bits}; choose one of {', '.join(map(str, BITS))}")
     told = [FORMAT, bits, HEAD_BITS, (folder / "config.json").read_text(encoding="utf-8")]
@@ -54,7 +58,7 @@ def packed(folder: Path, bits: int, *, cache: Path | None = None) -> Path:
         told.append([str(file.resolve()), state.st_size, state.st_mtime_ns, state.st_ino])
     name = f"{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}-{bits}.packed"
     path = (cache or default_cache()) / "native" / name
-    if path.exists():
+    if is_whole(path):
         return path
     say(f"packing the weights into {bits} bits, once")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +69,7 @@ def packed(folder: Path, bits: int, *, cache: Path | None = None) -> Path:
                 written.write(data.tobytes())
             written.flush()
             os.fsync(written.fileno())
-        (Path(made) / name).replace(path)
+        keep(Path(made) / name, path)
     return path
 
 
