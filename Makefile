@@ -50,6 +50,7 @@ lock: install-dev
 
 check: install-dev
 	cd $(ROOT) && $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/lint-imports
+	cd $(ROOT) && $(BIN)/python bench/tables.py --check
 
 install: $(ROOT)/.venv/installed
 

@@ -25,6 +25,13 @@ def test_tables_are_those_of_the_records(document: Path) -> None:
     assert tables.filled(text) == text, "run python bench/tables.py"
 
 
+def test_a_table_without_a_record_is_found() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert tables.unrecorded(text) == []
+    assert tables.unrecorded(text + "\n| a | b |\n|---|---|\n| 1 | 2 |\n") == ["| a | b |"]
+    assert tables.unrecorded(text.replace(tables.OLDER[0], "")) == [f"{tables.OLDER[0]} (gone)"]
+
+
 def test_every_record_is_shown_and_every_place_has_one() -> None:
     places = [name for path in tables.DOCUMENTS for _, name, _ in tables.PLACE.findall(path.read_text())]
     assert sorted(places) == [path.stem for path in RECORDS]
