@@ -149,6 +149,16 @@ def test_ids_that_a_vocabulary_leaves_out_count_in_its_size(tmp_path: Path) -> N
     assert Tokenizer.load(tmp_path).size == 901
 
 
+def test_the_token_that_the_file_pads_with_has_its_name_and_id(tmp_path: Path) -> None:
+    folder = save(tmp_path, extra_special_tokens=["<|end|>", "<x>"])
+    engine = Engine.from_file(str(folder / "tokenizer.json"))
+    engine.enable_padding(pad_token="<fill>")
+    engine.save(str(folder / "tokenizer.json"))
+    theirs, ours = AutoTokenizer.from_pretrained(folder), Tokenizer.load(folder)
+    assert ours.named["pad_token"] == theirs.pad_token == "<fill>"
+    assert all(ours.special[name] == theirs.get_vocab()[name] for name in ("<fill>", "<x>", "<|end|>"))
+
+
 def test_truncation_and_padding_of_the_file_are_not_used(tmp_path: Path) -> None:
     save(tmp_path, FLAGGED)
     whole = Tokenizer.load(tmp_path)

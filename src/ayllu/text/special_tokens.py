@@ -10,7 +10,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,12 @@ class FolderSettings:
             config=read_object(folder / CONFIG),
             generation=read_object(folder / GENERATION),
         )
+
+    def padded_with(self, token: str | None) -> FolderSettings:
+        """The same, where the tokenizer's own file says what rows were filled up with and no other names a pad."""
+        if token is None or "pad_token" in self.settings:
+            return self
+        return replace(self, settings={**self.settings, "pad_token": token})
 
     @property
     def names(self) -> dict[str, str]:

@@ -134,10 +134,12 @@ class Tokenizer:
         """
         stated = FolderSettings.read(folder)
         template, named = _template_of(folder, stated.settings), _named_templates(folder, stated.settings)
+        alone = stated.states_nothing
+        stated = stated.padded_with((engine.padding or {}).get("pad_token"))
         complete(engine, stated)
         special, size = _special_of(engine), end_of(engine)
         llama = all(name in special for name in (BOS, EOS, EOT))
-        if llama and template is None and stated.states_nothing:
+        if llama and template is None and alone:
             return cls.from_engine(engine)
         native = llama and template == CHAT_TEMPLATE and not named
         if native:
