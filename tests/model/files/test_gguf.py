@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 import urllib.request
@@ -385,6 +386,14 @@ def test_what_comes_around_a_text_survives_the_file(weights, tmp_path, begins, e
     write_vocabulary(tmp_path / "back", vocabulary)
     back = Engine.from_file(str(tmp_path / "back" / "tokenizer.json"))
     assert back.encode("Hi there").ids == engine.encode("Hi there").ids
+
+
+def test_lists_that_no_vocabulary_has_are_refused_before_they_are_read(tmp_path):
+    count = 3_000_000
+    field = struct.pack("<Q", 1) + b"a" + struct.pack("<IIQ", 9, 0, count) + bytes(count)
+    (tmp_path / "x.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + field)
+    with pytest.raises(ValueError, match="more than 2,097,152 entries"):
+        gguf.read(tmp_path / "x.gguf")
 
 
 def split_as_gguf_split_does(whole: Path, base: Path, tensors: int) -> list[Path]:

@@ -12,6 +12,8 @@ from pathlib import Path
 _WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """Bytes of a value by its type."""
 _STRING, _ARRAY = 8, 9
+MOST_ENTRIES = 1 << 21
+"""In all lists together: the reader makes objects of each. The largest vocabularies have a quarter million tokens."""
 _LEAST_TENSOR = 24
 """Bytes that the description of a tensor has at least: lengths of name and shape, type and offset."""
 _LEAST_FIELD = 13
@@ -31,7 +33,7 @@ class _Header:
     """A position in the file that only moves on within it."""
 
     def __init__(self, data: mmap.mmap) -> None:
-        self._data, self._at = data, 4
+        self._data, self._at, self._entries = data, 4, 0
         if data[:4] != b"GGUF":
             raise ValueError("it does not begin with GGUF")
         self._order = "<" if struct.unpack_from("<I", data, 4)[0] & 0xFFFF else ">"
@@ -49,6 +51,9 @@ class _Header:
             self._skip(self._number("Q"))
         elif kind == _ARRAY:
             inner, count = self._number("I"), self._number("Q")
+            self._entries += count
+            if self._entries > MOST_ENTRIES:
+                raise ValueError(f"its lists have more than {MOST_ENTRIES:,} entries, which no vocabulary has")
             if inner == _STRING:
                 self._check_room(8 * count)
                 for _ in range(count):
