@@ -18,7 +18,7 @@ import httpx2
 import pytest
 
 from ayllu.lab.error import UserError
-from ayllu.serve.server import listen, serve_model
+from ayllu.serve.server import checked_host, listen, serve_model
 from support.parts import need_module
 
 PROGRAM = """
@@ -159,3 +159,8 @@ def test_a_model_that_cannot_be_served_frees_the_port(tmp_path: Path) -> None:
         serve_model(tmp_path / "missing", port=port)
     with listen("127.0.0.1", port):
         pass
+
+
+def test_a_name_with_letters_beyond_ascii_is_known_as_clients_send_it() -> None:
+    assert checked_host("bücher.example") == "xn--bcher-kva.example"
+    assert checked_host("my_host.lan.") == "my_host.lan"

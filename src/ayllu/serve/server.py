@@ -101,7 +101,10 @@ def checked_host(name: str) -> str:
     name = name.strip().rstrip(".")
     if not name or any(sign in name for sign in "/:@*?# "):
         raise UserError(f"--allow-host {name!r} is not a name; give one alone, such as host.docker.internal")
-    return name
+    try:
+        return name.encode("idna").decode("ascii")  # as clients send names with letters beyond ASCII
+    except UnicodeError:
+        return name
 
 
 def listen(host: str, port: int) -> socket.socket:
