@@ -152,5 +152,6 @@ def test_options_that_make_no_sense_are_refused() -> None:
         smol(budget=0)
     with pytest.raises(UserError, match="items"):
         smol(items=1)
-    with pytest.raises(UserError, match="steps"):
-        smol(steps=(1, 0, 1))
+    for steps in ((0, 0, 0), (3, -1, 2)):
+        with pytest.raises(UserError, match="steps"):
+            smol(steps=steps)
