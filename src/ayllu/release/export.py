@@ -64,7 +64,9 @@ def _write(folder: Path, to: Format, place: Path, dtype: Type | None) -> None:
     about = read_json_object(folder / ORIGIN) or read_json_object(folder / "manifest.json")
     title = str(about.get("title") or about.get("name") or folder.resolve().name)
     if to == "gguf":
-        name = re.sub(r"[^\w.-]+", "-", title)
+        name = re.sub(r"[^\w.-]+", "-", title)[
+            :100
+        ]  # a file system takes 255 bytes, of three to a letter in some scripts
         licence = about.get("licence")
         gguf.write(place / f"{name}.gguf", model, folder, dtype=kind, name=title, licence=licence)
         return

@@ -122,6 +122,14 @@ def test_packed_weights_are_as_large_as_the_bits_say() -> None:
     assert len(pack(weight, 4)) == 32 * 64 * 4.5 / 8
 
 
+@pytest.mark.parametrize(("size", "bits"), [(1e-7, 8), (1e8, 8), (1e-8, 4), (1e7, 4), (float("nan"), 8)])
+def test_weights_that_so_few_bits_cannot_hold_are_refused(size: float, bits: int) -> None:
+    weight = torch.randn(16, 64, generator=torch.Generator().manual_seed(0))
+    assert len(pack(weight, bits)) and len(pack(torch.zeros(16, 64), bits))
+    with pytest.raises(ValueError, match="take 16"):
+        pack(weight * size, bits)
+
+
 def test_what_does_not_fit_is_said() -> None:
     shape = {"vocabulary": 10, "layers": 1, "width": 48, "feed_forward": 8}
     assert "24 wide" in (unfit(ModelConfig(**shape, heads=2, kv_heads=1)) or "")

@@ -16,6 +16,9 @@ PANEL, GROUP = 16, 32
 BITS = (4, 8, 16)
 TRIED = 9
 """Scales that are tried for each group of 4-bit weights."""
+WORST = {4: 0.25, 8: 0.03}
+"""Most that a matrix may lose, as a share of its size (root of squares). Rounding takes a tenth, or a two-hundredth, of
+weights like those of trained models; more is lost where float16 has no scale so small or so large."""
 
 
 def padded(size: int, multiple: int) -> int:
@@ -24,7 +27,10 @@ def padded(size: int, multiple: int) -> int:
 
 
 def pack(weight_NK: Tensor, bits: int) -> NDArray[np.uint8]:
-    """The bytes of a matrix (outputs, inputs), padded with zeros to whole panels and groups."""
+    """The bytes of a matrix (outputs, inputs), padded with zeros to whole panels and groups.
+
+    Raises ValueError where so few bits cannot hold it.
+    """
     N, K = weight_NK.shape
     whole = torch.zeros(padded(N, PANEL), padded(K, GROUP))
     whole[:N, :K] = weight_NK.float()
@@ -34,11 +40,13 @@ def pack(weight_NK: Tensor, bits: int) -> NDArray[np.uint8]:
     if bits == 16:
         words = groups_PGRC.mT.contiguous().to(torch.bfloat16).view(torch.int16)
         return words.numpy().view(np.uint8).reshape(-1)
+    scales_PGR, ints = (quantize_8 if bits == 8 else quantize_4)(groups_PGRC)
+    lost = (ints.float() * scales_PGR.float()[..., None] - groups_PGRC).norm()
+    if not lost <= WORST[bits] * groups_PGRC.norm():
+        raise ValueError(f"its weights are too small, too large or too unlike each other for {bits} bits; take 16")
     if bits == 8:
-        scales_PGR, ints = quantize_8(groups_PGRC)
         data = ints.view(P, G, PANEL, GROUP // 4, 4).transpose(2, 3).reshape(P, G, -1).numpy().view(np.uint8)
     else:
-        scales_PGR, ints = quantize_4(groups_PGRC)
         pairs = (ints + 8).to(torch.uint8).view(P, G, PANEL, GROUP // 8, 2, 4)
         bytes_ = pairs[..., 0, :] | (pairs[..., 1, :] << 4)
         data = bytes_.transpose(2, 3).reshape(P, G, -1).numpy()
