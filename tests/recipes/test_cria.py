@@ -138,7 +138,7 @@ def test_a_second_run_makes_nothing_again(report: dict[str, Any], home: Path) ->
     done = ayllu("run", "cria", "--budget", "0.5", "--items", "50", "--json", home=home)
     again = json.loads(done.stdout)
     assert again["release"] == report["release"]
-    assert done.stderr.count("there already") == len(report["stages"])
+    assert done.stderr.count(": there already") == len(report["stages"])
     assert "done in" not in done.stderr
 
 
