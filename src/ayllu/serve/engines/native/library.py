@@ -18,8 +18,7 @@ from ayllu.lab.error import UserError
 from ayllu.serve.engines.native.kept import is_whole, keep
 
 SOURCES = ("vector.h", "engine.c", "pick.c")
-FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-fno-tree-reassoc", "-shared", "-fPIC")
-"""Without reassociation, which would move all sums of a group to its end and out of the registers."""
+FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC")
 COMPILERS = ("cc", "gcc", "clang")
 
 _pointer = ctypes.c_void_p
