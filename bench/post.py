@@ -37,7 +37,8 @@ GROUP, ANSWER = 8, 12
 RATE = 2e-4
 """AdamW's, of TRL: one rate for all three, not tuned."""
 OWN_RATES = {"sft": 3e-3, "sft-shared": 3e-3, "dpo": 2e-3, "grpo": 1e-3}
-"""Muon's, of ours: for SFT and GRPO what the recipe `smol` takes. For DPO the better of two by the held-out pairs."""
+"""Muon's, of ours: for SFT what the recipe `smol` takes, for GRPO what it took before AdamW. For DPO the better of
+two by the held-out pairs."""
 RANK = 16
 SHARED = 6
 """Conversations that stand in one row with their tools, as in the recipe."""
