@@ -1,0 +1,41 @@
+"""Nothing gets out; and what would get out is noticed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ayllu.sandbox import bubblewrap
+from ayllu.sandbox.escapes.suite import attempts, run_suite
+
+pytestmark = pytest.mark.usefixtures("sandbox")
+
+
+def test_no_attempt_gets_out_and_most_are_shown_to_succeed_where_nothing_holds_them() -> None:
+    results = run_suite()
+    assert len(results) >= 60
+    assert [result.told() for result in results if result.escaped] == []
+    shown = [result for result in results if result.outside]
+    assert len(shown) >= 60 and all(result.outside or len(result.shown) > 12 for result in results)
+
+
+def test_every_kind_of_attempt_that_was_asked_for_is_there() -> None:
+    tried = " ".join(one.tried for one in attempts())
+    for kind in ("TCP", "environment", "/proc", "disk", "fork", "memory", "longer", "signal", "link", "debugger"):
+        assert kind in tried
+    for kind in ("namespace", "output", "clock", "socket"):
+        assert kind in tried
+
+
+def test_a_hole_in_the_wall_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = bubblewrap.arguments
+
+    def holed(*given: Any, **more: Any) -> list[str]:
+        """A sandbox that shows the host's temporary folder at its own place, for reading."""
+        return [*whole(*given, **more), "--ro-bind", "/tmp", "/tmp"]
+
+    monkeypatch.setattr(bubblewrap, "arguments", holed)
+    (one,) = (one for one in attempts() if one.name == "read_by_path")
+    (result,) = run_suite([one])
+    assert result.escaped and result.how == "it was done"
