@@ -1,0 +1,1 @@
+"""Hazard suites: what a model says and leans to where it matters, each measured or said not to be."""
