@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,23 @@ def test_the_template_for_tools_is_used_and_kept(tmp_path: Path) -> None:
             for tools in (None, [TOOL.as_json()])
         ]
         assert theirs == found
+
+
+def test_templates_by_name_are_those_of_the_list(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    write_tokenizer(tmp_path / "list", NAMED)
+    write_tokenizer(tmp_path / "object", {entry["name"]: entry["template"] for entry in NAMED})
+    assert rendered(tmp_path / "object") == rendered(tmp_path / "list")
+    other = AutoTokenizer.from_pretrained(tmp_path / "object")
+    assert other.get_chat_template(tools=[TOOL.as_json()]) == TOOL_BLOCKS
+
+
+@pytest.mark.parametrize("stated", [7, ["x"], [{"name": "default"}], {"default": None}, [{"template": PLAIN}], True])
+def test_templates_that_are_none_are_refused(tmp_path: Path, stated: Any) -> None:
+    write_tokenizer(tmp_path, stated)
+    with pytest.raises(ValueError, match="chat_template that is no text and no list"):
+        Tokenizer.load(tmp_path)
 
 
 def test_gguf_files_hold_it_too(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Engine
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from ayllu.text.call_parser import parse
+from ayllu.text.calls.parser import parse
 from ayllu.text.chat import Message, render, render_masked
 from ayllu.text.template import render_text
 from ayllu.text.tokenizer import Tokenizer
@@ -155,6 +155,27 @@ def test_a_template_that_knows_tools_writes_them_itself(folder: Path, tmp_path: 
     assert text.startswith(json.dumps(TOOL.as_json()) + "\n<|im_start|>user\nHi<|im_end|>")
     spoken = tokenizer.decode([i for i, p in zip(ids, produced, strict=True) if p], skip_special=False)
     assert spoken == 'get_weather={"city": "Paris"}<|im_end|>'
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        "{% if m.content is none %}CALLS{% else %}SAID{% endif %}",
+        "{% if m['content'] is not none %}SAID{% else %}CALLS{% endif %}",
+        "{% if m.tool_calls %}CALLS{% else %}SAID{% endif %}",
+    ],
+)
+def test_a_turn_of_calls_alone_is_told_by_having_no_content(folder: Path, tmp_path: Path, asks: str) -> None:
+    calls = "{% for call in m.tool_calls %}{{ call.function.name }}={{ call.function.arguments | tojson }}{% endfor %}"
+    own = asks.replace("CALLS", calls).replace("SAID", "{{ m.content }}")
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    around = "{% for m in messages %}<|im_start|>{{ m.role }}\n" + own + "<|im_end|>{% endfor %}{{ tools | length }}"
+    (tmp_path / "chat_template.jinja").write_text(around)
+    turns = [Message(role="user", content="Hi"), Message(role="assistant", tool_calls=(CALL,))]
+    tokenizer = Tokenizer.load(tmp_path)
+    text = tokenizer.decode(render(turns, tokenizer, tools=[TOOL], reply=False), skip_special=False)
+    assert text == '<|im_start|>user\nHi<|im_end|><|im_start|>assistant\nget_weather={"city": "Paris"}<|im_end|>1'
 
 
 def test_settings_and_template_survive_saving(folder: Path, chatml: Tokenizer, tmp_path: Path) -> None:

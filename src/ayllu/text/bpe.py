@@ -5,6 +5,9 @@ Both are exact, and each reads the files that it was made for.
 
 from __future__ import annotations
 
+import functools
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -18,6 +21,8 @@ LONGEST_PIECE = 400_000
 LONGEST_RUN = 25_000
 """Characters in one call of tiktoken, and of one kind (space or not) in a row: the reference cuts longer text."""
 
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+"""How vocabularies of sentencepiece write a byte."""
 LONG = 4096
 """Characters from which on a text is worth a thread of the library."""
 
@@ -29,6 +34,7 @@ class BPE(Protocol):
     def encode_at(self, text: str) -> tuple[list[int], list[int]]: ...
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
     def decode(self, ids: Sequence[int]) -> str: ...
+    def bytes_of(self, number: int) -> bytes: ...
 
 
 class EngineBPE:
@@ -36,8 +42,13 @@ class EngineBPE:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._plain = Engine.from_str(engine.to_str())
-        self._plain.encode_special_tokens = True
+
+    @functools.cached_property
+    def _plain(self) -> Engine:
+        """One to which special tokens are characters; who only decodes need not wait for it."""
+        plain = Engine.from_str(self.engine.to_str())
+        plain.encode_special_tokens = True
+        return plain
 
     def encode(self, text: str) -> list[int]:
         return self._encoded(text).ids
@@ -57,6 +68,27 @@ class EngineBPE:
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.engine.decode(list(ids), skip_special_tokens=False)
+
+    def bytes_of(self, number: int) -> bytes:
+        """The bytes of one id, which may be a part of a character; vocabularies of bytes, and those with U+2581."""
+        if number in self._added:
+            return self._added[number].encode()
+        token = self.engine.id_to_token(number) or ""
+        if self._letters:
+            return b"".join(self._letters.get(letter, letter.encode()) for letter in token)
+        byte = _BYTE.fullmatch(token)
+        return bytes([int(byte[1], 16)]) if byte else token.replace("\u2581", " ").encode()
+
+    @functools.cached_property
+    def _added(self) -> dict[int, str]:
+        return {number: token.content for number, token in self.engine.get_added_tokens_decoder().items()}
+
+    @functools.cached_property
+    def _letters(self) -> dict[str, bytes]:
+        """What each letter of a vocabulary of bytes stands for; nothing in other vocabularies."""
+        if '"ByteLevel"' not in json.dumps(json.loads(self.engine.to_str()).get("decoder")):
+            return {}
+        return {letter: bytes([byte]) for byte, letter in byte_letters().items()}
 
 
 class MetaBPE:
@@ -82,6 +114,12 @@ class MetaBPE:
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._encoding.decode(list(ids))
+
+    def bytes_of(self, number: int) -> bytes:
+        try:
+            return self._encoding.decode_single_token_bytes(number)
+        except KeyError:
+            return b""
 
 
 def ranks_model(ranks: Mapping[bytes, int]) -> models.BPE:

@@ -5,8 +5,9 @@ The format is described in `ayllu.text.llama3_format`, tool calls in `ayllu.text
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from ayllu.text.tokenizer import Tokenizer
 
 ROLES = ("system", "user", "assistant", "tool")
+_NO_CONTENT = re.compile(r"""content['"]?\s*\]?\s+is\s+(?:not\s+)?none\b""", re.IGNORECASE)
+"""A template's question whether a turn is calls alone, which OpenAI's API tells by a content of null."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +42,8 @@ class Message:
     content: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     """What the assistant calls, behind its words if a format has room for both: Llama 3's has none."""
+    tool_call_id: str | None = field(default=None, compare=False)
+    """Of the role `tool`: the id of the call that it answers, for templates that write it."""
 
     def __post_init__(self) -> None:
         if self.role == "ipython":
@@ -142,6 +147,15 @@ def with_tools(messages: Sequence[Message], tools: Sequence[Tool], *, indent: in
     return [*messages[:first], asked, *messages[first + 1 :]]
 
 
+def calls_stand_alone(tokenizer: Tokenizer, tools: Sequence[Tool]) -> bool:
+    """Whether a turn with calls has no room for words: so in Llama 3's format, and where a template knows no tools.
+
+    Raises ValueError where the model holds no conversations.
+    """
+    template = _template(tokenizer, tools)
+    return template is None or not knows_tools(template)
+
+
 def _body(message: Message, tokenizer: Tokenizer) -> list[int]:
     """The blank line behind the header, the words or calls, and what ends them."""
     tag, more = tokenizer.special.get(PYTHON_TAG), tokenizer.special.get(EOM)
@@ -178,6 +192,10 @@ def _written(
     given = [
         _as_json(message, native) for message in (messages if native else with_tools(messages, tools, indent=None))
     ]
+    if native and _NO_CONTENT.search(template):
+        given = [
+            fields | {"content": fields["content"] or None} if "tool_calls" in fields else fields for fields in given
+        ]
     described = [tool.as_json() for tool in tools] if native else []
     return Written(template=template, messages=given, tokenizer=tokenizer, tools=described, now=now)
 
@@ -190,8 +208,11 @@ def _as_json(message: Message, native: bool) -> dict[str, Any]:
     if message.tool_calls:
         fields["tool_calls"] = [
             {"type": "function", "function": {"name": call.name, "arguments": dict(call.arguments)}}
+            | ({} if call.id is None else {"id": call.id})
             for call in message.tool_calls
         ]
+    if native and message.tool_call_id is not None:
+        fields["tool_call_id"] = message.tool_call_id
     return fields
 
 

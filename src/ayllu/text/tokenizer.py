@@ -223,6 +223,10 @@ class Tokenizer:
         """How the id `number` is written in the vocabulary."""
         return next((name for name, i in self.special.items() if i == number), None) or self._bpe.decode([number])
 
+    def bytes_of(self, number: int) -> bytes:
+        """What the id `number` stands for in a text; a special token is no text."""
+        return b"" if number in self._special_ids else self._bpe.bytes_of(number)
+
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Text of `ids`; bytes that are not UTF-8 become U+FFFD."""
         if skip_special:
@@ -296,11 +300,20 @@ def _template_of(folder: Path, settings: Mapping[str, Any]) -> str | None:
     file = folder / "chat_template.jinja"
     if file.is_file():
         return file.read_text(encoding="utf-8")
-    found = settings.get("chat_template")
-    if isinstance(found, list):
-        named = {entry.get("name"): entry.get("template") for entry in found if isinstance(entry, dict)}
-        found = named.get("default")
-    return found if isinstance(found, str) else None
+    stated = settings.get("chat_template")
+    return stated if isinstance(stated, str) else _listed_templates(folder, stated).get("default")
+
+
+def _listed_templates(folder: Path, stated: Any) -> dict[str, str]:
+    """Templates by name, of a list or an object. Raises ValueError for what transformers could not use either."""
+    entries = stated if isinstance(stated, list) else []
+    if all(isinstance(entry, dict) for entry in entries):
+        found = {entry.get("name"): entry.get("template") for entry in entries} | (
+            stated if isinstance(stated, dict) else {}
+        )
+        if isinstance(stated, dict | list | None) and all(isinstance(t, str) for pair in found.items() for t in pair):
+            return found
+    raise ValueError(f"{folder / 'tokenizer_config.json'} gives a chat_template that is no text and no list of them")
 
 
 def _named_templates(folder: Path, settings: Mapping[str, Any]) -> dict[str, str]:
@@ -308,9 +321,9 @@ def _named_templates(folder: Path, settings: Mapping[str, Any]) -> dict[str, str
     files = sorted((folder / NAMED_TEMPLATES).glob("*.jinja"))
     if files or (folder / "chat_template.jinja").is_file():
         return {file.stem: file.read_text(encoding="utf-8") for file in files}
-    listed = settings.get("chat_template")
-    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-    found = {str(entry.get("name")): str(entry.get("template")) for entry in entries if entry.get("name") != "default"}
+    stated = settings.get("chat_template")
+    listed = {} if isinstance(stated, str) else _listed_templates(folder, stated)
+    found = {name: template for name, template in listed.items() if name != "default"}
     if strange := next((name for name in found if not re.fullmatch(r"[\w-]{1,64}", name)), None):
         raise ValueError(f"{folder / 'tokenizer_config.json'} names a chat template {strange!r}: no file can have it")
     return found

@@ -1,6 +1,6 @@
 """Llama 3.1's tool calls: what they are, the definitions shown to the model, and calls written as text.
 
-The forms, and how they are read, are in `ayllu.text.call_parser`.
+The forms, and how they are read, are in `ayllu.text.calls.parser`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class ToolCall:
 
     name: str
     arguments: Mapping[str, Any]
+    id: str | None = field(default=None, compare=False)
+    """What its answer names it by, for templates that write it."""
 
     def __post_init__(self) -> None:
         if not CALL_NAME.fullmatch(self.name):
@@ -106,12 +108,13 @@ def problem(call: ToolCall, tools: Sequence[Tool]) -> str | None:
     for name, value in call.arguments.items():
         if name not in properties:
             return f"{call.name} has no parameter {name}"
-        if not _fits(value, properties[name]):
+        if not fits(value, properties[name]):
             return f"{call.name}: {name} must be {properties[name]['type']}"
     return None
 
 
-def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
+def fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether a value is of the type that `schema` names, if it names one."""
     kinds = {"string": str, "boolean": bool, "object": Mapping, "array": list, "null": type(None)}
     kind = schema.get("type")
     if kind in ("integer", "number"):

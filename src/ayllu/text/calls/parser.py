@@ -12,6 +12,11 @@ Forms that are read (`llama3_1/prompt_format.md` and `llama3/tool_utils.py` in m
 and, as Hermes, Qwen2.5 and others write them (`CallForm` for what else a model's own template writes around its calls):
 
     <tool_call>{"name": NAME, "arguments": {…}}</tool_call>   anywhere
+    OPENING NAME BETWEEN {…} CLOSING                          anywhere, where the template writes the name outside
+    <function=NAME><parameter=KEY>VALUE</parameter>…</function>   anywhere; and other tags, as the template has them
+    [NAME(key="value"), NAME()]                      where the reply begins, or behind the python tag, for tools that
+                                                     are known; behind an opening where the template writes that
+    {'name': NAME, 'arguments': {…}}                 where the template prints calls as Python does
 
 What looks like a call and is none is reported, never repaired: Meta's own reader replaces every ' by ", which damages
 "it's", and stops at the first call.
@@ -19,51 +24,33 @@ What looks like a call and is none is reported, never repaired: Meta's own reade
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
+from ayllu.text.calls.pieces import CallPiece, CallPieces, Scan
+from ayllu.text.calls.read import MalformedCall, called, checked, load, read_calls, read_python
+from ayllu.text.calls.shape import FUNCTION_TAGS, ID, TOOL_CALL, CallForm, parts
+from ayllu.text.calls.tags import TagScan, Unreadable
 from ayllu.text.llama3_format import EOM, EOT, PYTHON_TAG
-from ayllu.text.python_code import why_idle
-from ayllu.text.tool_calls import CALL_NAME, CODE_INTERPRETER, FUNCTION, FUNCTION_END, ToolCall
+from ayllu.text.tool_calls import CALL_NAME, FUNCTION, FUNCTION_END, Tool, ToolCall
 
+LONGEST_NAME = 128
+"""Characters of a function's name: what goes on for longer is none."""
 ENDS = (EOM, EOT, "<|im_end|>")
 """Ends of a reply. They count only where the reply ends: elsewhere they are characters."""
-_CALLISH = re.compile(r"""["']name["']\s*:""")
-_PARAMETERS = re.compile(r"""["'](?:parameters|arguments)["']\s*:""")
-_BUILT_IN_CALL = re.compile(r"\s*\w+\.call\(")
+_LISTED = re.compile(r"\[\s*[\w.-]*\s*([^\s\w.-]?)")
+"""What a list of calls as in Python begins with, up to the sign behind the first name."""
+
+Event = str | ToolCall | MalformedCall | CallPiece
+"""What a reply consists of: words, calls, and calls that cannot be read; pieces of calls where they are asked for."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CallForm:
-    """What a model's own template writes around the JSON of a call."""
+def parse(text: str, *, forms: Sequence[CallForm] = (), tools: Sequence[Tool] = ()) -> list[Event]:
+    """Words and calls of a whole reply, in their order; neighbouring words are one text. `forms` are read too.
 
-    opening: str
-    closing: str = ""
-
-
-TOOL_CALL = CallForm(opening="<tool_call>", closing="</tool_call>")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MalformedCall:
-    """What was meant as a call and cannot be read."""
-
-    text: str
-    reason: str
-    """For the model or the user: one clause."""
-
-
-Event = str | ToolCall | MalformedCall
-"""What a reply consists of: words, calls, and calls that cannot be read."""
-
-
-def parse(text: str, *, forms: Sequence[CallForm] = ()) -> list[Event]:
-    """Words and calls of a whole reply, in their order; neighbouring words are one text. `forms` are read too."""
-    parser = CallParser(forms=forms)
+    Of `tools` are the names that are calls where they stand as in Python, and the types of what stands in tags.
+    """
+    parser = CallParser(forms=forms, tools=tools)
     return joined([*parser.push(text), *parser.close()])
 
 
@@ -83,13 +70,19 @@ class CallParser:
 
     Words are given as soon as they cannot be part of a call, a call as soon as its last brace has come. However the
     reply is cut into chunks, the events are the same but for where words are split (see `joined`).
+
+    With `pieces` a call's arguments also come as they are written, before the call itself, where its name stands first.
     """
 
-    def __init__(self, *, forms: Sequence[CallForm] = ()) -> None:
+    def __init__(self, *, forms: Sequence[CallForm] = (), tools: Sequence[Tool] = (), pieces: bool = False) -> None:
+        self._parameters = {tool.name: tool.parameters for tool in tools}
+        self._literal = any(form.literal for form in forms)
         self._forms = {form.opening: form for form in (TOOL_CALL, *forms) if form.opening}
-        closings = tuple(form.closing for form in self._forms.values() if form.closing)
+        self._keys = [form.keys for form in forms if form.keys is not None]
+        # Behind the first of two calls stands only a part of what stands behind the last.
+        closings = dict.fromkeys(part for form in self._forms.values() for part in (form.closing, *parts(form.closing)))
         self._openings = (PYTHON_TAG, FUNCTION, *self._forms)
-        self._closings = (FUNCTION_END, *closings)
+        self._closings = (FUNCTION_END, *filter(None, closings))
         self._tags = (*self._openings, *self._closings, *ENDS)
         self._text = ""
         """What is not decided yet."""
@@ -100,7 +93,9 @@ class CallParser:
         """Whether that run stands behind the python tag."""
         self._form: CallForm | None = None
         """What opened that run, where it was a form of a template's."""
-        self._scan = _Scan()
+        self._scan = Scan()
+        self._inside = TagScan(FUNCTION_TAGS)
+        self._wanted, self._pieces = pieces, CallPieces()
         self._looked = 0
         """Where the next end of Python is looked for."""
 
@@ -131,12 +126,30 @@ class CallParser:
         undecided = any(opening.startswith(rest) and opening != rest for opening in self._openings)
         if undecided and not final:
             return iter(())
-        if rest[:1] in ("{", "[") and not rest.startswith(self._openings):
+        listed = _LISTED.match(rest) if self._parameters else None
+        if listed and not listed[1] and listed.end() == len(rest) and not final:
+            return iter(())
+        if listed and listed[1] == "(" and listed[0][1:-1].strip() in self._parameters:
+            self._scan, self._state = Scan(python=True), self._list
+        elif rest[:1] in ("{", "[") and not rest.startswith(self._openings):
             self._calls, self._tagged, self._form = 0, False, None
             self._enter_json()
         elif rest or final:
             self._state = self._words
         return iter(())
+
+    def _list(self, final: bool) -> Iterator[Event]:
+        """A reply that begins with a list of calls as in Python: such calls, or words."""
+        start = self._text.index("[")
+        end = self._scan.end(self._text, start)
+        if end is None and not final:
+            return
+        found = called(self._text[start:end], self._parameters) if end is not None else []
+        if found:
+            self._take(end or 0)
+            self._calls, self._tagged = len(found), False
+            yield from found
+        self._state = self._between if found else self._words
 
     def _words(self, final: bool) -> Iterator[Event]:
         found = [(self._text.find(tag), tag) for tag in self._openings if tag in self._text]
@@ -145,13 +158,59 @@ class CallParser:
             if at:
                 yield self._take(at)
             self._take(len(tag))
-            self._form = self._forms.get(tag)
-            self._state = {PYTHON_TAG: self._python, FUNCTION: self._function}.get(tag, self._block)
-            self._scan = _Scan()
+            self._enter(tag)
             return
         keep = 0 if final else _held(self._text, self._tags)
         if len(self._text) > keep:
             yield self._take(len(self._text) - keep)
+
+    def _enter(self, tag: str) -> None:
+        """Begin to read what stands behind a tag that opens a call."""
+        form = self._form = self._forms.get(tag)
+        self._state = {PYTHON_TAG: self._python, FUNCTION: self._function}.get(tag, self._block)
+        if form is not None and form.tags is not None and tag != FUNCTION:
+            self._inside, self._state = TagScan(form.tags), self._in_tags
+        elif form is not None and form.called:
+            self._state, self._looked = self._called, 0
+        self._scan, self._pieces = Scan(python=self._literal), CallPieces()
+
+    def _in_tags(self, final: bool) -> Iterator[Event]:
+        """Behind the opening of a call whose arguments stand in tags."""
+        opening = FUNCTION if self._form is None else self._form.opening
+        try:
+            end = self._inside.end(self._text, final=final)
+            if end is None:
+                return
+            self._take(end)
+            yield ToolCall(
+                name=self._inside.name, arguments=self._inside.arguments(self._parameters.get(self._inside.name, {}))
+            )
+        except Unreadable as error:
+            close = FUNCTION_TAGS.close if self._form is None or self._form.tags is None else self._form.tags.close
+            at = self._text.find(close)
+            if at < 0 and not final:
+                return
+            raw = self._take(at if at >= 0 else len(self._text))
+            yield MalformedCall(text=opening + raw, reason=str(error))
+        self._calls, self._tagged, self._state = 1, False, self._between
+
+    def _called(self, final: bool) -> Iterator[Event]:
+        """Behind the opening of calls as Python writes them, up to what closes them: in a text it does not."""
+        assert self._form is not None
+        closing = self._form.closing
+        while (closing and (at := self._text.find(closing, self._looked)) >= 0) or final:
+            end = at if closing and at >= 0 else len(self._text)
+            if found := called(self._text[:end], None):
+                self._take(end)
+                yield from found
+            elif end < len(self._text):
+                self._looked = end + 1
+                continue
+            else:
+                yield from self._unreadable(final)
+                return
+            self._calls, self._tagged, self._state, self._looked = 1, False, self._between, 0
+            return
 
     def _python(self, final: bool) -> Iterator[Event]:
         """Behind the python tag: JSON or Python."""
@@ -167,13 +226,18 @@ class CallParser:
         """Python up to the next tag or the end; a tag inside a text of Python is no end of it."""
         while (at := self._text.find(PYTHON_TAG, self._looked)) >= 0 or final:
             code = self._text[: at if at >= 0 else len(self._text)]
-            found = _read_python(code)
+            if calls := called(code, self._parameters) if self._parameters else []:
+                self._take(len(code))
+                self._state, self._looked = self._words, 0
+                yield from calls
+                return
+            found = read_python(code)
             if isinstance(found, MalformedCall) and at >= 0:
                 self._looked = at + 1
                 continue
             if isinstance(found, MalformedCall):
                 code = code.partition(PYTHON_TAG)[0]
-                found = _read_python(code)
+                found = read_python(code)
             self._take(len(code))
             self._state, self._looked = self._words, 0
             yield found
@@ -185,10 +249,37 @@ class CallParser:
         if re.match(r"\{|\[\s*\{", rest):
             self._calls, self._tagged = 0, False
             self._enter_json()
+        elif self._form is not None and self._form.between is not None:
+            self._state = self._named
         elif not final and (re.fullmatch(r"\[?\s*", rest) or any(tag.startswith(rest) for tag in self._openings)):
             pass
         elif rest.startswith(self._openings):
+            self._take(len(self._text) - len(rest))
             self._state = self._words
+        else:
+            yield from self._unreadable(final)
+
+    def _named(self, final: bool) -> Iterator[Event]:
+        """Behind the opening of a form that has the name outside of the JSON: the name, what is between, an object."""
+        assert self._form is not None
+        assert self._form.between is not None
+        start = self._text.find("{")
+        head = self._text if start < 0 else self._text[:start]
+        between = re.escape(self._form.between.strip()).replace(re.escape(ID), r"[\w.:-]+")
+        named = re.fullmatch(rf"\s*({CALL_NAME.pattern})\s*{between}\s*", head)
+        if start < 0 and not final and len(head.strip()) <= LONGEST_NAME + len(between):
+            return
+        if start >= 0 and named:
+            end = self._scan.end(self._text, start)
+            name = named[1]
+            yield from self._written(start, name)
+            if end is None and not final:
+                return
+            raw = self._text[start:end]
+            self._take(start + len(raw))
+            yield checked(name, *load(raw, python=self._literal), f"{self._form.opening}{head}{raw}")
+            self._calls, self._tagged = 1, False
+            self._state = self._between
         else:
             yield from self._unreadable(final)
 
@@ -200,14 +291,13 @@ class CallParser:
         if at < 0 and not final:
             return
         raw = self._take(at if at >= 0 else len(self._text))
-        yield MalformedCall(
-            text=self._form.opening + raw, reason=f"{self._form.opening} must be followed by a call as JSON"
-        )
+        wanted = "a call as JSON" if self._form.between is None else "a name and its arguments as JSON"
+        yield MalformedCall(text=self._form.opening + raw, reason=f"{self._form.opening} must be followed by {wanted}")
         self._calls = 1
         self._state = self._between
 
     def _enter_json(self) -> None:
-        self._scan, self._state = _Scan(), self._json
+        self._scan, self._pieces, self._state = Scan(python=self._literal), CallPieces(), self._json
 
     def _json(self, final: bool) -> Iterator[Event]:
         """An object, after `[` where it is the first of a list."""
@@ -223,18 +313,19 @@ class CallParser:
         if start < 0:
             return
         end = self._scan.end(self._text, start)
+        yield from self._written(start)
         if end is None and not final:
             return
-        raw = self._text[start : end if end is not None else len(self._text)]
+        raw = self._text[start:end]
         sure = self._tagged or self._form is not None or self._calls > 0
-        event = _read_json(raw, whole=end is not None, sure=sure)
-        if event is None:
+        events = read_calls(raw, self._keys, whole=end is not None, sure=sure, python=self._literal)
+        if not events:
             self._state = self._otherwise() if not self._calls else self._words
             return
         self._take(start + len(raw))
         self._calls += 1
         self._state = self._between
-        yield event
+        yield from events
 
     def _otherwise(self) -> Callable[[bool], Iterator[Event]]:
         """What JSON that is no call may be, by what stands before it."""
@@ -261,7 +352,7 @@ class CallParser:
         return iter(())
 
     def _function(self, final: bool) -> Iterator[Event]:
-        """Behind `<function=`: a name, `>`, an object, and perhaps the closing tag."""
+        """Behind `<function=`: a name, `>`, an object or arguments in tags, and perhaps the closing tag."""
         close = self._text.find(">")
         if close < 0 and not final:
             return
@@ -270,11 +361,15 @@ class CallParser:
         if body and not body.isspace() and body.lstrip()[0] == "{" and CALL_NAME.fullmatch(name):
             start = self._text.index("{", close)
             end = self._scan.end(self._text, start)
+            yield from self._written(start, name)
             if end is None and not final:
                 return
-            raw = self._text[start : end if end is not None else len(self._text)]
+            raw = self._text[start:end]
             self._take(start + len(raw))
-            yield _checked(name, *_load(raw), f"{FUNCTION}{name}>{raw}")
+            yield checked(name, *load(raw), f"{FUNCTION}{name}>{raw}")
+        elif body.lstrip()[:1] == "<" and CALL_NAME.fullmatch(name):
+            self._inside, self._state = TagScan(FUNCTION_TAGS), self._in_tags
+            return
         else:
             if not final and (not body or body.isspace()) and CALL_NAME.fullmatch(name):
                 return
@@ -286,39 +381,13 @@ class CallParser:
         self._calls, self._tagged = 1, False
         self._state = self._between
 
+    def _written(self, start: int, name: str | None = None) -> Iterator[Event]:
+        if self._wanted:
+            yield from self._pieces.push(self._text, start, name)
+
     def _take(self, count: int) -> str:
         taken, self._text = self._text[:count], self._text[count:]
         return taken
-
-
-class _Scan:
-    """Finds the brace that closes an object, going on where the last chunk ended."""
-
-    def __init__(self) -> None:
-        self._at = self._depth = 0
-        self._quoted = self._escaped = False
-
-    def end(self, text: str, start: int) -> int | None:
-        """The place behind the object that begins at `start`, or None while it is not complete."""
-        for at in range(max(self._at, start), len(text)):
-            character = text[at]
-            self._at = at + 1
-            if self._quoted:
-                if self._escaped:
-                    self._escaped = False
-                elif character == "\\":
-                    self._escaped = True
-                elif character == '"':
-                    self._quoted = False
-            elif character == '"':
-                self._quoted = True
-            elif character in "{[":
-                self._depth += 1
-            elif character in "}]":
-                self._depth -= 1
-                if self._depth <= 0:
-                    return at + 1
-        return None
 
 
 def _held(text: str, tags: Sequence[str]) -> int:
@@ -330,80 +399,3 @@ def _held(text: str, tags: Sequence[str]) -> int:
                 longest = max(longest, n)
                 break
     return longest
-
-
-def _read_json(raw: str, *, whole: bool, sure: bool) -> ToolCall | MalformedCall | None:
-    """A call; or why it is none; or None where it was never meant as one. `sure` where nothing else can stand."""
-    value, reason = _load(raw)
-    if reason is not None:
-        reason = reason if whole else "it ends before its JSON is complete"
-        meant = _CALLISH.search(raw) and (sure or _PARAMETERS.search(raw))
-        return MalformedCall(text=raw, reason=reason) if meant else None
-    arguments = value.get("parameters", value.get("arguments"))
-    if "name" not in value:
-        return None
-    if not (sure or "parameters" in value or "arguments" in value or value.get("type") == "function"):
-        return None
-    name = value["name"]
-    if not isinstance(name, str) or not CALL_NAME.fullmatch(name):
-        return MalformedCall(text=raw, reason="its name is not the name of a function")
-    return _checked(name, arguments, None, raw)
-
-
-def _checked(name: str, arguments: Any, reason: str | None, raw: str) -> ToolCall | MalformedCall:
-    if reason is None and not isinstance(arguments, dict):
-        reason = "its parameters are no JSON object"
-    return MalformedCall(text=raw, reason=reason) if reason else ToolCall(name=name, arguments=arguments)
-
-
-def _load(raw: str) -> tuple[Any, str | None]:
-    """The object that `raw` says, or why it says none."""
-
-    def refuse(constant: str) -> Any:
-        raise ValueError(f"{constant} is no JSON")
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("a key stands there twice")
-        return found
-
-    try:
-        value = json.loads(raw, parse_constant=refuse, object_pairs_hook=once)
-        json.dumps(value, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        return {}, f"it is no valid JSON ({error.msg} at character {error.pos})"
-    except UnicodeEncodeError:
-        return {}, "it holds half a character"
-    except RecursionError:
-        return {}, "it is nested too deeply"
-    except ValueError as error:
-        return {}, f"it is no valid JSON ({error})"
-    return value, None
-
-
-def _read_python(code: str) -> ToolCall | MalformedCall:
-    """What stands behind the python tag: the call of a built-in tool, or code."""
-    if not code.strip():
-        return MalformedCall(text=PYTHON_TAG + code, reason=f"nothing follows {PYTHON_TAG}")
-    if _BUILT_IN_CALL.match(code):
-        try:
-            tree = ast.parse(code.strip(), mode="eval").body
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return MalformedCall(text=PYTHON_TAG + code, reason="its arguments are no Python texts")
-        if (
-            isinstance(tree, ast.Call)
-            and isinstance(tree.func, ast.Attribute)
-            and isinstance(tree.func.value, ast.Name)
-            and not tree.args
-        ):
-            given = {
-                key.arg: key.value.value for key in tree.keywords if key.arg and isinstance(key.value, ast.Constant)
-            }
-            if len(given) == len(tree.keywords) and all(
-                isinstance(v, str | int | float | None) for v in given.values()
-            ):
-                return ToolCall(name=tree.func.value.id, arguments=given)
-    if reason := why_idle(code):
-        return MalformedCall(text=PYTHON_TAG + code, reason=reason)
-    return ToolCall(name=CODE_INTERPRETER, arguments={"code": code})

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ayllu.text import call_parser
-from ayllu.text.call_form import call_forms
-from ayllu.text.call_parser import CallForm, CallParser, Event, MalformedCall, joined, parse
+from ayllu.text.calls.form import call_forms
+from ayllu.text.calls.parser import CallParser, Event, MalformedCall, joined, parse
+from ayllu.text.calls.pieces import Scan
+from ayllu.text.calls.shape import CallForm
 from ayllu.text.chat import Message, render_masked
 from ayllu.text.tokenizer import Tokenizer
 from ayllu.text.tool_calls import (
@@ -242,7 +243,7 @@ def test_a_call_is_given_with_its_last_brace() -> None:
 
 def test_no_character_of_long_arguments_is_looked_at_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a call that streams character by character takes the square of its length."""
-    looked, end = [], call_parser._Scan.end
+    looked, end = [], Scan.end
 
     def counted(self: Any, text: str, start: int) -> int | None:
         begin = max(self._at, start)
@@ -250,7 +251,7 @@ def test_no_character_of_long_arguments_is_looked_at_twice(monkeypatch: pytest.M
         looked.append(self._at - begin)
         return found
 
-    monkeypatch.setattr(call_parser._Scan, "end", counted)
+    monkeypatch.setattr(Scan, "end", counted)
     call = ToolCall(name="f", arguments={"text": "x" * 20_000})
     parser = CallParser()
     text = write_call(call)
