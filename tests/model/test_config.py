@@ -5,8 +5,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ayllu.model.config import ModelConfig, RopeScaling, llama_feed_forward
+from ayllu.model.frequencies import inverse_frequencies
 from ayllu.model.presets import PRESETS
-from ayllu.model.rope import inverse_frequencies
 from ayllu.model.transformer import Transformer
 
 PUBLISHED = {

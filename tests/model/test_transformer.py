@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ayllu.model.config import ModelConfig
-from ayllu.model.generate import GREEDY, Sampling, generate, pick
+from ayllu.model.generate import generate, pick
+from ayllu.model.sampling import GREEDY, Sampling
 from ayllu.model.transformer import Cache, Transformer
 
 CONFIG = ModelConfig(vocabulary=97, layers=3, width=64, heads=4, kv_heads=2, feed_forward=96, context=128)

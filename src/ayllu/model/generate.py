@@ -5,110 +5,16 @@ Shapes: B batch, T time, V vocabulary.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, overload
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import overload
 
 import torch
 from torch import Tensor
 
+from ayllu.model.sampling import GREEDY, Constraint, Sampling
 from ayllu.model.transformer import Cache, Transformer
-
-COLDEST = 1e-3
-"""A temperature below this is 0: to divide by it would overflow."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How the next token is drawn. Raises ValueError on values that no distribution has."""
-
-    temperature: float = 0.7
-    """0 takes the most likely token."""
-    top_p: float = 0.95
-    """Tokens beyond this cumulative probability are never drawn (nucleus sampling, arXiv:1904.09751)."""
-    top_k: int = 0
-    """Only this many most likely tokens can be drawn; 0 means all."""
-    repetition_penalty: float = 1.0
-    """Divides the positive and multiplies the negative logits of ids already seen (CTRL, arXiv:1909.05858)."""
-    seed: int | None = None
-    """None draws differently each time."""
-
-    def __post_init__(self) -> None:
-        # Written so that NaN, which no comparison holds for, is refused too.
-        if not (self.temperature >= 0 and math.isfinite(self.temperature)):
-            raise ValueError(f"temperature is {self.temperature}; it must be a number from 0 on")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p is {self.top_p}; it must be above 0 and at most 1")
-        if not 0 <= self.top_k < 2**31:
-            raise ValueError(f"top_k is {self.top_k}; it must be from 0 to 2^31 - 1")
-        if not 0.01 <= self.repetition_penalty <= 100:
-            raise ValueError(f"repetition_penalty is {self.repetition_penalty}; it must be from 0.01 to 100")
-        if self.seed is not None and not -(2**63) <= self.seed < 2**63:
-            raise ValueError(f"seed is {self.seed}; it must be from -2^63 to 2^63 - 1")
-
-    @property
-    def greedy(self) -> bool:
-        """Whether always the most likely token is taken."""
-        return self.temperature < COLDEST
-
-
-GREEDY = Sampling(temperature=0.0)
-_NOT_DONE: dict[str, Any] = {
-    "num_beams": 1,
-    "min_p": 0.0,
-    "typical_p": 1.0,
-    "epsilon_cutoff": 0.0,
-    "eta_cutoff": 0.0,
-    "no_repeat_ngram_size": 0,
-    "min_length": 0,
-    "min_new_tokens": 0,
-    "guidance_scale": 1.0,
-    "penalty_alpha": 0.0,
-    "bad_words_ids": None,
-    "suppress_tokens": None,
-    "begin_suppress_tokens": None,
-    "forced_bos_token_id": None,
-    "forced_eos_token_id": None,
-    "sequence_bias": None,
-    "exponential_decay_length_penalty": None,
-    "stop_strings": None,
-}
-"""What transformers can do with a draw and is not done here, each with the value that changes nothing."""
-
-
-def recommended_sampling(settings: Mapping[str, Any]) -> tuple[Sampling, list[str]]:
-    """How `generation_config.json` recommends to draw tokens, and in one clause each what it says and is not done.
-
-    A bad value leaves the others as they are; `do_sample: false` takes the most likely token.
-    """
-    found, left_out = Sampling(), []
-    for name in ("temperature", "top_p", "top_k", "repetition_penalty"):
-        value = settings.get(name)
-        if value is None:
-            continue
-        try:
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ValueError
-            if name == "top_k" and value != int(value):
-                raise ValueError
-            changed: dict[str, Any] = {name: int(value) if name == "top_k" else value}
-            found = replace(found, **changed)
-        except (ValueError, TypeError, OverflowError):
-            left_out.append(f"{name} is {_shown(value)}, which no distribution has")
-    if settings.get("do_sample") is False:
-        found = replace(found, temperature=0.0)
-    for name, nothing in _NOT_DONE.items():
-        if settings.get(name) not in (None, nothing, [], {}):
-            left_out.append(f"{name} is {_shown(settings[name])}, which is not done here")
-    return found, left_out
-
-
-def _shown(value: Any) -> str:
-    """A setting as a file says it, but no pages of it."""
-    text = json.dumps(value)
-    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 @overload
@@ -120,6 +26,7 @@ def generate(
     stop: frozenset[int] = ...,
     sampling: Sampling = ...,
     piece: None = None,
+    drawer: Drawer | None = None,
 ) -> Iterator[int]: ...
 @overload
 def generate(
@@ -130,6 +37,7 @@ def generate(
     stop: frozenset[int] = ...,
     sampling: Sampling = ...,
     piece: int,
+    drawer: Drawer | None = None,
 ) -> Iterator[int | None]: ...
 @torch.inference_mode()
 def generate(
@@ -140,11 +48,13 @@ def generate(
     stop: frozenset[int] = frozenset(),
     sampling: Sampling = GREEDY,
     piece: int | None = None,
+    drawer: Drawer | None = None,
 ) -> Iterator[int | None]:
     """Yield up to `tokens` ids that continue `ids`; ends before an id of `stop` and where the model's context is full.
 
-    With `piece` the ids given are read so many at a time, and None is yielded after each piece but the last, so that
-    the caller can stop there. Raises ValueError when `ids` is empty or does not fit into the context.
+    `drawer` draws them, in place of a fresh one for `sampling`. With `piece` the ids given are read so many at a time,
+    and None is yielded after each piece but the last, so that the caller can stop there. Raises ValueError when `ids`
+    is empty or does not fit into the context.
     """
     if not ids:
         raise ValueError("there is nothing to continue: give at least one id")
@@ -156,45 +66,147 @@ def generate(
         return
     weight = model.embedding.weight
     cache = Cache(model.config, batch=1, capacity=len(ids) + tokens, dtype=weight.dtype, device=weight.device)
-    generator = torch.Generator(device="cpu")
-    if sampling.seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(sampling.seed)
-    seen = list(ids)
-    size = piece or len(seen)
-    last = (len(seen) - 1) // size * size
+    drawer = drawer or Drawer(sampling, ids)
+    size = piece or len(ids)
+    last = (len(ids) - 1) // size * size
     for start in range(0, last, size):
-        model.hidden(torch.tensor([seen[start : start + size]], device=weight.device), cache=cache, dtype=weight.dtype)
+        model.hidden(
+            torch.tensor([list(ids[start : start + size])], device=weight.device), cache=cache, dtype=weight.dtype
+        )
         yield None
-    fresh = torch.tensor([seen[last:]], device=weight.device)
+    fresh = torch.tensor([list(ids[last:])], device=weight.device)
     for _ in range(tokens):
         state_BTD = model.hidden(fresh, cache=cache, dtype=weight.dtype)
         logits_V = model.output(state_BTD[:, -1])[0].float().cpu()
-        chosen = pick(logits_V, seen, sampling, generator)
+        chosen = drawer.draw(logits_V)
         if chosen in stop:
             return
         yield chosen
-        seen.append(chosen)
+        if drawer.ended:
+            return
         fresh = torch.tensor([[chosen]], device=weight.device)
 
 
-def pick(logits_V: Tensor, seen: Sequence[int], sampling: Sampling, generator: torch.Generator) -> int:
-    """Draw one id from `logits_V` (float32, on the CPU)."""
-    if sampling.repetition_penalty != 1.0:
-        ids = torch.tensor(sorted(set(seen)))
-        values = logits_V[ids]
-        logits_V = logits_V.clone()
-        logits_V[ids] = torch.where(
-            values > 0, values / sampling.repetition_penalty, values * sampling.repetition_penalty
-        )
+@torch.inference_mode()
+def prompt_logprobs(
+    model: Transformer, ids: Sequence[int], *, count: int, piece: int
+) -> Iterator[list[tuple[int, float, list[tuple[int, float]]]]]:
+    """Each of `ids` but the first, its log-probability behind those before, and the `count` likeliest with theirs.
+
+    A list for each `piece` of ids that is read.
+    """
+    weight = model.embedding.weight
+    cache = Cache(model.config, batch=1, capacity=len(ids), dtype=weight.dtype, device=weight.device)
+    for start in range(0, len(ids) - 1, piece):
+        part = list(ids[start : min(start + piece, len(ids) - 1)])
+        state_BTD = model.hidden(torch.tensor([part], device=weight.device), cache=cache, dtype=weight.dtype)
+        log_TV = model.output(state_BTD)[0].float().cpu().log_softmax(-1)
+        top = log_TV.topk(min(count, log_TV.shape[-1]))
+        yield [
+            (token, float(row[token]), list(zip(likeliest.tolist(), values.tolist(), strict=True)))
+            for token, row, likeliest, values in zip(
+                ids[start + 1 : start + 1 + len(part)], log_TV, top.indices, top.values, strict=True
+            )
+        ]
+
+
+class Drawer:
+    """Draws the ids of one answer; knows what the prompt and the answer so far hold.
+
+    With `logprobs`, `told` has of the id drawn last its log-probability and that many of the likeliest ids with
+    theirs: of the model's own distribution, before anything that `sampling` and `constraint` do to it.
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        prompt: Sequence[int],
+        *,
+        constraint: Constraint | None = None,
+        logprobs: int | None = None,
+    ) -> None:
+        self._sampling, self._constraint, self._logprobs = sampling, constraint, logprobs
+        self._seen, self._prompt = list(prompt), len(prompt)
+        self._generator = torch.Generator(device="cpu")
+        if sampling.seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(sampling.seed)
+        self.told: tuple[float, list[tuple[int, float]]] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the constraint lets nothing follow."""
+        return self._constraint is not None and self._constraint.ended
+
+    def draw(self, logits_V: Tensor) -> int:
+        """The next id, from logits (float32, on the CPU). Raises ValueError where every id is forbidden."""
+        restricted_V = logits_V
+        if self._constraint is not None:
+            allowed_V = torch.from_numpy(self._constraint.allowed())
+            restricted_V = logits_V.masked_fill(~allowed_V, -math.inf)
+        chosen = pick(restricted_V, self._seen, self._sampling, self._generator, prompt=self._prompt)
+        if self._constraint is not None:
+            self._constraint.advance(chosen)
+        if self._logprobs is not None:
+            log_V = logits_V.log_softmax(-1)
+            top = log_V.topk(self._logprobs)
+            likeliest = list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
+            self.told = (float(log_V[chosen]), likeliest)
+        self._seen.append(chosen)
+        return chosen
+
+
+def pick(
+    logits_V: Tensor,
+    seen: Sequence[int],
+    sampling: Sampling,
+    generator: torch.Generator,
+    *,
+    prompt: int | None = None,
+) -> int:
+    """Draw one id from `logits_V` (float32, on the CPU); the first `prompt` of the ids `seen` are given, or all.
+
+    Bias, penalties, temperature, the k likeliest, the nucleus, min_p: the order of transformers.
+    """
+    ids, probabilities = distribution(logits_V, seen, sampling, prompt=prompt)
     if sampling.greedy:
-        return int(logits_V.argmax())
+        return int(ids[0])
+    return int(ids[torch.multinomial(probabilities, 1, generator=generator)])
+
+
+def distribution(
+    logits_V: Tensor, seen: Sequence[int], sampling: Sampling, *, prompt: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Ids, the likeliest first, and how likely `pick` draws each; their sum may be below 1."""
+    logits_V = _adjusted(logits_V, seen, seen[len(seen) if prompt is None else prompt :], sampling)
+    if bool(logits_V.max() == -math.inf):
+        raise ValueError("every id is forbidden here, by logit_bias or together with the grammar; allow some")
+    if sampling.greedy:
+        return logits_V.argmax()[None], torch.ones(1)
     values, order = (logits_V / sampling.temperature).sort(descending=True)
     if sampling.top_k:
         values, order = values[: sampling.top_k], order[: sampling.top_k]
     probabilities = values.softmax(-1)
     beyond = probabilities.cumsum(-1) - probabilities >= sampling.top_p
+    beyond |= probabilities < sampling.min_p * probabilities[0]
     beyond[0] = False  # a top_p that float32 rounds to 0 leaves the most likely one
-    probabilities = probabilities.masked_fill(beyond, 0.0)
-    return int(order[torch.multinomial(probabilities, 1, generator=generator)])
+    return order, probabilities.masked_fill(beyond, 0.0)
+
+
+def _adjusted(logits_V: Tensor, seen: Sequence[int], answer: Sequence[int], sampling: Sampling) -> Tensor:
+    """Logits after bias and penalties."""
+    logits_V = logits_V.clone()
+    if sampling.logit_bias:
+        logits_V[list(sampling.logit_bias)] += torch.tensor(list(sampling.logit_bias.values()))
+    if sampling.repetition_penalty != 1.0:
+        ids = torch.tensor(sorted(set(seen)))
+        values = logits_V[ids]
+        logits_V[ids] = torch.where(
+            values > 0, values / sampling.repetition_penalty, values * sampling.repetition_penalty
+        )
+    if answer and (sampling.presence_penalty or sampling.frequency_penalty):
+        counts = Counter(answer)
+        times = torch.tensor(list(counts.values()))
+        logits_V[list(counts)] -= sampling.presence_penalty + sampling.frequency_penalty * times
+    return logits_V

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +20,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
 from ayllu.model.config import RopeScaling
-from ayllu.model.files import gguf, hf
+from ayllu.model.files import gguf, gguf_fields, hf
 from ayllu.model.files.vocabulary import pre_tokenizer_name, read_vocabulary, write_vocabulary
 from ayllu.model.files.weights import to_halves, to_neighbours
 from ayllu.model.generate import generate
@@ -31,54 +28,13 @@ from ayllu.model.presets import PRESETS
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer
 from support.models import SHAPES, same_bits, tiny_model
+from support.serving.llama_cpp import LlamaCpp
 from support.texts import ENGLISH
 
 TURNS = [
     {"role": "system", "content": "You are a llama."},
     {"role": "user", "content": "Who'd carry 1781 bags over   the hills?\n\nÑusta! 🦙 日本"},
 ]
-
-
-SERVE = """
-import os, sys, xllamacpp
-settings = xllamacpp.CommonParams()
-settings.model.path = sys.argv[1]
-settings.n_ctx, settings.n_parallel, settings.n_gpu_layers = 256, 1, 0
-settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
-settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-settings.warmup = settings.fit_params = False
-server = xllamacpp.Server(settings)
-print(server.listening_address, flush=True)
-sys.stdin.read()
-os._exit(0)
-"""
-
-
-class LlamaCpp:
-    """llama.cpp's server on one thread, with float32 keys and values.
-
-    A process of its own, since the destructor of xllamacpp's server now and then waits for ever.
-    """
-
-    def __init__(self, path: Path) -> None:
-        command = [sys.executable, "-c", SERVE, str(path)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        assert self.process.stdout
-        self.address = self.process.stdout.readline().strip()
-        assert self.address, "llama.cpp cannot load the file"
-
-    def post(self, route: str, **body: Any) -> Any:
-        request = urllib.request.Request(
-            self.address + route, json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return json.load(answer)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
 
 
 @pytest.fixture
@@ -184,14 +140,14 @@ def test_smaller_types_come_back_within_their_precision(weights, dtype, error, t
     "kind", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL"]
 )
 def test_quantized_matrices_are_dequantized_and_their_rows_put_back(weights, kind, tmp_path, monkeypatch):
-    """Python cannot make K-quants, so the bytes are arbitrary; they must come back as the gguf package reads them."""
+    """The bytes are arbitrary; they must come back as the gguf package reads them."""
     folder, _ = weights()
     model = tiny_model(replace(SHAPES["untied"], width=256, head_width=64, feed_forward=256))
     kind = GGMLQuantizationType[kind]
     random = np.random.default_rng(0)
     written = {}
 
-    def quantized(values: torch.Tensor, given_kind: GGMLQuantizationType, name: str) -> np.ndarray:
+    def quantized(values: torch.Tensor, given_kind: GGMLQuantizationType, name: str, _: Any) -> np.ndarray:
         if given_kind is GGMLQuantizationType.F32:
             return values.numpy()
         # Bytes below 0x40 keep every float16 inside a block finite.
@@ -418,7 +374,7 @@ def test_a_model_in_several_files_is_one_model(weights, tmp_path):
     gguf.write(tmp_path / "whole.gguf", model, folder, dtype="F32", name="test")
     files = split_as_gguf_split_does(tmp_path / "whole.gguf", tmp_path / "split.gguf", 8)
     assert len(files) > 2
-    assert gguf.parts(files[1]) == files
+    assert gguf_fields.parts(files[1]) == files
     for named in (files[0], files[-1]):
         found = gguf.read(named)
         same_bits(found.model, model)

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from ayllu.model.config import ModelConfig, RopeScaling
 from ayllu.model.files import hf
+from ayllu.model.files.hf_config import from_json
 from ayllu.model.presets import PRESETS
 from ayllu.text.chat import Message, render
 from support.models import SHAPES, WIDER, same_bits, tiny_model
@@ -99,9 +100,9 @@ def test_a_folder_that_transformers_wrote_loads(tmp_path, tied):
 def test_the_older_spelling_of_rotary_settings_means_the_same():
     fields = hf.to_json(SHAPES["scaled"], torch.float32)
     del fields["rope_parameters"]
-    assert hf.from_json(fields) == SHAPES["scaled"]
+    assert from_json(fields) == SHAPES["scaled"]
     fields["rope_scaling"]["type"] = fields["rope_scaling"].pop("rope_type")
-    assert hf.from_json(fields) == SHAPES["scaled"]
+    assert from_json(fields) == SHAPES["scaled"]
 
 
 @given(
@@ -123,12 +124,12 @@ def test_the_older_spelling_of_rotary_settings_means_the_same():
     )
 )
 def test_every_configuration_survives_its_file(config):
-    assert hf.from_json(json.loads(json.dumps(hf.to_json(config, torch.float32)))) == config
+    assert from_json(json.loads(json.dumps(hf.to_json(config, torch.float32)))) == config
 
 
 def test_published_shapes_survive_their_file():
     for config in PRESETS.values():
-        assert hf.from_json(hf.to_json(config, torch.bfloat16)) == config
+        assert from_json(hf.to_json(config, torch.bfloat16)) == config
 
 
 @pytest.mark.parametrize(

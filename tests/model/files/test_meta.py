@@ -13,8 +13,9 @@ import torch
 from ayllu.model.config import RopeScaling
 from ayllu.model.files import gguf, hf, meta
 from ayllu.model.files.weights import to_neighbours
+from ayllu.model.frequencies import inverse_frequencies
 from ayllu.model.presets import PRESETS
-from ayllu.model.rope import inverse_frequencies, rotate, rotation
+from ayllu.model.rope import rotate, rotation
 from support.models import SHAPES, same_bits, tiny_model
 
 SCALED = replace(SHAPES["untied"], rope_scaling=RopeScaling(factor=8.0), context=131_072)

@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from ayllu.model.files import gguf, hf
+from ayllu.model.files import gguf, gguf_fields, hf
+from ayllu.model.files.hf_config import from_json
 from ayllu.model.files.vocabulary import read_vocabulary
-from ayllu.model.rope import inverse_frequencies
+from ayllu.model.frequencies import inverse_frequencies
 from support.models import SHAPES, same_bits
 
 LLAMA_3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
@@ -44,7 +45,7 @@ def test_every_spelling_of_rotary_settings_means_what_it_means_to_transformers(w
     for name in ("rope_parameters", "rope_scaling", "rope_theta"):
         del fields[name]
     fields = json.loads(json.dumps(fields | SPELLINGS[what]))
-    config = hf.from_json(fields)
+    config = from_json(fields)
     theirs = LlamaRotaryEmbedding(LlamaConfig.from_dict(fields)).inv_freq
     assert torch.allclose(torch.tensor(inverse_frequencies(config)), theirs, rtol=1e-6)
 
@@ -67,7 +68,7 @@ def test_every_spelling_of_rotary_settings_means_what_it_means_to_transformers(w
 def test_rotary_settings_that_cannot_be_followed_are_refused(changes: dict[str, Any], said: str) -> None:
     fields = hf.to_json(SHAPES["wide heads"], torch.float32) | {"rope_parameters": None, "rope_scaling": None}
     with pytest.raises(ValueError, match=said):
-        hf.from_json(fields | changes)
+        from_json(fields | changes)
 
 
 def rewritten(source: Path, target: Path, changes: dict[str, Any]) -> Path:
@@ -163,6 +164,25 @@ def test_counts_beyond_a_gguf_file_are_told_at_once(whole: Path, at: int, size: 
         gguf.read(whole)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"x.list": [1] * 20_000}, "its lists beside the vocabulary have more than 16,384 entries"),
+        ({f"x.{i}": i for i in range(17_000)}, "no model has more than 16,384"),
+        ({"tokenizer.ggml.merges": [1] * 20}, "its tokenizer.ggml.merges is no list of texts"),
+        ({"tokenizer.ggml.scores": [0.5] * 9_000}, "its tokenizer.ggml.scores is longer than that of its tokens"),
+        ({"tokenizer.ggml.tokens": ["a", "b\n", "c", "b\n"]}, r"its ids 1 and 3 are both the token 'b\\n'"),
+    ],
+)
+def test_lists_that_no_vocabulary_has_are_told_before_they_are_read(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
+) -> None:
+    file = rewritten(whole, tmp_path / "changed.gguf", changes)
+    monkeypatch.setattr(gguf_fields, "_reader", lambda file: pytest.fail("it was read"))
+    with pytest.raises(ValueError, match=said):
+        gguf.read(file)
+
+
 def test_more_layers_than_weights_are_told_at_once(weights: Callable[..., Any]) -> None:
     folder, _ = weights()
     fields = json.loads((folder / "config.json").read_text())
@@ -198,6 +218,13 @@ def test_the_index_says_which_copy_of_a_weight_counts(weights: Callable[..., Any
     (folder / hf.INDEX).write_text(json.dumps({"weight_map": index}))
     assert same_bits(hf.load(folder), model)
     assert hf.types(folder) == {"F32": len(tensors)}
+    index = dict.fromkeys(tensors, f"./{second}") | {norm: f"more/.././{first}"}
+    (folder / hf.INDEX).write_text(json.dumps({"weight_map": index}))
+    assert same_bits(hf.load(folder), model)
+    for outside in (f"../{first}", f"more/../../{first}", f"/{first}"):
+        (folder / hf.INDEX).write_text(json.dumps({"weight_map": index | {norm: outside}}))
+        with pytest.raises(ValueError, match="which is not in"):
+            hf.load(folder)
     del index[norm]
     (folder / hf.INDEX).write_text(json.dumps({"weight_map": index | {"model.embed_tokens.weight": first}}))
     with pytest.raises(ValueError, match=r"norm\.weight twice|which it does not"):

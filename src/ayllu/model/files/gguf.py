@@ -13,14 +13,16 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ayllu.model.config import ModelConfig, RopeScaling
-from ayllu.model.files.gguf_header import check_header
+from ayllu.model.files.gguf_fields import Parts, read_field, read_list, read_real, read_text, read_whole
+from ayllu.model.files.quantize.blocks import WRITERS, encode
+from ayllu.model.files.quantize.types import FILE_TYPES, LARGEST, Type, tensor_type
 from ayllu.model.files.vocabulary import KNOWN_ENDS, Kind, Vocabulary, read_vocabulary, stop_slots
 from ayllu.model.files.weights import (
     assemble,
@@ -33,25 +35,12 @@ from ayllu.model.files.weights import (
     to_halves,
     to_neighbours,
 )
-from ayllu.model.rope import inverse_frequencies
+from ayllu.model.frequencies import inverse_frequencies
 from ayllu.model.transformer import Transformer
 
 if TYPE_CHECKING:
     from gguf import GGMLQuantizationType, GGUFWriter
 
-Type = Literal["F32", "F16", "BF16", "Q8_0", "Q4_0"]
-"""Types of matrix that can be written; norms are always F32."""
-FILE_TYPES: dict[Type, str] = {
-    "F32": "ALL_F32",
-    "F16": "MOSTLY_F16",
-    "BF16": "MOSTLY_BF16",
-    "Q8_0": "MOSTLY_Q8_0",
-    "Q4_0": "MOSTLY_Q4_0",
-}
-BLOCK = 32
-"""Weights of a row that share a scale in Q8_0 and Q4_0."""
-LARGEST = {"F16": 65_504, "BF16": int(torch.finfo(torch.bfloat16).max), "Q8_0": 65_504 * 127, "Q4_0": 65_504 * 8}
-"""The largest value in each type; the scale of a block is a number of half precision."""
 OUTER = {
     "embedding.weight": "token_embd.weight",
     "norm.weight": "output_norm.weight",
@@ -73,8 +62,6 @@ ALL_STOPS = "tokenizer.ggml.eos_token_ids"
 """Ollama's field for every stop; llama.cpp has three places for one each."""
 PRE_NAMES = {"llama3": "llama-bpe", "llama-v3": "llama-bpe"}
 """Other names of llama.cpp for the same way of cutting text."""
-SPLIT = re.compile(r"(?P<name>.+)-\d{5}-of-(?P<count>\d{5})\.gguf")
-"""The name of one part of a split model, as llama.cpp's gguf-split gives it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +77,20 @@ class Contents:
 
 
 def write(
-    path: Path, model: Transformer, tokenizer: Path, *, dtype: Type = "F16", name: str, licence: str | None = None
+    path: Path,
+    model: Transformer,
+    tokenizer: Path,
+    *,
+    dtype: Type = "F16",
+    name: str,
+    licence: str | None = None,
+    importance: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
     """Write `model` and the tokenizer of the Hugging Face folder `tokenizer` to `path`; it appears whole or not at all.
 
-    Tensors are converted one at a time. Raises ValueError when llama.cpp has no such tokenizer, or a value is beyond
-    the range of `dtype`.
+    Tensors are converted one at a time; `importance` says by our names of matrices how much each of their columns
+    matters to types of few bits. Raises ValueError when llama.cpp has no such tokenizer, or a value is beyond the range
+    of `dtype`.
     """
     from gguf import GGUFWriter
 
@@ -110,7 +105,7 @@ def write(
             if factors is not None:
                 writer.add_tensor_info(ROPE_FACTORS, factors.shape, factors.dtype, factors.nbytes)
             for ours, tensor in stored(model):
-                _announce(writer, names[ours], tensor, _type(tensor, dtype, ours))
+                _announce(writer, names[ours], tensor, _type(tensor, dtype, ours, model.config))
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
@@ -120,7 +115,8 @@ def write(
                 heads = rotary_heads(model.config, ours)
                 values = tensor.detach().to(device="cpu", dtype=torch.float32)
                 values = to_neighbours(values, heads) if heads else values
-                writer.write_tensor_data(_converted(values, _type(tensor, dtype, ours), ours))
+                kind, matters = _type(tensor, dtype, ours, model.config), (importance or {}).get(ours)
+                writer.write_tensor_data(_converted(values, kind, ours, matters))
         finally:
             writer.close()
 
@@ -135,22 +131,27 @@ def _announce(writer: GGUFWriter, name: str, tensor: torch.Tensor, kind: GGMLQua
     writer.add_tensor_info(name, given, numpy, math.prod(shape), raw_dtype=kind)
 
 
-def _type(tensor: torch.Tensor, dtype: Type, ours: str) -> GGMLQuantizationType:
-    """How a tensor is stored. A matrix whose rows are not whole blocks stays at half precision, as llama.cpp has it.
-
-    In Q4_0 embedding and output projection have 8 bits: their errors fall on every token, and llama-quantize gives them
-    more too (Q6_K, or Q8_0 where that does not fit).
-    """
+def _type(tensor: torch.Tensor, dtype: Type, ours: str, config: ModelConfig) -> GGMLQuantizationType:
+    """How a tensor is stored."""
     from gguf import GGMLQuantizationType
 
     if tensor.dim() == 1:
         return GGMLQuantizationType.F32
-    if dtype in ("Q8_0", "Q4_0") and tensor.shape[-1] % BLOCK:
-        return GGMLQuantizationType.F16
-    return GGMLQuantizationType["Q8_0" if dtype == "Q4_0" and ours in OUTER else dtype]
+    return GGMLQuantizationType[
+        tensor_type(
+            ours,
+            tensor.shape[-1],
+            dtype,
+            layers=config.layers,
+            queries_per_key=config.heads // config.kv_heads,
+            tied=config.tied,
+        )
+    ]
 
 
-def _converted(values: torch.Tensor, kind: GGMLQuantizationType, name: str) -> NDArray[Any]:
+def _converted(
+    values: torch.Tensor, kind: GGMLQuantizationType, name: str, importance: torch.Tensor | None = None
+) -> NDArray[Any]:
     """Raises ValueError for values that are no numbers, or would be none in a file of this type."""
     from gguf import quants
 
@@ -158,9 +159,11 @@ def _converted(values: torch.Tensor, kind: GGMLQuantizationType, name: str) -> N
     if not np.isfinite(exact).all():
         raise ValueError(f"{name} holds values that are no finite numbers (NaN or infinite)")
     largest = float(np.abs(exact).max(initial=0))
-    if largest > LARGEST.get(kind.name, math.inf):
-        limit = f"{LARGEST[kind.name]:.8g}"
-        raise ValueError(f"{name} has values beyond the range of {kind.name} ({limit}): {largest:.4g}; write F32")
+    most = LARGEST.get(kind.name, math.inf)
+    if largest > most:
+        raise ValueError(f"{name} has values beyond the range of {kind.name} ({most:.8g}): {largest:.4g}; write F32")
+    if kind.name in WRITERS:
+        return encode(values.contiguous(), kind.name, importance)
     return np.ascontiguousarray(quants.quantize(exact, kind))
 
 
@@ -251,7 +254,7 @@ def read(path: Path, *, dtype: torch.dtype = torch.float32) -> Contents:
     """
     from gguf import quants
 
-    reader = _Parts(path)
+    reader = Parts(path)
     try:
         config, vocabulary = _config(reader, path), _vocabulary(reader, path)
     except (TypeError, IndexError, OverflowError) as error:
@@ -275,106 +278,37 @@ def read(path: Path, *, dtype: torch.dtype = torch.float32) -> Contents:
     return Contents(
         model=assemble(config, state, str(path)),
         vocabulary=vocabulary,
-        name=_text(reader, path, "general.name") or path.stem,
-        licence=_text(reader, path, "general.license"),
+        name=read_text(reader, path, "general.name") or path.stem,
+        licence=read_text(reader, path, "general.license"),
         types=dict(Counter(tensor.tensor_type.name for tensor in reader.tensors)),
     )
 
 
-def parts(path: Path) -> list[Path]:
-    """The files of the model that `path` belongs to: itself, or NAME-00001-of-00003.gguf and so on, in order."""
-    split = SPLIT.fullmatch(path.name)
-    if split is None:
-        return [path]
-    count = int(split["count"])
-    return [path.with_name(f"{split['name']}-{i:05d}-of-{count:05d}.gguf") for i in range(1, count + 1)]
-
-
-class _Parts:
-    """A GGUF file, or several that hold one model: the first has the fields, all have tensors."""
-
-    def __init__(self, path: Path) -> None:
-        from gguf import GGUFReader
-
-        readers = []
-        for file in parts(path):
-            try:
-                check_header(file)
-                readers.append(GGUFReader(file))
-            except FileNotFoundError:
-                raise ValueError(f"{file} does not exist; give a GGUF file, all of its parts beside it") from None
-            except Exception as error:  # whatever the reader meets in bytes that are not GGUF
-                raise ValueError(f"{file} cannot be read as GGUF ({error}); copy or download it again") from None
-        self.tensors = [tensor for reader in readers for tensor in reader.tensors]
-        self.get_field = readers[0].get_field
-
-
-_REQUIRED = object()
-
-
-def _field(reader: _Parts, path: Path, key: str, default: Any = _REQUIRED) -> Any:
-    field = reader.get_field(key)
-    if field is not None:
-        return field.contents()
-    if default is _REQUIRED:
-        raise ValueError(f"{path} lacks the field {key}; it does not hold a complete Llama model")
-    return default
-
-
-def _whole(reader: _Parts, path: Path, key: str, default: Any = _REQUIRED) -> int:
-    value = _field(reader, path, key, default)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{path}: {key} is no whole number")
-    return value
-
-
-def _real(reader: _Parts, path: Path, key: str, default: Any = _REQUIRED) -> float:
-    value = _field(reader, path, key, default)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError(f"{path}: {key} is no number")
-    return float(value)
-
-
-def _text(reader: _Parts, path: Path, key: str, default: str | None = None) -> str | None:
-    value = _field(reader, path, key, default)
-    if value is not default and not isinstance(value, str):
-        raise ValueError(f"{path}: {key} is no text")
-    return value
-
-
-def _listed(reader: _Parts, path: Path, key: str, of: type, default: Any = _REQUIRED) -> list[Any]:
-    """The list in a field, all of whose entries are of one kind; an empty list has no kind."""
-    value = _field(reader, path, key, default)
-    if not isinstance(value, list) or not all(isinstance(entry, of) for entry in value):
-        raise ValueError(f"{path}: {key} is no list of {'texts' if of is str else 'whole numbers'}")
-    return value
-
-
-def _config(reader: _Parts, path: Path) -> ModelConfig:
-    architecture = _field(reader, path, "general.architecture")
+def _config(reader: Parts, path: Path) -> ModelConfig:
+    architecture = read_field(reader, path, "general.architecture")
     if architecture != "llama":
         raise ValueError(f"{path} holds a {architecture!r} model; only 'llama' can be read")
-    if _field(reader, path, "llama.expert_count", 0):
+    if read_field(reader, path, "llama.expert_count", 0):
         raise ValueError(f"{path} holds a mixture of experts, which this architecture does not have")
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     width, heads = (
-        _whole(reader, path, "llama.embedding_length"),
-        _whole(reader, path, "llama.attention.head_count"),
+        read_whole(reader, path, "llama.embedding_length"),
+        read_whole(reader, path, "llama.attention.head_count"),
     )
     embedding = tensors.get(OUTER["embedding.weight"])
     if embedding is None:
         raise ValueError(f"{path} lacks {OUTER['embedding.weight']}; the file is incomplete")
     config = ModelConfig(
         vocabulary=int(embedding.shape[1]),
-        layers=_whole(reader, path, "llama.block_count"),
+        layers=read_whole(reader, path, "llama.block_count"),
         width=width,
         heads=heads,
-        kv_heads=_whole(reader, path, "llama.attention.head_count_kv", heads),
-        feed_forward=_whole(reader, path, "llama.feed_forward_length"),
-        head_width=_whole(reader, path, "llama.attention.key_length", width // max(1, heads)),
-        context=_whole(reader, path, "llama.context_length"),
-        rope_theta=_short(_real(reader, path, "llama.rope.freq_base", 10_000.0)),
-        norm_epsilon=_short(_real(reader, path, "llama.attention.layer_norm_rms_epsilon")),
+        kv_heads=read_whole(reader, path, "llama.attention.head_count_kv", heads),
+        feed_forward=read_whole(reader, path, "llama.feed_forward_length"),
+        head_width=read_whole(reader, path, "llama.attention.key_length", width // max(1, heads)),
+        context=read_whole(reader, path, "llama.context_length"),
+        rope_theta=_short(read_real(reader, path, "llama.rope.freq_base", 10_000.0)),
+        norm_epsilon=_short(read_real(reader, path, "llama.attention.layer_norm_rms_epsilon")),
         tied=OUTER["output.weight"] not in tensors,
     )
     _check_rotation(reader, path, config.head_width)
@@ -383,24 +317,24 @@ def _config(reader: _Parts, path: Path) -> ModelConfig:
     return replace(config, rope_scaling=scaling_of(config, np.array(tensors[ROPE_FACTORS].data, dtype=np.float32)))
 
 
-def _check_rotation(reader: _Parts, path: Path, head_width: int) -> None:
+def _check_rotation(reader: Parts, path: Path, head_width: int) -> None:
     """Raises ValueError where positions or heads are not as here, in any of the spellings that llama.cpp reads.
 
     Source: `load_hparams` in llama-model.cpp. A factor without a type means linear scaling.
     """
-    method = _field(reader, path, "llama.rope.scaling.type", "linear")
-    older = _real(reader, path, "llama.rope.scale_linear", 0)
-    factor = _real(reader, path, "llama.rope.scaling.factor", older) or 1
+    method = read_field(reader, path, "llama.rope.scaling.type", "linear")
+    older = read_real(reader, path, "llama.rope.scale_linear", 0)
+    factor = read_real(reader, path, "llama.rope.scaling.factor", older) or 1
     if method not in ("none", "linear"):
         raise ValueError(f"{path} scales rotary positions by a method that is not Llama 3.1's ({method})")
     if method == "linear" and factor != 1:
         raise ValueError(f"{path} scales all rotary positions linearly, by {factor:g}, which is not Llama 3.1's method")
-    rotated = _whole(reader, path, "llama.rope.dimension_count", head_width)
+    rotated = read_whole(reader, path, "llama.rope.dimension_count", head_width)
     if rotated != head_width:
         raise ValueError(f"{path} rotates only {rotated} of the {head_width} features of a head")
-    if _whole(reader, path, "llama.attention.value_length", head_width) != head_width:
+    if read_whole(reader, path, "llama.attention.value_length", head_width) != head_width:
         raise ValueError(f"{path} has values of another width than keys, which this architecture does not have")
-    if not _field(reader, path, "llama.attention.causal", True):
+    if not read_field(reader, path, "llama.attention.causal", True):
         raise ValueError(f"{path} lets positions see later ones, which this architecture does not do")
 
 
@@ -409,21 +343,21 @@ def _short(value: float) -> float:
     return float(str(np.float32(value)))
 
 
-def _vocabulary(reader: _Parts, path: Path) -> Vocabulary:
-    if _field(reader, path, "tokenizer.ggml.model") != "gpt2":
+def _vocabulary(reader: Parts, path: Path) -> Vocabulary:
+    if read_field(reader, path, "tokenizer.ggml.model") != "gpt2":
         raise ValueError(f"{path} holds a tokenizer that is not byte-level BPE, which Llama 3 models have")
-    tokens = _listed(reader, path, "tokenizer.ggml.tokens", str)
-    kinds = _listed(reader, path, "tokenizer.ggml.token_type", int, [int(Kind.NORMAL)] * len(tokens))
+    tokens = read_list(reader, path, "tokenizer.ggml.tokens", str)
+    kinds = read_list(reader, path, "tokenizer.ggml.token_type", int, [int(Kind.NORMAL)] * len(tokens))
     if len(kinds) != len(tokens):
         raise ValueError(f"{path} has {len(tokens)} tokens and the types of {len(kinds)}; it is damaged")
-    pre = _text(reader, path, "tokenizer.ggml.pre")
+    pre = read_text(reader, path, "tokenizer.ggml.pre")
     if not pre:
         raise ValueError(
             f"{path} does not say how text is cut (tokenizer.ggml.pre), and readers differ over it: convert the model "
             "again with a newer llama.cpp, or adopt its Hugging Face folder"
         )
     pre = PRE_NAMES.get(pre, pre)
-    template = _text(reader, path, "tokenizer.chat_template")
+    template = read_text(reader, path, "tokenizer.chat_template")
     stops = _stops(reader, path, tokens, kinds, chat=bool(template))
     if not stops:
         raise ValueError(f"{path} names no token that ends a text (tokenizer.ggml.eos_token_id)")
@@ -435,8 +369,8 @@ def _vocabulary(reader: _Parts, path: Path) -> Vocabulary:
         pre=str(pre),
         bos=_token_id(reader, path, "bos", len(tokens)),
         eos=next(iter(stops)) if eos is None else eos,
-        adds_bos=bool(_field(reader, path, "tokenizer.ggml.add_bos_token", pre == "llama-bpe")),
-        adds_eos=bool(_field(reader, path, "tokenizer.ggml.add_eos_token", False)),
+        adds_bos=bool(read_field(reader, path, "tokenizer.ggml.add_bos_token", pre == "llama-bpe")),
+        adds_eos=bool(read_field(reader, path, "tokenizer.ggml.add_eos_token", False)),
         stops=tuple(sorted(stops)),
         pad=_token_id(reader, path, "padding", len(tokens)),
         chat_template=template,
@@ -446,7 +380,7 @@ def _vocabulary(reader: _Parts, path: Path) -> Vocabulary:
 
 
 def _stops(
-    reader: _Parts, path: Path, tokens: list[str], kinds: list[int], *, chat: bool
+    reader: Parts, path: Path, tokens: list[str], kinds: list[int], *, chat: bool
 ) -> Mapping[int, tuple[str, ...]]:
     """Every id that ends a reply and what says so: the fields, and in a chat model the names that llama.cpp knows."""
     found: dict[int, tuple[str, ...]] = {}
@@ -454,7 +388,7 @@ def _stops(
         number = _token_id(reader, path, name, len(tokens))
         if number is not None:
             found[number] = (*found.get(number, ()), f"tokenizer.ggml.{name}_token_id")
-    listed = _listed(reader, path, ALL_STOPS, int, [])
+    listed = read_list(reader, path, ALL_STOPS, int, [])
     for number in listed:
         if 0 <= number < len(tokens):
             found[number] = (*found.get(number, ()), ALL_STOPS)
@@ -465,25 +399,25 @@ def _stops(
     return found
 
 
-def _token_id(reader: _Parts, path: Path, name: str, size: int) -> int | None:
+def _token_id(reader: Parts, path: Path, name: str, size: int) -> int | None:
     """A special token's id; None where the file names none of the vocabulary, which llama.cpp passes over too."""
-    number = _whole(reader, path, f"tokenizer.ggml.{name}_token_id", -1)
+    number = read_whole(reader, path, f"tokenizer.ggml.{name}_token_id", -1)
     return number if 0 <= number < size else None
 
 
-def _merges(reader: _Parts, path: Path) -> list[tuple[str, str]]:
-    found = [merge.split(" ", 1) for merge in _listed(reader, path, "tokenizer.ggml.merges", str)]
+def _merges(reader: Parts, path: Path) -> list[tuple[str, str]]:
+    found = [merge.split(" ", 1) for merge in read_list(reader, path, "tokenizer.ggml.merges", str)]
     if strange := next((merge for merge in found if len(merge) != 2), None):
         raise ValueError(f"{path}: tokenizer.ggml.merges holds {strange[0]!r}, which is no pair of tokens")
     return [(left, right) for left, right in found]
 
 
-def _named_templates(reader: _Parts, path: Path) -> dict[str, str]:
+def _named_templates(reader: Parts, path: Path) -> dict[str, str]:
     from gguf import Keys
 
-    names = [str(name) for name in _field(reader, path, Keys.Tokenizer.CHAT_TEMPLATES, None) or ()]
+    names = [str(name) for name in read_field(reader, path, Keys.Tokenizer.CHAT_TEMPLATES, None) or ()]
     if strange := next((name for name in names if not re.fullmatch(r"[\w-]{1,64}", name)), None):
         raise ValueError(f"{path} names a chat template {strange!r}, which can be no name of a file")
     keys = {name: Keys.Tokenizer.CHAT_TEMPLATE_N.format(name=name) for name in names}
-    found = {name: _field(reader, path, key, None) for name, key in keys.items()}
+    found = {name: read_field(reader, path, key, None) for name, key in keys.items()}
     return {name: template for name, template in found.items() if name != "default" and isinstance(template, str)}

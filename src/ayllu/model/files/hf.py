@@ -7,6 +7,7 @@ Both spellings of the rotary settings are written: `rope_parameters`, which tran
 from __future__ import annotations
 
 import json
+import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ayllu.model.config import NOT_SUPPORTED, ModelConfig
-from ayllu.model.files.rope_settings import read_rotation
+from ayllu.model.config import ModelConfig
+from ayllu.model.files.hf_config import load_config, read_json
 from ayllu.model.files.weights import assemble, check_layers, check_shapes, renamed, replacing, stored
 from ayllu.model.transformer import Transformer
 
@@ -159,61 +160,6 @@ def to_json(config: ModelConfig, dtype: torch.dtype) -> dict[str, Any]:
     }
 
 
-def from_json(fields: dict[str, Any], where: str = "config.json") -> ModelConfig:
-    """The shape that a `config.json` describes; fields that it leaves out have the values that transformers gives them.
-
-    Raises ValueError naming the first setting that is missing or that this architecture does not have.
-    """
-    if fields.get("model_type") != "llama":
-        raise ValueError(f"{where} describes a {fields.get('model_type')!r} model; only model_type 'llama' can be read")
-    for setting, only in NOT_SUPPORTED.items():
-        if fields.get(setting, only) not in (only, None):
-            raise ValueError(f"{where} sets {setting} to {fields[setting]!r}, which this architecture does not have")
-    try:
-        return _shape(fields)
-    except KeyError as missing:
-        raise ValueError(f"{where} lacks {missing.args[0]!r}; it does not describe a Llama model") from None
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{where} cannot be used: {error}") from None
-
-
-def _shape(fields: dict[str, Any]) -> ModelConfig:
-    theta, scaling = read_rotation(fields)
-    width, heads = _whole(fields["hidden_size"]), _whole(fields["num_attention_heads"])
-    tied = fields.get("tie_word_embeddings") or False
-    if not isinstance(tied, bool):
-        raise ValueError(f"tie_word_embeddings is {tied!r}, neither true nor false")
-    return ModelConfig(
-        vocabulary=_whole(fields["vocab_size"]),
-        layers=_whole(fields["num_hidden_layers"]),
-        width=width,
-        heads=heads,
-        kv_heads=_whole(fields.get("num_key_value_heads") or heads),
-        feed_forward=_whole(fields["intermediate_size"]),
-        head_width=_whole(fields.get("head_dim") or width // max(1, heads)),
-        context=_whole(fields.get("max_position_embeddings", 2048)),
-        rope_theta=theta,
-        rope_scaling=scaling,
-        norm_epsilon=float(fields.get("rms_norm_eps", 1e-6)),
-        tied=tied,
-    )
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, float) and not value.is_integer():
-        raise ValueError(f"{value} is no whole number")
-    return int(value)
-
-
-def load_config(folder: Path) -> ModelConfig:
-    """The shape of the model in `folder`, or in a file of any name that holds a config.json, without its weights.
-
-    Raises ValueError as `load` does.
-    """
-    file = folder if folder.is_file() else folder / "config.json"
-    return from_json(_read_json(file), str(file))
-
-
 def load(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transformer:
     """The model in `folder`: any Llama in one safetensors file or several, tied or not, its weights cast to `dtype`.
 
@@ -269,9 +215,10 @@ def _held(folder: Path) -> dict[str, _Held]:
     files, index = _weight_files(folder)
     held: dict[str, _Held] = {}
     for file in files:
+        place = file.relative_to(folder).as_posix()
         with _opened(file) as tensors:
             for name in tensors.keys():  # noqa: SIM118 (not a mapping)
-                if index.get(name, file.name) != file.name:
+                if index.get(name, place) != place:
                     continue
                 if name in held:
                     raise ValueError(f"{folder} holds {name} twice, and {INDEX} does not say which of them counts")
@@ -299,26 +246,15 @@ def _weight_files(folder: Path) -> tuple[list[Path], dict[str, str]]:
         return [single], {}
     if not index.is_file():
         raise ValueError(f"{folder} holds neither model.safetensors nor {INDEX}; convert its weights to safetensors")
-    weight_map = _read_json(index).get("weight_map")
+    weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
         raise ValueError(f"{index} has no weight_map; copy or download it again")
+    weight_map = {name: posixpath.normpath(file) for name, file in weight_map.items()}  # `./a.safetensors` too
     files = [folder / file for file in sorted(set(weight_map.values()))]
     for file in files:
         if file.parent != folder or not file.is_file():
             raise ValueError(f"{index} names {file.name}, which is not in {folder}; copy or download it again")
     return files, weight_map
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist; give a Hugging Face model folder") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read as JSON ({error})") from None
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path} holds no JSON object")
-    return fields
 
 
 def _write_json(path: Path, fields: dict[str, Any]) -> None:

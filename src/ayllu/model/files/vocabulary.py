@@ -129,7 +129,7 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         adds_bos=bool(before),
         adds_eos=bool(behind),
         stops=tuple(sorted(stops)),
-        pad=known.get(_name(settings.get("pad_token"))),
+        pad=known.get(_name(settings.get("pad_token")), _stated_pad(folder, size)),
         chat_template=_chat_template(folder, settings),
         named_templates=_named_templates(folder),
     )
@@ -179,6 +179,15 @@ def _stated_stops(folder: Path, size: int) -> set[int]:
         entries = value if isinstance(value, list) else [value]
         found |= {i for i in entries if isinstance(i, int) and not isinstance(i, bool) and 0 <= i < size}
     return found
+
+
+def _stated_pad(folder: Path, size: int) -> int | None:
+    """The pad that a configuration file names where the tokenizer's files name none (`SpecialVocab` in gguf)."""
+    for name in ("config.json", "generation_config.json"):
+        value = _object(folder / name).get("pad_token_id") if (folder / name).is_file() else None
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < size:
+            return value
+    return None
 
 
 def stop_slots(vocabulary: Vocabulary) -> tuple[int | None, int | None]:
