@@ -3,15 +3,10 @@
 from itertools import islice
 
 import pytest
-from hypothesis import settings
 
 from ayllu.data.archive import default_cache
 from ayllu.data.document import Document
 from ayllu.data.sources.everyday import read_everyday
-
-# A loaded machine is no failure.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ayllu.train.budget import BudgetPlan
 from ayllu.train.loop import TrainConfig
-from support.training import CONFIG
+from support.training.tiny import CONFIG
 
 
 def test_a_plan_survives_being_written(tmp_path: Path) -> None:

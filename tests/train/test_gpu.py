@@ -16,8 +16,8 @@ from ayllu.train.distributed.layout import Layout
 from ayllu.train.distributed.parallel_model import ParallelModel
 from ayllu.train.loop import Execution, TrainConfig, train
 from ayllu.train.objectives.next_token import next_token_loss
-from support.objectives import log_softmax_of
 from support.programs.layouts import tokens
+from support.training.objectives import log_softmax_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU, and there is none here")
 

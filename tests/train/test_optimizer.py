@@ -9,7 +9,7 @@ from torch import Tensor
 from ayllu.data.tokens.loader import Loader
 from ayllu.train.objectives.next_token import next_token_loss
 from ayllu.train.optimizer import Optimizer, OptimizerConfig, orthogonalise
-from support.training import fresh_model
+from support.training.tiny import fresh_model
 
 
 def test_muon_updates_have_the_promised_size() -> None:

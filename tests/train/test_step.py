@@ -13,7 +13,7 @@ from ayllu.train.distributed.parallel_model import ParallelModel
 from ayllu.train.objectives.next_token import next_token_loss
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
 from ayllu.train.step import train_step
-from support.training import fresh_model
+from support.training.tiny import fresh_model
 
 
 @pytest.mark.parametrize("broken", [math.inf, math.nan])

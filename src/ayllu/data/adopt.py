@@ -105,7 +105,7 @@ def find_model_source(source: str, cache: Path, *, licence: str | None = None) -
 
 
 def _gguf(path: Path, licence: str | None) -> ModelSource:
-    from ayllu.model.files.gguf import parts
+    from ayllu.model.files.gguf_fields import parts
 
     missing = [part for part in parts(path) if not part.is_file()]
     if missing:
@@ -135,7 +135,7 @@ def _folder(path: Path, licence: str | None) -> ModelSource:
     elif (path / "config.json").is_file():
         kind, files = "hugging-face", [path / "config.json", *sorted(path.glob("*.safetensors*"))]
     else:
-        from ayllu.model.files.gguf import parts
+        from ayllu.model.files.gguf_fields import parts
 
         found = sorted(path.glob("*.gguf"))
         if found and found == parts(found[0]):
@@ -274,7 +274,7 @@ def _own_id(place: Path, name: str, otherwise: int | None) -> int | None:
 
 def _keep_generation_settings(place: Path, folder: Path, vocabulary: int) -> list[str]:
     """How the source recommends to draw tokens, with every stop that `hf.save` has written; gives what is left out."""
-    from ayllu.model.generate import recommended_sampling
+    from ayllu.model.sampling import recommended_sampling
     from ayllu.text.special_tokens import token_ids
 
     left_out = []

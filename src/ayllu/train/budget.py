@@ -21,7 +21,7 @@ from ayllu.lab.progress import bar
 from ayllu.model.config import ModelConfig, RopeScaling
 from ayllu.model.transformer import Transformer
 from ayllu.train.distributed.parallel_model import ParallelModel
-from ayllu.train.ladder import BATCH, COMPILE_MINUTES, EFFICIENCY, choose_shape
+from ayllu.train.ladder import BATCH, COMPILE_MINUTES, EFFICIENCY, choose_shape, reshape
 from ayllu.train.loop import TrainConfig, make_deterministic
 from ayllu.train.machine import compiler_available, dtype_of, fastest_precision, matmul_speed
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
@@ -31,6 +31,26 @@ LEAST_STEPS = 20
 """Fewer are no training, however short the time."""
 FINETUNE_LR_SCALE = 0.3
 """Peak learning rates of finetuning, as a share of those of pretraining."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What is given instead of following from the budget; None follows from it."""
+
+    lr: float | None = None
+    """Peak learning rate of the matrices (Muon); that of everything else keeps its ratio to it."""
+    width: int | None = None
+    depth: int | None = None
+    """Transformer blocks."""
+    batch: int | None = None
+    """Rows of a step."""
+
+    def optimizer(self) -> OptimizerConfig:
+        """Peak learning rates."""
+        usual = OptimizerConfig()
+        if self.lr is None:
+            return usual
+        return replace(usual, muon_lr=self.lr, adam_lr=usual.adam_lr * self.lr / usual.muon_lr)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,28 +96,37 @@ class BudgetPlan:
 
 
 def plan_budget(
-    loader: Loader, header: TokensHeader, *, minutes: float, seed: int, speed: float | None = None
+    loader: Loader,
+    header: TokensHeader,
+    *,
+    minutes: float,
+    seed: int,
+    speed: float | None = None,
+    chosen: Chosen | None = None,
 ) -> BudgetPlan:
     """Choose and measure. `speed` (tokens per second of the chosen model) takes the place of measuring."""
+    chosen = chosen or Chosen()
+    batch = chosen.batch or BATCH
     compiled = minutes >= COMPILE_MINUTES and compiler_available()
     precision = fastest_precision()
     training_speed = matmul_speed(precision) * EFFICIENCY[compiled]
     model = choose_shape(rate=training_speed, seconds=60 * minutes, vocabulary=header.vocabulary, length=loader.length)
-    trial = TrainConfig(steps=1000, batch=BATCH, warmup=10, precision=precision, compiled=compiled)
+    model = reshape(model, width=chosen.width, depth=chosen.depth)
+    trial = TrainConfig(steps=1000, batch=batch, warmup=10, precision=precision, compiled=compiled)
     measured = speed or measure(model, loader, trial, seed=seed)
-    steps = max(round(60 * minutes * measured / (BATCH * loader.length)), LEAST_STEPS)
-    tokens = steps * BATCH * loader.length
+    steps = max(round(60 * minutes * measured / (batch * loader.length)), LEAST_STEPS)
+    tokens = steps * batch * loader.length
     rows = max(header.sources.values(), key=lambda source: source.rows)
     bytes_seen = tokens * rows.bytes / (rows.rows * loader.length)
     return BudgetPlan(
         model=model,
         train=TrainConfig(
             steps=steps,
-            batch=BATCH,
+            batch=batch,
             warmup=max(min(steps // 10, 100), 1),
             precision=precision,
             compiled=compiled,
-            optimizer=OptimizerConfig(),
+            optimizer=chosen.optimizer(),
         ),
         tokens_per_second=measured,
         seconds=tokens / measured,

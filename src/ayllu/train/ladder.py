@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ayllu.model.config import ModelConfig
+from dataclasses import replace
+
+from ayllu.model.config import ModelConfig, llama_feed_forward
 from ayllu.train.flops import training_flops
 
 TOKENS_PER_PARAMETER = 4.0
@@ -52,3 +54,23 @@ def choose_shape(*, rate: float, seconds: float, vocabulary: int, length: int) -
             chosen = config
     assert chosen is not None
     return chosen
+
+
+HEAD = 64
+"""Width of a head, where the width of the model is given."""
+
+
+def reshape(config: ModelConfig, *, width: int | None, depth: int | None) -> ModelConfig:
+    """`config` with another width (a multiple of 64) or number of blocks; None leaves them.
+
+    Heads keep their width of 64, and as many of them share keys and values as a third, at least, allows to be whole.
+    """
+    layers = depth or config.layers
+    if width is None:
+        return replace(config, layers=layers)
+    heads = width // HEAD
+    kv_heads = next(count for count in range(max(heads // 3, 1), 0, -1) if heads % count == 0)
+    return replace(
+        config, layers=layers, width=width, heads=heads, kv_heads=kv_heads, head_width=HEAD,
+        feed_forward=llama_feed_forward(width),
+    )  # fmt: skip

@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -36,6 +36,8 @@ from ayllu.train.objectives.next_token import Countable, Objective, next_token_l
 from ayllu.train.optimizer import Optimizer, OptimizerConfig
 from ayllu.train.schedule import lr_scale
 from ayllu.train.step import StepResult, train_step
+from ayllu.train.stretch import FOLDER
+from ayllu.train.stretch.keep import Keeper
 from ayllu.train.watchdog import Watchdog
 
 
@@ -48,6 +50,8 @@ class TrainConfig:
     """Sequences per step."""
     warmup: int
     """Steps of linear warm-up."""
+    stable: int = 0
+    """Steps until the learning rate begins to decay."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     precision: str = "bf16"
     """Type of the matmuls: bf16 or float32; the weights stay float32."""
@@ -85,6 +89,8 @@ class TrainResult:
     """Ids predicted."""
     model: Transformer
     """The trained model; of a job of many processes only its shape, on the meta device."""
+    stretch: str | None
+    """Why the run's last steps were not kept, where that was asked for; None where they were, or nobody asked."""
     read: Callable[[str], Tensor]
     """The value of a weight by its name, in the first process and until `scratch` goes: so a model that no process
     could hold is written file by file."""
@@ -126,12 +132,17 @@ def train(
     execution: Execution | None = None,
     guard: LossGuardConfig | None = None,
     seed: int | None = None,
+    keep_last: bool = False,
+    stretch: Path | None = None,
 ) -> TrainResult:
     """Run all steps, from the last checkpoint in `scratch` if there is one. Changes `model`, and may shard it.
 
     The order of the data depends on the sample's number alone, and nothing in the model is random, so a run that was
     killed ends with the bits of one that was not. SIGTERM writes a checkpoint and leaves with Stopped. The model may
-    come on the meta device: then each process makes only what it holds of it, drawn from `seed`.
+    come on the meta device: then each process makes only what it holds of it, drawn from `seed`. With `keep_last` the
+    state after the last step is kept as a checkpoint, from which a run of more steps goes on. In the new folder
+    `stretch` the last steps are kept with all that they need to be taken again (`ayllu.train.stretch`), of a run on one
+    process.
     """
     execution = execution or Execution()
     # Before the processes meet: one that never comes is a hang too.
@@ -146,16 +157,33 @@ def train(
         if state.restore(checkpoints) and rank == 0:
             say(f"going on from step {state.step}")
         metrics = Metrics(execution.logs if rank == 0 else None, state.step)
+        alone = parallel.size == 1 and execution.layout is None
+        keeper = None
+        if stretch is not None and alone:
+            told = asdict(config)
+            keeper = Keeper(scratch / FOLDER, steps=config.steps, batch=config.batch, config=told)
         try:
-            _Loop(state, config, checkpoints, metrics, title).run(watchdog)
+            began = state.step
+            _Loop(state, config, checkpoints, metrics, title, keeper).run(watchdog)
+            if keep_last and state.step > began:
+                checkpoints.save(state.step, state.tensors(), state.facts())
             trained, read = _trained(state, checkpoints)
         finally:
             checkpoints.close()
             metrics.close()
     if rank == 0 and execution.logs is not None:
         draw(execution.logs / "metrics.jsonl", execution.logs / "curves.png")
+    untold = None
+    if stretch is not None:
+        untold = keeper.finish(state.losses, stretch) if keeper else "it was trained under a layout"
     return TrainResult(
-        losses=state.losses, seconds=state.seconds, waited=state.waited, tokens=state.tokens, model=trained, read=read
+        losses=state.losses,
+        seconds=state.seconds,
+        waited=state.waited,
+        tokens=state.tokens,
+        model=trained,
+        stretch=untold,
+        read=read,
     )
 
 
@@ -180,9 +208,16 @@ class _Loop:
     """Step after step, each judged, written down and, now and then, kept."""
 
     def __init__(
-        self, state: TrainState, config: TrainConfig, checkpoints: Checkpoints, metrics: Metrics, title: str
+        self,
+        state: TrainState,
+        config: TrainConfig,
+        checkpoints: Checkpoints,
+        metrics: Metrics,
+        title: str,
+        keeper: Keeper | None,
     ) -> None:
         self.state, self.config, self.checkpoints, self.metrics, self.title = state, config, checkpoints, metrics, title
+        self._keeper = keeper
         self._main = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
         self._peak = matmul_speed(config.precision, seconds=0.1) * state.parallel.size
         """FLOP/s that MFU is a share of: measured matmuls, of all processes together."""
@@ -206,8 +241,10 @@ class _Loop:
         """One step of training: take this process's samples, update the weights, say how it went."""
         state, config, parallel = self.state, self.config, self.state.parallel
         began = time.monotonic()
-        scale = lr_scale(state.step, steps=config.steps, warmup=config.warmup)
+        scale = lr_scale(state.step, steps=config.steps, warmup=config.warmup, stable=config.stable)
         batch = state.source.batch(*parallel.local_samples(state.sample, config.batch))
+        if self._keeper:
+            self._keeper.before(state.step, state.sample, state.tensors, batch)
         result = train_step(
             parallel, state.optimizer, batch, scale, limit=state.guard.limit, clip=config.clip or math.inf
         )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import platform
 import shutil
 import statistics
 import sysconfig
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+
+from ayllu.lab.run import processor
 
 SMALL, SIZE, GPU_SIZE = 384, 1024, 8192
 """Side of the matrices: the latter two enough to reach the speed of large ones, and over in milliseconds."""
@@ -77,3 +83,27 @@ def compiler_available() -> bool:
     """Whether `torch.compile` can build for this machine's CPU: it needs a C++ compiler and Python's headers."""
     headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
     return headers.exists() and any(shutil.which(name) for name in ("g++", "clang++"))
+
+
+def arithmetic() -> dict[str, Any]:
+    """What the last bits of a computation depend on: processor, its instructions, threads and the library's version."""
+    return {
+        "processor": processor(),
+        "flags": _processor_flags(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count() or 1,
+        "system": platform.system(),
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+    }
+
+
+def _processor_flags() -> str:
+    """Sixteen hexadecimal digits over what the processor says that it can do; empty where nothing says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), [])
+    return hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:16]

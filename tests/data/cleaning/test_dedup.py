@@ -112,13 +112,26 @@ def test_a_digest_ignores_case_punctuation_and_spaces_only() -> None:
 
 
 def test_signs_tell_texts_apart_and_punctuation_does_not() -> None:
-    for one, other in (("12 + 7", "12 - 7"), ("C++", "C"), ("a < b", "a > b"), ("5 %", "5"), ("x = -1", "x = 1")):
+    signs = (("12 + 7", "12 - 7"), ("C++", "C"), ("a < b", "a > b"), ("5 %", "5"), ("x = -1", "x = 1"))
+    inequalities = (("p!=q", "p=q"), ("p !== q", "p == q"))
+    numbers = (("1.2", "1:2"), ("1.2", "1 2"), ("1,5", "1.5"), (".5", "5"), ("$.5", "$5"), ("-.5", ".5"), ("–1", "1"))
+    negations = (
+        ("!x", "x"),
+        ("!(x)", "(x)"),
+        ("-(x)", "(x)"),
+        ("a && !b", "a && b"),
+        ("p != q", "p = q"),
+        ("p!=q", "p=q"),
+    )
+    for one, other in (*signs, *inequalities, *numbers, *negations):
         text = "We ask for the value of {} in this short and simple line of text."
         assert digest(text.format(one)) != digest(text.format(other)), one
         texts = [text.format(one), text.format(other)]
         same, _ = near_duplicates(np.stack([signature(text) for text in texts]), JACCARD)
         assert same.root(1) == 1, f"{one} and {other} are no near duplicates either"
     assert digest("A well-known man - so they say - walks.") == digest("A well known man, so they say, walks!")
+    assert digest("Wait! He said at 5. Then... (no!) nothing.") == digest("wait he said at 5, then: no, nothing")
+    assert digest("From 1990–1995, it rained") == digest("from 1990-1995 it rained.")
 
 
 def test_the_split_key_depends_on_the_group_or_else_on_the_text() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import lzma
 import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ayllu.data.conversations.chats import name_of_copy, read_chats, read_preferences, store_copy, stored_copy
 from ayllu.data.conversations.rows import Chat
 from ayllu.lab.error import UserError
-from ayllu.text.chat import Message
+from ayllu.text.chat import Message, _as_json
 from ayllu.text.tool_calls import ToolCall
 
 
@@ -64,6 +68,11 @@ def test_bad_conversations_are_named_by_line(tmp_path: Path, row: Any, told: str
         read_chats(path, longest=20, length=words)
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_openais_newer_word_for_the_system_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "chats.jsonl", [chat(("developer", "Be kind"), ("user", "a"), ("assistant", "b"))])
+    assert read_chats(path, longest=10, length=words)[0][0] == Message(role="system", content="Be kind")
 
 
 def test_all_mistakes_are_counted(tmp_path: Path) -> None:
@@ -206,6 +215,65 @@ def test_what_cannot_be_learnt_as_meant_is_refused(tmp_path: Path, row: dict[str
     assert f"line 1: {told}" in str(error.value)
 
 
+def called(*ids: str | None) -> list[dict[str, Any]]:
+    function = {"name": "look", "arguments": {"at": "Lima"}}
+    return [{"function": function} | ({} if i is None else {"id": i}) for i in ids]
+
+
+def answered(calls: list[dict[str, Any]], *ids: Any) -> dict[str, Any]:
+    answers = [{"role": "tool", "content": "Here"} | ({} if i is None else {"tool_call_id": i}) for i in ids]
+    turns = [{"role": "user", "content": "Where?"}, {"role": "assistant", "tool_calls": calls}, *answers]
+    return {"messages": [*turns, {"role": "assistant", "content": "Here."}]}
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        (answered(called("a", "b"), "b", "a"), "turn 3 answers the call 'b' before another"),
+        (answered(called("a"), "z"), "turn 3 answers the call 'z', which does not wait for an answer"),
+        (answered(called("a", "b"), "a", "a"), "turn 4 answers the call 'a', which does not wait"),
+        (answered(called("a"), "a", "a"), "turn 4 answers the call 'a', which does not wait"),
+        (answered(called("a", "a"), "a", "a"), "turn 2 has two calls of one id"),
+        (answered(called("a"), 7), "turn 3 has the id of a call 7, which is no text"),
+        (answered([called("a")[0] | {"result": 5}], "a"), "turn 2 has a call with 'result'"),
+        (answered([called("a")[0] | {"type": "custom"}], "a"), "turn 2 has a call of the type 'custom'"),
+    ],
+)
+def test_an_answer_to_another_call_is_refused(tmp_path: Path, row: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"line 1: {told}")):
+        read_one(tmp_path, row)
+
+
+def test_ids_of_calls_reach_the_template_that_writes_them(tmp_path: Path) -> None:
+    for row in (answered(called("a", None), "a", None), answered(called(None), "x"), answered(called("a"), None)):
+        assert len(read_one(tmp_path, row)) >= 4
+    chat = read_one(tmp_path, answered(called("a", "b"), "a", "b"))
+    assert [call.id for call in chat[1].tool_calls] == ["a", "b"]
+    assert [_as_json(message, True).get("tool_call_id") for message in chat] == [None, None, "a", "b", None]
+    assert [call["id"] for call in _as_json(chat[1], True)["tool_calls"]] == ["a", "b"]
+
+
+HELLO = {"from": "gpt", "value": "Hello!"}
+
+
+def test_a_row_of_two_forms_says_one_thing(tmp_path: Path) -> None:
+    asked = {"from": "human", "value": "Hi"}
+    one = {"instruction": "Hi", "output": "Hello!"}
+    unread: Counter[str] = Counter()
+    for row in (GOOD | {"conversations": [asked, HELLO]}, GOOD | one, one | {"conversations": [asked, HELLO]}):
+        assert len(read_one(tmp_path, row, unread)) == 2
+    assert read_one(tmp_path, {"messages": None, "conversations": [asked, HELLO]}, unread)
+    assert not unread
+    for row in (
+        GOOD | {"conversations": [asked, HELLO | {"value": "No."}]},
+        GOOD | {"instruction": "Hi", "output": "No."},
+        one | {"prompt": "Hi", "completion": "No."},
+        GOOD | {"prompt": "Ho", "completion": "Hello!"},
+    ):
+        with pytest.raises(UserError, match="which say different things: keep one"):
+            read_one(tmp_path, row)
+
+
 def test_a_copy_is_told_of_by_the_name_that_the_user_gave(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.jsonl", [chat(("user", "Hi"))])
     digest = store_copy(path, tmp_path / "cache")
@@ -246,3 +314,51 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.jsonl", write(tmp_path / "empty.jsonl", [])):
         with pytest.raises(UserError, match=r"cannot be read|is empty"):
             read_chats(path, longest=20, length=words)
+
+
+@pytest.mark.parametrize("kind", ["jsonl.gz", "json.xz", "jsonl.zst", "parquet", "parquet.gz"])
+def test_packed_files_and_parquet_are_read_as_the_plain_ones(tmp_path: Path, kind: str) -> None:
+    rows = [
+        {"messages": [{"role": "user", "content": "Hi ñ"}, {"role": "assistant", "content": "Hello."}]},
+        {"messages": [{"role": "user", "content": "Two?", "weight": 0}, {"role": "assistant", "content": "2"}]},
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    plain, packed = tmp_path / "own.jsonl", tmp_path / f"own.{kind}"
+    plain.write_text(lines, encoding="utf-8")
+    content = lines.encode()
+    if "parquet" in kind:
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "written")
+        content = (tmp_path / "written").read_bytes()
+    elif "json." in kind:
+        content = json.dumps(rows).encode()
+    if kind.endswith("gz"):
+        content = gzip.compress(content)
+    elif kind.endswith("xz"):
+        content = lzma.compress(content)
+    elif kind.endswith("zst"):
+        content = pa.compress(content, "zstd", asbytes=True)
+    packed.write_bytes(content)
+
+    def read(path: Path) -> list[tuple[list[Message], Any]]:
+        chats = read_chats(path, longest=99, length=lambda _: 1)
+        return [(list(chat), chat.unlearnt) for chat in chats]
+
+    assert read(packed) == read(plain)
+    digest = store_copy(packed, tmp_path / "cache")
+    assert read(stored_copy(digest, tmp_path / "cache")) == read(plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("own.jsonl.gz", b"no gzip", "cannot be unpacked"),
+        ("own.jsonl.gz", gzip.compress(b'{"messages": []}' * 99)[:-9], "cannot be unpacked"),
+        ("own.parquet", b"PAR1", "is no parquet that can be read"),
+        ("own.pdf", b"%PDF", "holds no rows of JSON"),
+    ],
+)
+def test_what_cannot_be_unpacked_is_refused_by_name(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name}.*{told}"):
+        read_chats(path, longest=99, length=lambda _: 1)

@@ -14,7 +14,7 @@ from ayllu.data.conversations.tool_requests import (
     specs,
     wrong_call,
 )
-from ayllu.text.call_parser import parse
+from ayllu.text.calls.parser import parse
 from ayllu.text.tool_calls import Tool, ToolCall, problem, write_calls
 
 

@@ -86,6 +86,22 @@ def test_archives_are_read_member_by_member(tmp_path: Path) -> None:
     assert source.unread == {".png": ["a.zip/x/pic.png"]}
 
 
+def test_names_and_links_that_lead_out_of_an_archive_lead_nowhere(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("../../up.txt", "/root.txt", "x/../side.txt", "../up.bin", ".hidden.txt", "..double.txt"):
+            archive.writestr(name, name)
+    with tarfile.open(tmp_path / "b.tar", "w") as tar:
+        for kind, name in ((tarfile.SYMTYPE, "link.txt"), (tarfile.LNKTYPE, "../hard.txt"), (tarfile.DIRTYPE, "sub")):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "../a.zip"
+            tar.addfile(member)
+    source = folder_source(tmp_path)
+    read = [document.text for document in source.read(Path("unused"))]
+    assert read == ["../../up.txt", "/root.txt", "x/../side.txt"]
+    assert source.unread == {".bin": ["a.zip/up.bin"], ".txt": ["b.tar/link.txt", "b.tar/hard.txt"]}
+    assert all("link or no file" in note for note in source.notes)
+
+
 def test_what_is_not_read_is_counted_by_ending_in_terminal_and_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ from ayllu.data.tokens.loader import Loader
 from ayllu.model.transformer import Transformer
 from ayllu.train.distributed.pipeline import StageModule, pipeline_bounds
 from ayllu.train.objectives.next_token import next_token_loss
-from support.training import CONFIG
+from support.training.tiny import CONFIG
 
 
 def test_embedding_and_output_count_as_layers_where_that_divides() -> None:

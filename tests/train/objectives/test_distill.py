@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from ayllu.data.tokens.loader import IGNORED
 from ayllu.train.objectives.distill import distillation_loss
 from support.models import TINY, sharp_model
-from support.objectives import conversations, gradients, same_gradients
+from support.training.objectives import conversations, gradients, same_gradients
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 F32 = torch.float32

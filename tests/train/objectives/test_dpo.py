@@ -10,7 +10,7 @@ import torch
 from ayllu.train.objectives.dpo import DPOConfig, PairBatch, PairSource, dpo_loss, reference_log_probabilities
 from ayllu.train.objectives.shared_prefix import pack_shared_prefix
 from support.models import sharp_model
-from support.objectives import PAIRS, descend, gradients, log_softmax_of, same_gradients
+from support.training.objectives import PAIRS, descend, gradients, log_softmax_of, same_gradients
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 F32 = torch.float32

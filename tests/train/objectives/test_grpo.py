@@ -15,6 +15,7 @@ from ayllu.train.objectives.grpo import (
     RolloutBatch,
     RolloutSource,
     advantages,
+    entropy_bonus,
     grpo_loss,
     hash_seed,
     kl_estimate,
@@ -22,7 +23,7 @@ from ayllu.train.objectives.grpo import (
 )
 from ayllu.train.objectives.shared_prefix import pack_shared_prefix
 from support.models import sharp_model
-from support.objectives import descend, gradients, log_softmax_of
+from support.training.objectives import descend, gradients, log_softmax_of
 
 F32 = torch.float32
 
@@ -229,3 +230,38 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         GRPOConfig(group=1)
     with pytest.raises(ValueError, match="kl"):
         GRPOConfig(kl=-1)
+
+
+def test_the_entropy_bonus_by_hand() -> None:
+    held = GRPOConfig(entropy=0.8, entropy_weight=0.5)
+    old_N = torch.tensor([-0.1, -0.7])
+    assert entropy_bonus(old_N, held, entropy=0.8).tolist() == [0, 0]
+    # Half way down to no entropy the weight is half of what it is there; the surer token loses what the other gains.
+    assert entropy_bonus(old_N, held, entropy=0.4).tolist() == pytest.approx([0.25 * -0.3, 0.25 * 0.3])
+    assert entropy_bonus(old_N, GRPOConfig(), entropy=0.0).tolist() == [0, 0], "off unless asked for"
+
+
+def test_the_entropy_bonus_follows_the_gradient_of_the_entropy() -> None:
+    """Over many draws, the bonus times the gradient of the log-probability is the exact gradient, up to its weight."""
+    logits_V = torch.tensor([2.0, 0.5, 0.0, -1.0], requires_grad=True)
+    log_V = logits_V.log_softmax(-1)
+    exact_V = torch.autograd.grad(-(log_V.exp() * log_V).sum(), logits_V, retain_graph=True)[0]
+    entropy = -(log_V.exp() * log_V).sum().item()
+    drawn_N = torch.multinomial(
+        log_V.exp().detach(), 200_000, replacement=True, generator=torch.Generator().manual_seed(0)
+    )
+    held = GRPOConfig(entropy=2 * entropy, entropy_weight=2.0)
+    bonus_N = entropy_bonus(log_V.detach()[drawn_N], held, entropy=entropy)
+    drawn_V = torch.autograd.grad((bonus_N * log_V[drawn_N]).mean(), logits_V)[0]
+    torch.testing.assert_close(drawn_V, exact_V, atol=5e-3, rtol=0.02)
+
+
+def test_a_policy_that_is_sure_becomes_less_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all answers earn the same nothing else is learnt, and the entropy rises."""
+    monkeypatch.setattr(Small, "reward", lambda *_: Reward(correct=0.0, format=0.0, total=0.0))
+    model = sharp_model()
+    held = source(model, tmp_path, entropy=8.0, entropy_weight=1.0)
+    descend(model, grpo_loss(GRPOConfig()), held, steps=10, size=8, lr=3e-3)
+    lines = read_rewards(tmp_path / "rewards.jsonl")
+    assert lines[-1]["entropy"] > lines[0]["entropy"] + 0.1
+    assert all(line["contrast"] == 0 for line in lines)

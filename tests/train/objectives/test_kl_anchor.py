@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from ayllu.train.objectives.kl_anchor import KLAnchoredSource, kl_anchored_loss, kl_divergence
 from ayllu.train.objectives.sft import ConversationSource, conversation_loss, with_shared_prefix
 from support.models import TINY, sharp_model
-from support.objectives import gradients
+from support.training.objectives import gradients
 
 F32 = torch.float32
 CHATS = [with_shared_prefix([([1, 2, 3, 4 + n], [False, False, True, True])]) for n in range(5)]

@@ -8,7 +8,7 @@ import torch
 from ayllu.data.tokens.loader import Loader
 from ayllu.train.objectives import next_token
 from ayllu.train.objectives.next_token import next_token_loss, reference_loss
-from support.training import fresh_model
+from support.training.tiny import fresh_model
 
 
 @pytest.mark.parametrize("chunk", [1 << 24, 64 * 7])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ayllu.data.archive import default_cache
 from ayllu.data.conversations.reasoning import Family, is_held_out
 from ayllu.model.sample import Sample
+from ayllu.text.tokenizer import Tokenizer
 from ayllu.train.objectives.rewards import FORMAT_REWARD, ReasoningTasks, ask, grade
 
 
@@ -123,3 +124,16 @@ def test_an_answer_that_never_ends_earns_nothing() -> None:
     ended, cut = (Sample(ids=right, log_probabilities=[], stopped=stopped) for stopped in (True, False))
     assert (tasks.reward(3, ended).correct, tasks.reward(3, ended).total) == (1, 1)
     assert (tasks.reward(3, cut).correct, tasks.reward(3, cut).total) == (1, 0)
+
+
+def test_a_sum_worked_out_stands_behind_its_prompt_and_earns_what_a_right_answer_does() -> None:
+    tokenizer = Tokenizer.learn(["State the final answer to the problem: 12 + 7 - 345 = 60, 8, 9"] * 3, 600)
+    tasks = ReasoningTasks([Family("chain_sum", default_cache(), SHORT)], tokenizer)
+    for index in range(40):
+        ids, produced = tasks.worked(index)
+        prompt = tasks.prompt(index)
+        assert ids[: len(prompt)] == prompt
+        assert produced == [False] * len(prompt) + [True] * (len(ids) - len(prompt))
+        reply = Sample(ids=ids[len(prompt) :], log_probabilities=[], stopped=True)
+        assert ids[-1] in tokenizer.stops
+        assert tasks.reward(index, reply).correct == 1

@@ -19,7 +19,7 @@ from ayllu.train.objectives.sft import (
     with_shared_prefix,
 )
 from support.models import TINY, sharp_model
-from support.objectives import conversations, descend, gradients, same_gradients
+from support.training.objectives import conversations, descend, gradients, same_gradients
 
 TOOL = Tool(name="ring", description="Ring a bell", parameters={"type": "object", "properties": {"times": {}}})
 CALL = ToolCall(name="ring", arguments={"times": 2})

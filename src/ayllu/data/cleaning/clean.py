@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -20,10 +20,10 @@ import numpy as np
 
 from ayllu.data.cleaning import dedup, pii
 from ayllu.data.cleaning.heldout import choose_heldout
+from ayllu.data.cleaning.judge import Judge, Verdict, signature_of
 from ayllu.data.cleaning.options import loosened_by
-from ayllu.data.cleaning.quality import CleanRules, broken_rule, language_and_rule
+from ayllu.data.cleaning.quality import CleanRules
 from ayllu.data.cleaning.report import Tally, as_markdown
-from ayllu.data.cleaning.tidy import tidy
 from ayllu.data.corpus import DocumentWriter, read_document_rows
 from ayllu.data.document import Document, Source
 from ayllu.data.sources.local import count_unread
@@ -84,6 +84,10 @@ def build_corpus(
         ) from error
 
 
+class _NotRead(Exception):
+    """A source that may be absent is."""
+
+
 class _CorpusBuild:
     """A corpus being built: the first pass judges documents one by one, the second removes duplicates and splits."""
 
@@ -93,7 +97,8 @@ class _CorpusBuild:
         self.draft = folder / "cleaned.parquet.draft"
         self.tallies: dict[str, Tally] = {}
         self.records: list[dict[str, Any]] = []
-        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._judge = Judge(rules)
+        self.seconds = self._judge.seconds
         self._others: Counter[str] = Counter()
         self._digests: set[bytes] = set()
         self._signatures: list[np.ndarray] = []
@@ -128,59 +133,54 @@ class _CorpusBuild:
         record = _record(source)
         self.records.append(record)
         tally = Tally()
-        judge = language_and_rule(self.rules)
-        documents = islice(source.read(self.cache), self.limit)
         with progress.bar(f"clean {source.name}", unit="documents") as meter:
-            while True:
-                try:
-                    with self._timed("read"):
-                        document = next(documents, None)
-                except UserError as error:
-                    if source.required or tally.read:
-                        raise
-                    progress.say(f"leaving out {source.name}: {error}")
-                    record["skipped"] = str(error)
-                    return
-                if document is None:
-                    break
-                tally.read += 1
-                tally.read_bytes += len(document.text.encode("utf-8", "replace"))
-                self._judge(document, judge, tally, writer)
-                meter.advance()
+            try:
+                for document, verdict in self._judge.all(self._read(source, tally)):
+                    self._add(document, verdict, tally, writer)
+                    meter.advance()
+            except _NotRead as left_out:
+                progress.say(f"leaving out {source.name}: {left_out}")
+                record["skipped"] = str(left_out)
+                return
         self.tallies[source.name] = tally
         record["notes"] = list(source.notes)
         if source.unread:
             record["unread"] = {ending: list(names) for ending, names in sorted(source.unread.items())}
             progress.say(f"{source.name}: {count_unread(source.unread)}")
 
-    def _judge(self, document: Document, judge: Any, tally: Tally, writer: DocumentWriter) -> None:
-        with self._timed("repair"):
-            text = tidy(document.text)
-        if "\ufffd" in text:
-            if text.count("\ufffd") > self.rules.replaced_max * len(text):
-                return tally.drop("undecodable", text)
-            tally.change("undecodable characters taken out", text, len(text.encode()))
-            text = text.replace("\ufffd", "")
-        if not text:
-            return tally.drop("empty", document.text)
-        with self._timed("language"):
-            broken, language = judge(text)
-        if broken is None:
-            with self._timed("quality"):
-                broken = broken_rule(text, self.rules, language)
-        elif language:
-            self._others[language] += 1
-        if broken is not None:
-            return tally.drop(broken, text)
-        with self._timed("signatures"):
-            digest = dedup.digest(text)
-            if digest in self._digests:
-                return tally.drop("exact duplicate", text)
-            self._digests.add(digest)
-            self._signatures.append(dedup.signature(text))
-            self._keys.append(dedup.split_key(document.source, document.group, text))
-            self._names.append(document.source)
-            self._sizes.append(len(text.encode()))
+    def _read(self, source: Source, tally: Tally) -> Iterator[Document]:
+        """The source's documents, counted; `_NotRead` where one that may be absent gives none."""
+        documents = islice(source.read(self.cache), self.limit)
+        while True:
+            try:
+                with self._timed("read"):
+                    document = next(documents, None)
+            except UserError as error:
+                if source.required or tally.read:
+                    raise
+                raise _NotRead(str(error)) from error
+            if document is None:
+                return
+            tally.read += 1
+            tally.read_bytes += len(document.text.encode("utf-8", "replace"))
+            yield document
+
+    def _add(self, document: Document, verdict: Verdict, tally: Tally, writer: DocumentWriter) -> None:
+        """Take a document over into the draft, or count why not."""
+        text = verdict.text
+        if verdict.undecodable:
+            tally.change("undecodable characters taken out", verdict.undecodable, len(verdict.undecodable.encode()))
+        if verdict.language:
+            self._others[verdict.language] += 1
+        if verdict.broken is not None:
+            return tally.drop(verdict.broken, text)
+        if verdict.digest in self._digests:
+            return tally.drop("exact duplicate", text)
+        self._digests.add(verdict.digest)
+        self._signatures.append(signature_of(verdict))
+        self._keys.append(dedup.split_key(document.source, document.group, text))
+        self._names.append(document.source)
+        self._sizes.append(len(text.encode()))
         writer.add(text, document.source, document.id, document.group)
         return None
 

@@ -20,13 +20,17 @@ SEED = 1
 _WORD = re.compile(r"\w+")
 _TOKEN = re.compile(
     # Words; and signs, but for the punctuation of prose: a hyphen or a dot between letters, a dash between words.
-    r"\w+|[^\w\s.,;:!?…'\"‘’“”«»()\[\]–—-]+|(?<!\w)-(?=\w)|(?<=\d) ?- ?(?=\d)"
+    r"\w+|[^\w\s.,;:!?…'\"‘’“”«»()\[\]–—-]+"
+    # A sign before a number or a name, and between numbers.
+    r"|(?<!\w)[-–](?=\.?\w|\()|(?<=\d) ?[-–] ?(?=\.?\d)"
+    # What a number is made of, and a negation.
+    r"|(?<=\d)[.,:;'’](?=\d)|(?<![\w.])\.(?=\d)|(?<![\w!])!(?=[\w(!])|!(?==)"
 )
 
 
 def tokens_of(text: str) -> list[str]:
     """Lower-case words and signs such as + and ++, without the punctuation of prose: what makes two texts the same."""
-    return [token.strip() for token in _TOKEN.findall(text.lower())]
+    return [token.strip().replace("–", "-") for token in _TOKEN.findall(text.lower())]
 
 
 def digest(text: str) -> bytes:

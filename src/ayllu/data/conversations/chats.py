@@ -4,7 +4,7 @@ Conversations in the forms of `ayllu.data.conversations.rows`; preferences as
 
     {"prompt": "…" or [messages], "chosen": "…" or [message], "rejected": "…" or [message]}
 
-A file has one JSON object a line, or is one JSON list of them.
+A file has one JSON object a line, or is one JSON list of them, also compressed; or it is parquet with these columns.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ayllu.data.conversations.own_files import json_lines
 from ayllu.data.conversations.rows import (
     BESIDE,
     Chat,
+    check_answers,
     read_chat,
     read_tools,
     read_turns,
@@ -91,6 +93,7 @@ def read_preferences(
             raise ValueError("'prompt' is missing or empty")
         told = read_turns(system_turns(row), left)[0]
         messages = [*told, *(asked or read_turns(prompt or [], left)[0])]
+        check_answers(messages)
         if messages[-1].role == "assistant":
             raise ValueError("the prompt ends with the assistant's own turn")
         sides = {}
@@ -117,14 +120,18 @@ def _side(value: Any, side: str, left: Counter[str]) -> str:
     return value
 
 
-def store_copy(path: Path, cache: Path) -> str:
-    """Copy a file into the cache under the digest of its content, which is returned: what a run learnt from can change
-    or move afterwards without changing what the run is. What it was called is kept beside it."""
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
+def store_copy(path: Path, cache: Path, *, called: Path | None = None) -> str:
+    """Copy a file, as JSON lines, into the cache under the digest of its content, which is returned.
+
+    What a run learnt from can change or move afterwards without changing what the run is. What it was `called`, if not
+    `path`, is kept beside it.
+    """
+    content = json_lines(path, str(called or path))
+    digest = hashlib.sha256(content.encode()).hexdigest()
     stored_copy(digest, cache).parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(stored_copy(digest, cache), content.decode())
-    write_atomically(_name_file(digest, cache), str(path))
+    write_atomically(stored_copy(digest, cache), content)
+    # A name may hold bytes that are no text, and what a terminal would obey: it goes into messages and onto pages.
+    write_atomically(_name_file(digest, cache), visible(str(called or path)))
     return digest
 
 
@@ -171,7 +178,7 @@ def _read(path: Path, read: Callable[[dict[str, Any]], T], shown: str | None) ->
 
 def _rows(path: Path, shown: str) -> Iterator[tuple[str, Any]]:
     """Where each row stands, and what it says or the error that it is."""
-    text = _text(path, shown)
+    text = json_lines(path, shown)
     if text.lstrip().startswith("["):
         try:
             rows = strict_json(text)
@@ -187,12 +194,3 @@ def _rows(path: Path, shown: str) -> Iterator[tuple[str, Any]]:
             except ValueError as error:
                 row = error
             yield f"line {number}", row
-
-
-def _text(path: Path, shown: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{shown} is not UTF-8 text ({error}): convert it first") from error
-    except OSError as error:
-        raise UserError(f"{shown} cannot be read ({error.strerror}): give a JSONL file") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ayllu.lab.visible import visible
@@ -19,11 +19,15 @@ from ayllu.text.tool_calls import Tool, ToolCall
 
 SPEAKERS = {"human": "user", "gpt": "assistant", "observation": "tool", "function_call": "assistant"}
 """ShareGPT's words for roles; its others are the same as everybody's."""
+DEVELOPER = "developer"
+"""OpenAI's newer word for the role `system`."""
 ALPACA_INPUT = "{instruction}\n\n{input}"
 """How an instruction and its input become one message, as LlamaFactory and axolotl join them."""
 LEARNT = ("weight", "train", "training", "trainable", "train_on_turn", "loss")
 """Fields of a turn that say whether it is to be learnt (OpenAI, axolotl, ms-swift and others)."""
 READ = ("role", "from", "content", "value", "tool_calls", "tool_call_id", *LEARNT)
+CALL_READ = frozenset(("id", "type", "index", "function", "name", "arguments"))
+"""Fields of a call; `index` is its place among the others."""
 UNHEARD = (
     *("reasoning_content", "reasoning", "reasoning_details", "thinking", "thought", "thoughts"),
     *("function_call", "audio", "images", "image", "refusal", "mask", "train_detail"),
@@ -51,8 +55,10 @@ def read_chat(row: Mapping[str, Any], unread: Counter[str]) -> Chat:
     """The conversation of a row; `unread` counts fields that say nothing of it. Raises ValueError with one clause."""
     known, turns = _turns(row)
     refuse_beside(row, known)
-    unread.update(name for name in row if name not in (*known, "tools", *BESIDE))
+    said_more = (name for name, value in row.items() if value not in (None, [], {}, ""))
+    unread.update(name for name in said_more if name not in (*known, "tools", *BESIDE))
     messages, unlearnt = read_turns(turns, unread)
+    check_answers(messages)
     said = [number for number, message in enumerate(messages) if message.role == "assistant"]
     if not said:
         raise ValueError("the assistant says nothing")
@@ -67,22 +73,57 @@ def refuse_beside(row: Mapping[str, Any], known: Sequence[str]) -> None:
         raise ValueError(f"it has {refused[0]!r}, which is not learnt from: take it out")
 
 
+def check_answers(messages: Sequence[Message]) -> None:
+    """Raises ValueError where a turn answers another call than the one whose turn it is.
+
+    Most formats write no ids: what answers what is said by the order alone.
+    """
+    waiting: list[str | None] = []
+    for number, message in enumerate(messages, start=1):
+        if message.tool_calls:
+            waiting = [call.id for call in message.tool_calls]
+            if len(named := [i for i in waiting if i is not None]) != len(set(named)):
+                raise ValueError(f"turn {number} has two calls of one id")
+        if message.role != "tool":
+            continue
+        answered, due = message.tool_call_id, waiting.pop(0) if waiting else None
+        if answered in (None, due) or (due is None and waiting == [None] * len(waiting) and not _has_ids(messages)):
+            continue
+        shown = visible(repr(answered), longest=60)
+        if answered in waiting:
+            raise ValueError(f"turn {number} answers the call {shown} before another: keep the order of the calls")
+        raise ValueError(f"turn {number} answers the call {shown}, which does not wait for an answer")
+
+
+def _has_ids(messages: Sequence[Message]) -> bool:
+    return any(call.id is not None for message in messages for call in message.tool_calls)
+
+
 def _turns(row: Mapping[str, Any]) -> tuple[tuple[str, ...], list[Any]]:
-    """The fields that the conversation stands in, and its turns."""
-    if "messages" not in row and isinstance(row.get("conversations"), list):
-        return ("conversations", "system"), [*system_turns(row), *row["conversations"]]
-    if "messages" not in row and "instruction" in row:
-        return ("instruction", "input", "output", "system", "history"), _alpaca(row)
-    if "messages" not in row and "completion" in row:
-        sides = (row.get("prompt"), row["completion"])
+    """The fields that the conversation stands in, and its turns. Raises ValueError where two forms say two things."""
+    forms = list(_forms(row))
+    if not forms:
+        raise ValueError("'messages' is missing or empty")
+    (known, turns), *others = forms
+    for fields, more in others:
+        if read_turns(more, Counter())[0] != read_turns(turns, Counter())[0]:
+            raise ValueError(f"it has {known[0]!r} and {fields[0]!r}, which say different things: keep one")
+    return tuple(name for fields, _ in forms for name in fields), turns
+
+
+def _forms(row: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
+    """Each form that a row has: its fields, the telling one first, and the turns."""
+    for name in ("messages", "conversations"):
+        if isinstance(row.get(name), list) and row[name]:
+            yield (name, "system"), [*system_turns(row), *row[name]]
+    if row.get("instruction") is not None and row.get("messages") != []:
+        yield ("instruction", "input", "output", "system", "history"), _alpaca(row)
+    if row.get("completion") is not None and row.get("messages") != []:
         asked, answer = (
             side if isinstance(side, list) else [{"role": role, "content": side}]
-            for side, role in zip(sides, ("user", "assistant"), strict=True)
+            for side, role in ((row.get("prompt"), "user"), (row["completion"], "assistant"))
         )
-        return ("prompt", "completion", "system"), [*system_turns(row), *asked, *answer]
-    if not isinstance(row.get("messages"), list) or not row["messages"]:
-        raise ValueError("'messages' is missing or empty")
-    return ("messages", "system"), [*system_turns(row), *row["messages"]]
+        yield ("completion", "prompt", "system"), [*system_turns(row), *asked, *answer]
 
 
 def system_turns(row: Mapping[str, Any]) -> list[Any]:
@@ -110,6 +151,7 @@ def read_turns(turns: Sequence[Any], unread: Counter[str]) -> tuple[list[Message
     for number, turn in enumerate(turns, start=1):
         spoken = turn.get("role", turn.get("from")) if isinstance(turn, Mapping) else turn
         role = SPEAKERS.get(spoken, spoken) if isinstance(spoken, str) and "from" in turn else spoken
+        role = "system" if role == DEVELOPER else role
         if not isinstance(turn, Mapping) or role not in ROLES:
             raise ValueError(f"turn {number} has the unknown role {visible(repr(spoken), longest=60)}")
         try:
@@ -138,7 +180,7 @@ def _message(turn: Mapping[str, Any], role: str, *, called: bool) -> Message:
         raise ValueError(f"has calls, but is of the role {role!r}")
     if not content.strip() and not calls:
         raise ValueError("is empty")
-    return Message(role=role, content=content, tool_calls=calls)
+    return Message(role=role, content=content, tool_calls=calls, tool_call_id=_id(turn.get("tool_call_id")))
 
 
 def _text(value: Any) -> str:
@@ -159,13 +201,23 @@ def _calls(value: Any) -> Iterable[ToolCall]:
         function = call.get("function", call) if isinstance(call, Mapping) else None
         if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
             raise ValueError("has a call without the name of a function")
+        if strange := sorted((call.keys() | function.keys()) - CALL_READ):
+            raise ValueError(f"has a call with {visible(repr(strange[0]), longest=60)}, which is not learnt from")
+        if call.get("type") not in (None, "function"):
+            raise ValueError(f"has a call of the type {visible(repr(call['type']), longest=60)}, not 'function'")
         arguments = json_of(function.get("arguments", {}), "the arguments of a call")
         if not isinstance(arguments, Mapping):
             raise ValueError("has a call whose arguments are no JSON object")
         try:
-            yield ToolCall(name=function["name"], arguments=arguments)
+            yield ToolCall(name=function["name"], arguments=arguments, id=_id(call.get("id")))
         except ValueError as error:
             raise ValueError(f"has a call, but {error}") from None
+
+
+def _id(value: Any) -> str | None:
+    if not isinstance(value, str | None):
+        raise ValueError(f"has the id of a call {visible(repr(value), longest=60)}, which is no text")
+    return value or None
 
 
 def _is_learnt(turn: Mapping[str, Any]) -> bool:

@@ -48,7 +48,7 @@ def html(content: bytes) -> str:
     """The main text of a page, without its menus; of one that is too short to tell them apart, all of it."""
     import trafilatura
 
-    return trafilatura.extract(content) or _all_text(content)
+    return trafilatura.extract(content) or all_text(content)
 
 
 def pdf(content: bytes) -> str:
@@ -86,7 +86,7 @@ def epub(content: bytes) -> str:
         paths = {item.get("id"): item.get("href") for item in tree.xpath("//*[local-name()='item']")}
         spine = [paths.get(item.get("idref")) for item in tree.xpath("//*[local-name()='itemref']")]
         names = [posixpath.normpath(posixpath.join(folder, unquote(path))) for path in spine if path]
-        return "\n\n".join(_all_text(book.read(name)) for name in names if name in book.namelist())
+        return "\n\n".join(all_text(book.read(name)) for name in names if name in book.namelist())
 
 
 def _check_size(content: bytes) -> None:
@@ -101,7 +101,7 @@ def _xml(content: bytes) -> Any:
     return etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True))
 
 
-def _all_text(content: bytes) -> str:
+def all_text(content: bytes) -> str:
     """The words of a page, a line for each block, a blank line between paragraphs."""
     from lxml import html as parser
 

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import posixpath
 import re
 import tarfile
 import zipfile
@@ -147,8 +148,14 @@ _MARKS: dict[bytes, Reader | str] = {
 def _archive_texts(
     file: IO[bytes], place: str, name: str, notes: list[str], unread: Callable[[str, str], None], *, zipped: bool
 ) -> Iterator[Text]:
-    for member, content in _zip_members(file) if zipped else _tar_members(file):
+    members: Iterator[tuple[str, IO[bytes] | None]] = _zip_members(file) if zipped else _tar_members(file)
+    for member, content in members:
+        # As unzip and tar have it: no name leads out of its archive.
+        member = posixpath.normpath(f"/{member}").lstrip("/")
         inside = f"{name}/{member}"
+        if content is None:
+            unread(inside, "it is a link or no file")
+            continue
         if any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(member).parts):
             continue
         if not readable(member):
@@ -173,13 +180,14 @@ def _zip_members(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
                 yield info.filename, _checked(info.filename, content)
 
 
-def _tar_members(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
+def _tar_members(file: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """Names and bytes; None for what is neither a file nor a folder."""
     try:
         with tarfile.open(fileobj=file, mode="r|*") as archive:
             for info in archive:
                 content = archive.extractfile(info) if info.isfile() else None
-                if content is not None:
-                    yield info.name, _checked(info.name, content)
+                if not info.isdir():
+                    yield info.name, None if content is None else _checked(info.name, content)
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DamagedError(error) from error
 

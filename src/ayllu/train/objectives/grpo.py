@@ -43,14 +43,21 @@ class GRPOConfig:
     section 3.1, leaves unlikely words room to grow)."""
     kl: float = 0.0
     """Weight of the divergence from the reference."""
+    entropy: float = 0.0
+    """Nats a token below which the policy is held from becoming surer, with `entropy_weight`. A policy that is sure
+    answers a prompt the same each time, so that no group has anything to compare and nothing more is learnt (He et al.,
+    arXiv:2505.22312, section 4, who hold it by a weight that adapts; Cui et al., arXiv:2505.22617)."""
+    entropy_weight: float = 0.2
+    """How much a nat of surprise adds to a token's advantage at no entropy; less the nearer it is to `entropy`."""
     scaled: bool = True
     """Whether advantages are divided by their group's standard deviation (off: Dr. GRPO, arXiv:2503.20783)."""
 
     def __post_init__(self) -> None:
         if self.group < 2:
             raise ValueError(f"group is {self.group}; advantages need at least 2 answers to compare")
-        if self.kl < 0:
-            raise ValueError(f"kl is {self.kl}; it must be 0 or more")
+        for name in ("kl", "entropy", "entropy_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +112,17 @@ def advantages(rewards_PG: Tensor, *, scaled: bool = True) -> Tensor:
     """Each reward less its group's mean, divided by the group's standard deviation (G - 1) plus 1e-4 where `scaled`."""
     centred_PG = rewards_PG - rewards_PG.mean(-1, keepdim=True)
     return centred_PG / (rewards_PG.std(-1, keepdim=True) + 1e-4) if scaled else centred_PG
+
+
+def entropy_bonus(old_N: Tensor, config: GRPOConfig, *, entropy: float) -> Tensor:
+    """What each token's advantage gains where the policy's `entropy` (nats a token) is below what it is held to.
+
+    The gradient of the entropy of what is drawn is that of the log-probability times (-log p - entropy): unlikely
+    tokens gain what likely ones lose, and in the mean nothing.
+    """
+    if entropy >= config.entropy:
+        return torch.zeros_like(old_N)
+    return config.entropy_weight * (1 - entropy / config.entropy) * (-old_N - entropy)
 
 
 def kl_estimate(log_N: Tensor, reference_N: Tensor) -> Tensor:
@@ -183,14 +201,18 @@ class RolloutSource:
     def _rows(self, prompts: Sequence[Ids], answers: Sequence[Sequence[Sample]], rewards_PG: Tensor) -> RolloutBatch:
         config = self._config
         advantage_PG = advantages(rewards_PG, scaled=config.scaled)
-        # A group that earned all the same teaches nothing, unless it is held to the reference.
-        kept = [i for i in range(len(prompts)) if config.kl or bool(advantage_PG[i].any())] or [0]
+        entropy = entropy_of(answers)
+        held = bool(config.kl) or entropy < config.entropy
+        # A group that earned all the same teaches nothing, unless it is held to the reference or to an entropy.
+        kept = [i for i in range(len(prompts)) if held or bool(advantage_PG[i].any())] or [0]
         rows = pack_shared_prefix([(prompts[i], [a.ids for a in answers[i]]) for i in kept], length=self.length)
         flat = [answer for i in kept for answer in answers[i]]
+        old_N = torch.tensor([value for answer in flat for value in answer.log_probabilities])
+        earned_N = advantage_PG[kept].flatten()[rows.continuation_N]
         return RolloutBatch(
             rows=rows,
-            advantage_N=advantage_PG[kept].flatten()[rows.continuation_N],
-            old_N=torch.tensor([value for answer in flat for value in answer.log_probabilities]),
+            advantage_N=earned_N + entropy_bonus(old_N, config, entropy=entropy),
+            old_N=old_N,
             reference_N=self._reference(rows) if config.kl else None,
             drawn=sum(len(answer.ids) for group in answers for answer in group),
         )
@@ -203,7 +225,6 @@ class RolloutSource:
     def _keep(self, first: int, rewards: Sequence[Sequence[Reward]], answers: Sequence[Sequence[Sample]]) -> None:
         flat = [reward for group in rewards for reward in group]
         drawn = [answer for group in answers for answer in group]
-        logs = [value for answer in drawn for value in answer.log_probabilities]
         line = {
             "first": first,
             "correct": sum(r.correct for r in flat) / len(flat),
@@ -213,7 +234,7 @@ class RolloutSource:
             "ended": sum(answer.stopped for answer in drawn) / len(drawn),
             # Of groups that earned all the same nothing is learnt; of a policy without entropy all earn the same.
             "contrast": sum(len({reward.total for reward in group}) > 1 for group in rewards) / len(rewards),
-            "entropy": -sum(logs) / max(len(logs), 1),
+            "entropy": entropy_of(answers),
         }
         lines = [old for old in read_rewards(self._journal) if old["first"] < first]
         write_atomically(self._journal, "".join(json.dumps(entry) + "\n" for entry in [*lines, line]))
@@ -226,6 +247,12 @@ def read_rewards(journal: Path) -> list[dict[str, float]]:
     `contrast` (whose answers earned different rewards), and the `entropy` of the policy, nats per drawn token.
     """
     return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
+
+
+def entropy_of(answers: Sequence[Sequence[Sample]]) -> float:
+    """The policy's entropy, estimated from what it drew: nats a token."""
+    logs = [value for group in answers for answer in group for value in answer.log_probabilities]
+    return -sum(logs) / max(len(logs), 1)
 
 
 def hash_seed(*numbers: int) -> int:

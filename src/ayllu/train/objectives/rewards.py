@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from ayllu.data.conversations.reasoning import Family
+from ayllu.data.conversations.worked import worked_sum
 from ayllu.model.sample import Sample
-from ayllu.text.chat import Message, render
+from ayllu.text.chat import Message, render, render_masked
 from ayllu.text.template import FIXED_DAY
+from ayllu.text.template_mask import Masked
 from ayllu.text.tokenizer import Tokenizer
 from ayllu.train.objectives.grpo import Reward
 
@@ -64,6 +66,13 @@ class ReasoningTasks:
         """Ids up to where the reply begins."""
         asked = Message(role="user", content=ask(self.item(index)["question"]))
         return render([asked], self._tokenizer, now=FIXED_DAY)
+
+    def worked(self, index: int) -> Masked:
+        """Ids of item `index`, a sum, with a reply that works it out, and which of them are the reply's."""
+        item = self.item(index)
+        asked = Message(role="user", content=ask(item["question"]))
+        reply = Message(role="assistant", content=worked_sum(item["metadata"]["expression"]))
+        return render_masked([asked, reply], self._tokenizer, now=FIXED_DAY)
 
     def reward(self, index: int, answer: Sample) -> Reward:
         """What `answer` earns; one that was cut off earns nothing, or the model would learn never to end."""

@@ -15,7 +15,7 @@ from ayllu.data.tokens.loader import Loader
 from ayllu.train.loop import TrainConfig, train
 from ayllu.train.machine import compiler_available
 from support.parts import need
-from support.training import fresh_model
+from support.training.tiny import fresh_model
 
 
 def test_a_model_learns(loader: Loader, tmp_path: Path) -> None:
@@ -116,7 +116,8 @@ sys.meta_path.insert(0, NoGpu())
 from pathlib import Path
 from support.programs.layouts import model, tokens
 from ayllu.data.tokens.loader import Loader
-from ayllu.model.generate import Sampling, generate
+from ayllu.model.generate import generate
+from ayllu.model.sampling import Sampling
 from ayllu.train.loop import TrainConfig, train
 
 folder = Path(sys.argv[1])

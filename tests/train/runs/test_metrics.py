@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from ayllu.data.tokens.loader import Loader
 from ayllu.train.loop import Execution, TrainConfig, train
-from support.training import fresh_model
+from support.training.tiny import fresh_model
 
 
 def test_tensorboard_shows_what_the_metrics_say(loader: Loader, tmp_path: Path) -> None:
