@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from safetensors.numpy import save_file
 
 from ayllu.lab.key import file_digest
-from ayllu.model.generate import Sampling
+from ayllu.model.sampling import Sampling
 from ayllu.release import sign
 from ayllu.release.digest import inspect_weights
 from ayllu.serve.about import describe

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ayllu.model.generate import Sampling
+from ayllu.model.sampling import Sampling
 from ayllu.serve.conversation import Conversation
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.text.chat import Message
-from support.server import Watched
+from support.serving.server import Watched
 
 
 def converse(engine: TorchEngine, **options: object) -> Conversation:

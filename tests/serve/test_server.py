@@ -18,28 +18,34 @@ import httpx2
 import pytest
 
 from ayllu.lab.error import UserError
-from ayllu.serve.server import checked_host, listen, serve_model
+from ayllu.serve.server import checked_host, is_loopback, listen, serve_model
 from support.parts import need_module
 
-PROGRAM = """
-import sys, time, torch
-from pathlib import Path
+SLOW = """
+import sys, time
 from ayllu.serve.engines import torch_engine
-from ayllu.serve.server import serve_model
-torch.set_num_threads(1)
+from ayllu.serve.engines.process.child import main
 plain = torch_engine.generate
 def slow(*args, **options):
     for token in plain(*args, **options | {"stop": frozenset()}):
-        time.sleep(float(sys.argv[3]))
+        time.sleep(float(sys.argv[1]))
         yield token
 torch_engine.generate = slow
+main(int(sys.argv[2]))
+"""
+PROGRAM = """
+import sys
+from pathlib import Path
+from ayllu.serve.engines.process import supervised
+from ayllu.serve.server import serve_model
+supervised.PROGRAM = ("-c", sys.argv[4], sys.argv[3])
 serve_model(Path(sys.argv[1]), port=0, drain_seconds=float(sys.argv[2]), engine="torch")
 """
 
 
 @contextmanager
 def process(folder: Path, drain: float, pause: float = 0.02) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    command = [sys.executable, "-c", PROGRAM, str(folder), str(drain), str(pause)]
+    command = [sys.executable, "-c", PROGRAM, str(folder), str(drain), str(pause), SLOW]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
     ) as server:
@@ -118,9 +124,10 @@ def test_a_model_without_a_gguf_file_is_served_by_the_fast_engine_at_the_address
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         try:
-            lines = [server.stderr.readline() for _ in range(2)]
-            assert "kept of earlier prompts" in lines[0]
-            found = re.search(r"http://workstation:(\d+)", lines[1])
+            lines = [server.stderr.readline() for _ in range(3)]
+            assert "its heads are 8 wide" in lines[0] and "(another engine serves)" in lines[0]
+            assert "kept of earlier prompts" in lines[1]
+            found = re.search(r"http://workstation:(\d+)", lines[2])
             assert found, lines
             body = {"model": "little", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
             host = {"Host": f"workstation:{found[1]}"}
@@ -152,6 +159,17 @@ def test_a_place_that_cannot_be_had_is_one_sentence(host: str, port: int, words:
         listen(host, port)
 
 
+@pytest.mark.parametrize(
+    ("host", "alone"),
+    [("127.0.0.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("0.0.0.0", False), ("::ffff:0.0.0.0", False)],
+)
+def test_loopback_is_known_in_every_spelling(host: str, alone: bool) -> None:
+    if ":" in host and not socket.has_ipv6:
+        return
+    with listen(host, 0) as listener:
+        assert is_loopback(listener) is alone
+
+
 def test_a_model_that_cannot_be_served_frees_the_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -164,3 +182,10 @@ def test_a_model_that_cannot_be_served_frees_the_port(tmp_path: Path) -> None:
 def test_a_name_with_letters_beyond_ascii_is_known_as_clients_send_it() -> None:
     assert checked_host("bücher.example") == "xn--bcher-kva.example"
     assert checked_host("my_host.lan.") == "my_host.lan"
+
+
+def test_every_operation_of_the_schema_has_a_name_of_its_own(url: str) -> None:
+    paths = httpx2.get(f"{url}/openapi.json", timeout=60).json()["paths"]
+    names = [operation["operationId"] for path in paths.values() for operation in path.values()]
+    assert len(names) == len(set(names)) > 20
+    assert httpx2.head(f"{url}/v1/models").status_code == 200

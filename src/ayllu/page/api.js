@@ -1,14 +1,21 @@
 // The gateway's OpenAI-compatible API, as far as this page needs it.
 
+import * as browser from "./browser.js";
+import { askForKey, headers } from "./key.js";
+
+let served = null;
+
 /** What the server says of the model that it serves. */
 export async function servedModel() {
-  const reply = await ask("/v1/models");
-  return (await reply.json()).data[0];
+  const reply = await ask("v1/models");
+  served = (await reply.json()).data[0];
+  browser.offer(served);
+  return served;
 }
 
 /** The model card as Markdown, or "" where there is none. */
 export async function modelCard() {
-  const reply = await ask("/card");
+  const reply = await ask("card");
   return reply.text();
 }
 
@@ -17,7 +24,11 @@ export async function modelCard() {
  * `{finish, usage}`; first `{dropped}` when the oldest messages did not fit. Aborting `signal` ends it, and the server stops computing.
  */
 export async function* answer(body, signal) {
-  const reply = await ask("/v1/chat/completions", {
+  if (browser.here && served) {
+    yield* browser.answer(body, served, signal);
+    return;
+  }
+  const reply = await ask("v1/chat/completions", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
@@ -58,13 +69,17 @@ async function* events(stream) {
 async function ask(path, options = {}) {
   let reply;
   try {
-    reply = await fetch(path, options);
+    // The path is one below the page's own, wherever a proxy has put it.
+    reply = await fetch(path, { ...options, headers: { ...options.headers, ...headers() } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Error("The server cannot be reached. Is it still running?");
   }
   if (reply.ok) return reply;
   const body = await reply.json().catch(() => null);
+  if (reply.status === 401 && (await askForKey(sentence(body?.error?.message ?? "this server needs a key")))) {
+    return ask(path, options);
+  }
   throw new Error(sentence(body?.error?.message ?? `the server answered ${reply.status}`));
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from ayllu.lab.error import UserError
 from ayllu.lab.key import file_digest
 from ayllu.lab.progress import say
 from ayllu.lab.store import digests_of
-from ayllu.model.generate import Sampling, recommended_sampling
+from ayllu.model.sampling import Sampling, recommended_sampling
 from ayllu.release.digest import inspect_weights
 
 
@@ -38,6 +38,22 @@ class About:
     """The model card: Markdown."""
     sampling: Sampling = field(default_factory=Sampling)
     """How tokens are drawn when a request does not say."""
+    folder: Path | None = None
+    """Where it lies."""
+    adapters: tuple[str, ...] = ()
+    """Names of the LoRA adapters that it is served with."""
+    base: str | None = None
+    """Of an adapter: the model that it is put on."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it is asked for by, its adapters aside."""
+        return (self.name, *self.aliases)
+
+    def adapted(self, adapter: str) -> About:
+        """What is told about its adapter of that name: what was measured and signed is the base's alone."""
+        alone = replace(self, name=adapter, base=self.name, aliases=(), adapters=())
+        return replace(alone, version=None, digest=None, bits_per_byte=None, card=None)
 
 
 def describe(
@@ -62,6 +78,7 @@ def describe(
         bits_per_byte=float(bits) if isinstance(bits, int | float) and not isinstance(bits, bool) else None,
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None,
         sampling=recommended_sampling(read_json_object(folder / "generation_config.json"))[0],
+        folder=folder,
     )
 
 

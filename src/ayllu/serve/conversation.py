@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from ayllu.lab.error import UserError
-from ayllu.model.generate import Sampling
+from ayllu.model.sampling import Sampling
 from ayllu.serve.engines.engine import Engine, FinishReason, GenerationRequest
 from ayllu.serve.history import fit_to_context
 from ayllu.text.chat import Message

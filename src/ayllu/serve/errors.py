@@ -2,45 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
-TYPES = {400: "invalid_request_error", 403: "permission_error", 503: "overloaded_error"}
+TYPES = {400: "invalid_request_error", 403: "permission_error", 429: "requests", 503: "overloaded_error"}
+RETRY_SECONDS = 5
+"""Until one that was told that the server is busy may try again, where nothing better is known."""
 
 BUSY = "the engine was busy for too long; try again soon"
 FAILED = "the server failed; its log says where"
 
 
 class ApiError(Exception):
-    """A request that gets an error for an answer; `message` is one clear sentence."""
+    """A request that gets an error for an answer; `message` is one clear sentence.
 
-    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    `kind` is OpenAI's `type` where it does not follow from the status.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        kind: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status, self.message, self.param, self.code = status, message, param, code
+        self.kind, self.headers = kind, dict(headers or {})
 
     @property
     def body(self) -> dict[str, dict[str, str | None]]:
         """The error as JSON."""
-        kind = TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
+        usual = TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
+        kind = self.kind or usual
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
     def response(self) -> JSONResponse:
         """The error as an answer to send."""
-        headers = {"Retry-After": "5"} if self.status == 503 else None
-        return JSONResponse(self.body, self.status, headers)
+        headers = {"Retry-After": str(RETRY_SECONDS)} if self.status == 503 else {}
+        return JSONResponse(self.body, self.status, headers | self.headers)
+
+    async def send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the error where no framework does: to a request, or to one for a WebSocket."""
+        if scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).send_denial_response(self.response())
+        else:
+            await self.response()(scope, receive, send)
+
+
+HOSTED = ("code_interpreter", "file_search")
+"""Types of tools that the server runs."""
 
 
 def of_validation(error: RequestValidationError) -> ApiError:
     """The first thing that is wrong with a body, in a sentence that names the field."""
     first = error.errors()[0]
     kind, place = first["type"], [str(part) for part in first["loc"] if part != "body"]
+    if place[:1] == ["tools"] and kind.startswith("union_tag"):
+        place.append("type")
+    elif place[:1] == ["tools"] and len(place) > 3 and place[2] in ("function", *HOSTED):
+        sent = error.body.get("tools") if isinstance(error.body, dict) else None
+        if isinstance(sent, list) and "function" not in sent[int(place[1])]:
+            del place[2]  # the type by which the form was chosen is no field
     if kind == "json_invalid":
         return ApiError(400, f"the body is not JSON: {first['ctx']['error']}", code="invalid_json")
     if kind == "string_unicode":
         return ApiError(400, "the body has text that is not Unicode: half a surrogate pair", code="invalid_value")
+    if not place and kind == "value_error":
+        return ApiError(400, first["msg"].removeprefix("Value error, "), code="invalid_value")
     if not place:
         return ApiError(400, "the body must be a JSON object with the header Content-Type: application/json")
     param = ".".join(place)[:200]

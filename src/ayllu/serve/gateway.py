@@ -1,83 +1,123 @@
-"""The HTTP server in front of an engine: OpenAI's chat and text completions, and the chat page."""
+"""The HTTP server in front of the engines: OpenAI's API, and the chat page."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi import FastAPI
+from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware import Middleware
 
 from ayllu.serve import errors
 from ayllu.serve.about import About
-from ayllu.serve.answer import Generation, answer_stream, answer_whole
-from ayllu.serve.engines.engine import GenerationRequest
+from ayllu.serve.access.access import Access
+from ayllu.serve.audio.routes import Audio
+from ayllu.serve.audio.speech import Speech
+from ayllu.serve.browser.routes import Browser
+from ayllu.serve.completions.routes import Completions
+from ayllu.serve.embeddings.embedder import Embedder
+from ayllu.serve.embeddings.queue import Embedders
+from ayllu.serve.embeddings.routes import Embeddings
 from ayllu.serve.errors import ApiError
-from ayllu.serve.history import ContextFull, FittedPrompt, fit_to_context, longest_prompt
+from ayllu.serve.files.routes import Files
+from ayllu.serve.get_route import add_get
+from ayllu.serve.limits import Limits
+from ayllu.serve.messages.routes import Messages
+from ayllu.serve.middleware.access import AccessMiddleware
+from ayllu.serve.middleware.base_path import BasePathMiddleware
 from ayllu.serve.middleware.body_limits import BodyLimitMiddleware
 from ayllu.serve.middleware.host_check import HostCheckMiddleware
+from ayllu.serve.middleware.request_ids import RequestMiddleware
 from ayllu.serve.middleware.security_headers import SecurityHeadersMiddleware
-from ayllu.serve.queue import EngineQueue
-from ayllu.serve.responses import ChatFormat, ResponseFormat, TextFormat
-from ayllu.serve.schema import Body, ChatBody, TextBody
+from ayllu.serve.moderations.routes import Moderations
+from ayllu.serve.operations.health import Health
+from ayllu.serve.operations.operations import Operations
+from ayllu.serve.responses.conversations import Conversations
+from ayllu.serve.responses.hosted.tools import HostedFactory, Sources
+from ayllu.serve.responses.responder import Responder
+from ayllu.serve.responses.routes import Responses
+from ayllu.serve.responses.socket import Socket
+from ayllu.serve.served import Models
+from ayllu.serve.state.keeper import Keeper
+from ayllu.serve.state.store import Store
+from ayllu.serve.tokens.routes import Tokens
+from ayllu.serve.vector_stores.routes import VectorStores
 
 PAGE = Path(str(resources.files("ayllu"))) / "page"
-COMPLETION_TOKENS = 16
-"""Default length of a text completion, as in OpenAI's API."""
-PREPARING = 2
-"""Threads that make prompts of what clients sent."""
-Given = TypeVar("Given")
-Made = TypeVar("Made")
 FRESH = {"Cache-Control": "no-cache"}
-DROPPED = "X-Dropped-Messages"
-"""Header that counts the messages left out of a conversation that was too long."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What one request may take."""
-
-    body_bytes: int = 1 << 20
-    body_seconds: float = 30
-    """From the request's first byte until its body is there."""
-    answer_seconds: float = 600
-    """In the queue, and then again for the answer, which is cut there."""
 
 
 def create_app(
-    queue: EngineQueue,
-    about: About,
+    models: Models,
     *,
     limits: Limits | None = None,
     hosts: Sequence[str] = (),
+    access: Access | None = None,
+    operations: Operations | None = None,
+    base_path: str = "",
+    encoders: Sequence[Embedder] = (),
+    home: Path | None = None,
+    store: Store | None = None,
+    browser: bool = False,
+    speech: Speech | None = None,
+    hosted: HostedFactory | None = None,
 ) -> FastAPI:
-    """The application; `hosts` are names of this server other than IP addresses and localhost."""
+    """The application; `hosts` are names of this server other than IP addresses and localhost.
+
+    Without `access` no key is asked for; without `operations` there are metrics, and neither log nor traces.
+    `base_path` is the path that a proxy puts the server at. What clients upload is kept in `home`; without one nothing
+    is. `encoders` embed texts; so do the hidden states of the models, where a request names one. `store` keeps
+    responses and conversations; without one nothing does. With `browser` visitors may load the first model into their
+    own browsers. `speech` hears and speaks for `/v1/audio`.
+    `hosted` makes what runs the tools that responses ask the server to run; without it they are refused.
+    """
     limits = limits or Limits()
-    gateway = _Gateway(queue, about, limits)
+    operations = operations or Operations(models)
+    responder = Responder(models, limits, Keeper(store))
     middleware = [
+        *([Middleware(BasePathMiddleware, base=base_path)] if base_path else []),
+        Middleware(RequestMiddleware, operations=operations),
         Middleware(SecurityHeadersMiddleware),
         Middleware(HostCheckMiddleware, hosts=hosts),
-        Middleware(BodyLimitMiddleware, most_bytes=limits.body_bytes, seconds=limits.body_seconds),
+        *([Middleware(AccessMiddleware, access=access)] if access is not None else []),
+        Middleware(
+            BodyLimitMiddleware,
+            most_bytes=limits.body_bytes,
+            seconds=limits.body_seconds,
+            upload_bytes=limits.upload_bytes,
+            upload_seconds=limits.upload_seconds,
+        ),
     ]
 
     # The interactive documentation of FastAPI loads its scripts from another server, so it stays off.
-    app = FastAPI(title="Ayllu", docs_url=None, redoc_url=None, middleware=middleware)
+    app = FastAPI(title="Ayllu", docs_url=None, redoc_url=None, middleware=middleware, lifespan=responder.living)
     errors.install(app)
-    app.add_api_route("/", _page, methods=["GET", "HEAD"], include_in_schema=False)
+    add_get(app, "/", _page, described=False)
     app.mount("/static", _Static(directory=PAGE))
-    app.add_api_route("/health", gateway.health, methods=["GET", "HEAD"])
-    app.add_api_route("/card", gateway.card, methods=["GET", "HEAD"], include_in_schema=False)
-    app.add_api_route("/v1/models", gateway.models, methods=["GET", "HEAD"])
-    app.add_api_route("/v1/models/{name:path}", gateway.model, methods=["GET", "HEAD"])
-    app.add_api_route("/v1/chat/completions", gateway.chat, methods=["POST"], response_model=None)
-    app.add_api_route("/v1/completions", gateway.text, methods=["POST"], response_model=None)
+    embedders = Embedders(*encoders, models=models)
+    _Descriptions(models, encoders, browser).add_to(app)
+    if browser:
+        Browser(models, PAGE).add_to(app)
+    Health(models, operations.metrics).add_to(app)
+    Completions(models, limits).add_to(app)
+    Embeddings(embedders, limits).add_to(app)
+    Tokens(models).add_to(app)
+    Moderations().add_to(app)
+    files = Files(home / "files" if home is not None else None, limits)
+    files.add_to(app)
+    stores = VectorStores(home / "vector_stores" if home is not None else None, files, embedders)
+    stores.add_to(app)
+    if hosted is not None:
+        responder.hosted = hosted(Sources(search=stores.passages, file=files.read))
+    Audio(speech).add_to(app)
+    Responses(responder, models).add_to(app)
+    Socket(responder).add_to(app)
+    Conversations(responder.keeper).add_to(app)
+    Messages(models, limits).add_to(app)
     return app
 
 
@@ -94,148 +134,70 @@ class _Static(StaticFiles):
         return reply
 
 
-class _Gateway:
-    """The routes, and what they share."""
+class _Descriptions:
+    """What is served."""
 
-    def __init__(self, queue: EngineQueue, about: About, limits: Limits) -> None:
-        self.queue, self.about, self.limits = queue, about, limits
-        # Templates and tokenizers take seconds for a megabyte: in threads of their own, so that nobody waits for them
-        # but those who sent it.
-        self._preparing = ThreadPoolExecutor(PREPARING, thread_name_prefix="prepare")
+    def __init__(self, models: Models, encoders: Sequence[Embedder], browser: bool) -> None:
+        self._models, self._encoders, self._browser = models, encoders, browser
 
-    async def health(self) -> dict[str, Any]:
-        """Whether the server is up, how many the engine answers, and how many wait for it."""
-        queue = self.queue
-        return {"status": "ok", "model": self.about.name, "running": queue.running, "waiting": queue.turns.waiting}
+    def add_to(self, app: FastAPI) -> None:
+        """Give `app` the routes."""
+        add_get(app, "/card", self.card, described=False)
+        add_get(app, "/v1/models", self.models)
+        add_get(app, "/v1/models/{name:path}", self.model)
 
     async def card(self) -> Response:
-        """The model card."""
-        if self.about.card is None:
-            raise ApiError(404, f"{self.about.name} has no model card")
-        return Response(self.about.card, media_type="text/markdown; charset=utf-8")
+        """The model card of the first model."""
+        about = self._models.about(None)
+        if about.card is None:
+            raise ApiError(404, f"{about.name} has no model card")
+        return Response(about.card, media_type="text/markdown; charset=utf-8")
 
     async def models(self) -> dict[str, Any]:
-        """The one model that is served, by each of its names."""
-        names = (self.about.name, *self.about.aliases)
-        return {"object": "list", "data": [self._description(name) for name in names]}
+        """What is served, by each of its names."""
+        abouts = self._models.abouts
+        data = [_description(about, name, self._browser) for about in abouts for name in about.names]
+        data += [_description(one.adapted(name), name, self._browser) for one in abouts for name in one.adapters]
+        data += map(_description_of_encoder, self._encoders)
+        return {"object": "list", "data": data}
 
     async def model(self, name: str) -> dict[str, Any]:
-        """The model, by one of its names; all of them where there is none, as behind a last slash."""
+        """A model, by one of its names; all of them where there is none, as behind a last slash."""
         if not name:
             return await self.models()
-        self._check_model(name)
-        return self._description(name)
-
-    async def chat(self, body: ChatBody, http: Request) -> Response:
-        """Continue a conversation."""
-        self._check_model(body.model)
-        self._check_room(body, http)
-        fitted = await self._prepare(self._fit_to_context, body)
-        request = self._generation_request(body, fitted.prompt, body.answer_tokens())
-        headers = {DROPPED: str(fitted.dropped)} if fitted.dropped else {}
-        return await self._answer(ChatFormat(self.about.name), [request], body, http, headers)
-
-    async def text(self, body: TextBody, http: Request) -> Response:
-        """Continue texts."""
-        self._check_model(body.model)
-        self._check_room(body, http)
-        most = body.max_tokens or COMPLETION_TOKENS
-        prompts = [await self._prepare(self._encode, prompt) for prompt in body.prompt]
-        requests = [self._generation_request(body, prompt, most) for prompt in prompts]
-        return await self._answer(TextFormat(self.about.name), requests, body, http, {})
-
-    async def _prepare(self, work: Callable[[Given], Made], given: Given) -> Made:
-        return await asyncio.get_running_loop().run_in_executor(self._preparing, work, given)
-
-    def _description(self, name: str) -> dict[str, Any]:
-        about = self.about
-        return {
-            "id": name,
-            "object": "model",
-            "created": about.created,
-            "owned_by": "ayllu",
-            "meta": {
-                "parameters": about.parameters,
-                "context": about.context,
-                "version": about.version,
-                "licence": about.licence,
-                "digest": about.digest,
-                "bits_per_byte": about.bits_per_byte,
-                "temperature": about.sampling.temperature,
-                "card": about.card is not None,
-            },
-        }
-
-    def _check_model(self, name: str | None) -> None:
-        names = (self.about.name, *self.about.aliases)
-        if name is not None and name not in names:
-            raise ApiError(
-                404,
-                f"the model {name[:100]!r} is not served here; this server has {' or '.join(map(repr, names))}",
-                param="model",
-                code="model_not_found",
-            )
-
-    def _fit_to_context(self, body: ChatBody) -> FittedPrompt:
-        messages = [message.message() for message in body.messages]
-        try:
-            return fit_to_context(
-                messages,
-                self.queue.engine.tokenizer,
-                context=self.queue.engine.context,
-                max_tokens=body.answer_tokens(),
-                trim=body.truncation != "disabled",
-            )
-        except ContextFull as error:
-            raise ApiError(400, str(error), param="messages", code="context_length_exceeded") from error
-        except ValueError as error:
-            raise ApiError(400, str(error), param="messages") from error
-
-    def _encode(self, prompt: str | list[int]) -> list[int]:
-        tokenizer, context = self.queue.engine.tokenizer, self.queue.engine.context
-        ids = [tokenizer.bos, *tokenizer.encode(prompt)] if isinstance(prompt, str) else prompt
-        if not all(0 <= i < tokenizer.size for i in ids):
-            raise ApiError(400, f"prompt: ids must be from 0 to {tokenizer.size - 1}", param="prompt")
-        if not ids:
-            raise ApiError(400, "prompt is empty; give some text or ids", param="prompt")
-        if len(ids) >= context:
-            raise ApiError(
-                400,
-                f"the prompt has {len(ids)} tokens, but {longest_prompt(context)}; shorten it",
-                param="prompt",
-                code="context_length_exceeded",
-            )
-        return ids
-
-    def _generation_request(self, body: Body, prompt: list[int], most: int | None) -> GenerationRequest:
-        room = self.queue.engine.context - len(prompt)
-        return GenerationRequest(
-            prompt=prompt,
-            max_tokens=min(most or room, room),
-            sampling=body.sampling(self.about.sampling),
-            stop=body.stop,
-        )
-
-    def _check_room(self, body: Body, http: Request) -> None:
-        if self.queue.full(_client(body, http)):
-            raise ApiError(503, "too many of your requests are waiting; try again soon")
-
-    async def _answer(
-        self,
-        form: ResponseFormat,
-        requests: list[GenerationRequest],
-        body: Body,
-        http: Request,
-        headers: dict[str, str],
-    ) -> Response:
-        generation = Generation(self.queue, requests, client=_client(body, http), seconds=self.limits.answer_seconds)
-        if body.stream:
-            events = answer_stream(form, generation, usage=body.with_usage())
-            headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **headers}
-            return StreamingResponse(events, media_type="text/event-stream", headers=headers)
-        return JSONResponse(await answer_whole(form, generation, http), headers=headers)
+        for encoder in self._encoders:
+            if encoder.name == name:
+                return _description_of_encoder(encoder)
+        return _description(self._models.about(name), name, self._browser)
 
 
-def _client(body: Body, http: Request) -> str:
-    """Whose turn it is: that of a machine, and of a user where it says for whom it asks."""
-    return f"{http.client.host if http.client else ''} {body.user or ''}"
+def _description(about: About, name: str, browser: bool) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": about.created,
+        "owned_by": "ayllu",
+        # As vLLM tells of an adapter.
+        **({"parent": about.base} if about.base is not None else {}),
+        "meta": {
+            "parameters": about.parameters,
+            "context": about.context,
+            "version": about.version,
+            "licence": about.licence,
+            "digest": about.digest,
+            "bits_per_byte": about.bits_per_byte,
+            "temperature": about.sampling.temperature,
+            "card": about.card is not None,
+            "browser": browser,
+        },
+    }
+
+
+def _description_of_encoder(encoder: Embedder) -> dict[str, Any]:
+    return {
+        "id": encoder.name,
+        "object": "model",
+        "created": encoder.created,
+        "owned_by": "ayllu",
+        "meta": {"context": encoder.longest, "dimensions": encoder.dimensions, "licence": encoder.licence},
+    }

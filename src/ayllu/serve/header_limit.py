@@ -1,4 +1,4 @@
-"""Requests whose head never ends: a connection that holds half of one is closed after a time."""
+"""Clients that hold a connection and do nothing with it: half a head of a request, or an answer that nobody reads."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 SECONDS = 15.0
 """From a connection's, or a next request's, first byte until the head of the request is there."""
+UNREAD_SECONDS = 60.0
+"""Until a connection is given up whose client takes nothing of what is ready for it."""
 
 
 class HeaderLimitProtocol(H11Protocol):
-    """uvicorn's protocol, which waits for the rest of a head for ever, with a limit."""
+    """uvicorn's protocol, which waits for ever for the rest of a head and for those who do not read, with limits."""
 
     seconds = SECONDS
+    unread_seconds = UNREAD_SECONDS
     _deadline: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
@@ -27,11 +31,26 @@ class HeaderLimitProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._rest()
+        self._read()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._watch()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # To close it would wait until all is sent.
+        self._unread = self._unread or self.loop.call_later(self.unread_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._read()
+
+    def _read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _watch(self) -> None:
         """Start the clock where the head of a request is awaited, unless it runs; stop it where none is.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer
+from ayllu.text.tool_calls import Tool
 
 RESERVED_SHARE = 4
 """One part in four of the context is kept free for the answer, unless fewer tokens were asked for."""
@@ -42,10 +43,11 @@ def fit_to_context(
     tokenizer: Tokenizer,
     *,
     context: int,
+    tools: Sequence[Tool] = (),
     max_tokens: int | None = None,
     trim: bool = True,
 ) -> FittedPrompt:
-    """Ids of the conversation, ready for an answer of at most `max_tokens` ids.
+    """Ids of the conversation with `tools`, ready for an answer of at most `max_tokens` ids.
 
     While a quarter of `context` (or `max_tokens`, if fewer) is not free, the oldest turn is left out: a message of the
     user with all that follows it up to the next one. System messages at the start and the last turn always stay. With
@@ -58,7 +60,7 @@ def fit_to_context(
 
     @functools.cache
     def prompt(first: int) -> list[int]:
-        return render([*head, *(message for turn in turns[first:] for message in turn)], tokenizer)
+        return render([*head, *(message for turn in turns[first:] for message in turn)], tokenizer, tools=tools)
 
     # All that stays is rendered, since a template may write more than its turns one by one. From the last turn on twice
     # as many are tried each time, so that the work is bounded by the context and not by the conversation.

@@ -1,7 +1,8 @@
 """How fast engines answer, side by side: each behind its own HTTP server in a process of its own, in turns.
 
 Prompts are random ids, so that nothing is in a cache; answers are greedy. Ours go through the product's own server,
-llama.cpp through that of its package xllamacpp, with a file of the same bits and the same number of threads.
+llama.cpp through that of its package xllamacpp, with a file of the same bits, once with one thread and once with as
+many as ours: which is faster depends on the machine and on how many ask, and ours is compared with the better of both.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import random
 import socket
@@ -18,16 +20,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import bar
+from ayllu.serve.engines.memory import machine_threads
+
+if TYPE_CHECKING:
+    from ayllu.text.tokenizer import Tokenizer
 
 USERS = (1, 4, 16)
 SHORT, ANSWER, LONG = 64, 128, 1000
@@ -51,6 +58,8 @@ class Contender:
     """Starts its server; `{port}` is where it should listen."""
     peer: bool = False
     """Whether it is llama.cpp's own server, which speaks its own language."""
+    threads: int | None = None
+    """How many compute, where that was chosen for it."""
 
 
 @dataclass(kw_only=True)
@@ -58,6 +67,8 @@ class Figures:
     """What one contender did in all rounds."""
 
     decode: list[float] = field(default_factory=list)
+    drawn: list[float] = field(default_factory=list)
+    """As `decode`, at temperature 1: such text does not repeat itself, so that nothing is easy to propose."""
     prefill: list[float] = field(default_factory=list)
     total: dict[int, list[float]] = field(default_factory=dict)
     first_ms: dict[int, list[float]] = field(default_factory=dict)
@@ -68,7 +79,7 @@ class Figures:
 
 def contenders(folder: Path, scratch: Path, *, bits: Sequence[int]) -> list[Contender]:
     """The engines that this machine can run the model of `folder` with. `scratch` gets the GGUF files."""
-    from ayllu.release.export import export_model
+    from ayllu.release.exports.export import export_model
 
     def ours(engine: str, *more: str) -> tuple[str, ...]:
         return (sys.executable, "-m", "ayllu.cli", "serve", str(folder), "--engine", engine, "--port", "{port}", *more)
@@ -80,23 +91,24 @@ def contenders(folder: Path, scratch: Path, *, bits: Sequence[int]) -> list[Cont
             continue
         out = scratch / str(each)
         export_model(folder, "gguf", out, dtype=GGUF_TYPES[each])  # type: ignore[arg-type]
-        program = f"from ayllu.serve.measure import serve_peer; serve_peer({str(next(out.glob('*.gguf')))!r}, {{port}})"
-        command = (sys.executable, "-c", program)
-        found.append(Contender(name="llama.cpp", bits=each, command=command, peer=True))
+        file = str(next(out.glob("*.gguf")))
+        for threads in sorted({1, machine_threads()}):
+            program = f"from ayllu.serve.measure import serve_peer; serve_peer({file!r}, {{port}}, {threads})"
+            command = (sys.executable, "-c", program)
+            found.append(Contender(name="llama.cpp", bits=each, command=command, peer=True, threads=threads))
     found.append(Contender(name="torch", bits=None, command=ours("torch")))
     return found
 
 
-def serve_peer(gguf: str, port: int) -> None:
+def serve_peer(gguf: str, port: int, threads: int) -> None:
     """llama.cpp's own server, until the process is ended: sixteen places, one cache."""
-    import torch
     import xllamacpp
 
     settings = xllamacpp.CommonParams()
     settings.model.path = gguf
     settings.port = port
     settings.n_parallel, settings.n_ctx, settings.kv_unified = max(USERS), PEER_CONTEXT, True
-    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = torch.get_num_threads()
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
     settings.verbosity = -1
     settings.fit_params = settings.ui = False
     server = xllamacpp.Server(settings)
@@ -118,7 +130,9 @@ class Client:
 
     def __init__(self, contender: Contender, url: str, vocabulary: int) -> None:
         self._peer, self._vocabulary = contender.peer, vocabulary
-        self._http = httpx2.Client(base_url=url, timeout=httpx2.Timeout(600), trust_env=False)
+        # A connection for each request: llama.cpp's server closes one that it kept, at times under a request.
+        limits = httpx2.Limits(max_keepalive_connections=0)
+        self._http = httpx2.Client(base_url=url, timeout=httpx2.Timeout(600), trust_env=False, limits=limits)
         self._model = ""
 
     def ready(self) -> bool:
@@ -130,13 +144,14 @@ class Client:
                 return True
         return False
 
-    def ask(self, prompt: int, tokens: int, chance: random.Random) -> Said:
+    def ask(self, prompt: int, tokens: int, chance: random.Random, *, temperature: float = 0.0) -> Said:
         """An answer of up to `tokens` to `prompt` random ids."""
         ids = [chance.randrange(self._vocabulary) for _ in range(prompt)]
+        drawn = {"temperature": temperature, "seed": 1, "top_p": 1.0}
         if self._peer:
-            body: dict[str, Any] = {"prompt": ids, "n_predict": tokens, "temperature": 0, "ignore_eos": True}
+            body: dict[str, Any] = {"prompt": ids, "n_predict": tokens, "ignore_eos": True, **drawn}
             return self._stream("/completion", body | {"stream": True, "cache_prompt": True}, "tokens_predicted")
-        body = {"model": self._model, "prompt": ids, "max_tokens": tokens, "temperature": 0, "stream": True}
+        body = {"model": self._model, "prompt": ids, "max_tokens": tokens, "stream": True, **drawn}
         return self._stream("/v1/completions", body | {"stream_options": {"include_usage": True}}, "usage")
 
     def _stream(self, path: str, body: dict[str, Any], counted: str) -> Said:
@@ -154,6 +169,18 @@ class Client:
                 if found:
                     count = found["completion_tokens"] if counted == "usage" else found
         return Said(tokens=count, first=first, last=last)
+
+    def log_probability(self, before: Sequence[int], wanted: int) -> float:
+        """Nats of the id `wanted` behind the ids `before`, by llama.cpp's server.
+
+        A bias makes it draw that id; the probability that it tells is the one before the bias.
+        """
+        body = {"prompt": list(before), "n_predict": 1, "n_probs": 1, "temperature": 0, "cache_prompt": True}
+        reply = self._http.post("/completion", json=body | {"logit_bias": [[wanted, 1000.0]]}).json()
+        told = reply["completion_probabilities"][0]
+        if told["id"] != wanted:
+            raise UserError(f"llama.cpp drew the id {told['id']} where {wanted} was wanted: nothing can be compared")
+        return float(told["logprob"])
 
     def close(self) -> None:
         self._http.close()
@@ -192,9 +219,10 @@ def measure(contender: Contender, vocabulary: int, figures: Figures, *, users: S
         client.ask(1, 1, chance)
         figures.start_s.append(time.perf_counter() - began)
         client.ask(SHORT, 8, chance)
-        said = client.ask(SHORT, ANSWER, chance)
-        if said.tokens > 1:
-            figures.decode.append((said.tokens - 1) / (said.last - said.first))
+        for speeds, temperature in ((figures.decode, 0.0), (figures.drawn, 1.0)):
+            said = client.ask(SHORT, ANSWER, chance, temperature=temperature)
+            if said.tokens > 1:
+                speeds.append((said.tokens - 1) / (said.last - said.first))
         figures.prefill.append(LONG / client.ask(LONG, 1, chance).last)
         for count in users:
             with ThreadPoolExecutor(count) as threads:
@@ -226,9 +254,9 @@ def _children(pid: int) -> list[int]:
 
 def bench(folder: Path, *, rounds: int, bits: Sequence[int], users: Sequence[int], seed: int = 0) -> dict[str, Any]:
     """Every engine in turns, `rounds` times: what `ayllu bench serve --json` prints, the raw rounds with it."""
-    from ayllu.model.files import hf
+    from ayllu.model.files.hf_config import load_config
 
-    vocabulary = hf.load_config(folder).vocabulary
+    vocabulary = load_config(folder).vocabulary
     with tempfile.TemporaryDirectory() as scratch:
         runners = contenders(folder, Path(scratch), bits=bits)
         found = [Figures() for _ in runners]
@@ -249,8 +277,10 @@ def report(runners: Sequence[Contender], found: Sequence[Figures], users: Sequen
         {
             "name": contender.name,
             "bits": contender.bits,
+            "threads": contender.threads,
             "users": count,
             "decode_tokens_per_second": _median(figures.decode if count == 1 else figures.total[count]),
+            "drawn_tokens_per_second": _median(figures.drawn),
             "prefill_tokens_per_second": _median(figures.prefill),
             "time_to_first_token_ms": _median(figures.first_ms[count]),
             "memory_mib": _median(figures.memory_mib),
@@ -260,14 +290,18 @@ def report(runners: Sequence[Contender], found: Sequence[Figures], users: Sequen
         for contender, figures in zip(runners, found, strict=True)
         for count in users
     ]
-    held = {(contender.name, contender.bits): figures for contender, figures in zip(runners, found, strict=True)}
-    by_bits = {
-        str(each): _beside(held[("native", each)], held[("llama.cpp", each)], users)
-        for name, each in held
-        if name == "native" and ("llama.cpp", each) in held and each is not None
-    }
+    by_bits: dict[str, dict[str, float | None]] = {}
+    threads: dict[str, dict[str, int | None]] = {}
+    for ours, figures in zip(runners, found, strict=True):
+        peers = {
+            one.threads: theirs
+            for one, theirs in zip(runners, found, strict=True)
+            if one.name == "llama.cpp" and one.bits == ours.bits
+        }
+        if ours.name == "native" and peers:
+            by_bits[str(ours.bits)], threads[str(ours.bits)] = _beside(figures, peers, users)
     rounds = [
-        {"name": contender.name, "bits": contender.bits, **figures.__dict__}
+        {"name": contender.name, "bits": contender.bits, "threads": contender.threads, **figures.__dict__}
         for contender, figures in zip(runners, found, strict=True)
     ]
     ratio = {} if "8" not in by_bits else {key: by_bits["8"][key] for key in ("decode_1", "prefill_1")}
@@ -275,29 +309,49 @@ def report(runners: Sequence[Contender], found: Sequence[Figures], users: Sequen
         ratio |= {key: value for key, value in by_bits["8"].items() if key.startswith("total_")}
     return {
         "engines": rows,
-        "default": "llama.cpp" if importlib.util.find_spec("xllamacpp") else "torch",
-        "ratio_to_llama_cpp": ratio,
-        "by_bits": by_bits,
+        "default": "native",
+        "ratio_to_llama_cpp": {**ratio, "by_bits": by_bits, "threads_by_bits": threads},
         "rounds": rounds,
         "cores": os.cpu_count(),
     }
 
 
-def _beside(ours: Figures, theirs: Figures, users: Sequence[int]) -> dict[str, float | None]:
-    """Ours divided by theirs; of what should be small too."""
-    found: dict[str, float | None] = {
-        "decode_1": _ratio(ours.decode, theirs.decode),
-        "prefill_1": _ratio(ours.prefill, theirs.prefill),
-        "memory": _ratio(ours.memory_mib, theirs.memory_mib),
-        "start_s": _median(ours.start_s),
-        "bits_per_byte_lost": ours.bits_per_byte_lost,
-        "bits_per_byte_lost_llama_cpp": theirs.bits_per_byte_lost,
+def _beside(
+    ours: Figures, peers: Mapping[int | None, Figures], users: Sequence[int]
+) -> tuple[dict[str, float | None], dict[str, int | None]]:
+    """Ours divided by the best of llama.cpp's by number of threads, line by line; and how many threads that had.
+
+    Of what should be small the smallest is the best.
+    """
+    lines: dict[str, tuple[Callable[[Figures], Sequence[float]], bool]] = {
+        "decode_1": (lambda one: one.decode, True),
+        "drawn_1": (lambda one: one.drawn, True),
+        "prefill_1": (lambda one: one.prefill, True),
+        "memory": (lambda one: one.memory_mib, False),
     }
     for count in users:
         if count > 1:
-            found[f"total_{count}"] = _ratio(ours.total[count], theirs.total[count])
-            found[f"ttft_{count}"] = _ratio(ours.first_ms[count], theirs.first_ms[count])
-    return found
+            lines[f"total_{count}"] = (partial(_total, count), True)
+            lines[f"ttft_{count}"] = (partial(_first_ms, count), False)
+    found: dict[str, float | None] = {}
+    threads: dict[str, int | None] = {}
+    for key, (of, large) in lines.items():
+        known = {number: statistics.median(of(one)) for number, one in peers.items() if of(one)}
+        if known:
+            threads[key] = (max if large else min)(known, key=lambda number: known[number])
+        found[key] = _ratio(of(ours), of(peers[threads[key]])) if known else None
+    lost = [one.bits_per_byte_lost for one in peers.values() if one.bits_per_byte_lost is not None]
+    found |= {"start_s": _median(ours.start_s), "bits_per_byte_lost": ours.bits_per_byte_lost}
+    found["bits_per_byte_lost_llama_cpp"] = min(lost, default=None)
+    return found, threads
+
+
+def _total(count: int, figures: Figures) -> Sequence[float]:
+    return figures.total[count]
+
+
+def _first_ms(count: int, figures: Figures) -> Sequence[float]:
+    return figures.first_ms[count]
 
 
 def _median(values: Sequence[float]) -> float | None:
@@ -311,24 +365,23 @@ def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
 def _bits_per_byte_lost(
     folder: Path, runners: Sequence[Contender], scratch: Path
 ) -> dict[tuple[str, int | None], float]:
-    """Bits per byte that the packed weights cost beside float32, on openings of Wikipedia articles.
+    """Bits per byte that rounding costs beside float32, on openings of Wikipedia articles.
 
-    The native engine's come from its own steps. llama.cpp's are those of its file's weights computed in float32: that
-    it rounds activations too is not counted, which favours it.
+    All come from what the engines themselves compute, the rounding of activations with it: the native engine's from its
+    own steps, llama.cpp's from its server's log-probabilities.
     """
-    import torch
-
     from ayllu.data.archive import default_cache
     from ayllu.data.sources.reference import read_boolq
     from ayllu.evals.likelihood.heldout import bits_per_byte
-    from ayllu.model.files import gguf, hf
+    from ayllu.model.files import hf
     from ayllu.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(folder)
     texts = []
     for document in read_boolq(default_cache()):
         ids = tokenizer.encode(document.text)[:QUALITY_IDS]
-        if len(ids) == QUALITY_IDS:
+        # llama.cpp's server tells nothing of an id that ends within a character.
+        if len(ids) == QUALITY_IDS and document.text.isascii():
             texts.append(tokenizer.decode(ids))
         if len(texts) == QUALITY_TEXTS:
             break
@@ -336,28 +389,36 @@ def _bits_per_byte_lost(
     whole = bits_per_byte(hf.load(folder).eval(), tokenizer, documents)["text"].value
     found: dict[tuple[str, int | None], float] = {("torch", None): 0.0}
     for contender in runners:
-        if contender.peer and contender.bits is not None:
-            model = gguf.read(next((scratch / str(contender.bits)).glob("*.gguf")), dtype=torch.float32).model.eval()
-            found["llama.cpp", contender.bits] = bits_per_byte(model, tokenizer, documents)["text"].value - whole
+        if contender.peer and contender.bits is not None and ("llama.cpp", contender.bits) not in found:
+            found["llama.cpp", contender.bits] = _peer_bits(contender, tokenizer, texts) - whole
         elif contender.name == "native" and contender.bits is not None:
             found["native", contender.bits] = _native_bits(folder, contender.bits, texts) - whole
     return {key: round(value, 5) for key, value in found.items()}
 
 
+def _peer_bits(contender: Contender, tokenizer: Tokenizer, texts: Sequence[str]) -> float:
+    """Bits per byte of texts by the log-probabilities of llama.cpp's own server."""
+    nats, size = 0.0, 0
+    with running(contender, tokenizer.size) as (client, _, _):
+        for text in texts:
+            ids = [tokenizer.bos, *tokenizer.encode(text)]
+            nats -= sum(client.log_probability(ids[:at], ids[at]) for at in range(1, len(ids)))
+            size += len(text.encode())
+    return nats / math.log(2) / size
+
+
 def _native_bits(folder: Path, bits: int, texts: Sequence[str]) -> float:
     """Bits per byte of texts by the native engine's own logits."""
-    import math
-
     import numpy as np
     import torch
 
-    from ayllu.model.files import hf
+    from ayllu.model.files.hf_config import load_config
     from ayllu.serve.engines.native.pages import PAGE
     from ayllu.serve.engines.native.scheduler import Row
     from ayllu.serve.engines.native.weights import NativeModel, packed
     from ayllu.text.tokenizer import Tokenizer
 
-    tokenizer, config = Tokenizer.load(folder), hf.load_config(folder)
+    tokenizer, config = Tokenizer.load(folder), load_config(folder)
     longest = 2 * QUALITY_IDS
     model = NativeModel(
         config,

@@ -1,96 +1,31 @@
-"""Many callers, one engine: whose turn it is, and the bridge between the engine's threads and the gateway's loop."""
+"""Streams an engine's answers to asynchronous callers, each in its turn."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter, OrderedDict, deque
+import time
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from ayllu.serve.access.request import current_line, spend_tokens
 from ayllu.serve.engines.engine import Engine, GenerationRequest, TextChunk
+from ayllu.serve.errors import ApiError
+from ayllu.serve.operations.course import Course, Watcher
+from ayllu.serve.queueing.arrived import Arrived
+from ayllu.serve.queueing.holding import Holding
+from ayllu.serve.queueing.turns import QueueFull, Turns
 
+if TYPE_CHECKING:
+    from ayllu.safety.filter.guard import Guard
 
-class QueueFull(Exception):
-    """So many callers are waiting that one more would only wait in vain."""
-
-
-MOST_WAITING = 1024
-"""Callers of all clients together."""
-
-
-class Turns:
-    """Hands out `places` turns. Callers of one client wait in line; clients are served one after the other in rounds.
-
-    A client may hold half of the places that others do not hold, rounded up, so that there is one for the next client
-    at once, however much the first asks; and a line that is full is full for its own client only.
-    """
-
-    def __init__(self, places: int, *, longest: int) -> None:
-        self._free = places
-        self._longest = longest
-        self._held: Counter[str] = Counter()
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-
-    @property
-    def waiting(self) -> int:
-        """How many callers have no turn yet."""
-        return sum(len(line) for line in self._waiting.values())
-
-    def full(self, client: str) -> bool:
-        """Whether one more caller of `client` would be turned away."""
-        if self._may_hold_one_more(client):
-            return False
-        return len(self._waiting.get(client, ())) >= self._longest or self.waiting >= MOST_WAITING
-
-    async def take(self, client: str) -> None:
-        """Return when it is the caller's turn; QueueFull when too many wait. `give` has to follow."""
-        if self._may_hold_one_more(client):
-            self._hold(client)
-            return
-        if self.full(client):
-            raise QueueFull
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(client, deque()).append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.cancelled():
-                self._leave(client, turn)
-            else:
-                self.give(client)
-            raise
-
-    def give(self, client: str) -> None:
-        """End a turn of `client`: whoever may have one now, has it."""
-        self._free += 1
-        self._held[client] -= 1
-        if not self._held[client]:
-            del self._held[client]
-        while (following := next(filter(self._may_hold_one_more, self._waiting), None)) is not None:
-            line = self._waiting[following]
-            turn = line.popleft()
-            self._waiting.move_to_end(following)
-            if not line:
-                del self._waiting[following]
-            if not turn.done():
-                self._hold(following)
-                turn.set_result(None)
-
-    def _may_hold_one_more(self, client: str) -> bool:
-        held = self._held[client]
-        return self._free > 0 and held + 1 <= (held + self._free + 1) // 2
-
-    def _hold(self, client: str) -> None:
-        self._free -= 1
-        self._held[client] += 1
-
-    def _leave(self, client: str, turn: asyncio.Future[None]) -> None:
-        line = self._waiting.get(client, deque())
-        if turn in line:
-            line.remove(turn)
-            if not line:
-                del self._waiting[client]
+USUAL_SECONDS, USUAL_WEIGHT = 5.0, 0.1
+"""How long an answer takes where none was given yet, and how much each one changes that."""
+PROMPT_COST = 0.25
+"""Of a token that is read, where one that is written costs 1: about what engines take for them on a processor."""
 
 
 class EngineQueue:
@@ -101,6 +36,14 @@ class EngineQueue:
         self.turns = Turns(engine.parallel, longest=longest)
         self._threads = ThreadPoolExecutor(engine.parallel, thread_name_prefix="engine")
         self._under_way: set[threading.Event] = set()
+        self._usual_seconds = USUAL_SECONDS
+        self.model = ""
+        """What watchers call it."""
+        self.watchers: list[Watcher] = []
+        self.keep_text = False
+        """Whether watchers are told what was said."""
+        self.guard: Guard | None = None
+        """The safety filter of requests and answers."""
 
     @property
     def running(self) -> int:
@@ -108,8 +51,13 @@ class EngineQueue:
         return len(self._under_way)
 
     def full(self, client: str) -> bool:
-        """Whether one more caller of `client` would be turned away."""
-        return self.turns.full(client)
+        """Whether one more caller of `client`, or of the key that is asking, would be turned away."""
+        return self.turns.full(current_line(client))
+
+    def seconds_to_wait(self, client: str) -> float:
+        """About how long one more caller of `client` would wait for a turn, by the answers before."""
+        before = self.turns.waiting_of(current_line(client)) + 1
+        return before * self._usual_seconds / self.engine.parallel
 
     async def stream(
         self, request: GenerationRequest, *, client: str = "", seconds: float = 600
@@ -118,41 +66,107 @@ class EngineQueue:
 
         Closing the iterator (`contextlib.aclosing`), or cancelling the task that runs it, stops the computing at the
         next token, or the next piece of the prompt. An answer that takes longer than `seconds` is cut there, as by
-        `length`. QueueFull when too many wait or no turn comes in that time; ValueError when the prompt does not fit.
+        `length`. QueueFull when too many wait or no turn comes in that time; ValueError when the prompt does not fit,
+        ApiError when a grammar cannot be followed.
+        Where the request came with a key, the turn and the tokens are the key's.
         """
+        client = current_line(client)
+        course = Course(request=request, model=self.model)
+        said: list[str] = []
+        try:
+            holder = Holding(request)
+            await self._turn(client, seconds, holder)
+            course.started = time.monotonic()
+            spend_tokens(len(request.prompt))
+            self.turns.charge(client, PROMPT_COST * len(request.prompt))
+            async with aclosing(self._whole(holder, client, seconds)) as chunks:
+                async for chunk in chunks:
+                    course.came(chunk.tokens)
+                    spend_tokens(chunk.tokens)
+                    self.turns.charge(client, chunk.tokens)
+                    if self.keep_text:
+                        said.append(chunk.text)
+                    course.finish_reason = chunk.finish_reason or course.finish_reason
+                    yield chunk
+        except GeneratorExit:
+            course.finish_reason = "stop"  # the caller has what it wants; one that has left is cancelled
+            raise
+        except QueueFull:
+            course.finish_reason = "refused"
+            raise
+        except Exception:
+            course.finish_reason = "error"
+            raise
+        finally:
+            course.ended = time.monotonic()
+            if self.keep_text:
+                course.said = self.engine.tokenizer.decode(list(request.prompt)), "".join(said)
+            for watcher in self.watchers:
+                watcher(course)
+
+    async def _turn(self, client: str, seconds: float, holder: Holding, *, again: bool = False) -> None:
         try:
             async with asyncio.timeout(seconds):
-                await self.turns.take(client)
+                await self.turns.take(client, holder.kept, again=again)
         except TimeoutError:
             raise QueueFull from None
+
+    async def _whole(self, holder: Holding, client: str, seconds: float) -> AsyncGenerator[TextChunk]:
+        """The chunks of one whose turn it is; where it gives its turn back, it goes on with the next."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while True:
+            async with aclosing(self._computed(holder, client, end - loop.time())) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+                    if chunk.finish_reason is not None:
+                        return
+            try:
+                await self._turn(client, end - loop.time(), holder, again=True)
+            except QueueFull:
+                yield TextChunk(text="", finish_reason="length")
+                return
+
+    async def _computed(self, holder: Holding, client: str, seconds: float) -> AsyncGenerator[TextChunk]:
+        """The chunks of a turn, which ends with the computing; the last says why, but where it is given back."""
         loop = asyncio.get_running_loop()
         cancelled = threading.Event()
-        arrived: asyncio.Queue[TextChunk | BaseException | None] = asyncio.Queue()
+        request = holder.begin(cancelled)
+        arrived = Arrived(loop)
+        started = loop.time()
 
         def compute() -> None:
             try:
                 for chunk in self.engine.generate(request, cancelled):
-                    loop.call_soon_threadsafe(arrived.put_nowait, chunk)
-                loop.call_soon_threadsafe(arrived.put_nowait, None)
+                    arrived.put(chunk)
+                arrived.put(None)
             except Exception as error:
-                loop.call_soon_threadsafe(arrived.put_nowait, error)
+                arrived.put(error)
 
         def done(_: object) -> None:
+            self._usual_seconds += USUAL_WEIGHT * (loop.time() - started - self._usual_seconds)
             self._under_way.discard(cancelled)
-            self.turns.give(client)
+            self.turns.give(client, holder.kept)
 
         finish_reason = None
         self._under_way.add(cancelled)
-        deadline = loop.call_later(seconds, cancelled.set)
+        until = loop.time() + seconds
+        deadline = loop.call_at(until, cancelled.set)
         # The turn ends when the thread has left the engine, not when the caller has left us.
         loop.run_in_executor(self._threads, compute).add_done_callback(done)
         try:
             while (chunk := await arrived.get()) is not None:
+                if isinstance(chunk, ValueError) and request.grammar is not None:
+                    # Some grammars show only where they are followed that they are too wide.
+                    raise ApiError(400, f"what is asked of the answer is too much for it: {chunk}") from chunk
                 if isinstance(chunk, BaseException):
                     raise chunk
                 finish_reason = chunk.finish_reason
-                yield chunk
-            if finish_reason is None:
+                if not holder.came(chunk):
+                    self.turns.keep(client, holder.kept)
+                # What is found in the cache of a later turn, the answer itself has put there.
+                yield replace(chunk, cached=0) if request.written else chunk
+            if finish_reason is None and not holder.goes_on(cut=loop.time() >= until):
                 yield TextChunk(text="", finish_reason="length")
         finally:
             deadline.cancel()

@@ -3,29 +3,89 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import ipaddress
 import signal
 import socket
 import threading
+import time
 import webbrowser
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from ayllu.lab.error import UserError
+from ayllu.data.archive import default_cache
+from ayllu.lab.error import Stopped, UserError
 from ayllu.lab.progress import say
-from ayllu.release.trust.revocation import refuse_revoked, why_revoked
+from ayllu.lab.store import default_home
+from ayllu.release.trust.revocation import refuse_revoked
+from ayllu.safety.filter.guard import open_guard
+from ayllu.serve.access.keys import KeyStore
 from ayllu.serve.header_limit import HeaderLimitProtocol
+from ayllu.serve.limits import Limits
+from ayllu.serve.network.listen import checked_base_path, checked_host, checked_proxy, is_loopback, listen, url
+from ayllu.serve.network.notify import notify
+from ayllu.serve.state.choose import open_store
 
 REVOCATION_TICKS = 50
 """Tenths of a second between two looks at the lists of what was revoked."""
+SECOND_TICKS = 10
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.types import ASGIApp
+
+    from ayllu.serve.audio.speech import Speech
+    from ayllu.serve.embeddings.embedder import Embedder
+    from ayllu.serve.operations.request_log import LogFormat
+    from ayllu.serve.responses.hosted.tools import HostedFactory
+    from ayllu.serve.served import Models, Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """How models are served."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """0 takes a free one."""
+    open_browser: bool = False
+    hosts: Sequence[str] = ()
+    """Names other than `host`, IP addresses and localhost under which the server is reached."""
+    drain_seconds: float = 20
+    """So long may answers under way go on after the signal; a second SIGINT ends at once."""
+    home: Path | None = None
+    """Has the keys, which are asked for where there are any, and always where other machines reach the server."""
+    limits: Limits = field(default_factory=Limits)
+    embedding_model: str | None = None
+    """Names an encoder, fetched where the cache does not have it."""
+    hosted: HostedFactory | None = None
+    """Makes what runs the tools that responses ask the server to run."""
+    browser: bool = False
+    """Whether visitors may load the first model into their own browsers."""
+    state: str | None = None
+    """Where responses and conversations are kept; `open_store` explains it, and `keep_days`."""
+    keep_days: float = 30
+    memory: int | None = None
+    """Bytes that all models together may take; None for no limit."""
+    base_path: str = ""
+    """The path that a proxy puts the server at."""
+    proxies: Sequence[str] = ()
+    """Addresses whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    certificate: Path | None = None
+    """PEM, with its chain; its key is in `certificate_key`."""
+    certificate_key: Path | None = None
+    https: bool = False
+    """Whether to make a certificate where none is given."""
+    log: LogFormat = "off"
+    log_prompts: bool = False
+    safety: Path | None = None
+    """The policy of a filter of requests and answers."""
+    speech: Callable[[], Speech] | None = None
+    """Loads what hears and speaks for `/v1/audio`."""
+    traces: str | None = None
+    """A collector that speaks OTLP over HTTP."""
 
 
 def serve_model(
@@ -40,125 +100,235 @@ def serve_model(
     drain_seconds: float = 20,
     engine: str = "auto",
     bits: int | None = None,
+    embedding_model: str | None = None,
+    browser: bool = False,
+    home: Path | None = None,
+    state: str | None = None,
+    keep_days: float = 30,
 ) -> None:
-    """Serve a release or weights on http://`host`:`port` until SIGINT or SIGTERM; port 0 takes a free one.
+    """Serve a release or weights until SIGINT or SIGTERM.
 
-    `name` is the model's name in the API and `aliases` are others that it is asked for by. `hosts` are names other than
-    `host`, IP addresses and localhost under which the server is reached; `engine` and `bits` are explained at
-    `open_engine`. After the signal, answers under way have `drain_seconds` to finish; a second SIGINT ends at once.
-    Raises UserError when the port cannot be had (before the model is loaded) or the folder cannot be served.
+    `name` is the model's name in the API and `aliases` are others that it is asked for by; `engine` and `bits` are
+    explained at `open_engine`, the rest at `Serving`.
     """
     refuse_revoked(model_folder)
-    names = (host, *map(checked_host, hosts))
-    listener = listen(host, port)
-    try:
-        # torch takes seconds to import, and nobody should wait for it to hear that the port is in use.
-        from ayllu.serve.about import describe
-        from ayllu.serve.engines.choose import open_engine
-        from ayllu.serve.gateway import create_app
-        from ayllu.serve.queue import EngineQueue
 
-        opened = open_engine(model_folder, engine, convert=True, bits=bits)
-        about = describe(model_folder, context=opened.context, parameters=opened.parameters, name=name, aliases=aliases)
-        queue = EngineQueue(opened)
-        app = create_app(queue, about, hosts=names)
-        url = _url(host, listener.getsockname()[1])
-        config = server_config(app, drain_seconds=drain_seconds)
-        if limits := getattr(opened, "limits", ""):
+    def sources() -> list[Source]:
+        from ayllu.serve.source import FolderSource
+
+        return [FolderSource(model_folder, name=name, aliases=aliases, engine=engine, bits=bits, first=True)]
+
+    how = Serving(
+        host=host,
+        port=port,
+        open_browser=open_browser,
+        hosts=hosts,
+        drain_seconds=drain_seconds,
+        home=home,
+        embedding_model=embedding_model,
+        browser=browser,
+        state=state,
+        keep_days=keep_days,
+    )
+    serve_models(sources, how)
+
+
+def serve_models(sources: Callable[[], Sequence[Source]], how: Serving) -> None:
+    """Serve models until SIGINT or SIGTERM; the first is loaded at once, the others when they are asked for.
+
+    `sources` are looked at when the port has been taken. Raises UserError when it cannot be had, no key is there where
+    one is needed, or a model cannot be served.
+    """
+    names = (how.host, *map(checked_host, how.hosts))
+    base_path, proxies = checked_base_path(how.base_path), [checked_proxy(name) for name in how.proxies]
+    home = how.home or default_home()
+    guard = open_guard(how.safety) if how.safety is not None else None
+    listener, store = listen(how.host, how.port), None
+    leaving = Leaving()
+    given: Sequence[Source] = ()
+    try:
+        if not is_loopback(listener):
+            need_key(home, how.host)
+        certificate = _certificate(how, home)
+        store = open_store(how.state, home=home, keep_days=how.keep_days)
+        given = sources()
+        for first_source in given[:1]:
+            first_source.begin()
+        # These take a while to import: nobody should wait for them to hear that the port is in use, and a model loads
+        # meanwhile.
+        with leaving.held():
+            from ayllu.serve.access.access import Access
+            from ayllu.serve.gateway import create_app
+            from ayllu.serve.operations.operations import Operations
+            from ayllu.serve.operations.request_log import RequestLog
+            from ayllu.serve.operations.tracing import open_tracing
+            from ayllu.serve.served import Models
+
+        tracing = open_tracing(how.traces)
+        encoders: list[Embedder] = []
+        if how.embedding_model is not None:
+            from ayllu.serve.embeddings.encoder import fetch_encoder  # which needs torch, as little else here does
+
+            encoders = [fetch_encoder(how.embedding_model, default_cache())]
+        models = Models(*given, memory=how.memory, guard=guard)
+        first = models.load_first()
+        access = Access(home, required=not is_loopback(listener))
+        log = RequestLog(how.log, prompts=how.log_prompts)
+        operations = Operations(models, log=log, tracing=tracing)
+        app = create_app(
+            models,
+            limits=how.limits,
+            hosts=names,
+            access=access,
+            operations=operations,
+            base_path=base_path,
+            encoders=encoders,
+            home=how.home,
+            store=store,
+            browser=how.browser,
+            speech=how.speech() if how.speech else None,
+            hosted=how.hosted,
+        )
+        config = server_config(app, drain_seconds=how.drain_seconds, proxies=proxies, certificate=certificate)
+        log.install()
+        if limits := getattr(first.queue.engine, "limits", ""):
             say(limits)
-        if not _is_loopback(listener):
-            say(f"warning: {host} is not loopback, and there are no keys: whoever reaches {url} can use the model")
+        address = url(
+            how.host, listener.getsockname()[1], scheme="https" if certificate else "http", base_path=base_path
+        )
+
+        def every_second() -> None:
+            access.look()
+            models.look()
+
         try:
-            server = _Server(
+            server = StoppableServer(
                 config,
-                ready=lambda: _announce(url, about.name, open_browser),
-                revoked=lambda: why_revoked(model_folder),
+                ready=lambda: _announce(address, models, how.open_browser),
+                revoked=models.revoked,
+                every_second=every_second,
+                ending=models.end,
             )
             server.run(sockets=[listener])
             if server.told:
-                raise UserError(f"{about.name} is served no more, for {server.told}")
+                raise UserError(f"{first.about.name} is served no more, for {server.told}")
         finally:
-            queue.close()
+            access.close()
+            models.close()
+            operations.close()
     finally:
+        for source in given:
+            source.give_up()
+        if store is not None:
+            store.close()
         listener.close()
+        leaving.close()
 
 
-def server_config(app: FastAPI, *, drain_seconds: float | None = None) -> uvicorn.Config:
-    """How uvicorn serves `app`."""
+class Leaving:
+    """SIGTERM ends the command in a sentence while nothing is served yet, until `close`.
+
+    Left to the system it would do nothing to the first process of a container, which then is killed after a while.
+    """
+
+    def __init__(self) -> None:
+        self._held = self._told = False
+        main = threading.current_thread() is threading.main_thread()
+        self._before = signal.signal(signal.SIGTERM, self._leave) if main else None
+
+    @contextlib.contextmanager
+    def held(self) -> Generator[None]:
+        """Leave only behind the block: an import may take what is raised within it for a failure of its own."""
+        self._held = True
+        yield
+        self._held = False
+        if self._told:
+            self._leave(signal.SIGTERM, None)
+
+    def close(self) -> None:
+        """Let the signal do what it did before."""
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _leave(self, _: int, __: FrameType | None) -> None:
+        self._told = True
+        if not self._held:
+            raise Stopped("told to stop; nothing is served")
+
+
+def server_config(
+    app: ASGIApp,
+    *,
+    drain_seconds: float | None = None,
+    proxies: Sequence[str] = (),
+    certificate: tuple[Path, Path] | None = None,
+) -> uvicorn.Config:
+    """How uvicorn serves `app`; `certificate` is one and its private key."""
     return uvicorn.Config(
         app,
         http=HeaderLimitProtocol,
+        ws="websockets-sansio",
+        ws_max_size=Limits.body_bytes,
         log_level="warning",
         access_log=False,
         server_header=False,
+        # What a client says of whom it speaks for is believed from named proxies only; uvicorn's default is loopback.
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
+        ssl_certfile=certificate[0] if certificate else None,
+        ssl_keyfile=certificate[1] if certificate else None,
         # uvicorn says whole seconds and takes any.
         timeout_graceful_shutdown=drain_seconds,  # type: ignore[arg-type]
     )
 
 
-def checked_host(name: str) -> str:
-    """A name of this server as clients send it; UserError for what is none, such as an address with a path."""
-    name = name.strip().rstrip(".")
-    if not name or any(sign in name for sign in "/:@*?# "):
-        raise UserError(f"--allow-host {name!r} is not a name; give one alone, such as host.docker.internal")
-    try:
-        return name.encode("idna").decode("ascii")  # as clients send names with letters beyond ASCII
-    except UnicodeError:
-        return name
+def need_key(home: Path, host: str) -> None:
+    """Raise UserError where other machines reach the server and nobody has a key."""
+    if not KeyStore(home).valid(time.time()):
+        raise UserError(
+            f"{host} is not loopback, so a key is needed, and {home} has none; make one with `ayllu keys add NAME`"
+        )
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; UserError in one sentence when it cannot be had."""
-    if not 0 <= port <= 65_535:
-        raise UserError(f"there is no port {port}; give one from 1 to 65535, or 0 for any free one")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (socket.gaierror, UnicodeError) as error:
-        raise UserError(f"the host {host!r} is unknown; give an address of this machine, such as 127.0.0.1") from error
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise UserError(_cannot_listen(host, port, error)) from error
-    return listener
+def _certificate(how: Serving, home: Path) -> tuple[Path, Path] | None:
+    if how.certificate is None and how.certificate_key is None and not how.https:
+        return None
+    from ayllu.serve.network.certificate import check_pair, fingerprint, self_made
+
+    if how.certificate is not None and how.certificate_key is not None:
+        check_pair(how.certificate, how.certificate_key)
+        return how.certificate, how.certificate_key
+    if how.certificate is not None or how.certificate_key is not None:
+        raise UserError("a certificate and its private key belong together; give --certificate and --certificate-key")
+    made = self_made(home, (how.host, *how.hosts))
+    say(f"the certificate is self-made: {made[0]}; its SHA-256 is {fingerprint(made[0])}")
+    return made
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use; stop what uses it, or give another with --port"
-    if error.errno == errno.EACCES:
-        return f"port {port} needs rights that you do not have; give one above 1023 with --port"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{host} is not an address of this machine; give 127.0.0.1, or 0.0.0.0 for all of its addresses"
-    return f"port {port} on {host} cannot be used ({error.strerror}); give another with --port"
-
-
-def _is_loopback(listener: socket.socket) -> bool:
-    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
-
-
-def _url(host: str, port: int) -> str:
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-
-
-def _announce(url: str, model: str, open_browser: bool) -> None:
-    say(f"{model} is served: chat on {url} · OpenAI-compatible API on {url}/v1 · Ctrl-C stops")
+def _announce(address: str, models: Models, open_browser: bool) -> None:
+    served = " and ".join(about.name for about in models.abouts)
+    verb = "is" if len(models.abouts) == 1 else "are"
+    notify("READY=1")
+    say(f"{served} {verb} served: chat on {address} · OpenAI-compatible API on {address}/v1 · Ctrl-C stops")
     if open_browser:
-        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
 
-class _Server(uvicorn.Server):
+class StoppableServer(uvicorn.Server):
     """uvicorn's server, but a signal ends it with a return, so that our clean-up runs and the exit code is 0."""
 
     def __init__(
-        self, config: uvicorn.Config, *, ready: Callable[[], None], revoked: Callable[[], str | None] = lambda: None
+        self,
+        config: uvicorn.Config,
+        *,
+        ready: Callable[[], None],
+        revoked: Callable[[], str | None] = lambda: None,
+        every_second: Callable[[], None] = lambda: None,
+        ending: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(config)
-        self._ready, self._revoked = ready, revoked
+        self._ready, self._revoked, self._every_second = ready, revoked, every_second
+        self._ending = ending
         self.told: str | None = None
         """Why the model may not be served any more, where that is why the server has ended."""
 
@@ -166,6 +336,8 @@ class _Server(uvicorn.Server):
         """Called ten times a second: whether the server should end."""
         if counter % REVOCATION_TICKS == 0:
             self.told = self.told or self._revoked()
+        if counter % SECOND_TICKS == 0:
+            self._every_second()
         return await super().on_tick(counter) or self.told is not None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -186,6 +358,8 @@ class _Server(uvicorn.Server):
 
     def _stop(self, kind: int, frame: FrameType | None) -> None:
         if not self.should_exit:
+            self._ending()
+            notify("STOPPING=1")
             waiting = len(self.server_state.tasks)
             say(f"stopping: {waiting} under way may finish · Ctrl-C again ends at once" if waiting else "stopping")
         self.handle_exit(kind, frame)

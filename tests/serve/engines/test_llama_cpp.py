@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -13,15 +14,16 @@ import pytest
 
 from ayllu.lab.error import UserError
 from ayllu.model.files import gguf, hf
-from ayllu.model.generate import GREEDY, Sampling
-from ayllu.release.export import Type, export_model
+from ayllu.model.files.quantize.types import Type
+from ayllu.model.sampling import GREEDY, Sampling
+from ayllu.release.exports.export import export_model
 from ayllu.serve.engines import llama_cpp
 from ayllu.serve.engines.choose import open_engine
 from ayllu.serve.engines.engine import Engine, GenerationRequest, TextChunk
 from ayllu.serve.engines.llama_cpp import LlamaCppEngine
 from ayllu.serve.engines.torch_engine import TorchEngine
 from support.parts import need_module
-from support.server import serving
+from support.serving.server import serving
 
 need_module("xllamacpp", "xllamacpp has no wheel for this platform")
 
@@ -180,6 +182,17 @@ def test_the_engine_is_chosen_by_what_is_there(
     assert isinstance(open_engine(release, "torch"), TorchEngine)
     with pytest.raises(UserError, match="0 GGUF files"):
         open_engine(folder, "llama.cpp")
+    converted = open_engine(folder, "llama.cpp", convert=True)
+    assert isinstance(converted, LlamaCppEngine)
+    converted.close()
+    changed = tmp_path / "changed"
+    shutil.copytree(folder, changed)
+    fields = json.loads((changed / "tokenizer.json").read_text())
+    (changed / "tokenizer.json").write_text(json.dumps(fields | {"normalizer": {"type": "NFC"}}))
+    with pytest.raises(UserError, match=r"llama\.cpp cannot have this model .*normalizes text"):
+        open_engine(changed, "llama.cpp", convert=True)
+    assert isinstance(open_engine(changed, convert=True), TorchEngine)
+    assert "the slower engine torch serves it" in capsys.readouterr().err
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
     (broken / "model.gguf").write_bytes(b"GGUF" + b"\0" * 100)

@@ -7,7 +7,8 @@ import pytest
 
 from ayllu.lab.error import UserError
 from ayllu.model.files import hf
-from ayllu.model.generate import GREEDY, Sampling, generate
+from ayllu.model.generate import generate
+from ayllu.model.sampling import GREEDY, Sampling
 from ayllu.serve.engines.engine import GenerationRequest, TextChunk
 from ayllu.serve.engines.torch_engine import TorchEngine
 

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
 
+from ayllu.serve.engines.engine import DrawnToken, FinishReason, GenerationRequest, TextChunk
 from ayllu.text.tokenizer import Tokenizer
 
 REPLACEMENT = "\ufffd"
+Step = int | DrawnToken | tuple[DrawnToken, ...] | None
+"""A step of an engine: the next id, or a piece of the prompt, of which something is told or nothing."""
 
 
 class Utf8Decoder:
     """Turns ids into text one at a time.
 
     A byte-level token can end inside a character. Its text is held back until the ids that complete it have come, so
-    that the pieces put together are exactly what `Tokenizer.decode` gives for all ids at once.
+    that the pieces put together are exactly what `Tokenizer.decode` gives for all ids at once. Special ids are no text
+    but those that are `shown`.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer, shown: Collection[int] = ()) -> None:
+        self._tokenizer, self._shown = tokenizer, frozenset(shown)
         self._pending: list[int] = []
         self._given = 0
 
     def push(self, token: int) -> str:
         """The text that is certain now that `token` has come; often empty."""
+        if token in self._shown:
+            return self.flush() + self._tokenizer.token(token)
         if not (alone := self._tokenizer.decode([token])):
             return ""
         before = self._tokenizer.decode(self._pending)
@@ -79,3 +86,41 @@ class StopScanner:
 def _overlap(text: str, stop: str) -> int:
     """Length of the longest end of `text` that `stop` begins with."""
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)
+
+
+def text_chunks(
+    steps: Iterator[Step],
+    tokenizer: Tokenizer,
+    request: GenerationRequest,
+    cancelled: threading.Event,
+    *,
+    cached: Callable[[], int],
+    finish: Callable[[int], FinishReason],
+) -> Iterator[TextChunk]:
+    """An answer's chunks from its steps.
+
+    `cached` is asked once the first step was computed, `finish`, with how many ids came, why the steps ended.
+    """
+    decoder, scanner = Utf8Decoder(tokenizer, request.shown), StopScanner(request.stop)
+    for token in request.prompt[len(request.prompt) - request.written :]:
+        scanner.push(decoder.push(token))
+    count = 0
+    told: Callable[[], int] | None = cached
+    for step in steps:
+        first, told = told() if told else 0, None
+        if step is None or isinstance(step, tuple):
+            yield TextChunk(text="", cached=first, read=step or ())
+            continue
+        count += 1
+        drawn = (step,) if isinstance(step, DrawnToken) else ()
+        token = step.id if isinstance(step, DrawnToken) else step
+        shown, stopped = scanner.push(decoder.push(token))
+        why: FinishReason | None = "stop" if stopped else None
+        yield TextChunk(text=shown, tokens=1, drawn=drawn, cached=first, finish_reason=why, ids=(token,))
+        if stopped:
+            return
+    if cancelled.is_set():
+        return
+    shown, stopped = scanner.push(decoder.flush())
+    shown = shown if stopped else shown + scanner.flush()
+    yield TextChunk(text=shown, finish_reason="stop" if stopped else finish(count), cached=told() if told else 0)

@@ -1,4 +1,4 @@
-"""How much of this machine's memory an engine may take."""
+"""How much of this machine an engine may take: memory and threads."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ def machine_memory(cgroup: Path = CGROUP) -> int:
         return min(whole, int(cgroup.read_text()))
     except (OSError, ValueError):  # no such file, or "max"
         return whole
+
+
+def machine_threads(cores: Path = Path("/sys/devices/system/cpu")) -> int:
+    """As many as this process may use of the machine's cores, each counted once, or what OMP_NUM_THREADS says."""
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if said.isdecimal() and int(said) > 0:
+        return int(said)
+    try:
+        usable = os.sched_getaffinity(0)
+        return len({(cores / f"cpu{number}/topology/thread_siblings_list").read_text() for number in usable})
+    except (AttributeError, OSError):
+        return os.cpu_count() or 1
 
 
 def parallel_answers(most: int, *, bytes_each: int, memory: int, share: int) -> int:

@@ -11,6 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ayllu.serve.errors import ApiError
 
+PAGES = {"ws": "http", "wss": "https"}
+"""How a page was loaded that opens a WebSocket."""
+
 
 class HostCheckMiddleware:
     """Refuses a foreign `Host` or `Origin` before a route sees the request.
@@ -25,11 +28,12 @@ class HostCheckMiddleware:
         self._hosts = frozenset(host.lower().rstrip(".") for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] in ("http", "websocket"):
             try:
-                self._check(Headers(scope=scope), scope.get("scheme", "http"))
+                scheme = str(scope.get("scheme", "http"))
+                self._check(Headers(scope=scope), PAGES.get(scheme, scheme))
             except ApiError as error:
-                await error.response()(scope, receive, send)
+                await error.send(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

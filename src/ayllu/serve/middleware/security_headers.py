@@ -20,7 +20,7 @@ HEADERS = {
 
 
 class SecurityHeadersMiddleware:
-    """Adds `HEADERS` to every answer, refusals included."""
+    """Adds `HEADERS` to every answer, refusals included; what a route says itself stays."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,7 +30,7 @@ class SecurityHeadersMiddleware:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

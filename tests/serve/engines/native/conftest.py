@@ -5,16 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ayllu.model.files import hf
+from ayllu.model.files.hf_config import load_config
 from ayllu.serve.engines.native import library, weights
 from ayllu.serve.engines.native.library import compiled, opened
 from ayllu.serve.engines.native.weights import NativeModel, packed
 from support.models import SHAPES, save_tiny_model
-from support.native import PAGES, Make
 from support.parts import need
+from support.serving.native import PAGES, Make
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,13 +45,13 @@ def make(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     made: list[NativeModel] = []
 
     def build(
-        folder: Path, *, bits: int = 8, threads: int = 2, flags: Sequence[str] = ("-march=native",)
+        folder: Path, *, bits: int = 8, threads: int = 2, flags: Sequence[str] = ("-march=native",), **more: Any
     ) -> NativeModel:
         built = opened(compiled(flags=tuple(flags), cache=cache))
         monkeypatch.setattr(weights, "library", lambda: built)
-        config = hf.load_config(folder)
+        config = load_config(folder)
         file = packed(folder, bits, cache=cache)
-        made.append(NativeModel(config, file, bits, context=config.context, pages=PAGES, threads=threads))
+        made.append(NativeModel(config, file, bits, context=config.context, pages=PAGES, threads=threads, **more))
         return made[-1]
 
     yield build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import re
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ import torch
 
 from ayllu.lab.error import UserError
 from ayllu.model.files import hf
-from ayllu.model.generate import Sampling, pick
+from ayllu.model.generate import pick
+from ayllu.model.sampling import Sampling
 from ayllu.serve.engines.choose import open_engine
 from ayllu.serve.engines.engine import GenerationRequest, TextChunk
 from ayllu.serve.engines.native import engine as native
@@ -25,9 +27,10 @@ from ayllu.serve.engines.native import library, weights
 from ayllu.serve.engines.native.engine import NativeEngine
 from ayllu.serve.engines.native.scheduler import Answer
 from ayllu.serve.engines.native.weights import NativeModel, packed
-from support.models import TINY, save_tiny_model
-from support.native import Make
-from support.server import serving
+from support.models import TINY, WIDER, save_tiny_model
+from support.parts import need
+from support.serving.native import Make
+from support.serving.server import serving
 
 GREEDY = Sampling(temperature=0.0)
 
@@ -109,8 +112,9 @@ def test_a_prompt_is_read_in_pieces_while_others_are_answered(
         inner(rows, wanted)  # type: ignore[arg-type]
 
     monkeypatch.setattr(engine.model, "step", step)
+    monkeypatch.setattr("ayllu.serve.engines.native.scheduler.ALONE", 80)
     chunks = answer(engine, GenerationRequest(prompt=[5, 6, 7] * 60, max_tokens=2, sampling=GREEDY))
-    assert [count for count, _ in steps[:3]] == [64, 64, 52]
+    assert [count for count, _ in steps[:3]] == [80, 80, 20]
     assert [wanted for _, wanted in steps[:3]] == [0, 0, 1]
     assert [chunk.text for chunk in chunks[:2]] == ["", ""]
     steps.clear()
@@ -157,7 +161,7 @@ def draws(model: NativeModel, logits: np.ndarray, sampling: Sampling, seen: list
     """What the engine draws from `logits` in so many tries."""
     asked = Answer(
         ids=seen,
-        prompt=len(seen),
+        prompt=1,
         most=1,
         sampling=sampling,
         stops=frozenset(),
@@ -181,6 +185,9 @@ def draws(model: NativeModel, logits: np.ndarray, sampling: Sampling, seen: list
         Sampling(temperature=1.3, top_k=7, top_p=0.9),
         Sampling(temperature=1.0, top_p=1e-30),
         Sampling(temperature=0.9, top_p=0.95, repetition_penalty=1.5),
+        Sampling(temperature=1.2, top_p=1.0, min_p=0.1),
+        Sampling(temperature=1.2, top_p=0.9, top_k=40, min_p=0.05),
+        Sampling(temperature=1.0, top_p=0.9, presence_penalty=1.0, frequency_penalty=0.5, logit_bias={5: 3.0, 9: 8.0}),
     ],
 )
 def test_draws_follow_the_distribution_that_the_other_engine_draws_from(
@@ -191,7 +198,7 @@ def test_draws_follow_the_distribution_that_the_other_engine_draws_from(
     seen = [int(logits.argmax()), 5]
     ours = draws(make(tied), logits.numpy(), sampling, seen, 4000)
     generator = torch.Generator().manual_seed(1)
-    theirs = Counter(pick(logits, seen, sampling, generator) for _ in range(4000))
+    theirs = Counter(pick(logits, seen, sampling, generator, prompt=1) for _ in range(4000))
     for token in {*ours, *theirs}:
         share = theirs[token] / 4000
         assert abs(ours[token] / 4000 - share) < 0.006 + 4 * (share * (1 - share) / 2000) ** 0.5
@@ -227,13 +234,77 @@ def test_what_cannot_be_served_is_told(tmp_path: Path, tied: Path, monkeypatch: 
         NativeEngine(tied)
 
 
+def test_the_compiler_is_a_program_in_any_folder_or_words_of_a_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = next(filter(None, map(shutil.which, library.COMPILERS)))
+    spaced = tmp_path / "my tools" / "cc"
+    spaced.parent.mkdir()
+    spaced.symlink_to(real)
+    for number, told in enumerate((str(spaced), f"'{spaced}' -g", f"{real} -g")):
+        monkeypatch.setenv("CC", told)
+        assert library.compiled(flags=("-O0",), cache=tmp_path / str(number)).is_file()
+    for told, match in (
+        ("no-such-cc", r"no-such-cc cannot be started \(No such file"),
+        ("cc 'x", "quotes do not close"),
+    ):
+        monkeypatch.setenv("CC", told)
+        with pytest.raises(UserError, match=match):
+            library.compiled(flags=("-O0",), cache=tmp_path / "none")
+
+
 def test_it_is_chosen_by_name_and_bits_are_its_own(tied: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AYLLU_CACHE", str(cache))
     opened = open_engine(tied, "native", bits=4)
     assert isinstance(opened, NativeEngine) and opened.bits == 4
     opened.close()
-    with pytest.raises(UserError, match="only the engine native packs weights"):
+    with pytest.raises(UserError, match="only the engine native packs numbers"):
         open_engine(tied, "torch", bits=4)
+
+
+def test_it_is_what_serves_unless_something_speaks_against_it(
+    tied: Path,
+    cache: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("AYLLU_CACHE", str(cache))
+    for bits, expected in ((None, 8), (4, 4)):
+        opened = open_engine(tied, bits=bits)
+        assert isinstance(opened, NativeEngine) and opened.bits == expected
+        assert f"{expected} bits to a weight" in opened.limits
+        opened.close()
+    assert not isinstance(open_engine(folder), NativeEngine)
+    assert "its heads are 8 wide" in (told := capsys.readouterr().err) and "(another engine serves)" in told
+    with pytest.raises(UserError, match="its heads are 8 wide"):
+        open_engine(folder, bits=4)
+    monkeypatch.setenv("CC", "no-such-compiler")
+    monkeypatch.setenv("AYLLU_CACHE", str(tmp_path))
+    library.library.cache_clear()
+    opened = open_engine(tied)
+    assert not isinstance(opened, NativeEngine)
+    opened.close()
+    library.library.cache_clear()
+    assert "no-such-compiler cannot be started" in capsys.readouterr().err
+
+
+def test_kernels_that_compute_wrong_numbers_are_found_and_another_engine_serves(
+    tied: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = library.opened(library.compiled(cache=cache))
+    need(bytes(right.native_kernels()) != b"plain", "this processor has no other kernels than the plain ones")
+    header = str(Path(__file__).parent / "driver" / "wrong.h")
+    wrong = library.opened(library.compiled(flags=("-march=native", "-include", header), cache=cache))
+    for bits in weights.BITS:
+        assert right.native_selftest(bits, 2) == 1
+    assert [wrong.native_selftest(bits, 2) for bits in (4, 8)] == [0, 0]
+    monkeypatch.setattr(library, "library", lambda: wrong)
+    opened = open_engine(tied, "native", bits=4)
+    assert not isinstance(opened, NativeEngine)
+    opened.close()
+    assert "compute wrong numbers on this machine (another engine serves)" in capsys.readouterr().err
 
 
 def test_it_answers_through_the_gateway(engine: NativeEngine, tied: Path) -> None:
@@ -251,8 +322,11 @@ def test_it_answers_through_the_gateway(engine: NativeEngine, tied: Path) -> Non
 
 
 def test_keys_and_values_take_a_part_of_the_memory_and_always_hold_one_context() -> None:
-    assert native.pages_for(TINY, 256, memory=1) == 8
-    assert native.pages_for(TINY, 256, memory=1 << 40) == 8 * native.PARALLEL
+    for bits in native.CACHE_BITS:
+        each = native.page_bytes(WIDER, bits)
+        assert native.pages_for(256, memory=1, each=each) == 8
+        assert native.pages_for(256, memory=1 << 40, each=each) == 8 * native.CONTEXTS
+    assert native.page_bytes(WIDER, 8) < 0.65 * native.page_bytes(WIDER, 16)
 
 
 def test_the_last_chunk_says_that_the_model_ended_it_and_has_what_was_held_back(
@@ -323,4 +397,6 @@ def test_a_library_that_was_cut_short_is_compiled_again(tmp_path: Path) -> None:
 
 
 def test_it_says_what_memory_it_may_take(engine: NativeEngine) -> None:
-    assert re.fullmatch(r"16 answers side by side.* at most \d+ MiB of memory beside the weights", engine.limits)
+    assert re.fullmatch(
+        r"16 bits to a weight; 32 answers side by side.* at most \d+ MiB of memory beside the weights", engine.limits
+    )

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from ayllu.model.generate import Sampling
+from ayllu.model.sampling import Sampling
 from ayllu.serve.engines.native.pages import PAGE, PagePool
-from ayllu.serve.engines.native.scheduler import PIECE, Answer, Row, Scheduler
+from ayllu.serve.engines.native.scheduler import ALONE, Answer, Row, Scheduler
 
 STOP = 1
 
@@ -118,9 +118,9 @@ def test_who_leaves_while_waiting_is_let_go_at_once(tables: list[Table]) -> None
 
 def test_a_long_prompt_is_read_however_many_short_ones_come(tables: list[Table]) -> None:
     tables.append(table := Table(Counting()))
-    long = table.ask(asked(5 * PIECE, first=1000))
-    for number in range(12):
-        table.ask(asked(PIECE, first=2000 + number))
+    long = table.ask(asked(5 * ALONE, first=1000))
+    for number in range(16):
+        table.ask(asked(ALONE, first=2000 + number))
         table.steps(1)
     assert table.end_of(long)
 

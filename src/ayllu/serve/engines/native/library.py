@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -15,23 +16,41 @@ from pathlib import Path
 
 from ayllu.data.archive import default_cache
 from ayllu.lab.error import UserError
+from ayllu.lab.progress import say
+from ayllu.lab.visible import visible
 from ayllu.serve.engines.native.kept import is_whole, keep
 
-SOURCES = ("vector.h", "engine.c", "pick.c")
-FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-shared", "-fPIC")
+SOURCES = (
+    "vector.h",
+    "kernels/avx2.h",
+    "kernels/avx512.h",
+    "kernels/amx.h",
+    "kernels/neon.h",
+    "kernels/plain.h",
+    "products.h",
+    "attention.h",
+    "low_rank.h",
+    "crew.h",
+    "native.h",
+    "engine.c",
+    "plain.c",
+    "selftest.c",
+    "pick.c",
+)
+FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-ffp-contract=off", "-shared", "-fPIC")
 COMPILERS = ("cc", "gcc", "clang")
 
 _pointer = ctypes.c_void_p
 
 
 class Matrix(ctypes.Structure):
-    """`Matrix` of engine.c."""
+    """`Matrix` of native.h."""
 
     _fields_ = (("rows", ctypes.c_int), ("columns", ctypes.c_int), ("bits", ctypes.c_int), ("data", _pointer))
 
 
 class Shape(ctypes.Structure):
-    """`Shape` of engine.c."""
+    """`Shape` of native.h."""
 
     _fields_ = (
         ("layers", ctypes.c_int),
@@ -45,8 +64,20 @@ class Shape(ctypes.Structure):
     )
 
 
+class LowRank(ctypes.Structure):
+    """`LowRank` of native.h."""
+
+    _fields_ = (
+        ("first", ctypes.c_int),
+        ("rows", ctypes.c_int),
+        ("rank", ctypes.c_int),
+        ("a", _pointer),
+        ("b", _pointer),
+    )
+
+
 class Step(ctypes.Structure):
-    """`Step` of engine.c."""
+    """`Step` of native.h."""
 
     _fields_ = (
         ("rows", ctypes.c_int),
@@ -55,6 +86,7 @@ class Step(ctypes.Structure):
         ("sequences", _pointer),
         ("tables", _pointer),
         ("pages_each", ctypes.c_int),
+        ("adapters", _pointer),
         ("wanted", _pointer),
         ("wanted_rows", ctypes.c_int),
         ("logits", _pointer),
@@ -67,16 +99,43 @@ class Draw(ctypes.Structure):
     _fields_ = (
         ("temperature", ctypes.c_float),
         ("top_p", ctypes.c_float),
-        ("penalty", ctypes.c_float),
+        ("min_p", ctypes.c_float),
+        ("repetition", ctypes.c_float),
+        ("presence", ctypes.c_float),
+        ("frequency", ctypes.c_float),
         ("top_k", ctypes.c_int),
         ("uniform", ctypes.c_double),
+        ("seen", _pointer),
+        ("seen_count", ctypes.c_int),
+        ("given", ctypes.c_int),
+        ("biased", _pointer),
+        ("bias", _pointer),
+        ("bias_count", ctypes.c_int),
+        ("allowed", _pointer),
     )
+
+
+class Candidate(ctypes.Structure):
+    """`Candidate` of pick.c."""
+
+    _fields_ = (("probability", ctypes.c_float), ("id", ctypes.c_int32))
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
     """The library, compiled unless it was before. Raises UserError without a compiler, or one that takes the code."""
     return opened(compiled())
+
+
+class SelfTestError(UserError):
+    """The kernels find other numbers than plain C."""
+
+
+def check(bits: int, threads: int) -> None:
+    """Compare the kernels with plain C on a tiny model, for milliseconds. Raises SelfTestError where they differ."""
+    if not library().native_selftest(bits, threads):
+        kernels = bytes(library().native_kernels()).decode()
+        raise SelfTestError(f"the native engine's kernels ({kernels}) compute wrong numbers on this machine")
 
 
 def opened(path: Path) -> ctypes.CDLL:
@@ -93,25 +152,22 @@ def opened(path: Path) -> ctypes.CDLL:
         ctypes.c_int,
         ctypes.c_int,
         ctypes.c_int,
+        ctypes.c_int,
     ]
+    loaded.native_adapt.argtypes = [_pointer, ctypes.POINTER(LowRank), ctypes.c_int]
     loaded.native_free.argtypes = [_pointer]
     loaded.native_free.restype = None
     loaded.native_step.argtypes = [_pointer, ctypes.POINTER(Step)]
     loaded.native_step.restype = None
-    loaded.native_pick.argtypes = [
-        _pointer,
-        ctypes.c_int,
-        _pointer,
-        ctypes.c_int,
-        ctypes.POINTER(Draw),
-        _pointer,
-    ]
+    loaded.native_pick.argtypes = [_pointer, ctypes.c_int, ctypes.POINTER(Draw), _pointer]
+    loaded.native_likeliest.argtypes = [_pointer, ctypes.c_int, ctypes.c_int, ctypes.POINTER(Candidate)]
+    loaded.native_likeliest.restype = ctypes.c_double
     return loaded
 
 
 def compiled(*, flags: tuple[str, ...] = ("-march=native",), cache: Path | None = None) -> Path:
     """The library's file for this processor, made by the C compiler that is there. Raises UserError as `library`."""
-    sources = {name: (files(__package__) / name).read_text(encoding="utf-8") for name in SOURCES}
+    sources = {name: (files(__package__) / "c" / name).read_text(encoding="utf-8") for name in SOURCES}
     compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
         raise UserError(
@@ -122,19 +178,34 @@ def compiled(*, flags: tuple[str, ...] = ("-march=native",), cache: Path | None 
     path = (cache or default_cache()) / "native" / name
     if is_whole(path):  # one that is cut short ends the process when it is opened
         return path
+    say("compiling the native engine for this processor, once")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as made:
+        (Path(made) / "kernels").mkdir()
         for source, text in sources.items():
             (Path(made) / source).write_text(text, encoding="utf-8")
         units = [str(Path(made) / source) for source in SOURCES if source.endswith(".c")]
-        command = [*compiler.split(), *FLAGS, *flags, "-o", str(Path(made) / name), *units, "-lm", "-lpthread"]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        command = [*_words(compiler), *FLAGS, *flags, "-o", str(Path(made) / name), *units, "-lm", "-lpthread"]
+        try:
+            run = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise UserError(
+                f"the C compiler {visible(compiler)} cannot be started ({error.strerror}); set CC to one that is here"
+            ) from None
         if run.returncode != 0:
             first = next(iter(run.stderr.splitlines()), "no message")
             raise UserError(f"{compiler} cannot compile the native engine ({first}); choose another engine")
         # Whole or not at all, whoever else compiles it at the same time.
         keep(Path(made) / name, path)
     return path
+
+
+def _words(compiler: str) -> list[str]:
+    """What CC says, a program's path that may hold a space, or a program and options as a shell reads them."""
+    try:
+        return [compiler] if shutil.which(compiler) else shlex.split(compiler)
+    except ValueError:
+        raise UserError(f"CC is {visible(compiler)}, whose quotes do not close; set it to a C compiler") from None
 
 
 def _processor() -> str:

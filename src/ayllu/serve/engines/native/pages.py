@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 PAGE = 32
-"""Positions of a page, as in engine.c."""
+"""Positions of a page, as in attention.h."""
 _START = 0
+"""Serial number before the first page of a sequence without an adapter; with adapter n it is -1 - n."""
 
 Key = tuple[int, tuple[int, ...]]
 """Serial number of the page before, and a page's ids: what tells a beginning from all others."""
@@ -46,14 +47,14 @@ class PagePool:
         """Pages that are free or could be, less those promised."""
         return len(self._free) + len(self._idle) - self._promised
 
-    def begin(self, ids: Sequence[int], most: int) -> Held | None:
+    def begin(self, ids: Sequence[int], most: int, *, shared: bool = True, adapter: int = -1) -> Held | None:
         """Room for a sequence that begins with `ids` and grows to at most `most`; None while there is not enough.
 
-        Its first pages are those that hold the same beginning already. The last of `ids` is never among them: somebody
-        has to compute what follows it.
+        Its first pages are those that hold the same beginning already, computed with the same adapter, where that may
+        be `shared`. The last of `ids` is never among them: somebody has to compute what follows it.
         """
-        found, serial = [], _START
-        for start in range(0, (len(ids) - 1) // PAGE * PAGE, PAGE):
+        found, serial = [], _START - 1 - adapter
+        for start in range(0, (len(ids) - 1) // PAGE * PAGE if shared else 0, PAGE):
             key = (serial, tuple(ids[start : start + PAGE]))
             if key not in self._known:
                 break

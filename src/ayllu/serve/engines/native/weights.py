@@ -12,24 +12,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ayllu.data.archive import default_cache
 from ayllu.lab.progress import say
 from ayllu.model.config import ModelConfig
-from ayllu.model.files import hf
-from ayllu.model.rope import rotation
-from ayllu.model.transformer import Block, Transformer
+from ayllu.model.frequencies import inverse_frequencies
+from ayllu.serve.engines.engine import DrawnToken
+from ayllu.serve.engines.native.draw import Picker
 from ayllu.serve.engines.native.kept import is_whole, keep
-from ayllu.serve.engines.native.library import Draw, Matrix, Shape, Step, library
-from ayllu.serve.engines.native.pack import BITS, GROUP, PANEL, pack, padded
+from ayllu.serve.engines.native.library import Matrix, Shape, Step, library
+from ayllu.serve.engines.native.low_rank import Adapters
+from ayllu.serve.engines.native.panels import BITS, GROUP, HEAD_BITS, PANEL, padded
 from ayllu.serve.engines.native.scheduler import Answer, Row
 
-FORMAT = 2
-"""Changes with the layout of a packed file."""
-HEAD_BITS = 8
-"""Least bits of embedding and output projection: errors there fall on every token, as llama.cpp has it in its Q4_0."""
+FORMAT = 4
+"""Changes with the layout of a packed file, and with how weights are rounded."""
 MOST_ROWS = 512
 """Tokens of one step at most."""
 MOST_GROUP = 64
@@ -62,10 +60,12 @@ def packed(folder: Path, bits: int, *, cache: Path | None = None) -> Path:
         return path
     say(f"packing the weights into {bits} bits, once")
     path.parent.mkdir(parents=True, exist_ok=True)
-    model = hf.load(folder)
+    # What packs needs torch, and what computes does not: it takes seconds and some hundred MiB.
+    from ayllu.serve.engines.native.pack import parts
+
     with tempfile.TemporaryDirectory(dir=path.parent) as made:
         with (Path(made) / name).open("wb") as written:
-            for data in _parts(model, bits):
+            for data in parts(folder, bits):
                 written.write(data.tobytes())
             written.flush()
             os.fsync(written.fileno())
@@ -86,33 +86,25 @@ def layout(config: ModelConfig, bits: int) -> Iterator[tuple[int, int, int]]:
         yield D, F, bits
 
 
-@torch.no_grad()
-def _parts(model: Transformer, bits: int) -> Iterator[NDArray[np.generic]]:
-    config, F = model.config, model.config.feed_forward
-    matrices = iter(layout(config, bits))
-    for weight in [model.embedding.weight] if config.tied else [model.embedding.weight, model.output.weight]:
-        yield pack(weight, next(matrices)[2])
-    norms = [model.norm.weight]
-    for block in model.blocks:
-        assert isinstance(block, Block)
-        attention, forward = block.attention, block.feed_forward
-        gap = torch.zeros(padded(F, PANEL) - F, config.width)
-        for weight in (
-            torch.cat([attention.wq.weight, attention.wk.weight, attention.wv.weight]),
-            attention.wo.weight,
-            torch.cat([forward.w1.weight, gap, forward.w3.weight, gap]),
-            forward.w2.weight,
-        ):
-            yield pack(weight, next(matrices)[2])
-        norms += [block.attention_norm.weight, block.feed_forward_norm.weight]
-    yield torch.cat([weight.detach().float() for weight in norms]).numpy()
-
-
 class NativeModel:
     """The C engine over a file of packed weights, which is mapped and not copied."""
 
-    def __init__(self, config: ModelConfig, file: Path, bits: int, *, context: int, pages: int, threads: int) -> None:
-        """Raises ValueError where the file is not as long as the shape wants, MemoryError where there is no room."""
+    def __init__(
+        self,
+        config: ModelConfig,
+        file: Path,
+        bits: int,
+        *,
+        context: int,
+        pages: int,
+        threads: int,
+        cache_bits: int = 16,
+        adapters: Adapters | None = None,
+    ) -> None:
+        """Keys and values are kept in `cache_bits`, 8 or 16; rows may name one of `adapters`.
+
+        Raises ValueError where the file is not as long as the shape wants, MemoryError where there is no room.
+        """
         self.config, self._library = config, library()
         with file.open("rb") as opened:
             self._file = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
@@ -129,7 +121,8 @@ class NativeModel:
         if config.tied:
             found.insert(0, found[0])
         starts = [content.ctypes.data + at + 4 * config.width * number for number in range(norms)]
-        self._turns = [table.contiguous().numpy() for table in rotation(config, torch.arange(context))]
+        angles_Th = np.arange(context, dtype=np.float32)[:, None] * np.array(inverse_frequencies(config), np.float32)
+        self._turns = [np.cos(angles_Th), np.sin(angles_Th)]
         shape = Shape(
             config.layers,
             config.width,
@@ -147,13 +140,17 @@ class NativeModel:
             self._turns[0].ctypes.data,
             self._turns[1].ctypes.data,
             pages,
+            cache_bits,
             MOST_ROWS,
             threads,
         )
         if not self._handle:
             raise MemoryError("there is not enough memory for the native engine")
+        self._adapters = adapters
+        if adapters and not self._library.native_adapt(self._handle, adapters.parts, len(adapters.number)):
+            raise MemoryError("there is not enough memory for the adapters")
         self._logits_NV = np.empty((0, padded(config.vocabulary, PANEL)), dtype=np.float32)
-        self._among = np.empty(2 * config.vocabulary, dtype=np.float32)
+        self._picker = Picker(self._library, config.vocabulary)
 
     @property
     def kernels(self) -> str:
@@ -175,6 +172,7 @@ class NativeModel:
         positions = np.array([row.position for row in rows], dtype=np.int32)
         sequences = np.array([place[id(row.pages)] for row in rows], dtype=np.int32)
         asked = np.array(wanted, dtype=np.int32)
+        adapters = np.array([row.adapter for row in rows], dtype=np.int32)
         if len(self._logits_NV) < len(wanted):
             self._logits_NV = np.empty((len(wanted), self._logits_NV.shape[1]), dtype=np.float32)
         step = Step(
@@ -184,6 +182,7 @@ class NativeModel:
             sequences.ctypes.data,
             table_SP.ctypes.data,
             longest,
+            adapters.ctypes.data if self._adapters else None,
             asked.ctypes.data,
             len(wanted),
             self._logits_NV.ctypes.data,
@@ -194,28 +193,13 @@ class NativeModel:
         """What the last step found for the row at `place` of the wanted ones, (V)."""
         return self._logits_NV[place, : self.config.vocabulary]
 
-    def pick(self, place: int, answer: Answer) -> int:
-        """Draw the id that follows the row at `place`; its logits are gone afterwards.
+    def pick(self, place: int, answer: Answer) -> int | DrawnToken:
+        """Draw the id that follows the row at `place`, as `Picker.pick`; its logits are gone afterwards."""
+        return self._picker.pick(self._logits_NV[place], answer)
 
-        Raises ValueError where they are no numbers: weights or activations were too large, or the weights are damaged.
-        """
-        sampling = answer.sampling
-        penalty = sampling.repetition_penalty
-        seen = np.array(answer.ids if penalty != 1.0 else [], dtype=np.int32)
-        draw = Draw(sampling.temperature, sampling.top_p, penalty, sampling.top_k, answer.chance.random())
-        token = int(
-            self._library.native_pick(
-                self._logits_NV[place].ctypes.data,
-                self.config.vocabulary,
-                seen.ctypes.data,
-                len(seen),
-                ctypes.byref(draw),
-                self._among.ctypes.data,
-            )
-        )
-        if token < 0:
-            raise ValueError("the model computes no numbers here (NaN or infinity); try more bits or another engine")
-        return token
+    def told(self, place: int, token: int, count: int) -> DrawnToken:
+        """How likely `token` is behind the row at `place`, and the `count` likeliest; before an id is drawn there."""
+        return self._picker.told(self._logits_NV[place], token, count)
 
     def close(self) -> None:
         """Free the engine's memory; nothing may be computed after that."""

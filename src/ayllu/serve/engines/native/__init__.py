@@ -1,0 +1,1 @@
+"""Our own engine in C for processors: packed weights, kernels by family, whole decode and prefill steps."""

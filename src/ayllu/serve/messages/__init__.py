@@ -1,0 +1,1 @@
+"""Anthropic's Messages, so that its clients speak to our models too."""

@@ -1,0 +1,1 @@
+"""OpenAI's moderations, by the judge of harm that comes with Ayllu."""

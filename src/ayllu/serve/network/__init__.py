@@ -1,0 +1,1 @@
+"""Where the server listens, behind which proxies, and with which certificate."""

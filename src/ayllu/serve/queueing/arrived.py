@@ -1,0 +1,58 @@
+"""The bridge between an engine's thread and the gateway's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Sequence
+
+from ayllu.serve.engines.engine import TextChunk
+
+
+class Arrived:
+    """What an engine's thread hands to the loop; chunks that are there together come as one, to leave in one write."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._parts: deque[TextChunk | BaseException | None] = deque()
+        self._any = asyncio.Event()
+        self._woken = False
+        """Whether the loop has been told of what is there: it is told once, however much comes before it looks."""
+
+    def put(self, part: TextChunk | BaseException | None) -> None:
+        """From the engine's thread."""
+        self._parts.append(part)
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._any.set)
+
+    async def get(self) -> TextChunk | BaseException | None:
+        """The next part, once there is one."""
+        while True:
+            self._any.clear()
+            self._woken = False  # before the look: what comes after it wakes us
+            if self._parts:
+                break
+            await self._any.wait()
+        part = self._parts.popleft()
+        if not isinstance(part, TextChunk):
+            return part
+        chunks = [part]
+        while self._parts and isinstance(following := self._parts[0], TextChunk):
+            chunks.append(following)
+            self._parts.popleft()
+        return chunks[0] if len(chunks) == 1 else joined(chunks)
+
+
+def joined(chunks: Sequence[TextChunk]) -> TextChunk:
+    """Chunks that follow each other, as one."""
+    return TextChunk(
+        text="".join(chunk.text for chunk in chunks),
+        tokens=sum(chunk.tokens for chunk in chunks),
+        finish_reason=chunks[-1].finish_reason,
+        drawn=tuple(itertools.chain.from_iterable(chunk.drawn for chunk in chunks)),
+        read=tuple(itertools.chain.from_iterable(chunk.read for chunk in chunks)),
+        cached=sum(chunk.cached for chunk in chunks),
+        ids=tuple(itertools.chain.from_iterable(chunk.ids for chunk in chunks)),
+    )

@@ -1,0 +1,55 @@
+"""An answer that can give its turn back and go on with the next."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+from ayllu.serve.engines.engine import GenerationRequest, TextChunk
+from ayllu.serve.queueing.turns import Holder
+
+LEAST_TURN = 16
+"""Tokens that an answer writes before its turn can be given back: what is read again is not much more."""
+
+
+class Holding:
+    """An answer that gives its turn back where that changes no bit of it: what is left of it, as a request.
+
+    So it has ids that the engine tells, and nothing that hangs on more than the ids: no seed, no grammar, no penalty
+    that counts the answer alone, and nothing told of the prompt.
+    """
+
+    def __init__(self, request: GenerationRequest) -> None:
+        self._request = request
+        self._ids: list[int] = []
+        self._fresh = 0
+        self._cancelled = threading.Event()
+        self._given_back = False
+        sampling = request.sampling
+        self._can = (sampling.seed is None or sampling.greedy) and request.grammar is None
+        self._can = self._can and not (sampling.presence_penalty or sampling.frequency_penalty)
+        self._can = self._can and not request.prompt_logprobs
+        self.kept = Holder(ready=lambda: self._fresh >= LEAST_TURN, ask=self._give_back) if self._can else None
+
+    def begin(self, cancelled: threading.Event) -> GenerationRequest:
+        """What is to be computed in the turn that begins; `cancelled` ends it."""
+        self._cancelled, self._given_back, self._fresh = cancelled, False, 0
+        if not self._ids:
+            return self._request
+        whole, count = self._request, len(self._ids)
+        return replace(whole, prompt=[*whole.prompt, *self._ids], max_tokens=whole.max_tokens - count, written=count)
+
+    def came(self, chunk: TextChunk) -> bool:
+        """Note what came; whether the turn can still be given back."""
+        self._ids += chunk.ids
+        self._fresh += chunk.tokens
+        self._can = self._can and len(chunk.ids) == chunk.tokens
+        return self._can
+
+    def goes_on(self, *, cut: bool) -> bool:
+        """Whether a turn that ended before the answer did was given back, and more may come."""
+        return self._given_back and not cut and len(self._ids) < self._request.max_tokens
+
+    def _give_back(self) -> None:
+        self._given_back = True
+        self._cancelled.set()

@@ -1,0 +1,288 @@
+"""The body of `POST /v1/responses`, as far as it is understood here.
+
+What would change the answer and cannot be done is refused; what cannot change it is taken and ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ayllu.model.sampling import Sampling
+from ayllu.serve.completions.body import NARROWEST, Absent
+from ayllu.serve.responses.hosted.tools import DEFINITIONS, CodeInterpreterTool, FileSearchTool, HostedTool
+from ayllu.serve.responses.items import GivenItem, ItemId
+from ayllu.serve.turn.asked import Shape, ToolChoice
+from ayllu.serve.turn.offered import offered_tool
+from ayllu.text.tool_calls import Tool
+
+MOST_ITEMS = 10_000
+MOST_TOOLS = 128
+TOOL_NAME = r"^[A-Za-z0-9_-]{1,64}$"
+INCLUDES = (
+    "message.output_text.logprobs",
+    # These add to items that no answer of ours has.
+    "reasoning.encrypted_content",
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+)
+LOGPROBS = INCLUDES[0]
+
+
+def _few(value: dict[str, str]) -> dict[str, str]:
+    if len(value) > 16 or any(len(name) > 64 or len(text) > 512 for name, text in value.items()):
+        raise ValueError("metadata has at most 16 entries, names of at most 64 and texts of at most 512 characters")
+    return value
+
+
+Metadata = Annotated[dict[str, str], AfterValidator(_few)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class ConversationRef(_Strict):
+    """A conversation by its id."""
+
+    id: ItemId
+
+
+class StreamOptions(BaseModel):
+    """What a stream has beside the text."""
+
+    model_config = ConfigDict(extra="ignore")
+    include_obfuscation: bool | None = None
+
+
+class PlainFormat(_Strict):
+    """Text, or any JSON object."""
+
+    type: Literal["text", "json_object"]
+
+
+class SchemaFormat(_Strict):
+    """JSON that a schema describes."""
+
+    type: Literal["json_schema"]
+    name: str = Field(pattern=TOOL_NAME)
+    schema_: dict[str, Any] = Field(alias="schema")
+    description: str | None = None
+    strict: bool | None = None
+
+
+class TextConfig(_Strict):
+    """The form of the answer's text."""
+
+    format: Annotated[PlainFormat | SchemaFormat, Field(discriminator="type")] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class FunctionTool(BaseModel):
+    """A function that the model may call."""
+
+    model_config = ConfigDict(extra="ignore")
+    type: Literal["function"]
+    name: str = Field(pattern=TOOL_NAME)
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+    defer_loading: Literal[False] | None = None
+
+
+GivenTool = Annotated[FunctionTool | CodeInterpreterTool | FileSearchTool, Field(discriminator="type")]
+
+
+class HostedChoice(_Strict):
+    """A tool of the server that has to be called."""
+
+    type: Literal["code_interpreter", "file_search"]
+
+    @property
+    def name(self) -> str:
+        """What the model calls."""
+        return self.type
+
+
+class FunctionChoice(_Strict):
+    """One function that has to be called."""
+
+    type: Literal["function"]
+    name: str
+
+
+class AllowedChoice(_Strict):
+    """Functions among which the model may choose."""
+
+    type: Literal["allowed_tools"]
+    mode: Literal["auto", "required"] = "auto"
+    tools: list[FunctionChoice | HostedChoice] = Field(min_length=1, max_length=MOST_TOOLS)
+
+
+class Reasoning(BaseModel):
+    """How much a model thinks before it answers: ours do not."""
+
+    model_config = ConfigDict(extra="ignore")
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+
+
+class InputBody(_Strict):
+    """What the prompt of a response is made of."""
+
+    model: str | None = None
+    input: list[GivenItem] | None = Field(None, max_length=MOST_ITEMS)
+    instructions: str | None = None
+    previous_response_id: ItemId | None = None
+    conversation: ConversationRef | None = None
+    text: TextConfig = Field(default_factory=TextConfig)
+    tools: list[GivenTool] = Field([], max_length=MOST_TOOLS)
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice | HostedChoice | AllowedChoice = "auto"
+    parallel_tool_calls: bool | None = None
+    reasoning: Reasoning | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        return [{"role": "user", "content": value}] if isinstance(value, str) else value
+
+    @field_validator("conversation", mode="before")
+    @classmethod
+    def _reference(cls, value: Any) -> Any:
+        return {"id": value} if isinstance(value, str) else value
+
+    @field_validator("text", "tools", "tool_choice", mode="before")
+    @classmethod
+    def _default(cls, value: Any, info: Any) -> Any:
+        return {"text": {}, "tools": [], "tool_choice": "auto"}[info.field_name] if value is None else value
+
+    @model_validator(mode="after")
+    def _one_past(self) -> InputBody:
+        if self.conversation is not None and self.previous_response_id is not None:
+            raise ValueError("previous_response_id and conversation do not go together; leave one of them out")
+        if not self.input and self.conversation is None and self.previous_response_id is None:
+            raise ValueError("input is missing; give a text or items")
+        if len({tool.name for tool in self.tools}) < len(self.tools):
+            raise ValueError("two tools have the same name")
+        return self
+
+    def offered(self) -> list[Tool]:
+        """The tools in our words."""
+        return [
+            offered_tool(tool.name, tool.description, tool.parameters)
+            if isinstance(tool, FunctionTool)
+            else DEFINITIONS[tool.name]
+            for tool in self.tools
+        ]
+
+    def hosted(self) -> list[HostedTool]:
+        """The tools that the server runs."""
+        return [tool for tool in self.tools if not isinstance(tool, FunctionTool)]
+
+    def strict_tools(self) -> set[str]:
+        """Those whose arguments must match their schemas: OpenAI's default is that they do."""
+        return {tool.name for tool in self.tools if not isinstance(tool, FunctionTool) or tool.strict}
+
+    def choice(self) -> ToolChoice:
+        """Whether tools are called."""
+        choice = self.tool_choice
+        if isinstance(choice, FunctionChoice | HostedChoice):
+            return ToolChoice(mode="required", names=frozenset([choice.name]))
+        if isinstance(choice, AllowedChoice):
+            return ToolChoice(mode=choice.mode, names=frozenset(tool.name for tool in choice.tools))
+        return ToolChoice(mode=choice)
+
+    def shape(self) -> Shape | None:
+        """What the words of the answer must match."""
+        form = self.text.format
+        if isinstance(form, SchemaFormat):
+            return Shape(kind="json_schema", value=form.schema_)
+        return Shape(kind="json_object") if form is not None and form.type == "json_object" else None
+
+
+class CountBody(InputBody):
+    """`POST /v1/responses/input_tokens`."""
+
+    personality: Absent = None
+
+
+class ResponseBody(InputBody):
+    """`POST /v1/responses`."""
+
+    background: bool | None = None
+    store: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    include: list[Literal[INCLUDES]] = []  # type: ignore[valid-type]
+    max_output_tokens: int | None = Field(None, ge=1)
+    max_tool_calls: int | None = Field(None, ge=1)
+    """Counts calls of tools that the server runs itself."""
+    metadata: Metadata = {}
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    """In Open Responses; so is the next. Those after it are in every open server's API."""
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    top_k: int | None = Field(None, ge=0, le=1_000_000)
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float | None = Field(None, ge=0.1, le=10)
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    user: str | None = Field(None, max_length=512)
+    safety_identifier: str | None = Field(None, max_length=512)
+    prompt_cache_key: str | None = Field(None, max_length=512)
+
+    background_options: Absent = None
+    prompt: Absent = None
+    moderation: Absent = None
+    context_management: Absent = None
+    access_programs: Absent = None
+    image: Any = None
+    prompt_cache_options: Any = None
+    prompt_cache_retention: Any = None
+    service_tier: Any = None
+
+    @field_validator("include", "metadata", mode="before")
+    @classmethod
+    def _none(cls, value: Any, info: Any) -> Any:
+        return {"include": [], "metadata": {}}[info.field_name] if value is None else value
+
+    @model_validator(mode="after")
+    def _kept_where_nobody_waits(self) -> ResponseBody:
+        if self.background and self.store is False:
+            raise ValueError("a response in the background must be stored; leave store out or give true")
+        return self
+
+    def sampling(self, default: Sampling) -> Sampling:
+        """How tokens are drawn: what the body says, and for the rest the `default`."""
+        names = ("temperature", "top_k", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "seed")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.top_p is not None:
+            given["top_p"] = max(self.top_p, NARROWEST)
+        return Sampling(**{**{name: getattr(default, name) for name in (*names, "top_p")}, **given})
+
+    def logprobs(self) -> int | None:
+        """How many likely tokens are told with each; None where none is asked for."""
+        return (self.top_logprobs or 0) if LOGPROBS in self.include or self.top_logprobs else None
+
+
+def is_id(name: str) -> bool:
+    """Whether `name` may be one of ours: the databases are not asked for others."""
+    return re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", name) is not None
+
+
+def echoed_format(text: TextConfig) -> Mapping[str, Any]:
+    """The format as the response repeats it."""
+    form = text.format
+    if isinstance(form, SchemaFormat):
+        fields = {"name": form.name, "schema": form.schema_, "description": form.description}
+        return {"type": "json_schema", **fields, "strict": bool(form.strict)}
+    return {"type": form.type if form is not None else "text"}

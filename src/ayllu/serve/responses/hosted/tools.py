@@ -1,0 +1,138 @@
+"""Hosted tools as OpenAI's clients send them, what the model is told of them, and who runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
+
+from ayllu.serve.errors import ApiError
+from ayllu.serve.state.items import Item
+from ayllu.serve.turn.events import CallEnded
+from ayllu.serve.vector_stores.body import RankingOptions, SearchBody
+from ayllu.serve.vector_stores.filters import Filter
+from ayllu.text.tool_calls import CODE_INTERPRETER, Tool
+
+FILE_SEARCH = "file_search"
+FileId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class AutoContainer(_Strict):
+    """A container that the server makes, with files of the client in it."""
+
+    type: Literal["auto"]
+    file_ids: list[FileId] = Field([], max_length=50)
+    memory_limit: Literal["1g"] | None = None
+    """The only size there is here."""
+
+
+class CodeInterpreterTool(_Strict):
+    """Python in a sandbox: a new container, or by its id the one of an earlier call."""
+
+    type: Literal["code_interpreter"]
+    container: AutoContainer | FileId
+
+    @property
+    def name(self) -> str:
+        """What the model calls."""
+        return CODE_INTERPRETER
+
+
+class FileSearchTool(_Strict):
+    """A search in vector stores."""
+
+    type: Literal["file_search"]
+    vector_store_ids: list[FileId] = Field(min_length=1, max_length=16)
+    filters: Filter | None = None
+    max_num_results: StrictInt = Field(10, ge=1, le=50)
+    ranking_options: RankingOptions = Field(default_factory=lambda: RankingOptions.model_validate({}))
+
+    @property
+    def name(self) -> str:
+        """What the model calls."""
+        return FILE_SEARCH
+
+
+HostedTool = CodeInterpreterTool | FileSearchTool
+ITEMS = {CODE_INTERPRETER: "code_interpreter_call", FILE_SEARCH: "file_search_call"}
+"""The type of a call's item, by the tool's name."""
+
+
+def _takes(name: str, about: str) -> dict[str, Any]:
+    properties = {name: {"type": "string", "description": about}}
+    return {"type": "object", "properties": properties, "required": [name], "additionalProperties": False}
+
+
+DEFINITIONS = {
+    CODE_INTERPRETER: Tool(
+        name=CODE_INTERPRETER,
+        description="Run Python code and read what it prints",
+        parameters=_takes("code", "The program"),
+    ),
+    FILE_SEARCH: Tool(
+        name=FILE_SEARCH,
+        description="Search the user's files for passages",
+        parameters=_takes("query", "What to look for"),
+    ),
+}
+
+
+class Toolbox(Protocol):
+    """The hosted tools of one response."""
+
+    def begin(self, call: CallEnded) -> Item:
+        """The item of a call that begins."""
+        ...
+
+    async def run(self, item: Item) -> Item:
+        """Run it; the item as it ended, failures too."""
+        ...
+
+
+class HostedTools(Protocol):
+    """Runs hosted tools; the gateway has one, or refuses them."""
+
+    async def toolbox(self, tools: Sequence[HostedTool], *, owner: str, past: Sequence[Item]) -> Toolbox:
+        """What runs the tools of a response of `owner`; ApiError where something that they name is not there."""
+        ...
+
+    def close(self) -> None:
+        """End what it has started."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What hosted tools may reach of the gateway, always for an owner."""
+
+    search: Callable[[str, str, SearchBody], Awaitable[list[dict[str, Any]]]]
+    """Passages of a vector store: owner, id, and what is looked for. Raises ApiError."""
+    file: Callable[[str, str], Awaitable[tuple[str, bytes]]]
+    """Name and content of a file: owner and id. Raises ApiError."""
+
+
+HostedFactory = Callable[[Sources], HostedTools]
+
+
+def refused(tool: HostedTool) -> ApiError:
+    """This server runs no tools."""
+    words = f"{tool.type}: this server runs no tools itself; start it with `ayllu serve --tools`, or leave them out"
+    return ApiError(400, words, param="tools")
+
+
+def called(item: Item) -> tuple[str, dict[str, Any], str] | None:
+    """Tool, arguments and result of an item of a hosted call, as the model is told of them; None for other items."""
+    if item["type"] == "code_interpreter_call":
+        logs = [entry["logs"] for entry in item.get("outputs") or () if entry["type"] == "logs"]
+        return CODE_INTERPRETER, {"code": item.get("code") or ""}, "\n".join(logs)
+    if item["type"] == "file_search_call":
+        texts = [f"[{found['filename']}] {found['text']}" for found in item.get("results") or ()]
+        queries = item["queries"] or [""]
+        return FILE_SEARCH, {"query": queries[0]}, "\n\n".join(texts) or "nothing was found"
+    return None

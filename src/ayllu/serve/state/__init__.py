@@ -1,0 +1,1 @@
+"""What the server keeps between requests: answers, conversations and their items, in SQLite or PostgreSQL."""

@@ -1,0 +1,149 @@
+"""An engine in a process of its own: the same answers, and what happens when the process is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+
+from ayllu.lab.error import UserError
+from ayllu.model.sampling import GREEDY, Sampling
+from ayllu.serve.engines.engine import EngineEnded, GenerationRequest, TextChunk
+from ayllu.serve.engines.process import supervised
+from ayllu.serve.engines.process.supervised import SupervisedEngine, start_engine
+from ayllu.serve.engines.torch_engine import TorchEngine
+from ayllu.serve.grammar import compile_choice
+from support.serving.server import serving
+
+LONG = GenerationRequest(
+    prompt=[65, 66], max_tokens=200, sampling=Sampling(temperature=1.0, seed=3, logit_bias={69: 1.0})
+)
+
+
+@pytest.fixture(scope="module")
+def apart(folder: Path) -> Iterator[SupervisedEngine]:
+    engine = start_engine(folder, "torch")
+    yield engine
+    engine.close()
+    assert engine.pid is None or not _runs(engine.pid)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def answer(engine: SupervisedEngine | TorchEngine, request: GenerationRequest) -> list[TextChunk]:
+    return list(engine.generate(request, threading.Event()))
+
+
+def kill(engine: SupervisedEngine) -> None:
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGKILL)
+
+
+def test_answers_are_the_engines_own_to_the_last_field(apart: SupervisedEngine, engine: TorchEngine) -> None:
+    request = GenerationRequest(
+        prompt=[65, 66, 67], max_tokens=6, sampling=GREEDY, logprobs=2, grammar=compile_choice(["llama", "alpaca"])
+    )
+    assert answer(apart, request) == [
+        TextChunk(
+            text=chunk.text,
+            tokens=chunk.tokens,
+            finish_reason=chunk.finish_reason,
+            drawn=tuple(chunk.drawn),
+            cached=chunk.cached,
+            ids=list(chunk.ids),
+        )
+        for chunk in answer(engine, request)
+    ]
+    assert (apart.context, apart.parameters, apart.parallel) == (engine.context, engine.parameters, engine.parallel)
+    with pytest.raises(ValueError, match="adapter"):
+        apart.check(GenerationRequest(prompt=[1], max_tokens=1, adapter="poet"))
+    with pytest.raises(ValueError, match="the context holds"):
+        answer(apart, GenerationRequest(prompt=[65] * 1000, max_tokens=1))
+
+
+def test_leaving_ends_the_computing_there(apart: SupervisedEngine) -> None:
+    for _ in range(2 * apart.parallel):
+        cancelled = threading.Event()
+        chunks = apart.generate(LONG, cancelled)
+        next(chunks)
+        cancelled.set()
+        assert list(chunks) == []
+    left = apart.generate(LONG, threading.Event())
+    next(left)
+    left.close()  # type: ignore[attr-defined]
+    assert answer(apart, GenerationRequest(prompt=[65], max_tokens=2, sampling=GREEDY))[-1].finish_reason
+
+
+def test_an_answer_of_which_something_was_given_out_ends_with_an_error(apart: SupervisedEngine) -> None:
+    chunks = apart.generate(LONG, threading.Event())
+    while not next(chunks).tokens:
+        pass
+    before, restarts = apart.pid, apart.restarts
+    kill(apart)
+    with pytest.raises(EngineEnded, match="ask again"):
+        list(chunks)
+    assert answer(apart, LONG)[-1].finish_reason, "the next one is answered by a new process"
+    assert apart.pid != before and apart.restarts == restarts + 1 and apart.alive
+
+
+def test_an_answer_of_which_nothing_was_is_asked_again(apart: SupervisedEngine) -> None:
+    whole = answer(apart, LONG)
+    found: list[list[TextChunk]] = []
+    assert apart.pid is not None
+    os.kill(apart.pid, signal.SIGSTOP)  # it computes nothing before it is killed
+    asking = [threading.Thread(target=lambda: found.append(answer(apart, LONG))) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    time.sleep(0.2)
+    kill(apart)
+    for thread in asking:
+        thread.join(timeout=60)
+    assert [[chunk.text for chunk in chunks if chunk.text] for chunks in found] == [
+        [chunk.text for chunk in whole if chunk.text]
+    ] * 3
+
+
+def test_a_process_that_ends_again_and_again_is_given_up(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(supervised, "PAUSES", (0.0, 0.0))
+    engine = start_engine(folder, "torch")
+    kill(engine)
+    monkeypatch.setattr(supervised.sys, "executable", "/bin/false")
+    with pytest.raises(EngineEnded, match="2 times within a minute"):
+        answer(engine, LONG)
+    assert not engine.alive
+    engine.close()
+    assert "killed by signal 9" in capfd.readouterr().err
+
+
+def test_what_cannot_be_opened_is_said_as_by_the_engine_itself(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a folder"):
+        start_engine(tmp_path / "nothing", "torch")
+
+
+def test_a_client_hears_of_it_and_is_answered_at_the_next_try(folder: Path, apart: SupervisedEngine) -> None:
+    with (
+        serving(folder, apart) as url,
+        openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0) as client,
+    ):
+        stream = client.completions.create(
+            model="tiny", prompt="They", max_tokens=150, stream=True, temperature=1, seed=4
+        )
+        next(stream)
+        kill(apart)
+        with pytest.raises(openai.APIError, match="ask again"):
+            list(stream)
+        assert client.completions.create(model="tiny", prompt="They", max_tokens=3).choices[0].finish_reason
