@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from ayllu.evals.compare import compare_scores, compare_verdicts
+from ayllu.evals.comparison.compare import compare_scores, compare_verdicts
 from ayllu.evals.score import DocumentBits, Outcome, Scores
 from ayllu.evals.statistics import mcnemar, wilson
 from ayllu.evals.table import comparison_table

@@ -5,28 +5,40 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from ayllu.evals.score import Outcome
 from ayllu.lab.error import UserError
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Journal:
-    """A file of outcomes behind one line that says whose they are.
+class Kept(Protocol):
+    """What a journal keeps, such as an `Outcome`."""
+
+    @property
+    def id(self) -> str: ...
+
+    def as_json(self) -> dict[str, Any]: ...
+
+
+Entry = TypeVar("Entry", bound=Kept)
+
+
+class Journal(Generic[Entry]):
+    """A file of outcomes behind one line that says whose they are; `read` makes one of a line's object.
 
     Answers are reused only where that line is equal: same weights, tokenizer, type and questions. What a killed process
     left half written at the end is dropped.
     """
 
-    def __init__(self, path: Path, owner: dict[str, Any]) -> None:
+    def __init__(self, path: Path, owner: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Entry]) -> None:
         self.path = path
-        self.outcomes: dict[str, Outcome] = {}
+        self.outcomes: dict[str, Entry] = {}
+        self._parse = read
         head = json.dumps(owner, sort_keys=True)
         with self._writing():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +47,7 @@ class Journal:
             draft.write_text("".join(f"{line}\n" for line in (head, *kept)), encoding="utf-8")
             draft.replace(path)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Entry) -> None:
         """Keep an answer."""
         self.outcomes[outcome.id] = outcome
         with self._writing(), self.path.open("a", encoding="utf-8") as file:
@@ -58,7 +70,7 @@ class Journal:
         kept: list[str] = []
         for line in lines if first == head else []:
             try:
-                outcome = Outcome.from_json(json.loads(line))
+                outcome = self._parse(json.loads(line))
             except (ValueError, KeyError, TypeError):
                 break
             self.outcomes[outcome.id] = outcome

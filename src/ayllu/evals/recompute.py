@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.evals.score import DOCUMENTS, ITEMS, SCORES, DocumentBits, Outcome, Scores
+from ayllu.evals.standard.answers import read_answers
 from ayllu.lab.error import UserError
+
+LATER = ("scores", "not_measured")
 
 
 def recompute(folder: Path) -> Scores:
@@ -20,12 +23,15 @@ def recompute(folder: Path) -> Scores:
     """
     stated = _stated(folder)
     trained_on = {name: tuple(entry["trained_on"]) for name, entry in stated["sets"].items()}
+    missing = {entry["name"]: entry["reason"] for entry in stated.get("not_measured", ())}
     about = {key: value for key, value in stated["about"].items() if key != "items_digest"}
     return Scores(
         outcomes=tuple(_read(folder / ITEMS, Outcome.from_json)),
         documents=tuple(_read(folder / DOCUMENTS, DocumentBits.from_json)),
         trained_on=trained_on,
         about=about,
+        answers=read_answers(folder),
+        not_measured=missing,
     )
 
 
@@ -34,8 +40,10 @@ def discrepancies(folder: Path, *, tolerance: float = 1e-9) -> list[str]:
 
     Numbers may differ by `tolerance`, relative to their size. Raises UserError where a file is missing or damaged.
     """
-    scores = recompute(folder)
-    found = list(_differences("", _stated(folder), scores.as_json(), tolerance))
+    scores, stated = recompute(folder), _stated(folder)
+    # Folders from before there were standard sets lack these two.
+    given = {key: value for key, value in scores.as_json().items() if key in stated or key not in LATER}
+    found = list(_differences("", stated, given, tolerance))
     for line, outcome in zip(_read(folder / ITEMS, dict), scores.outcomes, strict=True):
         for verdict in ("correct", "correct_norm"):
             if line.get(verdict) is not getattr(outcome, verdict):
@@ -82,5 +90,8 @@ def _differences(place: str, stated: Any, found: Any, tolerance: float) -> Itera
     elif isinstance(stated, float) and isinstance(found, float):
         if not math.isclose(stated, found, rel_tol=tolerance, abs_tol=tolerance):
             yield f"{SCORES}: {place} says {stated}, the raw outcomes give {found}"
+    elif isinstance(stated, list) and isinstance(found, list) and len(stated) == len(found):
+        for number, (one, other) in enumerate(zip(stated, found, strict=True)):
+            yield from _differences(f"{place}/{number}", one, other, tolerance)
     elif stated != found:
         yield f"{SCORES}: {place} says {stated}, the raw outcomes give {found}"

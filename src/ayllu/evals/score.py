@@ -28,7 +28,10 @@ so that anybody can compute each figure again; `ayllu.evals.recompute` does. The
       },
       "bits_per_byte": {
         "everyday-english": {"value", "low", "high", "documents", "bytes"}
-      }
+      },
+      "scores": [{"name", "metric", "value", "low", "high", "n", "mode", "chance"}],   a line a figure, of all sets;
+                                                        mode is rank, bpb, likelihood, rolling or generate
+      "not_measured": [{"name", "reason"}]
     }
 
 `low` and `high` bound the value with 95 % confidence: Wilson's interval for accuracies (with bounds for items that have
@@ -44,14 +47,22 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ayllu.evals.item import Headline
 from ayllu.evals.likelihood.sets import find_set
-from ayllu.evals.statistics import ConfidenceInterval, attrition_interval, mean_interval, ratio_interval
+from ayllu.evals.standard.answers import Answer, figures, save_answers
+from ayllu.evals.standard.table import TASKS
+from ayllu.evals.statistics import (
+    ConfidenceInterval,
+    attrition_interval,
+    mean_interval,
+    ratio_interval,
+    share_interval,
+)
 from ayllu.evals.suite import items_digest
 from ayllu.lab.error import UserError
 
@@ -77,6 +88,10 @@ class Outcome:
     """Tokens that were scored of each choice."""
     overlap: bool | None = None
     """Whether its words stand in the training documents; None where that was not, or could not be, checked."""
+    characters: tuple[int, ...] = ()
+    """What `correct_norm` divides by in a standard set, as lm-eval has it; empty elsewhere: the bytes."""
+    cluster: str = ""
+    """Items of a standard set with the same one are not independent."""
 
     @property
     def answered(self) -> bool:
@@ -90,8 +105,8 @@ class Outcome:
 
     @property
     def correct_norm(self) -> bool:
-        """Whether the right choice is the likeliest per byte."""
-        return self.answered and _likeliest(self.log_likelihoods, self.bytes) == self.gold
+        """Whether the right choice is the likeliest per byte; per character in a standard set."""
+        return self.answered and _likeliest(self.log_likelihoods, self.characters or self.bytes) == self.gold
 
     @property
     def uniform(self) -> bool:
@@ -101,7 +116,7 @@ class Outcome:
     @property
     def uniform_norm(self) -> bool:
         """`correct_norm` for such a model."""
-        return _likeliest([-count for count in self.tokens], self.bytes) == self.gold
+        return _likeliest([-count for count in self.tokens], self.characters or self.bytes) == self.gold
 
     @property
     def gold_bits_per_byte(self) -> float:
@@ -112,7 +127,8 @@ class Outcome:
         """A line of items.jsonl; a likelihood that is not finite becomes null."""
         likelihoods = [value if math.isfinite(value) else None for value in self.log_likelihoods]
         verdicts = {"correct": self.correct, "correct_norm": self.correct_norm}
-        return {**asdict(self), "log_likelihoods": likelihoods, **verdicts}
+        line = {**asdict(self), "log_likelihoods": likelihoods, **verdicts}
+        return {name: value for name, value in line.items() if value or name not in ("characters", "cluster")}
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Outcome:
@@ -126,6 +142,8 @@ class Outcome:
             bytes=tuple(line["bytes"]),
             tokens=tuple(line["tokens"]),
             overlap=line["overlap"],
+            characters=tuple(line.get("characters", ())),
+            cluster=line.get("cluster", ""),
         )
         if not 0 <= outcome.gold < len(outcome.log_likelihoods) == len(outcome.bytes) == len(outcome.tokens):
             raise ValueError(f"{outcome.id} has no likelihood for its right choice")
@@ -165,6 +183,10 @@ class Scores:
     """Set to the sources in training that hold this benchmark's training part."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """JSON values that say how it was measured."""
+    answers: tuple[Answer, ...] = ()
+    """Of standard sets that are not ranked choices."""
+    not_measured: Mapping[str, str] = field(default_factory=dict)
+    """Standard sets that were asked for and could not be measured, each with the reason."""
 
     def by_set(self) -> dict[str, list[Outcome]]:
         """Outcomes of each set."""
@@ -194,7 +216,15 @@ class Scores:
                 for name, outcomes in self.by_set().items()
             },
             "bits_per_byte": {source: source_figures(documents) for source, documents in self.by_source().items()},
+            "scores": list(self._listed()),
+            "not_measured": [{"name": name, "reason": reason} for name, reason in self.not_measured.items()],
         }
+
+    def _listed(self) -> Iterator[dict[str, Any]]:
+        for name, outcomes in self.by_set().items():
+            yield from set_scores(name, outcomes)
+        for name in dict.fromkeys(answer.task for answer in self.answers):
+            yield from task_scores(name, [answer for answer in self.answers if answer.task == name])
 
     def with_documents(self, documents: Iterable[DocumentBits]) -> Scores:
         """These scores and those of held-out documents."""
@@ -208,19 +238,45 @@ class Scores:
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / ITEMS, (json.dumps(outcome.as_json()) for outcome in self.outcomes))
         _write(folder / DOCUMENTS, (json.dumps(asdict(document)) for document in self.documents))
+        if self.answers:
+            save_answers(self.answers, folder)
         _write(folder / SCORES, [json.dumps(self.as_json(), indent=2, ensure_ascii=False)])
         (folder / PARTIAL).unlink(missing_ok=True)
 
 
-def headline(name: str) -> Headline:
-    """The accuracy that is usually quoted for a set."""
+def headline(name: str, outcomes: Sequence[Outcome] = ()) -> Headline:
+    """The accuracy that is usually quoted for a set; a standard set is known by outcomes that count characters."""
+    standard = TASKS.get(name) if outcomes and outcomes[0].characters else None
+    if standard:
+        return "accuracy_norm" if standard.metrics[0] == "acc_norm" else "accuracy"
     known = find_set(name)
     return known.headline if known else "accuracy_norm"
 
 
+def set_scores(name: str, outcomes: Sequence[Outcome]) -> Iterator[dict[str, Any]]:
+    """Entries of `scores`: the accuracy that is usually quoted, and bits per byte of the right choice."""
+    quoted = headline(name, outcomes)
+    entry = _accuracies(outcomes)[quoted]
+    n, answered = len(outcomes), [outcome for outcome in outcomes if outcome.answered]
+    bounds = {bound: entry[bound] for bound in ("value", "low", "high")}
+    metric = {"accuracy": "acc", "accuracy_norm": "acc_norm"}[quoted]
+    yield {"name": name, "metric": metric, **bounds, "n": n, "mode": "rank", "chance": entry["chance"]}
+    if answered:
+        gold = mean_interval([outcome.gold_bits_per_byte for outcome in answered]).as_json()
+        yield {"name": name, "metric": "gold_bits_per_byte", **gold, "n": len(answered), "mode": "bpb", "chance": None}
+
+
+def task_scores(name: str, answers: Sequence[Answer]) -> Iterator[dict[str, Any]]:
+    """Entries of `scores` for a standard set that is not ranked choices: one for each metric."""
+    known = TASKS.get(name)
+    names = known.metrics if known else tuple(answers[0].values)
+    for metric in names:
+        yield figures(name, metric, answers)
+
+
 def set_figures(name: str, outcomes: list[Outcome], trained_on: Iterable[str]) -> dict[str, Any]:
     """The figures of one set."""
-    known = find_set(name)
+    known = (TASKS.get(name) if outcomes[0].characters else None) or find_set(name)
     answered = [outcome for outcome in outcomes if outcome.answered]
     gold = mean_interval([outcome.gold_bits_per_byte for outcome in answered]) if answered else None
     return {
@@ -229,7 +285,7 @@ def set_figures(name: str, outcomes: list[Outcome], trained_on: Iterable[str]) -
         "licence": known.licence if known else "",
         "items": len(outcomes),
         "missing": len(outcomes) - len(answered),
-        "headline": headline(name),
+        "headline": headline(name, outcomes),
         **_accuracies(outcomes),
         "gold_bits_per_byte": gold.as_json() if gold else {"value": None, "low": None, "high": None},
         "trained_on": sorted(trained_on),
@@ -248,17 +304,23 @@ def source_figures(documents: list[DocumentBits]) -> dict[str, Any]:
     return {**interval.as_json(), "documents": len(documents), "bytes": sum(document.bytes for document in documents)}
 
 
-def _accuracies(outcomes: list[Outcome]) -> dict[str, Any]:
+def _accuracies(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     answered = sum(outcome.answered for outcome in outcomes)
     chance = sum(1 / len(outcome.bytes) for outcome in outcomes) / len(outcomes)
 
-    def entry(right: int, uniform: int) -> dict[str, Any]:
-        interval: ConfidenceInterval = attrition_interval(right, answered, len(outcomes))
+    clusters = [outcome.cluster for outcome in outcomes]
+
+    def entry(right: list[bool], uniform: int) -> dict[str, Any]:
+        interval = (
+            share_interval(right, clusters=clusters)
+            if any(clusters) and answered == len(outcomes)
+            else attrition_interval(sum(right), answered, len(outcomes))
+        )
         return {**interval.as_json(), "chance": chance, "uniform": uniform / len(outcomes)}
 
     return {
-        "accuracy": entry(sum(o.correct for o in outcomes), sum(o.uniform for o in outcomes)),
-        "accuracy_norm": entry(sum(o.correct_norm for o in outcomes), sum(o.uniform_norm for o in outcomes)),
+        "accuracy": entry([o.correct for o in outcomes], sum(o.uniform for o in outcomes)),
+        "accuracy_norm": entry([o.correct_norm for o in outcomes], sum(o.uniform_norm for o in outcomes)),
     }
 
 

@@ -194,12 +194,25 @@ def mcnemar(only_first: int, only_second: int) -> float:
     The sign test on the discordant pairs: min(1, 2 P(X <= min)) with X ~ Binomial(n, 1/2) (McNemar 1947,
     Psychometrika 12:153). 1 when no item tells them apart.
     """
-    discordant, fewer = only_first + only_second, min(only_first, only_second)
+    return min(1.0, 2 * _binomial_tail(only_first + only_second, min(only_first, only_second)))
+
+
+def better_p(only_first: int, only_second: int) -> float:
+    """One-sided exact p-value that the second model is no better, from the items that only one of them got right.
+
+    P(X <= only_first) with X ~ Binomial(n, 1/2): small where few of the discordant items are the first one's alone.
+    1 when no item tells them apart.
+    """
+    return _binomial_tail(only_first + only_second, only_first)
+
+
+def _binomial_tail(trials: int, most: int) -> float:
+    """P(X <= most) with X ~ Binomial(trials, 1/2), in whole numbers until the end."""
     term, tail = 1, 0
-    for i in range(fewer + 1):
+    for i in range(most + 1):
         tail += term
-        term = term * (discordant - i) // (i + 1)
-    return min(1.0, 2 * tail / 2**discordant)
+        term = term * (trials - i) // (i + 1)
+    return tail / 2**trials
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

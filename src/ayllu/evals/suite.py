@@ -86,11 +86,16 @@ def load_suite(name: str = "small", *, items_per_set: int | None = None, cache: 
 
 def subset(items: list[Item], count: int | None) -> list[Item]:
     """The `count` items whose ids hash lowest, in their own order; all of them for None."""
-    if count is None or count >= len(items):
-        return items
-    lowest = sorted(items, key=lambda item: hashlib.sha256(f"{SEED}/{item.id}".encode()).digest())[:count]
-    kept = {item.id for item in lowest}
+    kept = set(lowest([item.id for item in items], count))
     return [item for item in items if item.id in kept]
+
+
+def lowest(ids: list[str], count: int | None) -> list[str]:
+    """The `count` ids that hash lowest, in their own order; all of them for None."""
+    if count is None or count >= len(ids):
+        return ids
+    kept = set(sorted(ids, key=lambda key: hashlib.sha256(f"{SEED}/{key}".encode()).digest())[:count])
+    return [key for key in ids if key in kept]
 
 
 def read_set(chosen: ItemSet, path: Path) -> list[Item]:

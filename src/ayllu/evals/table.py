@@ -14,7 +14,9 @@ SET_HEAD = ("set", "items", "accuracy", "by length", "chance", "uniform", "gold 
 BEGINNINGS = {
     "bos": "Every item begins with the model's BOS token; lm-eval adds none by default (--first-token none).",
     "none": "No token stands before an item, as in lm-eval by default.",
+    "tokenizer": "What stands before a prompt is what the tokenizer itself puts there, as in lm-eval by default.",
 }
+OTHER_HEAD = ("set", "items", "mode", "metric", "value")
 SOURCE_HEAD = ("held-out text", "documents", "bytes", "bits per byte")
 NOTE = (
     "In brackets: 95 % confidence. Accuracy: the likeliest choice is right; by length: per byte of the choice. "
@@ -27,9 +29,13 @@ def scores_table(scores: Mapping[str, Any]) -> str:
     """A table for the terminal, from the object of scores.json."""
     blocks = []
     if scores["sets"]:
-        blocks += [_aligned(SET_HEAD, _set_rows(scores)), "\n".join((*_remarks(scores), NOTE))]
+        blocks += [aligned(SET_HEAD, _set_rows(scores)), "\n".join((*_remarks(scores), NOTE))]
+    if others := _other_rows(scores):
+        blocks.append(aligned(OTHER_HEAD, others))
     if scores["bits_per_byte"]:
-        blocks.append(_aligned(SOURCE_HEAD, _source_rows(scores)))
+        blocks.append(aligned(SOURCE_HEAD, _source_rows(scores)))
+    if missing := scores.get("not_measured"):
+        blocks.append("\n".join(f"not measured: {visible(e['name'])}: {visible(e['reason'])}" for e in missing))
     return "\n\n".join(blocks) + "\n" if blocks else "Nothing was measured.\n"
 
 
@@ -58,12 +64,18 @@ def comparison_table(differences: Mapping[str, Any]) -> str:
                 _signed(gold) if gold else "-",
             )
         )
-    blocks = [_aligned(("set", "items", "accuracy", "p (Holm)", "gold bits per byte"), rows)] if rows else []
+    blocks = [aligned(("set", "items", "accuracy", "p (Holm)", "gold bits per byte"), rows)] if rows else []
     sources = [
         (source, f"{entry['documents']:,}", _signed(entry)) for source, entry in differences["bits_per_byte"].items()
     ]
     if sources:
-        blocks.append(_aligned(("held-out text", "documents", "bits per byte"), sources))
+        blocks.append(aligned(("held-out text", "documents", "bits per byte"), sources))
+    others = [
+        (name, f"{entry['items']:,}", entry["mode"], entry["metric"], _signed(entry))
+        for name, entry in differences.get("answers", {}).items()
+    ]
+    if others:
+        blocks.append(aligned(OTHER_HEAD, others))
     if not blocks:
         return "Nothing to compare.\n"
     blocks.append("Second minus first, in brackets 95 % confidence. Better: more accuracy, fewer bits.")
@@ -72,18 +84,21 @@ def comparison_table(differences: Mapping[str, Any]) -> str:
 
 def describe_power(suite: Suite) -> str:
     """The statistical power of the suite, to be said before it runs: what its size can show at all, one line a set."""
-    lines = []
-    for name in suite.sets:
-        chances = [item.chance for item in suite.items if item.set == name]
-        chance = sum(chances) / len(chances)
-        least = detectable_above(len(chances), chance)
-        shown = (
-            "cannot show any accuracy above chance"
-            if least is None
-            else f"show an accuracy from {_share(chance + least)} on"
-        )
-        lines.append(f"{_title(name)}: {len(chances):,} items {shown} (chance {_share(chance)}; four times in five)")
-    return "\n".join(lines)
+    return "\n".join(
+        power_of(_title(name), [item.chance for item in suite.items if item.set == name]) for name in suite.sets
+    )
+
+
+def power_of(title: str, chances: Sequence[float]) -> str:
+    """What a set of items with these chances of guessing can show, in one line."""
+    chance = sum(chances) / len(chances)
+    least = detectable_above(len(chances), chance)
+    shown = (
+        "cannot show any accuracy above chance"
+        if least is None
+        else f"show an accuracy from {_share(chance + least)} on"
+    )
+    return f"{title}: {len(chances):,} items {shown} (chance {_share(chance)}; four times in five)"
 
 
 def _set_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -102,6 +117,15 @@ def _set_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
             )
         )
     return rows
+
+
+def _other_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The figures of sets that are not ranked choices, which have no row above."""
+    return [
+        (entry["name"], f"{entry['n']:,}", entry["mode"], entry["metric"], _bracketed(entry, "{:.3f}"))
+        for entry in scores.get("scores", ())
+        if entry["name"] not in scores["sets"]
+    ]
 
 
 def _remarks(scores: Mapping[str, Any]) -> list[str]:
@@ -165,7 +189,8 @@ def _signed(entry: Mapping[str, float | None]) -> str:
     return _bracketed(entry, "{:+.3f}")
 
 
-def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows under a head, in columns, for the terminal."""
     rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     lines = [

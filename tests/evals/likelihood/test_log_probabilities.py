@@ -11,13 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ayllu.evals.likelihood import log_probabilities as likelihood
+from ayllu.evals.likelihood.branches import Forward
 from ayllu.evals.likelihood.log_probabilities import (
     Question,
     Segment,
+    greedy_log_likelihoods,
     segment_log_likelihoods,
     segments,
     shared_log_likelihoods,
 )
+from ayllu.train.lora import LoraConfig, attach
 from support.models import TINY, sharp_model
 
 V = 64
@@ -46,7 +49,7 @@ questions = st.lists(
 def test_shared_beginnings_give_what_one_by_one_gives(asked, batch_tokens):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(likelihood, "BATCH_TOKENS", batch_tokens)
-        patch.setattr(likelihood, "BATCH_FLOOR", batch_tokens // 4)
+        patch.setattr(likelihood, "ROW_TOKENS", batch_tokens)
         answers = dict(shared_log_likelihoods(MODEL, asked))
     assert sorted(answers) == list(range(len(asked)))
     for number, question in enumerate(asked):
@@ -54,6 +57,45 @@ def test_shared_beginnings_give_what_one_by_one_gives(asked, batch_tokens):
         for continuation, given_ids, value in zip(question.continuations, question.given, answer, strict=True):
             expected = naive([*question.beginning, *continuation], len(continuation) - given_ids)
             assert value == pytest.approx(expected, abs=2e-4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(questions, st.sampled_from([torch.float32, torch.bfloat16]), st.sampled_from([1, 100, 1 << 20]))
+def test_logits_in_blocks_give_what_whole_ones_give(asked, dtype, numbers):
+    """However few columns are made at a time; which id is the likeliest too."""
+    texts = [[*q.beginning, *ids] for q in asked for ids in q.continuations]
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        patch.setitem(likelihood.LOGITS, "cpu", numbers)
+        patch.setattr(likelihood, "ROWS", 7)
+        found = greedy_log_likelihoods(MODEL, [Segment(text, len(text) - 1) for text in texts], dtype=dtype)
+        for number, value, likeliest in found:
+            ids = torch.tensor(texts[number])
+            logits_TV = MODEL(ids[None, :-1], dtype=dtype)[0].float()
+            places = torch.arange(len(ids) - 1)
+            assert value == pytest.approx(
+                float(logits_TV.log_softmax(-1)[places, ids[1:]].sum()), abs=2e-4 if dtype == torch.float32 else 0.5
+            )
+            if dtype == torch.float32:
+                assert likeliest == bool((logits_TV.argmax(-1) == ids[1:]).all())
+
+
+def test_of_equally_likely_ids_the_first_is_the_likeliest(monkeypatch):
+    monkeypatch.setitem(likelihood.LOGITS, "cpu", 8)
+    uniform = sharp_model(replace(TINY, vocabulary=V, context=48))
+    with torch.no_grad():
+        uniform.output.weight.zero_()
+    asked = [Segment([5, 0], 1), Segment([5, 9], 1)]
+    assert {number: likeliest for number, _, likeliest in greedy_log_likelihoods(uniform, asked)} == {0: True, 1: False}
+
+
+def test_a_model_that_is_ready_computes_in_its_own_type():
+    asked = [Question([1, 2, 3], [[4, 5], [6]], [0, 0])]
+    forward = Forward(MODEL, torch.bfloat16)
+    rough = dict(shared_log_likelihoods(forward, asked))
+    assert rough == dict(shared_log_likelihoods(forward, asked))
+    assert rough == dict(shared_log_likelihoods(MODEL, asked, dtype=torch.bfloat16))
+    with pytest.raises(ValueError, match="bfloat16"):
+        segment_log_likelihoods(forward, [Segment([1, 2], 1)], dtype=torch.float32)
 
 
 def test_the_order_of_answers_does_not_depend_on_batching():
@@ -114,3 +156,58 @@ def test_bfloat16_is_close_and_float64_sums_are_exact_for_a_uniform_model():
     with torch.no_grad():
         uniform.output.weight.zero_()
     assert segment_log_likelihoods(uniform, asked) == pytest.approx([-39 * math.log(V)], rel=1e-6)
+
+
+def test_examples_before_many_questions_run_once_and_change_nothing(model, monkeypatch):
+    """Five-shot questions: what all begin with is computed once, and each likelihood is that of the plain way."""
+    generator = torch.Generator().manual_seed(5)
+
+    def drawn(count: int) -> list[int]:
+        return torch.randint(0, model.config.vocabulary, (count,), generator=generator).tolist()
+
+    first, second = drawn(40), drawn(36)
+    questions = [
+        Question(beginning=[*first, *drawn(5)], continuations=[[7], [9], [11]], given=[0, 0, 0]),
+        Question(beginning=drawn(12), continuations=[drawn(3), drawn(4)], given=[0, 1]),
+        Question(beginning=[*first, *drawn(9)], continuations=[drawn(3), drawn(2)], given=[0, 0]),
+        Question(beginning=[*second, *drawn(3)], continuations=[[1, 7], [1, 9]], given=[1, 1]),
+        Question(beginning=[*second, *drawn(3)], continuations=[[1, 7], [1, 9]], given=[1, 1]),
+        Question(beginning=[*first], continuations=[[7], [7]], given=[0, 0]),
+    ]
+    seen: list[int] = []
+    monkeypatch.setattr(likelihood, "SAVED", 36)
+    monkeypatch.setattr(Forward, "hidden", _counted(Forward.hidden, seen))
+    found = dict(shared_log_likelihoods(model, questions))
+    assert sum(seen) < 40 + 36 + 12 + 60
+    for number, question in enumerate(questions):
+        segments_of = [
+            Segment([*question.beginning, *ids], len(ids) - given)
+            for ids, given in zip(question.continuations, question.given, strict=True)
+        ]
+        assert found[number] == pytest.approx(segment_log_likelihoods(model, segments_of), abs=2e-4)
+
+
+def _counted(hidden, seen):
+    def counted(self, rows, **given):
+        seen.append(sum(row.length for row in rows))
+        return hidden(self, rows, **given)
+
+    return counted
+
+
+def test_a_model_under_adapters_is_scored_with_them():
+    """Adapters that are not merged count: the figures are those of the merged weights."""
+    model = sharp_model(replace(TINY, vocabulary=V, context=48))
+    asked = [Question([1, 2, 3], [[4, 5], [6]], [0, 0])]
+    [(_, plain)] = shared_log_likelihoods(model, asked)
+    attach(model, LoraConfig(rank=2))
+    for name, weight in model.named_parameters():
+        if name.endswith((".a", ".b")):
+            torch.nn.init.normal_(weight, std=0.3, generator=torch.Generator().manual_seed(len(name)))
+    [(_, found)] = shared_log_likelihoods(model, asked)
+    expected = [segment_log_likelihoods(model, [Segment([1, 2, 3, *ids], len(ids))])[0] for ids in ([4, 5], [6])]
+    with torch.inference_mode():
+        log_TV = model(torch.tensor([[1, 2, 3, 4]])).log_softmax(-1)[0]
+    assert found == pytest.approx(expected, abs=2e-4)
+    assert found[0] == pytest.approx(float(log_TV[2, 4] + log_TV[3, 5]), abs=2e-4)
+    assert found != pytest.approx(plain, abs=1e-2)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ayllu.evals.compare import compare_scores
+from ayllu.evals.comparison.compare import compare_scores
 from ayllu.evals.item import Item
 from ayllu.evals.journal import Journal
 from ayllu.evals.likelihood import multiple_choice

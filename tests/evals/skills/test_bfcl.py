@@ -22,7 +22,7 @@ from ayllu.evals.skills import bfcl
 from ayllu.evals.skills.bfcl import BFCL, StrangersRequest, draw_requests, is_right, score_strangers_calls
 from ayllu.lab.error import UserError
 from ayllu.model.transformer import Transformer
-from ayllu.text.call_parser import parse
+from ayllu.text.calls.parser import parse
 from ayllu.text.chat import render
 from ayllu.text.tokenizer import Tokenizer
 from ayllu.text.tool_calls import ToolCall, write_call

@@ -1,42 +1,40 @@
 """How likely a model finds text, computed in batches: what every score by likelihood stands on.
 
-Two ways to the same numbers. `segment_log_likelihoods` takes any ids and is the plain way. `shared_log_likelihoods`
-runs what several continuations have in common once and keeps its keys and values, which for multiple choice saves most
-of the work. Both sort by length, pad on the right (under causal attention padding changes nothing before it), and
-project only the positions whose next id counts.
+`segment_log_likelihoods` takes any ids. `shared_log_likelihoods` runs what several continuations have in common once:
+a question is one row whose choices are branches (`branches`), and what a family of questions begins with, such as
+solved examples, is computed once for all of them. Rows run sorted by length, without padding, and only positions whose
+next id counts are projected, each once.
 
-Shapes in names: B batch, T time, D model width, V vocabulary, N scored positions of a batch, L layers, K key/value
-heads, S cached positions, h head width.
+Shapes in names: N scored positions of a batch, D model width, V vocabulary, P scored ids.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ayllu.model.transformer import Cache, Transformer
+from ayllu.evals.likelihood.branches import Forward, Row, Trunk, ready
+from ayllu.model.transformer import Transformer
 
-BATCH_TOKENS = 8192
-"""Most tokens in one pass through the model, padding included."""
-CACHE_TOKENS = 16_384
-"""Most tokens whose keys and values are copied for one pass: what continuations share is held once for each."""
-BATCH_FLOOR = 512
-"""A batch of fewer tokens is filled up with shorter rows, whatever the padding: tiny passes waste more."""
-PADDING = 0.25
-"""The share of a row that may be padding otherwise."""
+BATCH_TOKENS = 4096
+"""Most tokens in one pass through the model."""
+ROW_TOKENS = 1024
+"""Longest row of several branches: attention to a row grows with its square, so longer ones are taken apart."""
 LOGITS = {"cpu": 1 << 21}
-"""Numbers in one block of logits, by device. On a CPU 8 MiB of float32 stay in the cache, which is 1.3 times (float32)
-to 2 times (bfloat16) as fast as blocks of 128 MiB (V 4,096)."""
+"""Numbers in one block of logits, rows by columns, by device. On a CPU 8 MiB of float32 stay in the cache, which is
+1.3 times (float32) to 2 times (bfloat16) as fast as blocks of 128 MiB (V 4,096)."""
 LOGITS_ELSEWHERE = 1 << 27
 ROWS = 256
-"""Fewest rows in a block of logits: casting a large output projection must pay."""
-STRIDE = 4
-"""Shared beginnings are cut to a multiple of this, so that many have the same length and run together; the ids cut off
-run once for each continuation."""
+"""Fewest rows in a block of logits: reading the columns of an output projection must pay."""
+FAMILY = 32
+"""Fewest ids in common for which questions may run behind one beginning."""
+SAVED = 512
+"""Fewest tokens that a family must save: passes of few tokens read all weights for little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +61,17 @@ class Question:
         """Ids of each continuation that are scored."""
         return [len(ids) - given for ids, given in zip(self.continuations, self.given, strict=True)]
 
+    def distinct(self) -> Iterator[tuple[int, Sequence[int], Sequence[int]]]:
+        """Continuations to run: number, ids, and the last ids of those after it that differ in nothing else.
+
+        Letters of choices are one id each: the model runs once for all of them.
+        """
+        first, *more = self.continuations
+        if all(count == 1 for count in self.scored) and all(ids[:-1] == first[:-1] for ids in more):
+            yield 0, first, [ids[-1] for ids in more]
+        else:
+            yield from ((number, ids, ()) for number, ids in enumerate(self.continuations))
+
     @property
     def longest(self) -> int:
         """Ids that the model must see at once."""
@@ -86,129 +95,199 @@ def segments(ids: Sequence[int], given: int, *, context: int, stride: int) -> It
         position = end
 
 
-@torch.inference_mode()
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A row, and which of its tokens predict what: token of the row, id, and the slot of the sum that it counts for."""
+
+    row: Row
+    predicted: Sequence[tuple[int, int, int]]
+
+
 def segment_log_likelihoods(
-    model: Transformer, chosen: Sequence[Segment], *, dtype: torch.dtype = torch.float32
+    model: Transformer | Forward, chosen: Sequence[Segment], *, dtype: torch.dtype | None = None
 ) -> list[float]:
     """Natural-log likelihood of each segment's scored ids, summed in float64."""
     results = [0.0] * len(chosen)
-    order = sorted(range(len(chosen)), key=lambda i: -len(chosen[i].ids))
-    for numbers in _batches(order, lambda i: len(chosen[i].ids)):
-        sums = _score_batch(model, [chosen[i] for i in numbers], dtype, None)
-        for i, value in zip(numbers, sums.tolist(), strict=True):
-            results[i] = value
+    for number, value, _ in _segment_likelihoods(ready(model, dtype), chosen, greedy=False):
+        results[number] = value
     return results
 
 
+def greedy_log_likelihoods(
+    model: Transformer | Forward, chosen: Sequence[Segment], *, dtype: torch.dtype | None = None
+) -> Iterator[tuple[int, float, bool]]:
+    """Yield each segment's number, likelihood, and whether each scored id is the likeliest of all, as they come."""
+    return _segment_likelihoods(ready(model, dtype), chosen, greedy=True)
+
+
+@torch.inference_mode()
+def _segment_likelihoods(
+    forward: Forward, chosen: Sequence[Segment], *, greedy: bool
+) -> Iterator[tuple[int, float, bool]]:
+    order = sorted(range(len(chosen)), key=lambda i: -len(chosen[i].ids))
+    for numbers in _batches(order, lambda i: len(chosen[i].ids)):
+        plans = []
+        for slot, i in enumerate(numbers):
+            ids, first = chosen[i].ids, len(chosen[i].ids) - chosen[i].scored
+            plans.append(_Plan(Row(ids[:-1]), [(at - 1, ids[at], slot) for at in range(first, len(ids))]))
+        sums, likeliest = _score(forward, plans, len(numbers), None, greedy=greedy)
+        yield from zip(numbers, sums.tolist(), likeliest.tolist(), strict=True)
+
+
 def shared_log_likelihoods(
-    model: Transformer, questions: Sequence[Question], *, dtype: torch.dtype = torch.float32
+    model: Transformer | Forward, questions: Sequence[Question], *, dtype: torch.dtype | None = None
 ) -> Iterator[tuple[int, list[float]]]:
     """Yield each question's number with the natural-log likelihood of each continuation's scored ids, as they come.
 
-    A question longer than the model's context runs without sharing: each continuation keeps the end of its beginning
-    that fits (BOS is then lost), and one that is itself too long is scored in windows of half a context.
+    A model computes in `dtype`, float32 unless said; one that is ready (`Forward`) in its own, which several calls may
+    share. A question longer than the model's context runs without sharing: each continuation keeps the end of its
+    beginning that fits (BOS is then lost), and one that is itself too long is scored in windows of half a context.
     """
-    groups: dict[int, list[int]] = {}
+    forward = ready(model, dtype)
+    fitting: list[int] = []
     for i, question in enumerate(questions):
-        if question.longest > model.config.context:
-            yield i, _without_sharing(model, question, dtype)
+        if question.longest > forward.model.config.context:
+            yield i, _without_sharing(forward, question)
         else:
-            groups.setdefault(max(0, len(question.beginning) - 1) // STRIDE * STRIDE, []).append(i)
-    for shared, group in sorted(groups.items(), reverse=True):
-        for start in range(0, len(group), step := max(1, BATCH_TOKENS // max(1, shared))):
-            numbers = group[start : start + step]
-            yield from zip(
-                numbers, _score_behind_shared(model, [questions[i] for i in numbers], shared, dtype), strict=True
-            )
+            fitting.append(i)
+    for common, family in families(questions, fitting):
+        with torch.inference_mode():
+            trunk = forward.trunk(questions[family[0]].beginning[:common]) if common else None
+        sizes = {i: _size(questions[i]) - common for i in family}
+        for numbers in _batches(sorted(family, key=lambda i: -sizes[i]), sizes.__getitem__):
+            yield from zip(numbers, _ask(forward, [questions[i] for i in numbers], common, trunk), strict=True)
 
 
-def _without_sharing(model: Transformer, question: Question, dtype: torch.dtype) -> list[float]:
-    context = model.config.context
+def families(questions: Sequence[Question], numbers: Sequence[int]) -> list[tuple[int, list[int]]]:
+    """Questions that begin alike, each family with how many ids all of it have in common.
+
+    Neighbours in the order of their ids join while at least `FAMILY` ids stay common: the examples before the questions
+    of a subject. Those ids run once for the family; 0 means that nothing is shared, as where too little would be saved.
+    """
+    found: list[tuple[int, list[int]]] = []
+    for i in sorted(numbers, key=lambda i: list(questions[i].beginning)):
+        beginning = questions[i].beginning
+        if found:
+            common, family = found[-1]
+            other = questions[family[0]].beginning
+            longest = min(len(beginning) - 1, common or len(other) - 1)
+            alike = next((at for at in range(longest) if beginning[at] != other[at]), max(0, longest))
+            if alike >= FAMILY:
+                found[-1] = (alike, [*family, i])
+                continue
+        found.append((0, [i]))
+    large = [(common, family) for common, family in found if common * (len(family) - 1) >= SAVED]
+    chosen = {i for _, family in large for i in family}
+    alone = [i for i in numbers if i not in chosen]
+    return [*large, *([(0, alone)] if alone else [])]
+
+
+def _without_sharing(forward: Forward, question: Question) -> list[float]:
+    context = forward.model.config.context
     answers = []
     for continuation, given in zip(question.continuations, question.given, strict=True):
         ids = [*question.beginning, *continuation]
         cut = segments(ids, len(question.beginning) + given, context=context, stride=max(1, context // 2))
-        answers.append(sum(segment_log_likelihoods(model, list(cut), dtype=dtype)))
+        answers.append(sum(segment_log_likelihoods(forward, list(cut))))
     return answers
+
+
+def _size(question: Question) -> int:
+    """About how many tokens a question takes."""
+    return len(question.beginning) + sum(len(ids) for _, ids, _ in question.distinct())
 
 
 @torch.inference_mode()
-def _score_behind_shared(
-    model: Transformer, questions: Sequence[Question], shared: int, dtype: torch.dtype
-) -> list[list[float]]:
-    """Questions whose first `shared` ids run once: then every continuation, behind the rest of its beginning."""
-    past = _prefill(model, [question.beginning[:shared] for question in questions], dtype) if shared else None
-    rows: list[tuple[int, int]] = []
-    tails: list[Segment] = []
-    for number, question in enumerate(questions):
-        rest = list(question.beginning[shared:])
-        for choice, continuation in enumerate(question.continuations):
-            rows.append((number, choice))
-            tails.append(Segment([*rest, *continuation], question.scored[choice]))
-    answers = [[0.0] * len(question.continuations) for question in questions]
-    order = sorted(range(len(rows)), key=lambda i: -len(tails[i].ids))
-    for numbers in _batches(order, lambda i: len(tails[i].ids), shared):
-        room = len(tails[numbers[0]].ids) - 1
-        cache = _gather_rows(model, past, [rows[i][0] for i in numbers], room) if past is not None else None
-        sums = _score_batch(model, [tails[i] for i in numbers], dtype, cache)
-        for i, value in zip(numbers, sums.tolist(), strict=True):
-            answers[rows[i][0]][rows[i][1]] = value
-    return answers
+def _ask(forward: Forward, questions: Sequence[Question], common: int, trunk: Trunk | None) -> list[list[float]]:
+    """The likelihoods of each question's continuations; all questions begin with the `common` ids of the trunk."""
+    slots = list(accumulate((len(question.continuations) for question in questions), initial=0))
+    plans = [plan for q, slot in zip(questions, slots, strict=False) for plan in _plans(q, common, slot)]
+    plans.sort(key=lambda plan: -plan.row.length)
+    sums, _ = _score(forward, plans, slots[-1], trunk)
+    values = sums.tolist()
+    return [values[start:end] for start, end in pairwise(slots)]
 
 
-def _prefill(model: Transformer, beginnings: Sequence[Sequence[int]], dtype: torch.dtype) -> Cache:
-    device = model.embedding.weight.device
-    ids_BT = torch.tensor([list(ids) for ids in beginnings], device=device)
-    cache = Cache(model.config, batch=len(beginnings), capacity=ids_BT.shape[1], dtype=dtype, device=device)
-    model.hidden(ids_BT, cache=cache, dtype=dtype)
-    return cache
+def _plans(question: Question, common: int, slot: int) -> Iterator[_Plan]:
+    """A question as one row of branches, or as a row for each continuation where that row would be too long."""
+    beginning, runs = question.beginning[common:], list(question.distinct())
+    row = Row(beginning, [ids[:-1] for _, ids, _ in runs])
+    if len(runs) > 1 and row.length > ROW_TOKENS:
+        for number, ids, _ in runs:
+            whole, first = [*beginning, *ids], len(beginning) + question.given[number]
+            yield _Plan(Row(whole[:-1]), [(at - 1, whole[at], slot + number) for at in range(first, len(whole))])
+        return
+    predicted = []
+    for start, (number, ids, others) in zip(row.starts, runs, strict=True):
+        # The first id of a branch is predicted by the last of the beginning.
+        places = [len(beginning) - 1, *range(start, start + len(ids) - 1)]
+        given = question.given[number]
+        predicted += [(places[at], ids[at], slot + number) for at in range(given, len(ids))]
+        predicted += [(places[-1], other, slot + number + step) for step, other in enumerate(others, 1)]
+    yield _Plan(row, predicted)
 
 
-def _gather_rows(model: Transformer, past: Cache, rows: Sequence[int], room: int) -> Cache:
-    """The given rows of a cache (again and again, as they come), with room for more tokens."""
-    device = past.keys.device
-    index_B = torch.tensor(rows, device=device)
-    cache = Cache(model.config, batch=len(rows), capacity=past.length + room, dtype=past.keys.dtype, device=device)
-    cache.keys[:, :, :, : past.length] = past.keys[:, index_B]
-    cache.values[:, :, :, : past.length] = past.values[:, index_B]
-    cache.length = past.length
-    return cache
-
-
-def _score_batch(model: Transformer, batch: Sequence[Segment], dtype: torch.dtype, cache: Cache | None) -> Tensor:
-    """Log-likelihoods (B,), float64 on the CPU, of segments of similar length in one pass."""
-    device = model.embedding.weight.device
-    longest = max(len(segment.ids) for segment in batch) - 1
-    inputs = [[*segment.ids[:-1], *([0] * (longest + 1 - len(segment.ids)))] for segment in batch]
-    rows_N = [row for row, segment in enumerate(batch) for _ in range(segment.scored)]
-    columns_N = [t for segment in batch for t in range(len(segment.ids) - 1 - segment.scored, len(segment.ids) - 1)]
-    targets_N = torch.tensor(
-        [i for segment in batch for i in segment.ids[len(segment.ids) - segment.scored :]], device=device
+def _score(
+    forward: Forward, plans: Sequence[_Plan], slots: int, trunk: Trunk | None, *, greedy: bool = False
+) -> tuple[Tensor, Tensor]:
+    """For each slot the sum of log-likelihoods, float64, and with `greedy` whether every id of it is the likeliest; on
+    the CPU."""
+    starts = accumulate((plan.row.length for plan in plans), initial=0)
+    asked = sorted(
+        (start + at, i, slot) for start, plan in zip(starts, plans, strict=False) for at, i, slot in plan.predicted
     )
-    state_BTD = model.hidden(torch.tensor(inputs, device=device), cache=cache, dtype=dtype)
-    state_ND = state_BTD[torch.tensor(rows_N, device=device), torch.tensor(columns_N, device=device)]
-    sums_B = torch.zeros(len(batch), dtype=torch.float64)
-    step = max(ROWS, LOGITS.get(device.type, LOGITS_ELSEWHERE) // model.config.vocabulary)
-    for start in range(0, len(rows_N), step):
-        part = slice(start, start + step)
-        logits_NV = model.output(state_ND[part]).float()
-        likelihood_N = -F.cross_entropy(logits_NV, targets_N[part], reduction="none")
-        sums_B.index_add_(0, torch.tensor(rows_N[part]), likelihood_N.double().cpu())
-    return sums_B
+    places = sorted({place for place, _, _ in asked})
+    number = {place: at for at, place in enumerate(places)}
+    which_P = torch.tensor([number[place] for place, _, _ in asked])
+    ids_P, slots_P = torch.tensor([i for _, i, _ in asked]), torch.tensor([slot for _, _, slot in asked])
+    needed = torch.tensor(places).to(forward.device)
+    state_ND = forward.hidden([plan.row for plan in plans], places=needed, trunk=trunk)
+    sums, likeliest = torch.zeros(slots, dtype=torch.float64), torch.ones(slots, dtype=torch.bool)
+    step = max(ROWS, LOGITS.get(forward.device.type, LOGITS_ELSEWHERE) // forward.model.config.vocabulary)
+    for start in range(0, len(places), step):
+        first, last = torch.searchsorted(which_P, torch.tensor([start, start + step])).tolist()
+        rows_P, part_P = (which_P[first:last] - start).to(forward.device), ids_P[first:last].to(forward.device)
+        values_P, first_P = _predicted(forward, state_ND[start : start + step], rows_P, part_P, greedy=greedy)
+        sums.index_add_(0, slots_P[first:last], values_P.double().cpu())
+        likeliest[slots_P[first:last][~first_P.cpu()]] = False
+    return sums, likeliest
 
 
-def _batches(order: Sequence[int], length: Callable[[int], int], behind: int = 0) -> Iterator[list[int]]:
-    """Cut numbers, longest first, into batches, each row padded to the batch's longest; at least one in each.
+def _predicted(
+    forward: Forward, state_ND: Tensor, rows_P: Tensor, ids_P: Tensor, *, greedy: bool
+) -> tuple[Tensor, Tensor]:
+    """The log-likelihood of each id behind its row, float32, and with `greedy` whether it is the likeliest.
 
-    `behind` is how many cached tokens each row continues.
+    Logits are made and used up in blocks of columns: the normaliser is all that is kept of a block.
     """
-    start = 0
-    while start < len(order):
-        longest, end = max(1, length(order[start])), start + 1
-        most = min(BATCH_TOKENS // longest, CACHE_TOKENS // (behind + longest) if behind else BATCH_TOKENS)
-        while end < len(order) and end - start < most:
-            if (end - start) * longest >= BATCH_FLOOR and length(order[end]) < (1 - PADDING) * longest:
-                break
-            end += 1
-        yield list(order[start:end])
-        start = end
+    vocabulary = forward.model.config.vocabulary
+    block = LOGITS.get(forward.device.type, LOGITS_ELSEWHERE) // max(1, len(state_ND))
+    columns = max(1, block) if forward.cut else vocabulary
+    chosen_P = torch.empty(len(ids_P), dtype=torch.float32, device=forward.device)
+    likeliest_N = torch.zeros(len(state_ND), dtype=torch.long, device=forward.device)
+    best_N = torch.full((len(state_ND),), -math.inf, device=forward.device)
+    parts = []
+    for start in range(0, vocabulary, columns):
+        logits_NC = forward.logits(state_ND, start, start + columns).float()
+        here = ((ids_P >= start) & (ids_P < start + columns)).nonzero()[:, 0]
+        chosen_P[here] = logits_NC[rows_P[here], ids_P[here] - start]
+        high_N, at_N = logits_NC.max(-1) if greedy else (logits_NC.amax(-1), likeliest_N)
+        if greedy:  # of equal ones the first, as argmax has it
+            likeliest_N = torch.where(high_N > best_N, at_N + start, likeliest_N)
+            best_N = torch.maximum(best_N, high_N)
+        parts.append(logits_NC.sub_(high_N[:, None]).exp_().sum(-1).log_().add_(high_N))
+    return chosen_P - torch.stack(parts).logsumexp(0)[rows_P], likeliest_N[rows_P] == ids_P
+
+
+def _batches(order: Sequence[int], length: Callable[[int], int]) -> Iterator[list[int]]:
+    """Cut numbers into batches of at most `BATCH_TOKENS` tokens; at least one in each."""
+    batch: list[int] = []
+    tokens = 0
+    for number in order:
+        if batch and tokens + length(number) > BATCH_TOKENS:
+            yield batch
+            batch, tokens = [], 0
+        batch.append(number)
+        tokens += length(number)
+    if batch:
+        yield batch

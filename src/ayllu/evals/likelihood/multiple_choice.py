@@ -18,7 +18,7 @@ from ayllu.lab import progress
 if TYPE_CHECKING:
     import torch
 
-    from ayllu.evals.contamination import Overlap
+    from ayllu.evals.contamination.exact import Overlap
     from ayllu.evals.likelihood.log_probabilities import Question
     from ayllu.model.transformer import Transformer
 
@@ -84,13 +84,13 @@ def evaluate_suite(
 
 def _journal(
     model: Transformer, tokenizer: Encoder, suite: Suite, conditions: Mapping[str, Any], folder: Path | None
-) -> Journal | None:
+) -> Journal[Outcome] | None:
     if folder is None:
         return None
     sample = tokenizer.encode_batch([item.plain for item in suite.items[:100]])
     tokens = hashlib.sha256(json.dumps(sample).encode()).hexdigest()[:16]
     owner = {**conditions, "items": suite.digest, "weights": weights_digest(model), "tokens": tokens}
-    return Journal(folder / PARTIAL, owner)
+    return Journal(folder / PARTIAL, owner, Outcome.from_json)
 
 
 def told_first_token(tokenizer: Encoder, first_token: FirstToken) -> dict[str, Any]:

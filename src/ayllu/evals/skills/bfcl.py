@@ -105,8 +105,8 @@ def score_strangers_calls(
 
     A request that does not fit into the model's context has no reply, and is not right.
     """
-    from ayllu.text.call_form import call_forms
-    from ayllu.text.call_parser import parse
+    from ayllu.text.calls.form import call_forms
+    from ayllu.text.calls.parser import parse
     from ayllu.text.chat import render
     from ayllu.text.template import FIXED_DAY
 
@@ -121,7 +121,7 @@ def score_strangers_calls(
             "request": request.id,
             "function": request.wanted,
             "reply": text,
-            "exact": is_right(parse(text, forms=forms), request),
+            "exact": is_right(parse(text, forms=forms, tools=request.tools), request),
         }
         for request, text in zip(asked, texts, strict=True)
     ]

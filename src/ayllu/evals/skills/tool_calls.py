@@ -26,8 +26,8 @@ def score_tool_calls(
     `function` is the tool that it asks for first: requests for one tool are not independent.
     """
     from ayllu.data.conversations.tool_requests import same_calls
-    from ayllu.text.call_form import call_forms
-    from ayllu.text.call_parser import parse
+    from ayllu.text.calls.form import call_forms
+    from ayllu.text.calls.parser import parse
     from ayllu.text.chat import Message, render
     from ayllu.text.template import FIXED_DAY
     from ayllu.text.tool_calls import ToolCall
@@ -37,7 +37,7 @@ def score_tool_calls(
     rows, forms = [], call_forms(tokenizer)
     texts = greedy_replies(model, tokenizer, prompts, tokens=CALL_TOKENS, dtype=dtype, title="tool calls")
     for request, text in zip(asked, texts, strict=True):
-        events = parse(text, forms=forms)
+        events = parse(text, forms=forms, tools=request.tools)
         rows.append(
             {
                 "request": request.text,

@@ -45,7 +45,7 @@ def find_overlap(items: Sequence[Item], texts: Iterable[str], *, words: int = WO
     """
     if words < 1:
         raise ValueError(f"n-grams of {words} words: give at least 1")
-    index = _Index(items, words)
+    index = NGrams(items, words)
     found: dict[str, str] = {}
     for text in texts:
         for item, gram in index.hits(text):
@@ -61,7 +61,7 @@ def folded_words(text: str) -> list[str]:
     return WORD.findall(text.casefold())
 
 
-class _Index:
+class NGrams:
     """The n-grams of the items, sorted by hash, each with its item and its place there."""
 
     def __init__(self, items: Sequence[Item], words: int) -> None:
@@ -81,15 +81,20 @@ class _Index:
     def hits(self, text: str) -> Iterator[tuple[Item, str]]:
         """Each item that shares an n-gram with `text`, with the n-gram."""
         sequence = folded_words(text)
+        for place, owner, _ in self.places_in(sequence):
+            yield self.items[owner], " ".join(sequence[place : place + self.words])
+
+    def places_in(self, sequence: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+        """Each n-gram of `sequence` that an item has: its place, the item's number, and its place in the item."""
         hashes = self._hashes(sequence)
         starts = np.searchsorted(self.hashes, hashes, side="left")
         ends = np.searchsorted(self.hashes, hashes, side="right")
-        for place in np.flatnonzero(starts < ends):
+        for place in map(int, np.flatnonzero(starts < ends)):
             gram = sequence[place : place + self.words]
             for entry in range(starts[place], ends[place]):
                 owner, start = int(self.owners[entry]), int(self.places[entry])
                 if self.sequences[owner][start : start + self.words] == gram:
-                    yield self.items[owner], " ".join(gram)
+                    yield place, owner, start
 
     def _hashes(self, sequence: Sequence[str]) -> NDArray[np.uint64]:
         """The polynomial hash, modulo 2^64, of each n-gram; words that no item has all count as 0."""

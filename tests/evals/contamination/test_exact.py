@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ayllu.evals.contamination import find_overlap, folded_words
+from ayllu.evals.contamination.exact import find_overlap, folded_words
 from ayllu.evals.item import Item
 
 LEXICON = [f"{a}{b}" for a in "bcdfghklmnprst" for b in ("a", "en", "ilo", "orm", "usk")]

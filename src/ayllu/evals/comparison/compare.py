@@ -5,74 +5,81 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
+from ayllu.evals.comparison.paired import paired_mean_interval, paired_share_interval
 from ayllu.evals.score import DocumentBits, Outcome, Scores, headline
+from ayllu.evals.standard.compare import compare_answers
 from ayllu.evals.statistics import (
     detectable_difference,
     holm,
     mcnemar,
     mean_interval,
-    paired_bootstrap,
     ratio_interval,
     share_interval,
 )
 from ayllu.lab.error import UserError
 
 
-def compare_scores(first: Scores, second: Scores, *, seed: int = 0) -> dict[str, Any]:
+def compare_scores(first: Scores, second: Scores) -> dict[str, Any]:
     """How much the second model differs from the first, with 95 % intervals of the difference.
 
     Returns {"sets": {name: {"items", "headline", "accuracy": {"value", "low", "high", "p", "p_holm", "only_first",
     "only_second", "detectable"}, "gold_bits_per_byte": {"value", "low", "high"}}}, "bits_per_byte": {source: {"value",
-    "low", "high", "documents"}}}. Accuracy is each set's headline accuracy: its interval is a bootstrap over items, `p`
-    the exact McNemar test, `p_holm` the same adjusted for the number of sets, `detectable` the smallest difference that
-    as many discordant items would show four times in five (None: none). Above 0 the second is better in accuracy,
-    below 0 in bits per byte. Raises UserError where the two were asked different items or read different documents.
+    "low", "high", "documents"}}}. Accuracy is each set's headline accuracy: its interval is Tango's, `p` the exact
+    McNemar test, `p_holm` the same adjusted for the number of sets, `detectable` the smallest difference that as many
+    discordant items would show four times in five (None: none). Above 0 the second is better in accuracy, below 0 in
+    bits per byte. Raises UserError where the two were asked different items or read different documents.
     """
     _same_items(first, second)
     _same_documents(first, second)
     theirs = second.by_set()
-    sets = {name: _set(name, outcomes, theirs[name], seed) for name, outcomes in first.by_set().items()}
+    sets = {name: _set(name, outcomes, theirs[name]) for name, outcomes in first.by_set().items()}
     adjusted = holm([entry["accuracy"]["p"] for entry in sets.values()])
     for entry, p in zip(sets.values(), adjusted, strict=True):
         entry["accuracy"]["p_holm"] = p
     other = second.by_source()
     sources = {source: _source(documents, other[source]) for source, documents in first.by_source().items()}
-    return {"sets": sets, "bits_per_byte": sources}
+    answers = compare_answers(first.answers, second.answers)
+    return {"sets": sets, "bits_per_byte": sources} | ({"answers": answers} if answers else {})
 
 
 def compare_verdicts(
-    before: Sequence[bool], after: Sequence[bool], *, clusters: Sequence[Hashable] | None = None, seed: int = 0
+    before: Sequence[bool], after: Sequence[bool], *, clusters: Sequence[Hashable] | None = None
 ) -> dict[str, Any]:
     """How often two models are right on the same items, in the same order, and the difference, second minus first.
 
     Returns {"items", "before", "after", "difference": {"value", "low", "high"} each, "p"}: shares with Wilson's
-    intervals, the difference with the bootstrap's over items, and the p-value of McNemar's test. Items that share a
-    label in `clusters` are not independent: then the intervals are those of as many units as there are labels
-    ("clusters"), and "p" is None, for that test knows none.
+    intervals, the difference with Tango's, and the p-value of McNemar's test. Items that share a label in `clusters`
+    are not independent: then the intervals are those of as many units as there are labels ("clusters"), the
+    difference's with Student's t, and "p" is None, for that test knows none.
     """
     only_first = sum(a and not b for a, b in zip(before, after, strict=True))
     only_second = sum(b and not a for a, b in zip(before, after, strict=True))
+    difference = (
+        paired_mean_interval(before, after, clusters=clusters)
+        if clusters
+        else paired_share_interval(only_first, only_second, len(before))
+    )
     found = {
         "items": len(before),
         "before": share_interval(before, clusters=clusters).as_json(),
         "after": share_interval(after, clusters=clusters).as_json(),
-        "difference": paired_bootstrap(before, after, clusters=clusters, seed=seed).as_json(),
+        "difference": difference.as_json(),
         "p": None if clusters else mcnemar(only_first, only_second),
     }
     return found | {"clusters": len(set(clusters))} if clusters else found
 
 
-def _set(name: str, first: Sequence[Outcome], second: Sequence[Outcome], seed: int) -> dict[str, Any]:
+def _set(name: str, first: Sequence[Outcome], second: Sequence[Outcome]) -> dict[str, Any]:
     partners = {outcome.id: outcome for outcome in second}
     pairs = [(outcome, partners[outcome.id]) for outcome in first]
-    verdict = "correct_norm" if headline(name) == "accuracy_norm" else "correct"
+    verdict = "correct_norm" if headline(name, first) == "accuracy_norm" else "correct"
     right = [(getattr(a, verdict), getattr(b, verdict)) for a, b in pairs]
     only_first, only_second = right.count((True, False)), right.count((False, True))
-    interval = paired_bootstrap([a for a, _ in right], [b for _, b in right], seed=seed)
+    interval = paired_share_interval(only_first, only_second, len(pairs))
     differences = [b.gold_bits_per_byte - a.gold_bits_per_byte for a, b in pairs if a.answered and b.answered]
     return {
         "items": len(pairs),
-        "headline": headline(name),
+        "headline": headline(name, first),
         "accuracy": {
             **interval.as_json(),
             "p": mcnemar(only_first, only_second),

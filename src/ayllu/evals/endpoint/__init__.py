@@ -1,0 +1,1 @@
+"""Standard sets put to any server that speaks OpenAI's API."""

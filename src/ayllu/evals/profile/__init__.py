@@ -1,0 +1,1 @@
+"""How general a model is: ten rows after Cattell, Horn and Carroll, each with its difficulty solved half the time."""

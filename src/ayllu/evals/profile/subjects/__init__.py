@@ -1,0 +1,1 @@
+"""Who is measured: our weights, a model behind a URL, simple programs, and people."""

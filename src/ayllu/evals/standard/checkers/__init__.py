@@ -1,0 +1,1 @@
+"""Whether generated text is right: numbers, mathematics, instructions, programs."""

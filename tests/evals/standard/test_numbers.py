@@ -1,0 +1,77 @@
+"""The number in an answer, over the formats that answers have, with labelled right values."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from ayllu.evals.standard.checkers.numbers import gsm8k_values, number_in, same_number
+
+LABELLED = [
+    ("The answer is 5%.", "5"),
+    ("5€", "5"),
+    (r"\boxed{5}", "5"),
+    ("½", "1/2"),
+    ("It costs 1,042 dollars.", "1042"),
+    ("-42", "-42"),
+    ("\u221242", "-42"),
+    ("40 + 2 = 42", "42"),
+    ("x = -3", "-3"),
+    ("1.042,50 €", "1042.5"),
+    ("1 042", "1042"),
+    ("1'042.5", "1042.5"),
+    ("0,5", "0.5"),
+    ("3,14", "3.14"),
+    ("$1,234.56", "1234.56"),
+    ("-$5", "-5"),
+    ("$-5", "-5"),
+    (r"\boxed{\frac{3}{4}}", "3/4"),
+    (r"$\dfrac{-3}{4}$", "-3/4"),
+    (r"\boxed{-\frac{1}{2}}", "-1/2"),
+    (r"So the final answer is: $\boxed{1{,}000}$ dollars", "1000"),
+    ("2 1/2 cups", "5/2"),
+    ("2½", "5/2"),
+    ("1/3", "1/3"),
+    ("forty-two", "42"),
+    ("one hundred and five", "105"),
+    ("two thousand three hundred", "2300"),
+    ("minus seven", "-7"),
+    ("three quarters", "3/4"),
+    ("#### 1,000", "1000"),
+    ("The answer is 18. She has 3 left.", "18"),
+    ("There are 7 days, so 7*3=21 apples.", "21"),
+    ("**72**", "72"),
+    ("1.000.000", "1000000"),
+    ("12 km/h", "12"),
+    (r"10\%", "10"),
+    (".5", "1/2"),
+    ("6e3", "6000"),
+]
+
+
+@pytest.mark.parametrize(("answer", "right"), LABELLED)
+def test_every_format_gives_its_value(answer, right):
+    assert number_in(answer) == Fraction(right)
+    assert not same_number(answer, str(float(Fraction(right)) + 1))
+
+
+def test_no_number_is_none_and_a_monstrous_one_is_none():
+    assert number_in("I do not know.") is None
+    assert number_in("1e99999") is None
+    assert number_in("") is None
+
+
+def test_answers_to_gsm8k_are_judged_as_lm_eval_judges_them_and_by_their_number():
+    """lm-eval strips commas and dollars, and reads the last number but knows no words or boxes."""
+    target = "16 - 3 - 4 = 9\n9 * 2 = 18\n#### 1,018"
+    assert gsm8k_values(target, "so\n#### 1,018") == {
+        "exact_match,strict-match": 1.0,
+        "exact_match,flexible-extract": 1.0,
+        "number": 1.0,
+    }
+    assert gsm8k_values(target, "It is 1018 dollars.")["exact_match,strict-match"] == 0.0
+    assert gsm8k_values(target, "It is $1,018.")["exact_match,flexible-extract"] == 1.0
+    spelled = gsm8k_values(target, "One thousand and eighteen.")
+    assert (spelled["exact_match,flexible-extract"], spelled["number"]) == (0.0, 1.0)
+    assert gsm8k_values(target, "-1018")["number"] == 0.0
