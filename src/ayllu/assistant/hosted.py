@@ -1,0 +1,171 @@
+"""The tools that the gateway runs for its clients within a response: a code interpreter and a search in files."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ayllu.assistant.tools.code import told
+from ayllu.sandbox.files import checked
+from ayllu.sandbox.outcome import NoSandbox, Outcome
+from ayllu.sandbox.session import Session
+from ayllu.serve.errors import ApiError
+from ayllu.serve.responses.hosted.tools import CodeInterpreterTool, FileSearchTool, HostedTool, Sources, Toolbox
+from ayllu.serve.responses.items import new_id
+from ayllu.serve.state.items import Item
+from ayllu.serve.turn.events import CallEnded
+from ayllu.serve.vector_stores.body import SearchBody
+from ayllu.text.tool_calls import CODE_INTERPRETER
+
+MOST_CONTAINERS = 8
+IDLE_SECONDS = 20 * 60
+"""So long a container is kept after its last call, as OpenAI keeps its."""
+
+
+@dataclass
+class Container:
+    """An interpreter of one owner, and when it was last used."""
+
+    owner: str
+    session: Session = field(default_factory=Session)
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Not yet copied into it."""
+    used: float = field(default_factory=time.monotonic)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class ServerTools:
+    """`HostedTools` of the gateway: containers, and what is looked for in vector stores."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._containers: dict[str, Container] = {}
+
+    async def toolbox(self, tools: Sequence[HostedTool], *, owner: str, past: Sequence[Item]) -> Toolbox:
+        """Runs the tools of one response. ApiError for a container or a file that is not there."""
+        container = None
+        for tool in tools:
+            if isinstance(tool, CodeInterpreterTool):
+                container = await self._container(tool, owner, past)
+        search = next((tool for tool in tools if isinstance(tool, FileSearchTool)), None)
+        return _Toolbox(self, owner, container, search)
+
+    def close(self) -> None:
+        """End all containers."""
+        for container in self._containers.values():
+            container.session.close()
+        self._containers.clear()
+
+    async def code(self, name: str, code: str) -> Outcome:
+        """Run a cell in a container. Raises NoSandbox."""
+        container = self._containers[name]
+        async with container.lock:
+            files, container.files = container.files, {}
+            container.used = time.monotonic()
+            try:
+                return await asyncio.to_thread(container.session.run, code, files=files)
+            except asyncio.CancelledError:
+                container.session.cancel()
+                raise
+
+    async def search(self, tool: FileSearchTool, owner: str, query: str) -> list[dict[str, Any]]:
+        """The best passages of all stores of a tool."""
+        given: dict[str, Any] = {
+            "query": query[:4096] or " ",
+            "max_num_results": tool.max_num_results,
+            "ranking_options": tool.ranking_options,
+            "filters": tool.filters,
+        }
+        body = SearchBody(**given)
+        found = [hit for store in tool.vector_store_ids for hit in await self._sources.search(owner, store, body)]
+        best = sorted(found, key=lambda hit: -hit["score"])[: tool.max_num_results]
+        return [
+            {
+                "attributes": hit["attributes"],
+                "file_id": hit["file_id"],
+                "filename": hit["filename"],
+                "score": hit["score"],
+                "text": "\n".join(part["text"] for part in hit["content"]),
+            }
+            for hit in best
+        ]
+
+    async def _container(self, tool: CodeInterpreterTool, owner: str, past: Sequence[Item]) -> str:
+        """The container that a tool names, that of the conversation so far, or a new one."""
+        self._sweep()
+        if isinstance(tool.container, str):
+            if not self._is_of(tool.container, owner):
+                words = f"there is no container {tool.container!r}; give {{'type': 'auto'}} for a new one"
+                raise ApiError(404, words, param="tools")
+            return tool.container
+        files = {}
+        for number in tool.container.file_ids:
+            name, content = await self._sources.file(owner, number)
+            try:
+                files[checked(name)] = content
+            except ValueError as error:
+                raise ApiError(400, f"code_interpreter: {error}", param="tools") from None
+        before = [item["container_id"] for item in past if item["type"] == "code_interpreter_call"]
+        known = next((name for name in reversed(before) if self._is_of(name, owner)), None)
+        container = known or new_id("cntr")
+        self._containers.setdefault(container, Container(owner)).files.update(files)
+        return container
+
+    def _is_of(self, name: str, owner: str) -> bool:
+        return name in self._containers and self._containers[name].owner == owner
+
+    def _sweep(self) -> None:
+        """End containers that nobody has used for long, and the idlest where there are too many."""
+        now = time.monotonic()
+        idle = sorted((c.used, name) for name, c in self._containers.items() if not c.lock.locked())
+        surplus = len(self._containers) - MOST_CONTAINERS + 1
+        for place, (used, name) in enumerate(idle):
+            if place < surplus or now - used > IDLE_SECONDS:
+                self._containers.pop(name).session.close()
+
+
+class _Toolbox:
+    """The tools of one response."""
+
+    def __init__(self, tools: ServerTools, owner: str, container: str | None, search: FileSearchTool | None) -> None:
+        self._tools, self._owner, self._container, self._search = tools, owner, container, search
+
+    def begin(self, call: CallEnded) -> Item:
+        arguments: Mapping[str, Any] = json.loads(call.arguments)
+        if call.name == CODE_INTERPRETER:
+            made: dict[str, Any] = {
+                "code": str(arguments.get("code", "")),
+                "container_id": self._container,
+                "outputs": [],
+            }
+            return {"id": new_id("ci"), "type": "code_interpreter_call", "status": "in_progress", **made}
+        fields: dict[str, Any] = {"queries": [str(arguments.get("query", ""))], "results": []}
+        return {"id": new_id("fs"), "type": "file_search_call", "status": "in_progress", **fields}
+
+    async def run(self, item: Item) -> Item:
+        if item["type"] == "code_interpreter_call":
+            return await self._code(item)
+        assert self._search is not None
+        try:
+            results = await self._tools.search(self._search, self._owner, item["queries"][0])
+        except ApiError:
+            return {**item, "status": "failed"}
+        return {**item, "status": "completed", "results": results}
+
+    async def _code(self, item: Item) -> Item:
+        try:
+            outcome = await self._tools.code(item["container_id"], item["code"])
+        except (NoSandbox, KeyError) as error:
+            words = str(error) if isinstance(error, NoSandbox) else "the container has ended"
+            return {**item, "status": "failed", "outputs": [{"type": "logs", "logs": words}]}
+        logs = told(outcome) if outcome.error is None else f"{outcome.stdout}{outcome.error}"
+        pictures = [
+            {"type": "image", "url": f"data:image/png;base64,{base64.b64encode(picture).decode()}"}
+            for picture in outcome.pictures
+        ]
+        return {**item, "status": "completed", "outputs": [{"type": "logs", "logs": logs}, *pictures]}

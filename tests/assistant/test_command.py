@@ -1,0 +1,108 @@
+"""`ayllu assist` as a newcomer runs it, against a real server whose model's words are a script."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ayllu.assistant.trace import read_trace
+from ayllu.cli.main import main
+from ayllu.serve.engines.engine import GenerationRequest, TextChunk
+from ayllu.serve.engines.torch_engine import TorchEngine
+from ayllu.text.tool_calls import ToolCall, write_calls
+from support.models import TINY, save_tiny_model
+from support.serving.server import serving
+
+TOOLS = ("--tool", "compute_column", "--tool", "calculate")
+
+
+class Scripted(TorchEngine):
+    """The real engine's tokenizer and checks; what it says is given."""
+
+    says: list[str] = []  # noqa: RUF012
+
+    def generate(self, request: GenerationRequest, cancelled: threading.Event) -> Iterator[TextChunk]:
+        yield TextChunk(text=self.says.pop(0), tokens=1, finish_reason="stop")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    torch.set_num_threads(1)
+    folder = save_tiny_model(tmp_path_factory.mktemp("model") / "tiny", replace(TINY, context=16384))
+    with serving(folder, Scripted(folder)) as address:
+        yield address
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
+    with pytest.raises(SystemExit) as end:
+        main(["assist", *arguments, "--json"])
+    assert end.value.code == code
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def test_once_gives_answer_steps_and_citations(url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "shop.csv").write_text("item,price\ntea,3.5\npen,2\n")
+    sums = ToolCall(name="compute_column", arguments={"path": "shop.csv", "column": "price", "operation": "sum"})
+    Scripted.says[:] = [
+        write_calls([sums, ToolCall(name="calculate", arguments={"expression": "5.5 * 2"})]),
+        "It is 11.",
+    ]
+    trace = tmp_path / "trace.jsonl"
+    home, folder = str(tmp_path / "home"), str(tmp_path / "in")
+    options = ("--model", url, "--home", home, "--folder", folder, "--trace", str(trace), *TOOLS)
+    found = told(capsys, *options, "--once", "Twice the sum of the prices?")
+    assert found["answer"] == "It is 11." and found["reason"] == "answered" and found["model"] == "tiny"
+    assert [step["kind"] for step in found["steps"]].count("returned") == 2
+    assert {step["output"] for step in found["steps"] if step["kind"] == "returned"} == {"5.5", "11"}
+    assert found["citations"][0]["source"] == "shop.csv" and found["usage"]["turns"] == 2
+    assert read_trace(trace).head["request"] == "Twice the sum of the prices?"
+    with pytest.raises(SystemExit) as end:
+        main(["assist", "replay", str(trace)])
+    assert end.value.code == 0 and "came out as they were" in capsys.readouterr().out
+    Scripted.says[:] = ["As I said, 11."]
+    again = told(capsys, "--model", url, "--home", home, "--resume", found["conversation"], "--once", "?", *TOOLS[2:])
+    assert again["answer"] == "As I said, 11." and again["conversation"] == found["conversation"]
+
+
+def test_a_model_that_fails_is_a_reason_and_an_exit_code(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    found = told(capsys, "--model", "http://127.0.0.1:9", "--home", str(tmp_path), "--once", "Hello", code=1)
+    assert found["reason"] == "failed" and "127.0.0.1:9" in found["answer"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--json"], "--once"),
+        (["--once", " "], "empty"),
+        (["--once", "x", "--approve", "none"], "no such tool"),
+        (["--once", "x", "--tool", "none"], "no such tool"),
+        (["--once", "x", "--folder", "/nowhere"], "no folder"),
+        (["--once", "x", "--resume", "conv_none"], "no conversation"),
+        (["--once", "x", "--mcp", "/nowhere/server"], "MCP server"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["assist", "--model", url, "--home", str(tmp_path), *arguments])
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and words in error and "Traceback" not in error
+
+
+def test_approvals_are_set_listed_and_revoked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    home = ("--home", str(tmp_path))
+    assert told(capsys, "approvals", "set", "delete_note", "never", *home)["ask"] == "never"
+    assert told(capsys, "approvals", "list", *home)["tools"]["delete_note"]["ask"] == "never"
+    listed = {tool["name"]: tool["ask"] for tool in told(capsys, "tools", *home)["tools"]}
+    assert listed["delete_note"] == "never" and listed["cancel_reminder"] == "always"
+    assert told(capsys, "approvals", "revoke", "delete_note", *home)["revoked"] == 1
+    assert told(capsys, "approvals", "list", *home)["tools"] == {}
