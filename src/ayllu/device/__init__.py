@@ -1,0 +1,1 @@
+"""The glasses: audio and camera in, speech out, privacy ledger."""

@@ -1,0 +1,1 @@
+"""Other people's devices: how they reach the ears and the voice."""

