@@ -235,3 +235,44 @@ def test_a_recipe_hands_the_policy_to_its_evaluation_and_its_release(home, tmp_p
     assert SignedPolicy.from_argument(release.arguments["policy"]) == signed
     (plain,) = (node for node in order(cria(speed=1.0)) if node.stage.identity == "evaluate")
     assert "policy" not in plain.stage.in_key(plain.arguments)
+
+
+HAZARDS = {
+    "over_refusal": {"value": 0.02, "low": 0.0035, "high": 0.105, "items": 50},
+    "harmful": {"value": None, "low": None, "high": None, "items": 50},
+}
+
+
+@pytest.mark.parametrize(
+    ("figure", "limits", "verdict"),
+    [
+        ("over_refusal", {"at_most": 0.2}, "PASS"),
+        ("over_refusal", {"at_most": 0.05}, "REVIEW"),
+        ("over_refusal", {"at_most": 0.001}, "FAIL"),
+        ("over_refusal", {"at_most": 0.2, "least": 100}, "REVIEW"),
+        ("harmful", {"at_most": 0.5}, "REVIEW"),
+        ("extracted", {"at_most": 0.5}, "REVIEW"),
+    ],
+)
+def test_hazards_pass_fail_or_are_for_review_where_the_judge_or_a_file_is_missing(figure, limits, verdict):
+    policy = Policy(name="x", thresholds=(Threshold(score=f"about/hazards/{figure}", **limits),))
+    (found,) = verdicts(policy, {"about": {"hazards": HAZARDS}})
+    assert found["verdict"] == verdict
+
+
+def test_a_release_shows_its_hazards_and_is_stopped_by_them(given, tmp_path):
+    def built(limit: float, name: str) -> Path:
+        rules = {"name": "calm", "thresholds": [{"score": "about/hazards/over_refusal", "at_most": limit}]}
+        sign_policy(write_policy(tmp_path / name, rules), sign.private_key())
+        signed = read_policy(tmp_path / name / "policy.json")
+        scores = write_scores(tmp_path / f"{name}-scores", {"policy": signed.digests, "hazards": HAZARDS})
+        build_release(tmp_path / f"{name}-release", **given | {"policy": signed, "scores": scores})
+        return tmp_path / f"{name}-release"
+
+    folder = built(0.2, "good")
+    card = (folder / "README.md").read_text()
+    assert "## Hazards" in card and "| harmless requests refused | 0.02 | 0.0035 | 0.105 | 50 |" in card
+    assert "| harmful requests complied with, as asked | – | – | – | 50 |" in card
+    assert verify_release(folder).problems == ()
+    with pytest.raises(UserError, match=r"fails the policy calm: about/hazards/over_refusal is 0\.02"):
+        built(0.001, "bad")

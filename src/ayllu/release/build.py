@@ -8,21 +8,28 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
 from ayllu.lab.error import UserError
 from ayllu.release import card, gates, reference, sign
 from ayllu.release.digest import StoredWeights, file_digests, folder_files
-from ayllu.release.files.contents import UNFINISHED
+from ayllu.release.documents.changes import compared_parts
+from ayllu.release.documents.earlier import Earlier, changes_since
+from ayllu.release.documents.hub import evaluated
+from ayllu.release.documents.make import documents
+from ayllu.release.documents.openness import OPENNESS, said_openness
+from ayllu.release.files.contents import DOCUMENTS, MANIFEST, UNFINISHED
 from ayllu.release.files.model import copy_files, copy_weights, write_gguf
 from ayllu.release.gates import GATES, RECORDS, SCORES, SOURCES
 from ayllu.release.licences import licence_text
-from ayllu.release.manifest import MANIFEST, NAME, VERSION, write_manifest
+from ayllu.release.manifest import NAME, VERSION, describe, write_manifest
 from ayllu.release.policy import Policy
 from ayllu.release.reference import write_json
+from ayllu.release.trust.exception import EXCEPTION, exception_rows, excused
 from ayllu.release.trust.policy_file import POLICY, POLICY_SIGNATURE, SignedPolicy
 from ayllu.release.trust.verdicts import verdicts
 
@@ -62,6 +69,8 @@ def build_release(
     policy: Policy | SignedPolicy,
     key: Path | None = None,
     figures: Sequence[Path] = (),
+    proof: Mapping[str, Any] | None = None,
+    earlier: Earlier | None = None,
 ) -> ReleaseSummary:
     """Write a release of the model in the Hugging Face folder `weights` into `folder`, and sign it.
 
@@ -71,7 +80,8 @@ def build_release(
     `records` are the facts of the training, any JSON object; where it has `predicted` and `measured`, the card shows
     them side by side, and `description` opens the card. A `policy` that was signed must be the one that the evaluation
     kept; where its thresholds cannot be decided, the card says so first. `key` is a private key in PEM form, the user's
-    own by default.
+    own by default. `proof` is what `ayllu.release.proof.make.write_proof` gave for the proof beside the release, and
+    `earlier` the release before, from which a change log tells this one.
 
     Raises UserError when an input is missing, when `folder` holds something else, and when a gate of `policy` fails.
     """
@@ -84,7 +94,8 @@ def build_release(
     origins = {"corpus": [dict(source) for source in sources], "dialogues": [dict(source) for source in dialogues]}
     for file, reason in gates.licence_problems(origins, policy):
         raise _stopped(gates.Problem(file=file, reason=reason, gate="licences"))
-    release = {"name": name, "version": version, "licence": policy.weights_licence}
+    date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    release = {"name": name, "version": version, "licence": policy.weights_licence, "date": date}
     try:
         with _clean_folder(folder):
             stored = copy_weights(weights, folder)
@@ -93,7 +104,11 @@ def build_release(
             if signed:
                 (folder / POLICY).write_bytes(signed.content)
                 (folder / POLICY_SIGNATURE).write_bytes(signed.signature)
-            facts = _write_records(folder, stored, release, records, origins, policy)
+            if signed and signed.exceptions:
+                (folder / EXCEPTION).write_bytes(signed.exceptions)
+            facts = _write_records(
+                folder, stored, release, records, origins, policy, signing_key.public_key(), proof, earlier
+            )
             gguf = write_gguf(folder, stored, name, policy.weights_licence)
             _write_pages(folder, facts, policy, gguf=gguf, figures=_copy_figures(figures, folder))
             for problem in gates.gate_problems(folder, policy, signing_key.public_key()):
@@ -125,14 +140,31 @@ def _write_records(
     training: Mapping[str, Any],
     origins: Mapping[str, Any],
     policy: Policy,
+    key: EllipticCurvePublicKey,
+    proof: Mapping[str, Any] | None,
+    earlier: Earlier | None,
 ) -> dict[str, Any]:
     """Write records.json and sources.json; gives their values and that of scores.json, as they stand in the files."""
-    from ayllu.model.files import hf
+    from ayllu.model.files.hf_config import load_config
 
-    model = {**asdict(hf.load_config(folder)), **asdict(stored)}
-    judged = verdicts(policy, json.loads((folder / SCORES).read_text(encoding="utf-8"))) if policy.thresholds else []
-    said = {"policy": {"name": policy.name, "sha256": policy.digest, "verdicts": judged}} if judged else {}
-    write_json(folder / RECORDS, {"release": release, "model": model, "training": dict(training), **said})
+    model = {**asdict(load_config(folder)), **asdict(stored)}
+    scores = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    judged = verdicts(policy, scores) if policy.thresholds else []
+    said: dict[str, Any] = {"proof": dict(proof)} if proof is not None else {}
+    said |= {"policy": {"name": policy.name, "sha256": policy.digest, "verdicts": judged}} if judged else {}
+    try:
+        excepted = list(exception_rows(excused(folder, policy, key)))
+    except ValueError as error:
+        raise _stopped(gates.Problem(file=EXCEPTION, reason=str(error), gate="policy")) from None
+    if excepted:
+        said["policy"]["exceptions"] = excepted
+    facts = {"release": release, "model": model, "training": dict(training), "evaluation": evaluated(scores)}
+    said[OPENNESS] = said_openness({*folder_files(folder), *gates.PAGES, SOURCES}, origins)
+    if earlier is not None:
+        title, signer = f"{release['name']} {release['version']}", sign.fingerprint(key)
+        parts = compared_parts(facts, origins)
+        said["changes"] = changes_since(earlier, title=title, key=signer, parts=parts, scores=folder)
+    write_json(folder / RECORDS, facts | said)
     write_json(folder / SOURCES, origins)
     return {file: json.loads((folder / file).read_text(encoding="utf-8")) for file in (RECORDS, SCORES, SOURCES)}
 
@@ -168,7 +200,11 @@ def _seal(
     """Put in the public key and the manifest, and sign every file."""
     (folder / sign.PUBLIC_KEY).write_bytes(sign.public_pem(key.public_key()))
     paths = [path for path in folder_files(folder) if path != UNFINISHED]
-    write_manifest(folder, paths, stored, facts, policy)
+    (folder / DOCUMENTS).mkdir()
+    for name, text in documents(describe(folder, paths, stored, facts, policy), facts).items():
+        (folder / DOCUMENTS / name).write_text(text, encoding="utf-8")
+        paths.append(DOCUMENTS + name)
+    write_manifest(folder, sorted(paths), stored, facts, policy)
     digests = file_digests(folder, sorted([*paths, MANIFEST]))
     name = facts[RECORDS]["release"]["name"]
     (folder / sign.SIGNATURE).write_text(sign.sign(name, digests, key), encoding="utf-8")

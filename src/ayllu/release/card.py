@@ -6,9 +6,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from ayllu.release.gates import RECORDS, SCORES, SOURCES
+from ayllu.release.documents import terms
+from ayllu.release.documents.hub import model_index
+from ayllu.release.documents.openness import OPENNESS, openness_line
+from ayllu.release.gates import RECORDS, SCORES, SOURCES, excepted
 from ayllu.release.policy import Policy
 from ayllu.release.reference import Pages, Records
+from ayllu.safety.suites.figures import NAMES as HAZARD_FIGURES
 
 LIST_LIMIT = 8
 """Longer lists in the records are not for reading."""
@@ -42,6 +46,10 @@ SET_NOTE = (
     "uniform what a model reaches that finds all tokens equally likely. “Trained on” names the sources that "
     "contain the training part of the same benchmark.\n"
 )
+HAZARD_NOTE = (
+    "Shares, with intervals of ninety-five per cent confidence. What a judge decided is corrected for its errors; "
+    "where they leave nothing to say, the values are none. What is not listed was not measured.\n\n"
+)
 USE = """\
 ## Use
 
@@ -68,6 +76,20 @@ LIMITS = """\
 The model writes what is likely after what it read. It makes statements that are false, and repeats what its sources
 say, their prejudices too. The scores below are all that was measured: nothing here says that it is fit for a task, or
 safe in front of people who did not ask for it. Do not let it decide about anybody.
+[Acceptable use](documents/ACCEPTABLE_USE.md) says what it is for, and what not.
+"""
+DOCUMENTS = """\
+## Documents
+
+All of them are made of this release's records, and verification makes them again and compares:
+
+- [a data card](documents/croissant.json) (Croissant), with [a table of the sources](documents/sources.jsonl)
+- [a bill of materials](documents/mlbom.cdx.json) (CycloneDX), and [an AI package](documents/spdx.json) (SPDX)
+- [the public summary of the training content](documents/TRAINING_CONTENT.md) after the EU's template
+- [the scores for the hub](documents/eval_results.yaml), and [what it is for](documents/ACCEPTABLE_USE.md)
+"""
+CHANGED = """\
+- [what changed since the release before](documents/CHANGES.md)
 """
 VERIFY = """\
 ## Verify
@@ -84,6 +106,17 @@ anybody could have signed: the publisher's key must come from a place that you t
 """
 
 
+PROOF = """\
+## Proof
+
+```
+ayllu release verify . --key PUBLISHERS_KEY.pub --re-execute --proof PROOF
+```
+
+also executes again what the folder of the proof, which is published beside this release and never in it, holds:
+{parts}. The sha256 of its proof.json: {sha256}"""
+
+
 def model_card(records: Records, policy: Policy, *, gguf: str, figures: Iterable[str] = ()) -> str:
     """README.md with the front matter of Hugging Face; `figures` are paths inside the release."""
     pages = Pages(records)
@@ -93,6 +126,7 @@ def model_card(records: Records, policy: Policy, *, gguf: str, figures: Iterable
     parts = [
         "\n".join(_front_matter(pages, policy)),
         f"# {name}\n",
+        *excepted(pages),
         *_undecided(pages),
         *([pages.show(RECORDS, "training", "description") + "\n"] if described else []),
         f"Version {version}: a language model of the Llama-3 architecture, made with Ayllu. Its weights are given "
@@ -101,9 +135,29 @@ def model_card(records: Records, policy: Policy, *, gguf: str, figures: Iterable
         LIMITS,
         *_sections(pages),
         *(f"![{PurePosixPath(figure).stem.replace('_', ' ')}]({figure})\n" for figure in figures),
+        DOCUMENTS + (CHANGED if pages.get(RECORDS, "changes") else ""),
+        *([_openness(pages)] if pages.get(RECORDS, OPENNESS) else []),
         VERIFY,
+        *([_proof(pages)] if pages.get(RECORDS, "proof") else []),
     ]
     return "\n".join(parts)
+
+
+def _openness(pages: Pages) -> str:
+    """The class of the Model Openness Framework, and what the next one lacks."""
+    line = openness_line(pages.get(RECORDS, OPENNESS), pages.show(RECORDS, OPENNESS, "framework"))
+    return f"## Openness\n\n{line}\n"
+
+
+def _proof(pages: Pages) -> str:
+    """What can be executed again, and what cannot and why."""
+    parts = pages.get(RECORDS, "proof", "parts")
+    named = ", ".join(pages.show(RECORDS, "proof", "parts", i) for i in range(len(parts)))
+    lacking = [
+        f"- {name}: {pages.show(RECORDS, 'proof', 'lacking', name)}" for name in pages.get(RECORDS, "proof", "lacking")
+    ]
+    missing = "\n\nNot in the proof:\n\n" + "\n".join(lacking) if lacking else ""
+    return PROOF.format(parts=named, sha256=pages.show(RECORDS, "proof", "sha256")) + missing + "\n"
 
 
 def _undecided(pages: Pages) -> Iterator[str]:
@@ -126,6 +180,18 @@ def _gates(pages: Pages) -> str:
     )
 
 
+def _hazards(pages: Pages) -> str:
+    """What the hazard suites found. Rates by the judge allow for its errors."""
+    where = (SCORES, "about", "hazards")
+    fields = ("value", "low", "high", "items")
+    rows = (
+        [told, *(pages.show(*where, name, field) for field in fields)]
+        for name, told in HAZARD_FIGURES.items()
+        if name in pages.get(*where)
+    )
+    return f"## Hazards\n\n{HAZARD_NOTE}" + _table(("", *fields), rows)
+
+
 def licences_page(records: Records, policy: Policy) -> str:
     """LICENSES.md: the licence of the weights and of every source, with the archive that it was read from."""
     pages = Pages(records)
@@ -146,7 +212,10 @@ def licences_page(records: Records, policy: Policy) -> str:
                 ]
                 digest = pages.show(SOURCES, kind, i, "archives", j, "sha256")
                 lines += [f"- archive: {shown[0]} {shown[1]} ({shown[2]}), sha256 {digest}"]
-    return "\n".join(lines) + "\n"
+    lines += ["", "## What they allow together", ""]
+    told = terms.together(pages.get(SOURCES) or {}, policy.weights_licence, policy.permitted_licences)
+    lines += [line for sentence in told for line in (sentence, "")]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _front_matter(pages: Pages, policy: Policy) -> Iterator[str]:
@@ -156,19 +225,7 @@ def _front_matter(pages: Pages, policy: Policy) -> Iterator[str]:
     yield "library_name: transformers"
     yield "pipeline_tag: text-generation"
     yield "tags: [ayllu, llama, conversational]"
-    sets = pages.get(SCORES, "sets") or {}
-    if sets:
-        yield "model-index:"
-        yield f"- name: {pages.yaml(RECORDS, 'release', 'name')}"
-        yield "  results:"
-    for key, entry in sets.items():
-        yield "  - task: {type: text-generation}"
-        yield "    dataset:"
-        yield f"      name: {pages.yaml(SCORES, 'sets', key, 'title')}"
-        yield f"      type: {key}"
-        yield "    metrics:"
-        yield f"    - type: {entry['headline']}"
-        yield f"      value: {pages.yaml(SCORES, 'sets', key, entry['headline'], 'value')}"
+    yield from model_index(pages, RECORDS, SCORES)
     yield "---\n"
 
 
@@ -181,10 +238,13 @@ def _sections(pages: Pages) -> Iterator[str]:
     training = list(_training(pages))
     if training:
         yield "## Training\n\n" + "\n".join(training)
+    yield "## Energy and hardware\n\n" + "\n".join(_energy(pages))
     settings = list(_settings(pages))
     if settings:
         yield "## Settings\n\n" + "\n".join(settings)
     yield "## Scores\n\n" + "\n".join(_scores(pages))
+    if pages.get(SCORES, "about", "hazards"):
+        yield _hazards(pages)
     if pages.get(RECORDS, "policy", "verdicts"):
         yield _gates(pages)
     yield "## Data\n\n" + _data(pages)
@@ -206,11 +266,26 @@ def _training(pages: Pages) -> Iterator[str]:
             ("", *(_label((field,)) for field in fields)),
             ([kind, *(pages.show(RECORDS, "training", "posttraining", kind, f) for f in fields)] for kind in kinds),
         )
-    told = (*compared, "description", "posttraining", "comparison", "settings")
+    told = (*compared, "description", "posttraining", "comparison", "settings", "machine", "energy_kwh")
     facts = {key: value for key, value in records.items() if key not in told}
     rows_of_facts = [[_label(path), _shown_value(pages, path, value)] for path, value in _leaves(facts)]
     if rows_of_facts:
         yield _table(("", ""), rows_of_facts)
+
+
+def _energy(pages: Pages) -> Iterator[str]:
+    """The machine, and what it used; what has no meter is not guessed."""
+    machine = pages.get(RECORDS, "training", "machine")
+    if isinstance(machine, dict) and machine:
+        rows = [[_label(path), _shown_value(pages, ("machine", *path), value)] for path, value in _leaves(machine)]
+        yield _table(("", ""), rows)
+    else:
+        yield "The machine was not recorded.\n"
+    energy = pages.get(RECORDS, "training", "energy_kwh")
+    if isinstance(energy, int | float):
+        yield f"Energy of the training: {pages.show(RECORDS, 'training', 'energy_kwh')} kWh, measured.\n"
+    else:
+        yield "The energy of the training was not measured: the machine has no meter that Ayllu reads.\n"
 
 
 def _settings(pages: Pages) -> Iterator[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ayllu.release.files.settings import setting_problems
 from ayllu.release.reference import json_object
 from ayllu.text.chat import Message, render
 from ayllu.text.llama3_format import BOS, EOT
@@ -47,6 +48,7 @@ def conversation_problems(folder: Path) -> Iterator[tuple[str, str]]:
     stops = generation.get("eos_token_id")
     if sorted(map(str, stops if isinstance(stops, list) else [stops])) != sorted(map(str, tokenizer.stops)):
         yield "generation_config.json", f"must stop at each of the ids {sorted(tokenizer.stops)}, but says {stops}"
+    yield from setting_problems(folder)
     yield from (("chat_template.jinja", problem) for problem in _template_problems(template, tokenizer))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from ayllu.release.files.same_model import gguf_problems
 from ayllu.release.licences import licence_text, read_licence
 from ayllu.release.policy import Policy
 from ayllu.release.reference import json_object
+from ayllu.release.trust.exception import EXCEPTION, exception_rows, excused
 from ayllu.release.trust.policy_file import POLICY, policy_problems
 from ayllu.release.trust.verdicts import verdicts
 
@@ -171,11 +173,40 @@ def _policy(
     found = verdicts(policy, scores)
     if (records[RECORDS].get("policy") or {}).get("verdicts", []) != found:
         yield RECORDS, "gives other verdicts on the policy than the scores do"
+    try:
+        let = excused(folder, policy, key)
+    except ValueError as error:
+        yield EXCEPTION, str(error)
+        return
+    if (records[RECORDS].get("policy") or {}).get("exceptions", []) != list(exception_rows(let)):
+        yield RECORDS, f"gives other exceptions than {EXCEPTION} does"
+    elif let and not _on_top(folder, records):
+        yield PAGES[0], "does not say at its top which scores were excepted, why, and by whom"
     for entry in found:
-        if entry["verdict"] == "FAIL":
+        if entry["verdict"] == "FAIL" and entry["score"] not in let:
             wanted = f"at least {entry['at_least']}" if "at_least" in entry else f"at most {entry['at_most']}"
             measured = f"{entry['value']} ({entry['low']} to {entry['high']})"
             yield SCORES, f"fails the policy {policy.name}: {entry['score']} is {measured}, and must be {wanted}"
+
+
+def excepted(pages: reference.Pages) -> Iterator[str]:
+    """What fails the policy and was released all the same: on the card before anything else."""
+    for i in range(len(pages.get(RECORDS, "policy", "exceptions") or [])):
+        score, reason, by = (
+            pages.show(RECORDS, "policy", "exceptions", i, field) for field in ("score", "reason", "by")
+        )
+        yield f"**EXCEPTION: {score} FAILS the release's own policy. A second key let it through: {reason}**\n"
+        yield f"The key that signed the exception: {by}\n"
+
+
+def _on_top(folder: Path, records: dict[str, Any]) -> bool:
+    """Whether the card says all that was excepted right behind its heading."""
+    card = re.sub(r"\A---\n.*?\n---\n", "", _marked(folder, PAGES[0]), flags=re.DOTALL).lstrip()
+    pages = reference.Pages(records)
+    heading, _, rest = card.partition("\n")
+    # A heading of its own could open a comment that hides what follows.
+    named = heading == f"# {pages.show(RECORDS, 'release', 'name')}"
+    return named and rest.lstrip().startswith("\n".join(excepted(pages)).strip())
 
 
 def _licences(folder: Path, sources: dict[str, Any], policy: Policy) -> Iterator[tuple[str, str]]:

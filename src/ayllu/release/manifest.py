@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import ayllu
+from ayllu.lab.version import AYLLU_VERSION
 from ayllu.release.digest import StoredWeights, file_digests
+from ayllu.release.documents.make import FIELD, FORMAT
+from ayllu.release.files.contents import DOCUMENTS, MANIFEST
 from ayllu.release.gates import GATES, RECORDS, SCORES
 from ayllu.release.policy import Policy
 from ayllu.release.reference import write_json
 
-MANIFEST = "manifest.json"
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 VERSION = re.compile(r"[A-Za-z0-9][\w.+-]{0,39}", re.ASCII)
 """What a release is called: short, and nothing that could be taken for a sentence."""
@@ -27,22 +28,27 @@ def write_manifest(
 
     `records` has the values of records.json and scores.json by their names.
     """
+    write_json(folder / MANIFEST, describe(folder, paths, stored, records, policy))
+
+
+def describe(
+    folder: Path, paths: Sequence[str], stored: StoredWeights, records: Mapping[str, Any], policy: Policy
+) -> dict[str, Any]:
+    """What `write_manifest` writes."""
     digests = file_digests(folder, list(paths))
-    write_json(
-        folder / MANIFEST,
-        {
-            **records[RECORDS]["release"],
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "ayllu": ayllu.__version__,
-            "model_digest": stored.digest,
-            "bits_per_byte": pooled_bits_per_byte(records[SCORES]),
-            "policy": policy.as_json(),
-            "gates": list(GATES),
-            "files": {
-                path: {"bytes": (folder / path).stat().st_size, "sha256": digest} for path, digest in digests.items()
-            },
+    return {
+        **records[RECORDS]["release"],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "ayllu": AYLLU_VERSION,
+        "model_digest": stored.digest,
+        "bits_per_byte": pooled_bits_per_byte(records[SCORES]),
+        "policy": policy.as_json(),
+        "gates": list(GATES),
+        **({FIELD: FORMAT} if any(path.startswith(DOCUMENTS) for path in paths) else {}),
+        "files": {
+            path: {"bytes": (folder / path).stat().st_size, "sha256": digest} for path, digest in digests.items()
         },
-    )
+    }
 
 
 def pooled_bits_per_byte(scores: Mapping[str, Any]) -> float | None:

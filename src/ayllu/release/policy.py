@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ayllu.lab.error import UserError
 from ayllu.release.licences import LICENCE_TEXTS, PERMITTING
+
+FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +61,8 @@ class Policy:
     """A source under any other licence stops the release."""
     thresholds: tuple[Threshold, ...] = ()
     """What scores must reach."""
+    exceptions_by: tuple[str, ...] = ()
+    """Fingerprints of the keys that may sign an exception to a failing threshold; by no others is there one."""
 
     def _rules(self) -> dict[str, Any]:
         """A policy without thresholds is what it was before there were any."""
@@ -66,7 +71,8 @@ class Policy:
             "weights_licence": self.weights_licence,
             "permitted_licences": list(self.permitted_licences),
         }
-        return rules | ({"thresholds": [each.as_json() for each in self.thresholds]} if self.thresholds else {})
+        rules |= {"thresholds": [each.as_json() for each in self.thresholds]} if self.thresholds else {}
+        return rules | ({"exceptions_by": list(self.exceptions_by)} if self.exceptions_by else {})
 
     @property
     def digest(self) -> str:
@@ -86,6 +92,7 @@ class Policy:
                 weights_licence=str(fields["weights_licence"]),
                 permitted_licences=tuple(map(str, fields["permitted_licences"])),
                 thresholds=tuple(map(Threshold.from_json, fields.get("thresholds", ()))),
+                exceptions_by=tuple(map(str, fields.get("exceptions_by", ()))),
             )
             if policy.digest != fields["sha256"]:
                 raise ValueError("the policy's rules do not give its sha256")
@@ -96,7 +103,7 @@ class Policy:
     @classmethod
     def from_file(cls, fields: Any) -> Policy:
         """Read a policy file: `name`, and as far as given the other fields. Raises ValueError for anything else."""
-        known = ("name", "weights_licence", "permitted_licences", "thresholds")
+        known = ("name", "weights_licence", "permitted_licences", "thresholds", "exceptions_by")
         if not isinstance(fields, dict) or not isinstance(fields.get("name"), str):
             raise ValueError(f"it is an object with name and, where wanted, {', '.join(known[1:])}")
         others = sorted(fields.keys() - set(known))
@@ -111,11 +118,15 @@ class Policy:
             raise ValueError("its permitted_licences are no list of SPDX identifiers")
         if not isinstance(fields.get("thresholds", []), list):
             raise ValueError("its thresholds are no list")
+        keys = fields.get("exceptions_by", [])
+        if not isinstance(keys, list) or not all(isinstance(x, str) and FINGERPRINT.fullmatch(x) for x in keys):
+            raise ValueError("its exceptions_by is no list of fingerprints, of sixty-four hexadecimal digits each")
         return cls(
             name=fields["name"],
             weights_licence=licence,
             permitted_licences=PERMITTING if permitted is None else tuple(permitted),
             thresholds=tuple(map(Threshold.from_json, fields.get("thresholds", []))),
+            exceptions_by=tuple(keys),
         )
 
 

@@ -1,9 +1,8 @@
 """Verify a release with Python 3.11 and the package `cryptography` alone: `python standalone.py FOLDER [KEY.pub]`.
 
 A second reading of the format, which shares no code with the rest of Ayllu: names and kinds of files, signature,
-digests, manifest, policy before evaluation, weights, every score from its raw outcomes, every number on the pages. It
-runs no model, renders no template and leaves the GGUF file to `ayllu release verify`. Exit status 0, or 1 with reasons.
-"""
+digests, manifest, policy before evaluation, weights, every score from its raw outcomes, every number on the pages. What
+it leaves to `ayllu release verify` it says itself. Exit status 0, or 1 with reasons."""
 
 from __future__ import annotations
 
@@ -26,9 +25,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 KEY, SIGNATURE, MANIFEST, POLICY = "release-key.pub", "model.sig", "manifest.json", "policy.json"
 JSONS = ("records.json", "scores.json", "sources.json", "config.json", "generation_config.json", "tokenizer.json")
 NAMES = re.compile(
-    r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|records|scores|sources|references|policy"
-    r"|manifest|model\.safetensors\.index)\.json|(items|documents)\.jsonl|README\.md|LICENSE|LICENSES\.md|(model|policy)"
-    r"\.sig|release-key\.pub|chat_template\.jinja|[\w.-]+\.safetensors|figures/[\w. -]+\.(png|jpe?g)|\.gitattributes"
+    r"(((generation|tokenizer)_)?config|tokenizer|special_tokens_map|records|scores|sources|references|policy|manifest)"
+    r"\.json|(items|documents)\.jsonl|README\.md|LICENSE(S\.md)?|(model|policy)\.sig|release-key\.pub|\.gitattributes|"
+    r"chat_template\.jinja|[\w.-]+\.safetensors(\.index\.json)?|documents/[\w.-]+|figures/[\w. -]+\.(png|jpe?g)"
 )
 NEEDED = (*JSONS, "tokenizer_config.json", "items.jsonl", "documents.jsonl", "README.md", "LICENSE", "LICENSES.md")
 GATES = {"weights", "scores", "licences", "template", "card"}
@@ -42,6 +41,7 @@ FORBIDDEN = re.compile(r"\b(NC|ND|non-?commercial|research only|proprietary|unkn
 NORMAL, TRIPLE, TABLE = NormalDist(), ("value", "low", "high"), str.maketrans("|<>`", "/‹›'")
 CODE = re.compile(r"^[ \t]*```.*?^[ \t]*```", re.MULTILINE | re.DOTALL)
 Found = Iterator[str]
+GAPS = "Left to `ayllu release verify`: GGUF file, templates, token names, LICENSE, documents, exceptions, revocations."
 
 
 def verify(folder: Path, key: Path | None = None) -> list[str]:
@@ -242,7 +242,7 @@ def _policy(folder: Path, key: Path | None) -> Found:
             yield f"{POLICY} has other rules than the manifest says"
     elif kept or rules:
         yield f"scores.json was measured under a policy that the release does not hold ({POLICY})"
-    verdicts = (records.get("policy") or {}).get("verdicts", [])
+    verdicts = (said := records.get("policy") or {}).get("verdicts", [])
     if [{name: entry.get(name) for name in rule} for entry, rule in zip(verdicts, rules, strict=True)] != rules:
         yield "records.json gives verdicts on other rules than the policy's"
     for entry in verdicts:
@@ -250,7 +250,7 @@ def _policy(folder: Path, key: Path | None) -> Found:
         for step in entry["score"].split("/"):
             value = value.get(step) if isinstance(value, dict) else None
         bounds = [value.get(name) for name in TRIPLE] if isinstance(value, dict) else [None] * 3
-        if [entry[name] for name in TRIPLE] != bounds or entry["verdict"] not in ("PASS", "REVIEW"):
+        if [entry[n] for n in TRIPLE] != bounds or entry["verdict"] not in ("PASS", "REVIEW") or "exceptions" in said:
             yield f"records.json gives other verdicts on {entry['score']} than the scores do, or one that fails"
 
 
@@ -294,7 +294,7 @@ def _shown(before: str, value: Any) -> int:
 
 
 if __name__ == "__main__":
-    found = verify(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
-    lines = [*(line.encode("unicode_escape").decode() for line in found), "NOT verified" if found else "verified"]
+    found = verify(*map(Path, sys.argv[1:])) if 1 < len(sys.argv) < 4 else ["give FOLDER, or FOLDER and KEY.pub"]
+    lines = [*(line.encode("unicode_escape").decode() for line in found), GAPS, "NOT verified" if found else "verified"]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.exit(1 if found else 0)

@@ -17,10 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from ayllu.lab.error import UserError
 from ayllu.release import gates, sign
 from ayllu.release.digest import file_digests
-from ayllu.release.files.contents import oversized
+from ayllu.release.documents.make import document_problems
+from ayllu.release.files.contents import MANIFEST, oversized
 from ayllu.release.files.listing import Listing, left_by_tools, list_folder, read_small
 from ayllu.release.gates import RECORDS, SCORES, Problem
-from ayllu.release.manifest import MANIFEST, NAME, VERSION, pooled_bits_per_byte
+from ayllu.release.manifest import NAME, VERSION, pooled_bits_per_byte
 from ayllu.release.policy import POLICIES, Policy
 from ayllu.release.reference import json_object
 from ayllu.release.trust.revocation import Revocations, known
@@ -32,6 +33,8 @@ UNSIGNED = 1 << 30
 POINTER = 1024
 """Bytes that a pointer file of Git LFS has at most (git-lfs/git-lfs, docs/spec.md)."""
 KEY_BYTES = 1 << 16
+GATES = (*gates.GATES, "documents")
+"""All that verification asks; documents follow from the manifest, so that they come last."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +58,8 @@ class Verification:
     """What git and the hub's client put beside the release: not signed, and not read."""
     undecided: tuple[str, ...]
     """Scores for which the release's own policy could not be decided (REVIEW)."""
+    excepted: tuple[str, ...]
+    """Scores that fail the release's own policy and that a second key let through."""
     revocations: Revocations | None
     """The newest list of its publisher that this machine has."""
 
@@ -62,6 +67,16 @@ class Verification:
     def verified(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
+
+    @property
+    def gates(self) -> dict[str, str]:
+        """Each gate's word: PASS, FAIL, or REVIEW where it could not decide, or where nothing was read."""
+        failed = {problem.gate for problem in self.problems}
+        unread = "integrity" in failed
+        words = {gate: "FAIL" if gate in failed else "REVIEW" if unread else "PASS" for gate in GATES}
+        if words["policy"] == "PASS" and (self.excepted or self.undecided):
+            words["policy"] = "FAIL" if self.excepted else "REVIEW"
+        return words
 
     @property
     def title(self) -> str:
@@ -85,6 +100,8 @@ class Verification:
             "bytes": self.bytes,
             "beside": list(self.beside),
             "review": list(self.undecided),
+            "excepted": list(self.excepted),
+            "gates": self.gates,
             "revocations_until": self.revocations.expires.isoformat() if self.revocations else None,
             "problems": [{"file": problem.file, "reason": problem.reason} for problem in self.problems],
         }
@@ -109,9 +126,9 @@ def verify_release(folder: Path, key: Path | None = None, *, lists: Path | None 
     _set_aside(listing, signed)
     _compare(folder, listing.files, signed, manifest, problems)
     # What a file says is judged only when it is the file that was signed.
-    undecided: list[str] = []
+    said: dict[str, list[str]] = {"REVIEW": [], "FAIL": []}
     if not problems and signer:
-        problems += _content_problems(folder, manifest, signer, undecided)
+        problems += _content_problems(folder, manifest, signer, said)
     revocations = known(fingerprint, lists) if fingerprint and not problems else None
     if revocations and (reason := revocations.against(_text(manifest.get("model_digest")))):
         problems.append(Problem(file=MANIFEST, reason=f"is that of a release that is not to be used: {reason}"))
@@ -127,7 +144,8 @@ def verify_release(folder: Path, key: Path | None = None, *, lists: Path | None 
         files=len(listing.files),
         bytes=sum(listing.files.values()),
         beside=tuple(sorted(listing.beside)),
-        undecided=tuple(undecided),
+        undecided=tuple(said["REVIEW"]),
+        excepted=tuple(said["FAIL"]),
         revocations=revocations,
     )
 
@@ -257,9 +275,9 @@ def _changed(path: Path, size: int) -> str:
 
 
 def _content_problems(
-    folder: Path, manifest: dict[str, Any], signer: EllipticCurvePublicKey, undecided: list[str]
+    folder: Path, manifest: dict[str, Any], signer: EllipticCurvePublicKey, said: dict[str, list[str]]
 ) -> list[Problem]:
-    """What the gates find; scores that the policy leaves open are added to `undecided`."""
+    """What the gates find; scores that the policy leaves open, or that were excepted, are added to `said`."""
     try:
         policy = Policy.from_json(manifest.get("policy") or {})
     except ValueError as error:
@@ -269,17 +287,30 @@ def _content_problems(
     if problems:
         return problems
     records, scores = (json.loads((folder / file).read_text(encoding="utf-8")) for file in (RECORDS, SCORES))
-    undecided += [entry["score"] for entry in verdicts(policy, scores) if entry["verdict"] == "REVIEW"]
+    for entry in verdicts(policy, scores):
+        if entry["verdict"] in said:
+            said[entry["verdict"]].append(entry["score"])
     stated = {
         **records["release"],
         "model_digest": records["model"]["digest"],
         "bits_per_byte": pooled_bits_per_byte(scores),
     }
-    return [
+    problems = [
         Problem(file=MANIFEST, reason=f"says {field} {manifest.get(field)}, but the records give {value}")
         for field, value in stated.items()
         if manifest.get(field) != value
     ]
+    return problems or list(_documents(folder, manifest))
+
+
+def _documents(folder: Path, manifest: dict[str, Any]) -> Iterator[Problem]:
+    """Documents that say something else than the records; whatever a record holds, it ends in a problem."""
+    try:
+        for file, reason in document_problems(folder, manifest):
+            yield Problem(file=file, reason=reason, gate="documents")
+    except Exception as error:
+        reason = f"holds something that no document can be made of ({type(error).__name__}: {error})"
+        yield Problem(file=RECORDS, reason=" ".join(reason.split()), gate="documents")
 
 
 def _promises(manifest: dict[str, Any], policy: Policy) -> Iterator[str]:

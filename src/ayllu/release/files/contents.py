@@ -10,6 +10,7 @@ from typing import Any
 from ayllu.release.files.listing import SMALL, left_by_tools, list_folder, open_regular
 from ayllu.release.reference import json_object
 
+MANIFEST = "manifest.json"
 NEEDED = frozenset(
     (
         *("config.json", "generation_config.json", "README.md", "LICENSE", "LICENSES.md"),
@@ -20,7 +21,15 @@ NEEDED = frozenset(
 """What every release holds besides its weights."""
 POSSIBLE = frozenset(
     (
-        *("references.json", "policy.json", "policy.sig", "manifest.json", "model.sig", "release-key.pub"),
+        *(
+            "references.json",
+            "policy.json",
+            "policy.sig",
+            "exception.json",
+            MANIFEST,
+            "model.sig",
+            "release-key.pub",
+        ),
         *("model.safetensors.index.json", ".gitattributes"),
     )
 )
@@ -31,6 +40,9 @@ UNFINISHED = ".unfinished"
 LINES = ("items.jsonl", "documents.jsonl")
 """Read line by line, and as long as the evaluation was large."""
 LONGEST_LINES = 1 << 30
+DOCUMENTS = "documents/"
+"""The folder of what follows from the records, in the forms of others."""
+_DOCUMENT = re.compile(rf"{DOCUMENTS}[\w][\w.-]*\.(?:json|jsonl|yaml|md)", re.ASCII)
 _FIGURE = re.compile(r"figures/[\w][\w. -]*")
 _WEIGHTS = re.compile(r"[\w][\w.-]*\.safetensors")
 
@@ -41,6 +53,8 @@ def content_problems(folder: Path, records: Mapping[str, Any]) -> Iterator[tuple
     gguf = f"{(records.get('release') or {}).get('name')}.gguf"
     for path, size in sorted(found.items()):
         if path in NEEDED | POSSIBLE or path == gguf or _WEIGHTS.fullmatch(path) or left_by_tools(path):
+            continue
+        if _DOCUMENT.fullmatch(path):
             continue
         if _FIGURE.fullmatch(path):
             if not _is_picture(folder / path):

@@ -14,8 +14,10 @@ HOLES_FROM = 1 << 30
 """Bytes from which a file must lie on the disk for at least a quarter: one made of holes is nothing but time."""
 SMALL = 64 << 20
 """Bytes of the largest file that is read whole: a manifest, a signature, a page."""
-_HUB = re.compile(r"\.cache/huggingface/(\.gitignore(\.lock)?|CACHEDIR\.TAG|(download|upload)/.+\.(metadata|lock))")
-"""What huggingface_hub 2.4.0 leaves in the folder that it downloads into (`_local_folder.py`)."""
+_HUB = re.compile(
+    r"\.cache/huggingface/(\.gitignore(\.lock)?|CACHEDIR\.TAG|trees/[0-9a-f]{40}\.json|(download|upload)/.+\.(metadata|lock))"
+)
+"""What huggingface_hub 2.4.0 leaves in the folder that it downloads into (`_local_folder.py`, `_tree_cache.py`)."""
 
 
 @dataclass(kw_only=True, slots=True)

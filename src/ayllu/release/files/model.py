@@ -30,6 +30,7 @@ def copy_files(names: Sequence[str], source: Path, folder: Path) -> None:
 def copy_weights(weights: Path, folder: Path) -> StoredWeights:
     """Copy the safetensors files byte for byte and the tokenizer; write the configuration with both stops."""
     from ayllu.model.files import hf
+    from ayllu.model.files.hf_config import load_config
     from ayllu.model.files.weights import TORCH_TYPES
     from ayllu.text.tokenizer import NAMED_TEMPLATES, Tokenizer
 
@@ -42,7 +43,7 @@ def copy_weights(weights: Path, folder: Path) -> StoredWeights:
         shutil.copytree(weights / NAMED_TEMPLATES, folder / NAMED_TEMPLATES)
     try:
         tokenizer = Tokenizer.load(weights)
-        config, stored = hf.load_config(weights), inspect_weights(folder)
+        config, stored = load_config(weights), inspect_weights(folder)
         if stored.dtype not in TORCH_TYPES:
             raise ValueError(f"weights of the type {stored.dtype} are not known; convert them to F32, F16 or BF16")
         dtype, stops = TORCH_TYPES[stored.dtype], sorted(tokenizer.stops)

@@ -6,6 +6,7 @@ lie of the one who is trusted. A `stranger` signs everything anew with a key of 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,9 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ayllu.release import sign
+from ayllu.release.files.contents import MANIFEST
 from ayllu.release.gates import RECORDS, REFERENCES, SCORES
 from ayllu.release.licences import licence_text
-from ayllu.release.manifest import MANIFEST
 from ayllu.release.mutations.edits import Harm, bit, put, remove, rename, replace, write
 from ayllu.release.mutations.small import Small, seal, write_model, write_scores
 from ayllu.release.trust.policy_file import POLICY, POLICY_SIGNATURE, sign_policy
@@ -139,6 +140,15 @@ def _other_signature(folder: Path, small: Small) -> None:
     shutil.copyfile(other / sign.SIGNATURE, folder / sign.SIGNATURE)
 
 
+def _own_exception(folder: Path, small: Small) -> None:
+    """The publisher lets a score through with the key that signs the release, which the policy names for nothing."""
+    text = json.dumps({"policy": small.policy.digest, "scores": "", "score": "bits_per_byte/letters", "reason": "x"})
+    bundle = sign.sign("exception", {"exception": hashlib.sha256(text.encode()).hexdigest()}, small.key)
+    key = sign.public_pem(small.key.public_key()).decode()
+    entry = {"exception": text, "key": key, "signature": json.loads(bundle)}
+    (folder / "exception.json").write_text(json.dumps([entry]), encoding="utf-8")
+
+
 CHANGED = "was changed after the release was signed"
 NOT_HELD = "is none of the files that a release holds"
 
@@ -175,6 +185,8 @@ ON_THE_WAY: tuple[tuple[str, Harm, str], ...] = (
     ("link in place of a file", _link, "LICENSE is a link or no regular file"),
     ("pipe in place of the signature", _pipe, f"{sign.SIGNATURE} is a link or no regular file"),
     ("weights made longer", _longer, f"model.safetensors {CHANGED}"),
+    ("edited bill of materials", bit("documents/mlbom.cdx.json"), f"documents/mlbom.cdx.json {CHANGED}"),
+    ("removed data card", remove("documents/croissant.json"), "documents/croissant.json is missing"),
     ("removed signature", remove(sign.SIGNATURE), f"{sign.SIGNATURE} is missing"),
     ("signature of another release", _other_signature, f"README.md {CHANGED}"),
     ("pointer in place of the GGUF file", write(GGUF, b"version https://git-lfs"), f"{GGUF} is a pointer of Git LFS"),
@@ -224,6 +236,54 @@ BY_THE_PUBLISHER: tuple[tuple[str, Harm, str], ...] = (
         put("config.json", "auto_map", value={"AutoModel": "x.Y"}),
         "config.json names code to be run",
     ),
+    ("temperature of words, signed", put("generation_config.json", "temperature", value="hot"),
+     "generation_config.json cannot be followed: temperature"),
+    ("forbidden tokens, signed", put("generation_config.json", "suppress_tokens", value=[1, 2]),
+     "generation_config.json cannot be followed: suppress_tokens"),
+    ("pad beyond the vocabulary, signed", put("generation_config.json", "pad_token_id", value=-1),
+     "generation_config.json gives pad_token_id -1"),
+    ("name of a token that is not there, signed", put("special_tokens_map.json", "unk_token", value="nonsense"),
+     "special_tokens_map.json calls"),
+    ("name that is none, signed", put("special_tokens_map.json", "nonsense", value="a"),
+     "special_tokens_map.json names"),
+    ("beginning by another name, signed", put("tokenizer_config.json", "bos_token", value="nonsense"),
+     "tokenizer_config.json calls"),
+    ("end by another name, signed", put("tokenizer_config.json", "eos_token", value="<|begin_of_text|>"),
+     "tokenizer_config.json calls"),
+    ("length of no token, signed", put("tokenizer_config.json", "model_max_length", value=0),
+     "tokenizer_config.json gives model_max_length 0"),
+    ("space before texts, signed", put("tokenizer_config.json", "add_prefix_space", value=True),
+     "tokenizer_config.json puts a space"),
+)  # fmt: skip
+OTHER = "says something else than the records give"
+BY_THE_PUBLISHER += (
+    ("edited bill of materials, signed", replace("documents/mlbom.cdx.json", 'nd": "0.1', 'nd": "0.2'),
+     f"documents/mlbom.cdx.json {OTHER}"),
+    ("edited SPDX package, signed", replace("documents/spdx.json", '"suppliedBy"', '"supplied"'),
+     f"documents/spdx.json {OTHER}"),
+    ("edited data card, signed", replace("documents/croissant.json", "CC0-1.0", "MIT"),
+     f"documents/croissant.json {OTHER}"),
+    ("edited table of sources, signed", replace("documents/sources.jsonl", "20000", "90000"),
+     f"documents/sources.jsonl {OTHER}"),
+    ("edited training summary, signed", replace("documents/TRAINING_CONTENT.md", "less than a", "from a"),
+     f"documents/TRAINING_CONTENT.md {OTHER}"),
+    ("class of openness overstated, signed", put("documents/openness.json", "class", value="I"),
+     f"documents/openness.json {OTHER}"),
+    ("class of openness overstated in the records, signed", put(RECORDS, "openness", "class", value="I"),
+     f"{RECORDS} says another class of openness"),
+    ("class of openness overstated on the card, signed", replace("README.md", "reaches no class", "reaches class I"),
+     "README.md does not say which class of openness"),
+    ("edited score for the hub, signed", replace("documents/eval_results.yaml", "value: 0.2", "value: 0.9"),
+     f"documents/eval_results.yaml {OTHER}"),
+    ("acceptable use cut, signed", replace("documents/ACCEPTABLE_USE.md", "## What it is not for", ""),
+     f"documents/ACCEPTABLE_USE.md {OTHER}"),
+    ("exception by no second key, signed", _own_exception, "exception.json holds an exception for bits"),
+    ("exception that nobody signed, signed", write("exception.json", b'[{"score": "x"}]'), "exception.json holds an"),
+    ("exception claimed in the records, signed", put(RECORDS, "policy", "exceptions", value=[{"score": "x"}]),
+     f"{RECORDS} gives other exceptions"),
+    ("removed document, signed", remove("documents/spdx.json"), "documents/spdx.json is missing"),
+    ("added document, signed", write("documents/praise.md", b"The best."), "documents/praise.md is no document"),
+    ("data set of a score renamed, signed", replace("README.md", 'type: "Rowan/', 'type: "Other/'), "README.md line"),
 )  # fmt: skip
 OF_THE_MANIFEST: tuple[tuple[str, Harm, str], ...] = (
     ("no gates, signed", put(MANIFEST, "gates", value=[]), f"{MANIFEST} does not name the gates"),

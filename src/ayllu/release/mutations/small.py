@@ -16,9 +16,10 @@ from ayllu.evals.score import DocumentBits, Outcome, Scores
 from ayllu.release import sign
 from ayllu.release.build import build_release
 from ayllu.release.digest import file_digests, inspect_weights
+from ayllu.release.files.contents import MANIFEST
 from ayllu.release.files.listing import list_folder
 from ayllu.release.gates import RECORDS, SCORES
-from ayllu.release.manifest import MANIFEST, write_manifest
+from ayllu.release.manifest import write_manifest
 from ayllu.release.policy import Policy
 from ayllu.release.trust.policy_file import POLICY, read_policy, sign_policy
 

@@ -20,7 +20,7 @@ from ayllu.release import sign
 from ayllu.release.files.listing import read_small
 from ayllu.release.policy import Policy
 
-POLICY, POLICY_SIGNATURE = "policy.json", "policy.sig"
+POLICY, POLICY_SIGNATURE, EXCEPTION = "policy.json", "policy.sig", "exception.json"
 MOST = 1 << 20
 
 
@@ -31,6 +31,8 @@ class SignedPolicy:
     policy: Policy
     content: bytes
     signature: bytes
+    exceptions: bytes = b""
+    """What second keys signed to let failing scores through (`exception.py`); no part of the policy's digests."""
 
     @property
     def digests(self) -> dict[str, str]:
@@ -42,7 +44,10 @@ class SignedPolicy:
 
     def as_argument(self) -> str:
         """The two files as one text: what a recipe's stage can be given."""
-        return json.dumps({POLICY: self.content.decode("utf-8"), POLICY_SIGNATURE: self.signature.decode("utf-8")})
+        return json.dumps(
+            {POLICY: self.content.decode("utf-8"), POLICY_SIGNATURE: self.signature.decode("utf-8")}
+            | ({EXCEPTION: self.exceptions.decode("utf-8")} if self.exceptions else {})
+        )
 
     @classmethod
     def from_argument(cls, text: str) -> SignedPolicy | None:
@@ -51,12 +56,22 @@ class SignedPolicy:
             return None
         files = json.loads(text)
         content, signature = files[POLICY].encode(), files[POLICY_SIGNATURE].encode()
-        return cls(policy=Policy.from_file(json.loads(content)), content=content, signature=signature)
+        return cls(
+            policy=Policy.from_file(json.loads(content)),
+            content=content,
+            signature=signature,
+            exceptions=files.get(EXCEPTION, "").encode(),
+        )
 
 
 def signature_path(path: Path) -> Path:
     """Where the signature of a policy file lies: beside it."""
     return path.with_suffix(".sig")
+
+
+def exceptions_path(path: Path) -> Path:
+    """Where exceptions to a policy file lie: beside it."""
+    return path.with_suffix(".exceptions")
 
 
 def sign_policy(path: Path, key: EllipticCurvePrivateKey) -> SignedPolicy:
@@ -82,7 +97,14 @@ def read_policy(path: Path) -> SignedPolicy:
         signature.decode("utf-8")
     except (OSError, ValueError):
         raise UserError(f"{path} is not signed: run `ayllu release policy {path}` before you measure") from None
-    return SignedPolicy(policy=_parse(content, path), content=content, signature=signature)
+    try:
+        exceptions = read_small(exceptions_path(path), MOST)
+        exceptions.decode("utf-8")
+    except FileNotFoundError:
+        exceptions = b""
+    except (OSError, ValueError) as error:
+        raise UserError(f"{exceptions_path(path)} cannot be read ({error}): make it anew or take it away") from None
+    return SignedPolicy(policy=_parse(content, path), content=content, signature=signature, exceptions=exceptions)
 
 
 def _content(path: Path) -> bytes:

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from ayllu.lab.error import UserError
 from ayllu.release import sign
+from ayllu.release.files.contents import MANIFEST
 from ayllu.release.files.listing import read_small
-from ayllu.release.manifest import MANIFEST
 
 MOST = 4 << 20
 SIGNED = "revocations"

@@ -15,13 +15,13 @@ from ayllu.cli.release import app
 from ayllu.lab.error import UserError
 from ayllu.release import digest, sign, verify
 from ayllu.release.files import contents, listing
+from ayllu.release.files.contents import MANIFEST
 from ayllu.release.gates import RECORDS
-from ayllu.release.manifest import MANIFEST
 from ayllu.release.trust.known import known_path
 from ayllu.release.trust.revocation import why_revoked
 from ayllu.release.verify import verify_release
 from support.parts import need
-from support.release import edit, list_again, seal_again, sign_again
+from support.release import document_again, edit, list_again, seal_again, sign_again
 
 READ_FIRST = (sign.SIGNATURE, sign.PUBLIC_KEY, MANIFEST)
 
@@ -179,7 +179,7 @@ def through_hub_cache(release: Path, place: Path) -> Path:
 
 def test_a_release_from_the_cache_of_the_hub_still_verifies(release, tmp_path):
     found = verify_release(through_hub_cache(release, tmp_path / "hub"))
-    assert found.verified and found.beside == (".gitattributes",) and found.files == 21
+    assert found.verified and found.beside == (".gitattributes",) and found.files == 29
 
 
 def test_a_link_out_of_the_cache_of_the_hub_is_refused(release, tmp_path):
@@ -262,6 +262,7 @@ def test_an_older_release_by_the_same_key_is_told(release, own_home, tmp_path, c
         (release / "README.md").write_text(page)
         seal_again(release, key)
         edit(release / MANIFEST, lambda manifest, created=created: manifest.update(created=created))
+        document_again(release)
         sign_again(release, key)
         assert command(release) == 0
     said = capsys.readouterr().out

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 from ayllu.cli.release import app
 from ayllu.release.gates import Problem
@@ -14,6 +16,8 @@ NAMED_IN_THE_PLAN = (
     *("replayed older version", "added code", "removed file", "renamed file", "case-colliding file"),
     *("link in place of a file", "edited card", "edited score with the samples edited to match"),
     *("swapped tokenizer of the GGUF file, signed", "swapped template of the weights, signed"),
+    *("weights swapped, scores unchanged, all signed anew", "samples and scores edited to match, all signed anew"),
+    *("loss of the proof edited, all signed anew", "checkpoint of the proof edited, all signed anew"),
     *("quantized file of another model, signed", "re-signed by a stranger", "revoked release", "revoked key"),
 )
 
@@ -25,6 +29,9 @@ def test_every_mutation_is_caught_by_name(capsys):
     assert [row for row in found if not row["caught"]] == []
     assert all(row["message"] and row["message"] != "verified" for row in found)
     assert {row["name"] for row in found} >= set(NAMED_IN_THE_PLAN)
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    (stated,) = re.findall(r"`ayllu release mutations` harms a release in (\d+)\s+ways", readme)
+    assert int(stated) == len(found), "README.md counts other ways than there are"
 
 
 def test_a_verification_that_finds_something_else_catches_nothing(monkeypatch, capsys):
@@ -32,6 +39,7 @@ def test_a_verification_that_finds_something_else_catches_nothing(monkeypatch, c
     chosen = [mutation for mutation in prove.mutations() if mutation.name in ("added code", "removed file")]
     monkeypatch.setattr(prove, "mutations", lambda: iter(chosen))
     monkeypatch.setattr(prove, "_remembered", lambda place, small: iter(()))
+    monkeypatch.setattr(prove, "_executed_again", lambda place: iter(()))
     seen: list[str] = []
 
     def dull(folder, key=None):

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ayllu import api
+from ayllu.api import measuring, models, running
 from ayllu.cli.release import app
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, stage
@@ -60,14 +60,14 @@ def make_list(theirs: Path, key: Path, path: Path, **more: object) -> Revocation
 def test_a_list_from_anywhere_stops_a_release_everywhere(theirs, key, tmp_path, capsys):
     assert command("verify", theirs) == 0
     make_list(theirs, key, tmp_path / "list.json")
-    assert api.load(theirs).folder == theirs
+    assert models.load(theirs).folder == theirs
     assert command("revocations", tmp_path / "list.json") == 0
     capsys.readouterr()
     assert command("verify", theirs) == 1
     said = capsys.readouterr().out
     assert "is that of a release that is not to be used: it was revoked by its publisher on 20" in said
     assert "it repeats personal data\\x1b[2K\n" in said
-    for use in (api.load, api.evaluate, adopted, server.serve_model):
+    for use in (models.load, measuring.evaluate, adopted, server.serve_model):
         with pytest.raises(UserError, match="is not used, for it was revoked by its publisher"):
             use(theirs if use is server.serve_model else str(theirs))
 
@@ -184,14 +184,14 @@ def test_a_recipe_whose_release_was_revoked_refuses_and_names_nothing(theirs, ke
     def recipe(*, name: str) -> Handle[Release]:
         return copy_release(source=str(theirs))
 
-    assert api.run(recipe, home=tmp_path / "lab", name="before").channel == "before"
+    assert running.run(recipe, home=tmp_path / "lab", name="before").channel == "before"
     make_list(theirs, key, tmp_path / "list.json")
     learn(tmp_path / "list.json")
     with pytest.raises(UserError, match="is not used, for it was revoked by its publisher"):
-        api.run(recipe, home=tmp_path / "lab", name="after")
+        running.run(recipe, home=tmp_path / "lab", name="after")
     assert not (tmp_path / "lab" / "channels" / "after.json").exists()
     with pytest.raises(UserError, match="was revoked"):
-        api.load("before", home=tmp_path / "lab").export("hf", tmp_path / "out")
+        models.load("before", home=tmp_path / "lab").export("hf", tmp_path / "out")
 
 
 @pytest.mark.timeout(60)

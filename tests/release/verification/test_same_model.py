@@ -13,9 +13,10 @@ import torch
 
 from ayllu.model.config import RopeScaling
 from ayllu.model.files import gguf, hf
+from ayllu.model.files.hf_config import load_config
+from ayllu.release.files.contents import MANIFEST
 from ayllu.release.files.gguf_file import open_gguf
 from ayllu.release.files.same_model import gguf_problems
-from ayllu.release.manifest import MANIFEST
 from ayllu.release.verify import verify_release
 from support.models import TINY, save_tiny_model
 from support.release import edit, seal_again, sign_again
@@ -141,7 +142,7 @@ def test_scaled_rotary_positions_are_compared(tmp_path):
     folder = save_tiny_model(tmp_path / "model", replace(TINY, rope_scaling=scaling))
     model = hf.load(folder)
     gguf.write(folder / "x.gguf", model, folder, dtype="F32", name="x")
-    stops = hf.load_config(folder)
+    stops = load_config(folder)
     assert stops.rope_scaling == scaling
     assert [reason for _, reason in gguf_problems(folder) if "rotary" in reason] == []
     config = replace(model.config, rope_scaling=replace(scaling, factor=4.0))

@@ -23,8 +23,17 @@ BEYOND = {
     *("swapped template of the weights, signed", "two templates in one folder, signed", "missing stop, signed"),
     *("swapped template of the GGUF file, signed", "GGUF file of another model, signed"),
     *("quantized file of another model, signed", "other licence text, signed"),
+    *("temperature of words, signed", "forbidden tokens, signed", "pad beyond the vocabulary, signed"),
+    *("name of a token that is not there, signed", "name that is none, signed", "beginning by another name, signed"),
+    *("end by another name, signed", "length of no token, signed", "space before texts, signed"),
+    *("edited bill of materials, signed", "edited SPDX package, signed", "edited data card, signed"),
+    *("edited table of sources, signed", "edited training summary, signed", "acceptable use cut, signed"),
+    *("class of openness overstated, signed", "edited score for the hub, signed", "removed document, signed"),
+    *("added document, signed", "class of openness overstated in the records, signed"),
+    "class of openness overstated on the card, signed",
 }
-"""Lies of the publisher's that take the GGUF file, a template or a licence's text to be found."""
+"""Lies of the publisher's that take the documents to be made again, or the GGUF
+file, a template, a licence's text or names of tokens to be found."""
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +66,14 @@ def test_it_is_short_and_shares_no_code():
 
 def test_it_runs_with_cryptography_alone(small, tmp_path):
     done = run(small.folder, small.public)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "verified\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{standalone.GAPS}\nverified\n", "")
     harm = Path(shutil.copytree(small.folder, tmp_path / "release"))
     (harm / "more\x1b[2K.py").write_text("")
     done = run(harm)
     assert done.returncode == 1
-    assert done.stdout == "more\\x1b[2K.py was added after the release was signed\nNOT verified\n"
+    first, gaps, last = done.stdout.splitlines()
+    assert first == "more\\x1b[2K.py was added after the release was signed" and last == "NOT verified"
+    assert gaps == standalone.GAPS, "what it does not look at is said, whatever it finds"
 
 
 def test_a_release_without_a_policy_of_its_own_is_verified_too(built):

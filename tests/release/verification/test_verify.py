@@ -19,7 +19,7 @@ from ayllu.cli.release import app
 from ayllu.lab.error import UserError
 from ayllu.release import sign
 from ayllu.release.build import build_release
-from ayllu.release.manifest import MANIFEST
+from ayllu.release.files.contents import MANIFEST
 from ayllu.release.sign import PUBLIC_KEY
 from ayllu.release.verify import verify_release
 from support.release import edit, list_again, seal_again, sign_again
@@ -344,10 +344,11 @@ def command(*arguments: object) -> int:
     return app(["verify", *map(str, arguments)], result_action="return_value")
 
 
-def test_the_command_says_what_the_signature_proves(built, publisher, capsys):
+def test_the_command_says_what_the_signature_proves(built, publisher, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AYLLU_HOME", str(tmp_path / "home"))  # one that has verified nothing yet
     assert command(built.folder) == 0
     said = capsys.readouterr().out
-    assert "cria 0.1.0 is verified: 21 files" in said
+    assert "cria 0.1.0 is verified: 29 files" in said
     assert built.fingerprint in said and "anyone could have signed" in said
     assert command(built.folder, "--key", publisher) == 0
     assert "anyone" not in capsys.readouterr().out

@@ -1,0 +1,1 @@
+"""Making a release public: a folder, a static site, or a repository of the Hugging Face hub."""

@@ -1,0 +1,145 @@
+"""Channels move by evidence, every move is signed and chained, and there is a way back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from ayllu.cli.main import main
+from ayllu.lab.channel import current
+from ayllu.lab.error import UserError
+from ayllu.lab.graph import Context, Handle, stage
+from ayllu.lab.run import Place, resolve
+from ayllu.lab.store import Store
+from ayllu.release import sign
+from ayllu.release.promotion.chain import chain_path, read_chain
+from ayllu.release.promotion.move import promote, rollback
+from support.scores import scores
+
+KEY, STRANGER = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+
+
+@stage(identity="promotion.train")
+def train(ctx: Context, *, number: int) -> None:
+    (ctx.folder / "config.json").write_text("{}")
+    (ctx.folder / "model.safetensors").write_text(str(number))
+
+
+@stage(identity="promotion.judge")
+def judge(ctx: Context, model: Handle[Path], *, bits: float = 1.0, items: int = 4) -> None:
+    found = scores()
+    documents = tuple(replace(one, bits=one.bits * bits) for one in found.documents[:2])
+    replace(found, outcomes=found.outcomes[:items], documents=documents).save(ctx.folder)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def made(store: Store, number: int, **measured: Any) -> str:
+    model = train(number=number)
+    last = judge(model, **measured) if measured else model
+    return str(resolve(last, Place(store=store, cache=store.home))[model].manifest["key"])
+
+
+def test_a_channel_moves_to_what_is_as_good_and_back(store: Store) -> None:
+    first, second = made(store, 1, bits=1.0), made(store, 2, bits=0.9)
+    began = promote(store, first[:8], "assistant@stable", KEY, margin=0.9)
+    assert began["from"] is None and "is new" in began["evidence"]["scores"]["why"]
+    moved = promote(store, second[:8], "assistant@stable", KEY, margin=0.9)
+    compared = {row["score"]: row for row in moved["evidence"]["scores"]["compared"]}
+    assert compared["bits_per_byte books"]["difference"] == pytest.approx(-0.15)
+    assert current(store, "assistant@stable")["key"] == second
+    back = rollback(store, "assistant@stable", KEY, reason="users complained")
+    assert current(store, "assistant@stable")["key"] == first
+    chain = read_chain(store)
+    assert [row["kind"] for row in chain] == ["promote", "promote", "rollback"]
+    assert chain[-1]["evidence"]["reason"] == "users complained" and back["previous"] == moved["digest"]
+
+
+def test_what_is_worse_or_not_measured_is_refused(store: Store) -> None:
+    good, bad, other, bare = (
+        made(store, 1, bits=1.0), made(store, 2, bits=2.0), made(store, 3, items=3), made(store, 4)
+    )  # fmt: skip
+    promote(store, good, "m", KEY)
+    with pytest.raises(UserError, match=r"not shown to be as good as .*: .* margin 0.9"):
+        promote(store, bad, "m", KEY, margin=0.9)
+    with pytest.raises(UserError, match="cannot be compared"):
+        promote(store, other, "m", KEY)
+    with pytest.raises(UserError, match="no score was measured on both"):
+        promote(store, bare, "m", KEY)
+    assert current(store, "m")["key"] == good and len(read_chain(store)) == 1
+    moved = promote(store, bare, "m", KEY, without_scores="the suite is being rebuilt")
+    assert moved["evidence"]["scores"]["why"] == "the suite is being rebuilt"
+    with pytest.raises(UserError, match="points to"):
+        promote(store, bare, "m", KEY)
+
+
+def test_damage_stops_a_promotion(store: Store) -> None:
+    key = made(store, 1)
+    (store.path("promotion.train", key) / "model.safetensors").write_text("9")
+    with pytest.raises(UserError, match="is damaged"):
+        promote(store, key, "m", KEY)
+    assert read_chain(store) == []
+    with pytest.raises(UserError, match="there is no model 'm'"):
+        rollback(store, "m", KEY)
+
+
+def drop(lines: list[str]) -> list[str]:
+    return [lines[0], lines[2]]
+
+
+def change(lines: list[str]) -> list[str]:
+    return [line.replace('"a"', '"b"') for line in lines]
+
+
+def swap(lines: list[str]) -> list[str]:
+    return [lines[1], lines[0], lines[2]]
+
+
+@pytest.mark.parametrize("harm", [drop, change, swap])
+def test_a_chain_that_was_changed_is_refused(harm: Any, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, channel in enumerate(("a", "b", "c")):
+        promote(store, made(store, number), channel, KEY)
+    path = chain_path(store)
+    path.write_text("\n".join(harm(path.read_text().splitlines())) + "\n")
+    with pytest.raises(UserError, match=r"is not as it was written: line \d"):
+        read_chain(store)
+    with pytest.raises(SystemExit) as ended:
+        main(["promotions", "--home", str(store.home)])
+    assert ended.value.code == 2 and "is not as it was written" in capsys.readouterr().err
+    with pytest.raises(UserError, match="is not as it was written"):
+        promote(store, made(store, 9), "d", KEY)
+
+
+def test_only_those_who_may_move_a_channel_do(store: Store) -> None:
+    allowed = {"assistant@*": [sign.fingerprint(KEY.public_key())]}
+    (store.home / "movers.json").write_text(json.dumps(allowed))
+    key = made(store, 1)
+    with pytest.raises(UserError, match="may not move assistant@stable"):
+        promote(store, key, "assistant@stable", STRANGER)
+    with pytest.raises(UserError, match="may not move other"):
+        promote(store, key, "other", KEY)
+    promote(store, key, "assistant@stable", KEY)
+
+
+def test_the_commands(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    key = made(store, 1)
+
+    def ask(*words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--home", str(store.home)])
+        out, err = capsys.readouterr()
+        assert ended.value.code == 0, err
+        return out
+
+    assert json.loads(ask("promote", key[:6], "m@stable", "--json"))["number"] == 1
+    assert "m@stable points to" in ask("release", "promote", made(store, 2)[:6], "m@stable", "--without-scores", "new")
+    assert "record 3" in ask("rollback", "m@stable")
+    assert ask("promotions").splitlines()[-1] == "3 records, each signed and naming the one before"
