@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ayllu.cli.fleet import app as fleet_app
-from ayllu.cli.text import advice_lines
+from ayllu.cli.fleet.commands import app as fleet_app
+from ayllu.cli.fleet.text import advice_lines
 from ayllu.fleet.advise import (
     Curve,
     checkpoint_interval,

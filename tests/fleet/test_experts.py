@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ayllu.cli.fleet import app
+from ayllu.cli.fleet.commands import app
 from ayllu.fleet.catalogue import find_accelerator, find_fleet
 from ayllu.fleet.experts import ExpertModel, expert_models
 from ayllu.fleet.launch.planned_layout import read_layout

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from ayllu.cli.fleet import app as fleet_app
+from ayllu.cli.fleet.commands import app as fleet_app
 from ayllu.fleet.launch import manifests, package_source, records
 from ayllu.fleet.launch.batch_job import BatchJob
 from ayllu.fleet.launch.kubernetes import manifest
@@ -151,6 +152,7 @@ def test_one_value_used_twice_is_written_twice() -> None:
 @pytest.fixture
 def fleet(monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command, for which more names are recipes."""
+    import_module("ayllu.cli.run")  # whose commands are the recipes there are when it is first imported
     for name in ("wrong", "smol; rm -rf"):
         monkeypatch.setitem(RECIPES._added, name, lambda: None)
     return partial(fleet_app, result_action="return_value")
@@ -205,10 +207,10 @@ def test_a_local_job_that_is_killed_starts_again_and_finishes(
 def test_a_local_job_that_fails_by_itself_is_not_tried_again_and_one_can_be_cancelled(
     fleet: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    put_ayllu(tmp_path, monkeypatch, 'echo once >> times\nif [ "$2" = wrong ]; then exit 2; fi\nsleep 60\n')
-    fleet(["launch", "wrong", "--folder", str(tmp_path), "--json"])
+    put_ayllu(tmp_path, monkeypatch, 'echo once >> times\nif [ "$2" = cria ]; then exit 2; fi\nsleep 60\n')
+    fleet(["launch", "cria", "--folder", str(tmp_path), "--json"])
     capsys.readouterr()
-    assert wait_for(fleet, capsys, tmp_path, "failed", name="wrong")["detail"] == "exit 2"
+    assert wait_for(fleet, capsys, tmp_path, "failed", name="cria")["detail"] == "exit 2"
     assert (tmp_path / "times").read_text() == "once\n"
     fleet(["launch", "smol", "--folder", str(tmp_path), "--json"])
     capsys.readouterr()
@@ -261,7 +263,7 @@ def test_a_plan_that_is_none_is_refused_in_one_sentence(fleet: Command, tmp_path
 
 def test_no_client_is_imported_before_it_is_needed() -> None:
     code = (
-        "import sys, ayllu.fleet.launch.records, ayllu.fleet.launch.ray_nodes, ayllu.cli.fleet_jobs; "
+        "import sys, ayllu.fleet.launch.records, ayllu.fleet.launch.ray_nodes, ayllu.cli.fleet.jobs; "
         "print([m for m in ('ray', 'sky', 'kubernetes', 'torch', 'matplotlib', 'numpy') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
@@ -297,6 +299,11 @@ def test_no_client_is_imported_before_it_is_needed() -> None:
         (["smol", "--on", "slurm", "--folder", r"/tmp/a\b"], "backslash"),
         (["smol", "--on", "slurm", "--folder", "/tmp/a\nb"], "line breaks"),
         (["smol", "--on", "ray", "--folder", "/tmp/it's"], "Ray's command line"),
+        (["smol", "--", "--bogus"], "would refuse the options behind `--`.*--bogus"),
+        (["smol", "--", "--budget", "ten"], "would refuse the options behind `--`.*ten"),
+        (["smol", "--", "--budget"], "would refuse the options behind `--`.*--budget"),
+        (["smol", "--", "stray"], "would refuse the options behind `--`.*stray"),
+        (["cria", "--on", "slurm", "--dry-run", "--", "--chats", "x"], "would refuse the options.*--chats"),
         (["status", "nothing"], "no job 'nothing'"),
         (["cancel", "../up"], "no job"),
     ],

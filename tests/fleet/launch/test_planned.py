@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from ayllu.cli.fleet import app
+from ayllu.cli.fleet.commands import app
 from ayllu.lab.error import UserError
 from ayllu.model.files import hf
 from ayllu.model.presets import PRESETS

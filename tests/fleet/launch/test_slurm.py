@@ -13,7 +13,7 @@ import pytest
 
 from ayllu.fleet.launch import records
 from ayllu.fleet.launch.batch_job import BatchJob
-from support.slurm import SlurmCluster, need_slurm
+from support.fleet.slurm import SlurmCluster, need_slurm
 
 need_slurm()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ayllu
-from ayllu.cli.fleet import app
+from ayllu.cli.fleet.commands import app
 from ayllu.fleet.catalogue import find_fleet
 from ayllu.fleet.planner.constants import shipped
 from ayllu.fleet.planner.cost import step_time
@@ -22,8 +22,8 @@ from ayllu.lab.error import UserError
 from ayllu.model.presets import PRESETS
 from ayllu.model.transformer import Transformer
 from ayllu.train.lora import LoraConfig, LoraLinear, attach
+from support.fleet.runs_table import ROW
 from support.models import sharp_model
-from support.runs_table import ROW
 
 
 def table(rank: int, model: str = "llama-3.1-8b", fleet: str = "16xh100") -> Queries:

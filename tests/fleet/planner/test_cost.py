@@ -243,7 +243,7 @@ def test_every_constant_matters() -> None:
         for kind in ATTENTION.values()
     ]
     layouts += [question(kernels=0, precision=kind) for kind in ("bf16", "float8", "float4")]
-    layouts += [question(overlap=overlap, dp_shard=64) for overlap in (0, 1)]
+    layouts += [question(tp=tp, overlap=overlap, dp_shard=64) for tp in (1, 8) for overlap in (0, 1)]
     base = believed()
     for name, value in base.values.items():
         moved = replace(base, values=base.values | {name: 1.5 * value})

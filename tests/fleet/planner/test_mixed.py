@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ayllu
-from ayllu.cli.fleet import app
-from ayllu.cli.text import plan_lines
+from ayllu.cli.fleet.commands import app
+from ayllu.cli.fleet.text import plan_lines
 from ayllu.fleet.catalogue import accelerators, find_fleet
 from ayllu.fleet.planner.choice import power, read_price_hour
 from ayllu.fleet.planner.plan import fewest_beyond, plan
@@ -166,6 +167,21 @@ def test_a_deadline_that_is_not_met_says_how_many_would_do() -> None:
     hopeless, text = found(1e-4)
     assert hopeless["would_do"] is None and hopeless["fastest"]["days"] > 1e-4
     assert "no number of them does; the fastest" in text
+
+
+def test_a_fleet_that_is_too_small_is_told_how_many_would_do() -> None:
+    def said(**more: Any) -> str:
+        with pytest.raises(UserError) as error:
+            ayllu.plan("llama-3.1-8b", fleet="8xt4", **more)
+        return str(error.value)
+
+    enough = re.search(r"larger ones; (\d+) t4 do it in ([\d.]+) d$", said())
+    assert enough, "without a deadline the fewest that hold it"
+    (plan,) = ayllu.plan("llama-3.1-8b", fleet=f"{enough[1]}xt4").plans
+    assert plan.best.days == pytest.approx(float(enough[2]), rel=0.01)
+    sooner = re.search(r", ([\d,]+) t4 do it in ([\d.]+) d$", said(deadline=30))
+    assert sooner and float(sooner[2]) <= 30
+    assert "none meets the deadline of 0.001 days, the fastest: " in said(deadline=0.001)
 
 
 def test_no_more_are_asked_for_than_a_deadline_takes() -> None:

@@ -20,7 +20,7 @@ from ayllu.fleet.validation.measured_run import Unusable, read_measured_run
 from ayllu.fleet.validation.measured_runs import read_measured_runs
 from ayllu.fleet.validation.validate import validate
 from ayllu.lab.error import UserError
-from support.runs_table import ROW
+from support.fleet.runs_table import ROW
 
 # 6 N + 12 L H h T per token, over 64 accelerators at half of 989 TFLOP/s
 AT_HALF = 128 * 8192 * (6 * 7.5047e9 + 12 * 32 * 4096 * 8192) / 64 / 494.5e12

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import ayllu
 from ayllu.lab.error import UserError
 
 EXTRAS = "full"
@@ -54,7 +53,7 @@ def package_source(given: str | None = None) -> PackageSource:
 
 def _source_tree() -> Path | None:
     """The checkout that this very code runs from, if it does."""
-    root = Path(ayllu.__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[4]
     return root if (root / "pyproject.toml").is_file() and (root / "src" / "ayllu").is_dir() else None
 
 

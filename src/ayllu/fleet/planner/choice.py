@@ -79,8 +79,7 @@ class Choice:
     devices: int
     step_s: float
     interval_s: tuple[float, float]
-    """Between these lay 80 of 100 held-out runs, relative to their prediction (more where no run on the part was
-    seen)."""
+    """Between these lie 80 of 100 runs of software that was held out, at the spread of this layout's own terms."""
     tokens_per_s: float
     mfu: float
     memory_bytes: float

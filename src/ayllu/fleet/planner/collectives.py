@@ -12,6 +12,10 @@ from ayllu.fleet.planner.queries import SHARDING, Column, Queries
 
 OVERLAP_NORM = 4.0
 """Two overlapped streams take the p-norm of their times: the longer one, and a little more when they are alike."""
+BUCKET, BUCKET_PER_REPLICA = 40e6, 1e6
+"""Parameters that are exchanged at once, and at least for each replica (Megatron-Core's `bucket_size`)."""
+BACKWARD_SHARE = 2 / 3
+"""Of a micro-batch's work."""
 
 
 def overlapped(one: Column, other: Column) -> Column:
@@ -24,12 +28,22 @@ def network(q: Queries, constants: Constants) -> Column:
 
 
 def all_reduce(q: Queries, constants: Constants, message: Column, ranks: Column) -> Column:
-    """Seconds to sum `message` bytes over neighbouring `ranks`: a ring over the link, over the network beyond the
-    domain."""
-    inside = 2 * (ranks - 1) / ranks * message / (q.link * constants["link_share"])
-    outside = 2 * message / np.minimum(q.link_domain * network(q, constants), q.link * constants["link_share"])
-    over = ranks > q.link_domain
-    return np.where(over, inside + outside, inside) + constants["hop"] * np.log2(np.maximum(ranks, 2))
+    """Seconds to sum `message` bytes over neighbouring `ranks` in a ring: over the link, or beyond the domain over the
+    slower of the link and the ports of all accelerators of a domain together."""
+    link = q.link * constants["link_share"]
+    reach = np.where(ranks > q.link_domain, np.minimum(link, q.link_domain * network(q, constants)), link)
+    return 2 * (ranks - 1) / ranks * message / reach + latency(q, constants, ranks, 1.0)
+
+
+def latency(q: Queries, constants: Constants, ranks: Column, apart: Column | float) -> Column:
+    """Seconds that a collective of `ranks`, which stand `apart` devices from each other, takes though it moves nothing.
+
+    A hop for each doubling within a domain, and one for each further domain that the ring passes (NCCL 2.27, tuning.cc:
+    14 us for a step over a network in its Simple protocol, 3.4 us over NVLink).
+    """
+    near = np.clip(q.link_domain / apart, 1.0, ranks)
+    domains = np.where(ranks * apart > q.link_domain, ranks / near, 1.0)
+    return constants["hop"] * (np.log2(np.maximum(near, 2.0)) + domains - 1)
 
 
 def all_to_all(q: Queries, constants: Constants) -> Column:
@@ -69,12 +83,13 @@ def data_bandwidth(q: Queries, constants: Constants, ranks: Column, apart: Colum
 def pipeline_transfer(q: Queries, constants: Constants) -> Column:
     """Seconds in which a stage waits for its neighbours' activations and gradients, per micro-batch.
 
-    Each tensor-parallel rank sends its part (Megatron's sequence parallel, DeepSpeed's partitioned activations).
+    Each tensor-parallel rank sends its part (Megatron's sequence parallel, DeepSpeed's partitioned activations), and
+    each part takes a hop however small it is.
     """
     message = q.element * q.micro_batch * q.sequence / q.cp * q.width / q.tp
     whole_job_in_domain = q.devices <= q.link_domain
     reach = np.where(whole_job_in_domain, q.link * constants["link_share"], network(q, constants))
-    moved = 2 * q.virtual * message / reach
+    moved = 2 * q.virtual * (message / reach + constants["hop"])
     return np.where(q.pp > 1, constants["pp_exposed"] * moved, 0.0)
 
 
@@ -95,25 +110,35 @@ def fsdp(q: Queries, constants: Constants, compute: Column) -> Column:
     alike = q.expert_shards
     experts = 3 * q.element * q.expert_parameters / (q.ep * q.pp) * (alike - 1) / alike
     seconds = seconds + experts / data_bandwidth(q, constants, alike, q.ep)
-    seconds = seconds + 3 * q.layers / q.pp * constants["hop"] * np.log2(np.maximum(ranks, 2))
+    seconds = seconds + 3 * q.layers / q.pp * latency(q, constants, ranks, q.tp)
     added = overlapped(compute, seconds) - compute + constants["fsdp_contention"] * np.minimum(seconds, compute)
     return np.where(_gathers_each_time(q), added, 0.0)
 
 
-def gradient_exchange(q: Queries, constants: Constants) -> Column:
+def gradient_exchange(q: Queries, constants: Constants, compute: Column) -> Column:
     """Seconds per step in which the exchange of gradients (and of sharded optimizers' parameters) is not hidden.
 
-    Bytes per parameter: 4 to sum 16-bit gradients, 6 to scatter float32 gradients and gather 16-bit parameters.
+    A sum moves each 16-bit gradient twice around the ring; a sharded optimizer scatters it and gathers the parameter.
+    What overlaps hides behind one micro-batch's `compute` at most: gradients are whole in the last backward pass only,
+    and parameters are gathered in the first forward pass.
     """
     each_time = _gathers_each_time(q)
     shards = np.where(each_time, q.dp_shard * q.cp, 1.0)
     ranks = np.where(each_time, q.dp_replicate, q.dp * q.cp)
     per_rank = q.trained_parameters / (q.tp * q.pp) / shards
-    width = np.where(q.sharding > 0, 6.0, 2 * q.element)
+    width = 2 * q.element
     seconds = width * per_rank * (ranks - 1) / ranks / data_bandwidth(q, constants, ranks, q.tp * shards)
     parts = np.where(each_time, q.expert_shards, 1.0)
     copies = np.maximum(q.expert_copies / parts, 1.0)
     experts = width * q.expert_parameters / (q.ep * q.pp) / parts * (copies - 1) / copies
     seconds = seconds + experts / data_bandwidth(q, constants, copies, q.ep * parts)
+    buckets = per_rank / np.maximum(BUCKET, BUCKET_PER_REPLICA * q.dp)
+    rings = np.ceil(buckets) * latency(q, constants, ranks, q.tp * shards)
+    seconds = seconds + np.where(ranks > 1, 2 * rings, 0.0)
     shown = np.where(q.overlap > 0, constants["dp_overlapped"], constants["dp_exposed"])
-    return np.where((ranks > 1) | (copies > 1), shown * seconds, 0.0)
+    hidden = (1 - shown) * seconds
+    # A stage ends its first chunks while it still works on the others, `pp` micro-batches at a time.
+    last = 1 + (q.pp - 1) * (q.virtual - 1) / q.virtual
+    behind = compute * last * np.where(q.sharding > 0, 1.0, BACKWARD_SHARE)
+    left = shown * seconds + overlapped(behind, hidden) - behind
+    return np.where((ranks > 1) | (copies > 1), left, 0.0)

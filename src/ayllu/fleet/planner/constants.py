@@ -74,7 +74,9 @@ CONSTANTS: dict[str, Constant] = {
     "dp_exposed": Constant(
         believed=0.9, spread=0.2, meaning="share of the gradient exchange that shows where software waits"
     ),
-    "dp_overlapped": Constant(believed=0.3, spread=0.5, meaning="the same where software overlaps it"),
+    "dp_overlapped": Constant(
+        believed=0.1, spread=0.5, meaning="the same where software overlaps it, of what there is work to hide behind"
+    ),
     "link_share": Constant(believed=0.75, spread=0.15, meaning="collective bandwidth over the link's, within a domain"),
     "network_share": Constant(believed=0.70, spread=0.20, meaning="collective bandwidth over the network's"),
     "hop": Constant(believed=15e-6, spread=0.5, meaning="seconds of latency per collective, and per doubling of ranks"),
@@ -104,6 +106,10 @@ EXPERT_CONSTANTS: dict[str, Constant] = {
 }
 """The same for mixtures of experts, fitted on their runs alone, so that they change no dense prediction."""
 
+NOISE = 0.06
+"""Log standard deviation of a run around the model: one configuration under successive NVIDIA releases differs by
+1.059."""
+
 EFFECT_SPREAD = {"family": 0.12, "generation": 0.10, "stack": 0.08, "accelerator": 0.08}
 """Log standard deviation of the factors of a software family, of a generation of accelerators at one precision
 (throttling differs from the short products that MAMF times), and of a kind of software (Megatron's kernels, PyTorch's
@@ -118,19 +124,17 @@ class Constants:
     """Numbers, or columns of numbers to evaluate many sets at once."""
     effects: Mapping[str, float] = field(default_factory=dict)
     """Log factors on step time by `family:NAME`, `generation:NAME:PRECISION` and `stack:NAME:GENERATION`."""
-    interval: tuple[float, float] = (0.75, 1.35)
-    """Measured over predicted time in 80 of 100 runs of held-out sources."""
-    interval_unseen: tuple[float, float] = (0.65, 1.55)
-    """The same in 90 of 100 runs of held-out software families: for accelerators that no run was seen of."""
+    interval_z: tuple[float, float] = (-1.28, 1.28)
+    """Ends of the 80 % interval in standard deviations (`planner.uncertainty`), below and above the logarithm of the
+    prediction: those of software that was held out."""
+    covariance: tuple[tuple[float, ...], ...] | None = None
+    """Of the logarithms of `CONSTANTS` and of the factor of the user's software, where own runs were given."""
+    own_runs: int = 0
+    """Runs of the user's own that moved the values."""
     interval_experts: tuple[float, float] = (0.6, 1.7)
     """The same in 90 of 100 runs of mixtures of experts, each source held out."""
     sources: tuple[str, ...] = ()
     """What the values were fitted on."""
-
-    def interval_on(self, accelerator: str) -> tuple[float, float]:
-        """Factors on a predicted time between which a measured one will lie: wider where no run on the part was
-        seen."""
-        return self.interval if f"accelerator:{accelerator}" in self.effects else self.interval_unseen
 
     def __getitem__(self, name: str) -> float | np.ndarray:
         return self.values[name] if name in self.values else EXPERT_CONSTANTS[name].believed
@@ -141,6 +145,10 @@ def believed() -> Constants:
     return Constants(values={name: constant.believed for name, constant in CONSTANTS.items()})
 
 
+OWN_SOFTWARE = ("family:own", "stack:own")
+"""Factors of the software that plans are made for: `ayllu.train`, or what the user's own runs were made with."""
+
+
 @cache
 def shipped() -> Constants:
     """The constants fitted on the packaged table of published runs (`ayllu fleet validate --refit` writes them)."""
@@ -148,16 +156,14 @@ def shipped() -> Constants:
     if not path.is_file():
         return believed()
     found = json.loads(path.read_text(encoding="utf-8"))
-    low, high = found["interval"]
+    low, high = found["interval_z"]
     known = CONSTANTS | EXPERT_CONSTANTS
     values = {name: found["values"].get(name, constant.believed) for name, constant in known.items()}
-    unseen_low, unseen_high = found["interval_unseen"]
     experts_low, experts_high = found["interval_experts"]
     return Constants(
         values=values,
         effects=found["effects"],
-        interval=(low, high),
-        interval_unseen=(unseen_low, unseen_high),
+        interval_z=(low, high),
         interval_experts=(experts_low, experts_high),
         sources=tuple(found["sources"]),
     )

@@ -92,7 +92,7 @@ def step_time(q: Queries, constants: Constants) -> Breakdown:
     sharded = fsdp(q, constants, slowest)
     work = slowest + transfer + constants["micro_batch_overhead"]
     bubble = work * (q.pp - 1) / q.virtual
-    exchange = gradient_exchange(q, constants)
+    exchange = gradient_exchange(q, constants, work)
 
     sharded_states = q.sharding > 0
     state = q.common_parameters / (q.tp * q.pp) / np.where(sharded_states, q.dp_shard * q.cp, 1.0)
@@ -250,7 +250,9 @@ def _block_collectives(q: Queries, constants: Constants) -> dict[str, Column]:
     # Tokens go to their experts and come back, and so do their gradients.
     exchanges = (4 + np.where(full, 2.0, 0.0)) * q.sparse
     expert_parallel = np.where(q.ep > 1, exchanges * all_to_all(q, constants), 0.0)
-    shown = np.where(q.overlap > 0, constants["tp_overlapped"], constants["tp_exposed"])
+    # Chunks that are sent while others are computed must be small, which pays within a domain only.
+    near = (q.overlap > 0) & (q.tp <= q.link_domain)
+    shown = np.where(near, constants["tp_overlapped"], constants["tp_exposed"])
     return {
         "tensor_parallel": tensor_parallel * shown,
         "context_parallel": context_parallel * constants["cp_exposed"],
@@ -304,14 +306,20 @@ def _slowest_stage(q: Queries, per_layer: Column, head: Column) -> Column:
     """Seconds of one micro-batch on the slowest pipeline stage.
 
     Where the layers divide evenly the last stage also carries the head. Where they do not, frameworks count the
-    embedding and the head as a layer each (Megatron's `account_for_embedding_in_pipeline_split`).
+    embedding and the head as a layer each (Megatron's `account_for_embedding_in_pipeline_split`). Where they are split
+    by cost, a stage ends at the last layer before its share of all matrices (nanotron's `get_block_compute_costs`).
     """
+    fair = (q.layers + q.vocabulary * q.width / q.block_matrices) / q.pp
+    before = np.minimum(np.floor((q.pp - 1) * fair), q.layers)
+    most = np.floor(fair) + (np.floor((q.pp - 1) * np.mod(fair, 1)) >= 1)
+    by_cost = np.maximum(np.minimum(most, q.layers) * per_layer, (q.layers - before) * per_layer + head)
     chunks = q.pp * q.virtual
     even = np.mod(q.layers, chunks) == 0
     share = q.layers / q.pp
     padded = np.minimum(np.ceil((q.layers + 2) / chunks) * q.virtual, np.ceil((q.layers + 2) / q.pp))
     uneven = np.maximum(padded * per_layer, (padded - 1) * per_layer + head)
-    return np.where(q.pp > 1, np.where(even, share * per_layer + head, uneven), share * per_layer + head)
+    by_count = np.where(even, share * per_layer + head, uneven)
+    return np.where(q.pp > 1, np.where(q.split > 0, by_cost, by_count), share * per_layer + head)
 
 
 def _fused(q: Queries) -> Column:

@@ -94,7 +94,7 @@ def find_model_config(name: str, *, recipes: Sequence[str] = ()) -> ModelConfig:
         return _rung(name)
     folder = Path(name)
     if folder.exists():
-        from ayllu.model.files.hf import load_config
+        from ayllu.model.files.hf_config import load_config
 
         try:
             return read_expert_config(folder) or load_config(folder)

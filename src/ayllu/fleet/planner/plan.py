@@ -15,8 +15,9 @@ import numpy as np
 
 from ayllu.fleet.catalogue import Pool, find_accelerator, find_fleet
 from ayllu.fleet.experts import ExpertModel
+from ayllu.fleet.own_constants import in_use
 from ayllu.fleet.planner.choice import Choice, Prices, power
-from ayllu.fleet.planner.constants import Constants, shipped
+from ayllu.fleet.planner.constants import OWN_SOFTWARE, Constants, shipped
 from ayllu.fleet.planner.cost import Breakdown, mfu, step_time
 from ayllu.fleet.planner.layouts import LAYOUT_COLUMNS, layouts
 from ayllu.fleet.planner.memory import USABLE_SHARE, footprint
@@ -32,6 +33,7 @@ from ayllu.fleet.planner.queries import (
     queries,
 )
 from ayllu.fleet.planner.training_job import TrainingJob
+from ayllu.fleet.planner.uncertainty import interval, log_spread, unseen_variance
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import track
 from ayllu.train.distributed.layout import Layout
@@ -62,6 +64,8 @@ class Plan:
     """Fastest for its memory: no other layout is both faster and smaller."""
     cloud: tuple[np.ndarray, np.ndarray]
     """Step seconds and memory share of every layout that fits, for the picture."""
+    own_runs: int = 0
+    """Runs of the user's own by which it was timed."""
 
     @property
     def best(self) -> Choice:
@@ -72,7 +76,8 @@ def plan(
     job: TrainingJob, pool: Pool, *, constants: Constants | None = None, prices: Prices | None = None, top: int = 5
 ) -> Plan:
     """The best layouts of `job` on `pool`. Raises UserError when none fits, with what is missing."""
-    constants = constants or shipped()
+    # Timed steps of a calibrated machine say how far the shipped constants are off on it.
+    constants = constants or (shipped() if pool.accelerator.training else in_use())
     table = _layout_table(job, pool)
     memory = footprint(table).total
     fitting = memory <= USABLE_SHARE * table.memory
@@ -105,6 +110,7 @@ def plan(
         why=tuple(search.reasons(chosen[0])),
         frontier=tuple(search.choice(index) for index in search.frontier()),
         cloud=(search.seconds, memory / table.memory),
+        own_runs=constants.own_runs,
     )
 
 
@@ -167,10 +173,14 @@ def workload_h100e(accelerator: str, job: TrainingJob, *, count: int = 64) -> fl
 def _factor(job: TrainingJob, pool: Pool, constants: Constants) -> float:
     """Factor of the generation and of the part itself, where runs on them were seen, or training steps timed on this
     machine."""
-    names = (f"generation:{pool.accelerator.generation}:{job.precision}", f"accelerator:{pool.accelerator.id}")
-    return float(np.exp(sum(constants.effects.get(name, 0.0) for name in names))) * pool.accelerator.training_factor(
-        job.model.width
-    )
+    known = (constants.effects.get(name, 0.0) for name in _factors(job, pool))
+    return float(np.exp(sum(known))) * pool.accelerator.training_factor(job.model.width)
+
+
+def _factors(job: TrainingJob, pool: Pool) -> tuple[str, ...]:
+    """Names of the factors on a step: of the software that plans are made for, and of the machine."""
+    machine = (f"generation:{pool.accelerator.generation}:{job.precision}", f"accelerator:{pool.accelerator.id}")
+    return (*OWN_SOFTWARE, *machine)
 
 
 def fewest_within(job: TrainingJob, pool: Pool, days: float, *, prices: Prices | None = None) -> Plan | None:
@@ -198,7 +208,10 @@ def fewest_beyond(job: TrainingJob, pool: Pool, days: float, *, prices: Prices |
     count = pool.count
     while 2 * count <= max(MOST_DEVICES, 2 * pool.count):
         larger = replace(pool, count=2 * count, pod_size=max(pool.pod_size, 2 * count))
-        found = plan(job, larger, prices=prices, top=1)
+        try:
+            found = plan(job, larger, prices=prices, top=1)
+        except UserError:  # the batch can be split over no such number
+            break
         if found.best.days <= days:
             return _fewest_between(job, larger, days, prices) or found, True
         if found.best.days > 0.99 * best.best.days:
@@ -207,12 +220,29 @@ def fewest_beyond(job: TrainingJob, pool: Pool, days: float, *, prices: Prices |
     return best, False
 
 
+def fewest_that_hold(job: TrainingJob, pool: Pool, *, prices: Prices | None = None) -> Plan | None:
+    """The plan on the fewest more accelerators than `pool` has on which the job fits, found as in `fewest_beyond`."""
+    count = 2 * pool.count
+    while count <= MOST_DEVICES:
+        larger = replace(pool, count=count, pod_size=max(pool.pod_size, count))
+        try:
+            found = plan(job, larger, prices=prices, top=1)
+        except UserError:
+            count *= 2
+            continue
+        return _fewest_between(job, larger, np.inf, prices) or found
+    return None
+
+
 def _fewest_between(job: TrainingJob, pool: Pool, days: float, prices: Prices | None) -> Plan | None:
     """On the fewest of the upper half of `pool`."""
     node = max(pool.accelerator.node_size, 1)
     for part in range(9, 17):
         fewer = replace(pool, count=-(-pool.count * part // (16 * node)) * node)
-        found = plan(job, fewer, prices=prices, top=1)
+        try:
+            found = plan(job, fewer, prices=prices, top=1)
+        except UserError:
+            continue
         if found.best.days <= days:
             return found
     return None
@@ -260,7 +290,7 @@ class _Search:
     def choice(self, index: int) -> Choice:
         """One row with its days, energy, carbon and cost."""
         job, layout, step = self.job, self._layout(index), float(self.seconds[index])
-        low, high = self._interval()
+        low, high = self._interval(index)
         days = job.steps * step / 86_400
         watts = power(self.pool, layout.devices)
         energy = watts * days * 24 / 1e6 if watts is not None else None
@@ -328,9 +358,11 @@ class _Search:
             precision=precision if precision != "float4" else "float8",
         )
 
-    def _interval(self) -> tuple[float, float]:
+    def _interval(self, index: int) -> tuple[float, float]:
         """Factors on a predicted time between which a measured one will lie."""
-        low, high = self.constants.interval_on(self.pool.accelerator.id)
+        unseen = unseen_variance(_factors(self.job, self.pool), self.constants)
+        spread = log_spread(self.table.take(np.array([index])), self.constants, unseen)
+        low, high = (float(end[0]) for end in interval(spread, self.constants))
         if not isinstance(self.job.model, ExpertModel):
             return low, high
         expert_low, expert_high = self.constants.interval_experts

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ayllu.fleet.catalogue import Fleet, find_fleet
+from ayllu.fleet.catalogue import Fleet, Pool, find_fleet
 from ayllu.fleet.experts import ExpertModel
+from ayllu.fleet.own_constants import in_use
 from ayllu.fleet.planner.choice import Prices
 from ayllu.fleet.planner.find_job import find_job
 from ayllu.fleet.planner.multi_pool import MultiPoolPlan, across, assign
-from ayllu.fleet.planner.plan import Plan, by_count, fewest_beyond, fewest_within, plan
+from ayllu.fleet.planner.plan import MOST_DEVICES, Plan, by_count, fewest_beyond, fewest_that_hold, fewest_within, plan
 from ayllu.fleet.planner.training_job import RecipePlan, TrainingJob, parameters_seen
 from ayllu.lab.error import UserError
 
@@ -63,6 +64,7 @@ class FleetPlan:
             "note": PLANNED_ONLY if isinstance(self.job.model, ExpertModel) else self.note,
             "pools": [_pool_value(each) for each in self.plans],
             "does_not_fit": dict(self.does_not_fit),
+            "own_runs": max((each.own_runs for each in self.plans), default=0),
         }
         if self.multi_pool is not None:
             value["together"] = self.multi_pool.as_json()
@@ -117,9 +119,9 @@ def plan_fleet(
         raise UserError(f"--deadline is {deadline:g} days; it must be above 0")
     if top < 1:
         raise UserError(f"--top is {top}; it must be at least 1")
-    _check_priced(prices, found)
+    _check(prices, found)
     job, note = find_job(recipe, found.pool(), recipes=recipes, **asked)
-    plans, refused = _on_each_pool(job, found, prices, top)
+    plans, refused = _on_each_pool(job, found, prices, top, deadline)
     best = plans[0].pool
     met = fewest_within(job, best, deadline, prices=prices) if deadline is not None else None
     return FleetPlan(
@@ -147,7 +149,7 @@ def plan_several(
 ) -> list[FleetPlan]:
     """A pool for each recipe or model, so that the last one ends soonest. Raises UserError where they do not fit."""
     found = find_fleet(fleet) if isinstance(fleet, str) else fleet
-    _check_priced(prices, found)
+    _check(prices, found)
     jobs = [find_job(name, found.pool(), recipes=recipes, **asked)[0] for name in names]
     said = {name: value for name, value in asked.items() if value is not None}
     return [
@@ -156,8 +158,9 @@ def plan_several(
     ]
 
 
-def _check_priced(prices: Prices | None, fleet: Fleet) -> None:
-    """Raise UserError where a price is named of a part that the fleet does not have."""
+def _check(prices: Prices | None, fleet: Fleet) -> None:
+    """Raise UserError where a price is named of a part that the fleet does not have, or own runs cannot be used."""
+    in_use()
     named = prices.per_hour if prices is not None and isinstance(prices.per_hour, Mapping) else {}
     parts = [pool.accelerator.id for pool in fleet.pools]
     for name in named:
@@ -165,7 +168,9 @@ def _check_priced(prices: Prices | None, fleet: Fleet) -> None:
             raise UserError(f"--price-hour names {name}, and the fleet has {', '.join(parts)}")
 
 
-def _on_each_pool(job: TrainingJob, fleet: Fleet, prices: Prices | None, top: int) -> tuple[list[Plan], dict[str, str]]:
+def _on_each_pool(
+    job: TrainingJob, fleet: Fleet, prices: Prices | None, top: int, deadline: float | None
+) -> tuple[list[Plan], dict[str, str]]:
     plans, refused = list[Plan](), dict[str, str]()
     for pool in fleet.pools:
         try:
@@ -173,8 +178,28 @@ def _on_each_pool(job: TrainingJob, fleet: Fleet, prices: Prices | None, top: in
         except UserError as error:
             refused[pool.accelerator.id] = str(error)
     if not plans:
-        raise UserError(next(iter(refused.values())))
+        first = fleet.pools[0]
+        raise UserError(refused[first.accelerator.id] + _would_hold(job, first, prices, deadline))
     return sorted(plans, key=lambda each: each.best.days), refused
+
+
+def _would_hold(job: TrainingJob, pool: Pool, prices: Prices | None, deadline: float | None) -> str:
+    """How many of a pool's kind hold a job that the pool does not, and how many meet the deadline."""
+    held = fewest_that_hold(job, pool, prices=prices)
+    if held is None:
+        return f"; no number of these up to {MOST_DEVICES:,} does"
+    told = f"; {_in_days(held)}"
+    if deadline is None or held.best.days <= deadline:
+        return told
+    far, met = fewest_beyond(job, held.pool, deadline, prices=prices)
+    verdict = "" if met else f"none meets the deadline of {deadline:g} days, the fastest: "
+    return f"{told}, {verdict}{_in_days(far)}"
+
+
+def _in_days(found: Plan) -> str:
+    from ayllu.fleet.planner.picture import told_days
+
+    return f"{found.best.devices:,} {found.pool.accelerator.id} do it in {told_days(found.best.days)}"
 
 
 def _pictures(plans: Sequence[Plan], prices: Prices | None, path: Path) -> tuple[Path, ...]:

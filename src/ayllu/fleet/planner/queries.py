@@ -34,6 +34,8 @@ LATER_GENERATIONS = ("hopper", "blackwell", "rubin")
 SHARDING = {"replicated": 0.0, "optimizer": 1.0, "full": 3.0}
 """How the data-parallel ranks share state, by ZeRO's stages: nothing, the optimizer (Megatron), everything (FSDP)."""
 
+SPLIT = {"layers": 0.0, "cost": 1.0}
+"""What pipeline stages have alike: their layers, or their matrices, the head's among them."""
 
 DENSE = {
     "experts": 0.0,
@@ -44,8 +46,10 @@ DENSE = {
     "attention_share": 1.0,
     "ep": 1.0,
     "adapter_rank": 0.0,
+    "split": SPLIT["layers"],
 }
-"""Columns of a model without experts all of whose weights are trained, which need not be given."""
+"""Columns of a model without experts all of whose weights are trained, its stages of equal layers, which need not be
+given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +111,8 @@ class Queries:
 
     loss: Column
     """By `LOSS`."""
+    split: Column
+    """By `SPLIT`."""
     sequence_parallel: Column
     """1 where tensor-parallel ranks also share the residual stream along the sequence."""
 

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from ayllu.fleet.simulate import libm
 from ayllu.lab.error import UserError
 
 DAY = 86_400.0
@@ -176,7 +177,7 @@ class FailureStream:
             return scale * self._rng.weibull(shape, slots)
         # A node met at a random moment is inside an interval that is longer than most (X^k is Gamma(1 + 1/k)), at a
         # uniform place of it.
-        return scale * self._rng.gamma(1 + 1 / shape, size=slots) ** (1 / shape) * self._rng.random(slots)
+        return scale * libm.power(self._rng.gamma(1 + 1 / shape, size=slots), 1 / shape) * self._rng.random(slots)
 
     def peek(self) -> float:
         """The time of the next failure, or infinity."""

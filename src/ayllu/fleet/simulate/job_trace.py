@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ayllu.fleet.simulate import libm
 from ayllu.lab.error import UserError
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -91,7 +92,7 @@ class JobStream:
         low, high = 1e-6, 2.0
         for _ in range(60):
             factor = (low + high) / 2
-            shares = factor ** np.arange(len(sizes))
+            shares = libm.power(factor, np.arange(len(sizes)))
             shares /= shares.sum()
             if shares[0] < 0.5:
                 # The median job takes one accelerator in every published trace.
@@ -124,16 +125,16 @@ class JobStream:
         """Log-normal times; their median grows as a power of the size that gives `mean_accelerator_seconds`."""
         power = self._power(sizes, shares)
         sigma, base = self._shape(sizes, shares, power)
-        work = base * accelerators**power * rng.lognormal(0, sigma, len(accelerators))
+        work = base * libm.power(accelerators, power) * rng.lognormal(0, sigma, len(accelerators))
         return np.clip(work, 1.0, self.longest_seconds)
 
     def _shape(self, sizes: np.ndarray, shares: np.ndarray, power: float) -> tuple[float, float]:
         """Sigma and the median time of a job of one accelerator, so that the mean and the median of all come out."""
-        scale = sizes.astype(float) ** power
+        scale = libm.power(sizes, power)
         low, high = 0.05, 4.0
         for _ in range(25):
             sigma = (low + high) / 2
-            base = self._base(np.log(scale), shares, sigma)
+            base = self._base(libm.log(scale), shares, sigma)
             mean = float(shares @ _clipped_mean(base * scale, sigma, self.longest_seconds))
             low, high = (sigma, high) if mean < self.mean_seconds else (low, sigma)
         return sigma, base
@@ -153,7 +154,7 @@ class JobStream:
         for _ in range(25):
             power = (low + high) / 2
             sigma, base = self._shape(sizes, shares, power)
-            means = _clipped_mean(base * sizes.astype(float) ** power, sigma, self.longest_seconds)
+            means = _clipped_mean(base * libm.power(sizes, power), sigma, self.longest_seconds)
             if float(shares @ (sizes * means)) < self.mean_accelerator_seconds:
                 low = power
             else:
@@ -172,7 +173,7 @@ def arrivals(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Seconds at which batches are submitted, and for every job the number of its batch; see `JobStream`."""
     hours = np.arange(math.ceil(days * 24))
-    rate = 1 + daily_swing * np.sin(2 * np.pi * (hours % 24 - 9) / 24)
+    rate = 1 + daily_swing * libm.sin(2 * np.pi * (hours % 24 - 9) / 24)
     rate = rate * np.where((hours // 24) % 7 >= 5, weekend, 1.0)
     rate *= per_day / 24 / batch / rate.mean()
     counts = rng.poisson(rate)
@@ -200,8 +201,8 @@ def hold_back(user: np.ndarray, batch: np.ndarray) -> np.ndarray:
 
 def _clipped_mean(median: np.ndarray, sigma: float, longest: float) -> np.ndarray:
     """Mean of min(X, longest) for X log-normal."""
-    z = (np.log(longest) - np.log(median)) / sigma
-    below = np.exp(np.log(median) + sigma**2 / 2) * _normal(z - sigma)
+    z = (math.log(longest) - libm.log(median)) / sigma
+    below = libm.exp(libm.log(median) + sigma**2 / 2) * _normal(z - sigma)
     return below + longest * (1 - _normal(z))
 
 

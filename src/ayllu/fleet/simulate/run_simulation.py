@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ayllu.fleet.simulate import libm
 from ayllu.fleet.simulate.failures import DAY, Cause, Failure, FailureStream
 from ayllu.fleet.simulate.training_run import HOUR, TrainingRun, restart_seconds
 
@@ -177,7 +178,7 @@ class _RunSimulation:
         speed = present * (1 - run.straggler_loss) * (1 - run.degraded_loss * min(slow, 1.0))
         if run.diurnal_swing:
             hours = np.arange(0, wall / HOUR)
-            speed *= float(np.mean(1 + run.diurnal_swing * np.sin(2 * np.pi * hours / 24)))
+            speed *= float(np.mean(1 + run.diurnal_swing * libm.sin(2 * np.pi * hours / 24)))
         failures = sum(self.by_cause.values())
         return RunOutcome(
             unexpected_interruptions=failures,

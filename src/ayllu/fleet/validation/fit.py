@@ -13,31 +13,27 @@ from dataclasses import replace
 import numpy as np
 
 from ayllu.fleet.catalogue import PRECISIONS
-from ayllu.fleet.planner.constants import CONSTANTS, EFFECT_SPREAD, EXPERT_CONSTANTS, Constant, Constants
+from ayllu.fleet.planner.constants import CONSTANTS, EFFECT_SPREAD, EXPERT_CONSTANTS, NOISE, Constant, Constants
 from ayllu.fleet.planner.cost import step_time
+from ayllu.fleet.planner.uncertainty import SHIFT, log_spread, unseen_variance
 from ayllu.fleet.validation.measured_run import MeasuredRun
 from ayllu.fleet.validation.measured_runs import MeasuredRuns
 
-NOISE = 0.06
-"""Log standard deviation of a run around the model: one configuration under successive NVIDIA releases differs by
-1.059."""
 FREEDOM = 4.0
 STEPS = 15
-SHIFT = 1e-4
-"""Step of the numerical slopes, in log units."""
 LARGEST_MOVE = 1.5
 """Constants move at most this far in one step, in log units."""
 
 
 def effect_names(run: MeasuredRun) -> tuple[str, ...]:
     """The factors that apply to a run: its software's family and its generation of accelerators at its precision."""
-    machine = (
-        f"generation:{run.generation}:{PRECISIONS[run.precision]}",
-        *(f"accelerator:{kind}" for kind in run.kinds[:1]),
-    )
-    if not run.family:
-        return machine
-    return (f"family:{run.family}", f"stack:{run.stack}:{run.generation}", *machine)
+    names = (f"generation:{run.generation}:{PRECISIONS[run.precision]}", f"accelerator:{run.kinds[0]}")
+    return (*software_names(run), *names) if run.family else names
+
+
+def software_names(run: MeasuredRun) -> tuple[str, str]:
+    """The factors of the run's software; of unknown software no run was seen."""
+    return f"family:{run.family}", f"stack:{run.stack}:{run.generation}"
 
 
 def effect(run: MeasuredRun, constants: Constants) -> float:
@@ -49,6 +45,12 @@ def predict(table: MeasuredRuns, constants: Constants) -> np.ndarray:
     """Seconds of a step of each run."""
     factors = np.exp([effect(run, constants) for run in table.runs])
     return step_time(table.queries, constants).total * factors
+
+
+def spread(table: MeasuredRuns, constants: Constants) -> np.ndarray:
+    """Standard deviation of the logarithm of each run's measured over predicted time, before it is looked at."""
+    unseen = [unseen_variance({*software_names(run), *effect_names(run)}, constants) for run in table.runs]
+    return log_spread(table.queries, constants, np.array(unseen))
 
 
 def fit_constants(table: MeasuredRuns) -> Constants:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 
 from ayllu.fleet.catalogue import PRECISIONS, Accelerator, Precision, match_accelerator, read_table
-from ayllu.fleet.experts import expert_model
 from ayllu.fleet.part_names import read_name
 from ayllu.fleet.planner.queries import (
     ATTENTION,
@@ -21,11 +20,13 @@ from ayllu.fleet.planner.queries import (
     LOSS,
     RECOMPUTE,
     SHARDING,
-    model_columns,
+    SPLIT,
     rate_columns,
     stack,
 )
-from ayllu.fleet.validation.columns import MISSING, number
+from ayllu.fleet.validation.cells import Unusable, cell
+from ayllu.fleet.validation.inferred import recomputation
+from ayllu.fleet.validation.shapes import dense_shape, expert_shape, known_mixture, told_length
 from ayllu.lab.error import UserError
 
 OTHER_MODELS = re.compile(
@@ -36,23 +37,8 @@ OTHER_MODELS = re.compile(
 is in `data/experts.csv` are scored, apart from the dense ones."""
 
 
-COUNTS = frozenset(
-    (
-        *("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab", "seq_len", "adapter_rank"),
-        *("gpus", "tp", "pp", "cp", "dp", "ep", "vpp"),
-    )
-)
-"""Columns of whole numbers."""
-LARGEST = 1e15
-"""No count, rate or time of a run is larger in the units of these tables."""
-LARGEST_HEADS = 8
-"""Features of all heads together, over the width; published models have up to 2 (Qwen3-0.6B)."""
 LARGEST_NETWORK = 1e5
 """Gb/s per accelerator."""
-
-
-class Unusable(ValueError):
-    """A row that cannot be scored, with the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +60,8 @@ class MeasuredRun:
     """Whether the row says what it recomputes: without that a peak of memory is nobody's error."""
     kinds: tuple[str, ...]
     """Accelerators that the job spans."""
+    inferred: tuple[str, ...] = ()
+    """What the row does not say and its other figures tell."""
 
     @property
     def precision(self) -> int:
@@ -102,13 +90,13 @@ class MeasuredRun:
 
 def read_measured_run(row: Mapping[str, str]) -> MeasuredRun:
     """One row as a run. Raises Unusable with the reason when it cannot be scored."""
-    other = OTHER_MODELS.search(row["model"]) or (_number(row, "ep") or 1) > 1
-    mixture = _known_mixture(row["model"]) if other else None
+    other = OTHER_MODELS.search(row["model"]) or (cell(row, "ep") or 1) > 1
+    mixture = known_mixture(row["model"]) if other else None
     if other and mixture is None:
         raise Unusable("not a dense decoder")
     software = _software(row)
     kinds = _kinds(row["gpu_type"])
-    model = _shape(row, software) if mixture is None else _expert_shape(row, software, mixture)
+    model = dense_shape(row, software) if mixture is None else expert_shape(row, software, mixture)
     layout = _layout(row, software, model["layers"])
     if "experts" in model:
         layout |= _expert_layout(row, layout, model["experts"])
@@ -130,11 +118,18 @@ def read_measured_run(row: Mapping[str, str]) -> MeasuredRun:
         "oversubscription": 7 if "oversubscription" in row.get("interconnect", "") else 1,
         "attention": ATTENTION[_attention(row, software)],
         "loss": LOSS[software["loss"]],
+        "split": SPLIT[software["split"] or "layers"],
         "sequence_parallel": float(software["sequence_parallel"] == "yes" or "SP" in row.get("recompute", "")),
         "overlap": float(software["overlap"] == "yes" or bool(re.search(r"async ?TP", notes, re.I))),
         "adapter_rank": _adapter_rank(row, model),
         "kernels": KERNELS["eager" if re.search(r"\beager\b", notes) else software["kernels"]],
     }
+    seconds = _checked(_seconds(row, columns, kinds[0]), columns, peak)
+    stated = bool(row.get("recompute") or software["recompute"])
+    inferred = ["sequence length"] if told_length(row) else []
+    if not stated and (found := recomputation(columns, _counted_flops(row, seconds))):
+        columns["recompute"] = found[0]
+        inferred.append(found[1])
     return MeasuredRun(
         source=row.get("source") or "a source that is not named",
         label=f"{row['model']} on {row['gpus']} {row['gpu_type']}",
@@ -142,10 +137,11 @@ def read_measured_run(row: Mapping[str, str]) -> MeasuredRun:
         stack=software["stack"],
         generation=min(kinds, key=lambda kind: kind.achieved("bf16")).generation,
         columns=columns,
-        seconds=_checked(_seconds(row, columns, kinds[0]), columns, peak),
+        seconds=seconds,
         measured_memory=_memory(notes),
-        recompute_given=bool(row.get("recompute") or software["recompute"]),
+        recompute_given=stated,
         kinds=tuple(kind.id for kind in kinds),
+        inferred=tuple(inferred),
     )
 
 
@@ -160,26 +156,10 @@ def _adapter_rank(row: Mapping[str, str], model: Mapping[str, float]) -> float:
     text = " ".join(row.get(name, "") for name in ("model", "where", "notes", "method"))
     if QUANTISED.search(text):
         raise Unusable("frozen weights in 4 bits (QLoRA)")
-    rank = _number(row, "adapter_rank") or (float(USUAL_RANK) if ADAPTERS.search(text) else 0.0)
+    rank = cell(row, "adapter_rank") or (float(USUAL_RANK) if ADAPTERS.search(text) else 0.0)
     if rank and "experts" in model:
         raise Unusable("adapters beside a mixture of experts")
     return rank
-
-
-def _number(row: Mapping[str, str], name: str) -> float | None:
-    text = row.get(name, "")
-    if text.strip().lower() in MISSING:
-        return None
-    value = number(name, text)
-    if value is None:
-        raise Unusable(f"{name} is no number in a known unit")
-    if value <= 0:
-        raise Unusable(f"{name} is not above 0")
-    if value > LARGEST:
-        raise Unusable(f"{name} is too large to be true")
-    if name in COUNTS and value != int(value):
-        raise Unusable(f"{name} is no whole number")
-    return value
 
 
 @cache
@@ -211,117 +191,29 @@ def _kind(text: str) -> Accelerator:
     return found
 
 
-@cache
-def _public_shapes() -> list[tuple[str, dict[str, str]]]:
-    rows = [(re.sub(r"[^a-z0-9.]", "", row["name"].lower()), row) for row in read_table("models.csv")]
-    return sorted(rows, key=lambda pair: -len(pair[0]))
-
-
-def _shape(row: Mapping[str, str], software: Mapping[str, str]) -> dict[str, float]:
-    """The model's columns: the row's own, else the public shape of that name, else what the parameter count implies."""
-    plain = re.sub(r"[^a-z0-9.]", "", row["model"].lower()).replace("llama3.1405b", "llama3.1405b")
-    public = next((shape for name, shape in _public_shapes() if name in plain), {})
-
-    def known(column: str, ours: str) -> float | None:
-        return _number(row, column) or (float(public[ours]) if public else None)
-
-    layers, width = known("layers", "layers"), known("hidden", "width")
-    if layers is None or width is None:
-        raise Unusable("no architecture")
-    heads = known("heads", "heads") or max(1.0, round(width / 128))
-    kv_heads = known("kv_heads", "kv_heads") or heads
-    if not kv_heads <= heads <= width:
-        raise Unusable("more heads than features, or more of keys than of queries")
-    head_width = _head_width(row, public, width, heads)
-    vocabulary = known("vocab", "vocabulary") or 50304.0
-    sequence = _number(row, "seq_len") or float(software["sequence"] or 0)
-    if not sequence:
-        raise Unusable("no sequence length")
-    shape = {
-        "layers": layers,
-        "width": width,
-        "heads": heads,
-        "kv_heads": kv_heads,
-        "head_width": head_width,
-        "vocabulary": vocabulary,
-        "sequence": sequence,
-    }
-    feed_forward = known("ffn", "feed_forward")
-    gated = bool(re.search(r"llama|qwen|mistral|gemma|olmo|smol", row["model"], re.I))
-    if public and feed_forward == float(public["feed_forward"]):
-        return shape | {"feed_forward": feed_forward, "gates": float(public["gates"]), "tied": float(public["tied"])}
-    parameters = (_number(row, "params_b") or 0) * 1e9
-    if not parameters:
-        return shape | {
-            "feed_forward": feed_forward or 4 * width,
-            "gates": 2.0 if gated and feed_forward else 1.0,
-            "tied": 0.0,
-        }
-    return shape | _nearest_blocks(shape, feed_forward or 4 * width, parameters)
-
-
-def _head_width(row: Mapping[str, str], public: Mapping[str, str], width: float, heads: float) -> float:
-    """The row's own, else that of the public shape where the row has its heads, else an equal part of the width."""
-    own = _number(row, "head_dim")
-    if own is None and public and (width, heads) == (float(public["width"]), float(public["heads"])):
-        own = _number(public, "head_width")
-    if own is not None and own * heads > LARGEST_HEADS * width:
-        raise Unusable("heads of more features than the model can feed")
-    return own or width / heads
-
-
-@cache
-def _expert_shapes() -> list[tuple[str, dict[str, str]]]:
-    rows = [(re.sub(r"[^a-z0-9.]", "", row["name"].lower()), row) for row in read_table("experts.csv")]
-    return sorted(rows, key=lambda pair: -len(pair[0]))
-
-
-def _known_mixture(model: str) -> dict[str, str] | None:
-    plain = re.sub(r"[^a-z0-9.]", "", model.lower())
-    return next((shape for name, shape in _expert_shapes() if name in plain), None)
-
-
-def _expert_shape(row: Mapping[str, str], software: Mapping[str, str], public: dict[str, str]) -> dict[str, float]:
-    """The columns of a published mixture of experts, perhaps cut to the row's layers."""
-    sequence = _number(row, "seq_len") or float(software["sequence"] or 0)
-    if not sequence:
-        raise Unusable("no sequence length")
-    layers = _number(row, "layers")
-    width = _number(row, "hidden")
-    if (layers or 1) > int(public["layers"]) or (width or int(public["width"])) != int(public["width"]):
-        raise Unusable("architecture and name disagree")
-    return model_columns(expert_model(public, layers=int(layers) if layers else None), int(sequence))
+def _counted_flops(row: Mapping[str, str], seconds: float) -> float | None:
+    """FLOPs of a step by the row's own rate, where its time is told beside it; None where it is not, or where the rate
+    is said to count what is recomputed or less than all of attention."""
+    rate, timed = cell(row, "tflops_per_gpu"), row.get("step_time_s") or row.get("tokens_per_s")
+    if rate is None or not timed or re.search(r"counts recompute|causal", row.get("notes", "")):
+        return None
+    return rate * 1e12 * float(row["gpus"]) * seconds
 
 
 def _expert_layout(row: Mapping[str, str], layout: Mapping[str, float], experts: float) -> dict[str, float]:
     """Expert parallelism, and no chunks of the pipeline but those that the row names."""
-    ep = _number(row, "ep") or 1.0
+    ep = cell(row, "ep") or 1.0
     if experts % ep or (layout["tp"] * layout["cp"] * layout["dp_shard"]) % ep:
         raise Unusable("degrees do not multiply to the device count")
-    return {"ep": ep, "virtual": _number(row, "vpp") or 1.0}
-
-
-def _nearest_blocks(shape: Mapping[str, float], feed_forward: float, parameters: float) -> dict[str, float]:
-    """Gated or not, tied or not: whichever comes nearest to the published parameter count."""
-
-    def off(choice: tuple[int, int]) -> float:
-        gates, tied = choice
-        attention = shape["width"] * shape["head_width"] * 2 * (shape["heads"] + shape["kv_heads"])
-        blocks = shape["layers"] * (attention + (gates + 1) * shape["width"] * feed_forward)
-        return abs(blocks + shape["vocabulary"] * shape["width"] * (2 - tied) - parameters)
-
-    gates, tied = min(((g, t) for g in (1, 2) for t in (0, 1)), key=off)
-    if off((gates, tied)) > 0.35 * parameters:
-        raise Unusable("architecture and parameter count disagree")
-    return {"feed_forward": feed_forward, "gates": float(gates), "tied": float(tied)}
+    return {"ep": ep, "virtual": cell(row, "vpp") or 1.0}
 
 
 def _layout(row: Mapping[str, str], software: Mapping[str, str], layers: float) -> dict[str, float]:
     """Degrees of parallelism, batch and recomputation. A row with FSDP and no degrees is data parallel only."""
-    devices = _number(row, "gpus")
+    devices = cell(row, "gpus")
     if devices is None:
         raise Unusable("no device count")
-    degrees = {name: _number(row, name) for name in ("tp", "cp", "pp", "dp")}
+    degrees = {name: cell(row, name) for name in ("tp", "cp", "pp", "dp")}
     if degrees["tp"] is None and degrees["pp"] is None and not row.get("fsdp"):
         raise Unusable("no layout")
     tp, cp, pp = (degrees[name] or 1.0 for name in ("tp", "cp", "pp"))
@@ -332,16 +224,16 @@ def _layout(row: Mapping[str, str], software: Mapping[str, str], layers: float) 
         raise Unusable("degrees do not multiply to the device count")
     notes = row.get("notes", "")
     local = re.search(r"local batch ([1-9]\d{0,8})\b", notes)
-    batch = _number(row, "global_batch_seqs") or (dp * float(local[1]) if local else None)
-    if batch is None and (tokens := _number(row, "global_batch_tokens")) and (length := _number(row, "seq_len")):
+    batch = cell(row, "global_batch_seqs") or (dp * float(local[1]) if local else None)
+    if batch is None and (tokens := cell(row, "global_batch_tokens")) and (length := cell(row, "seq_len")):
         batch = tokens / length
     if batch is None:
         raise Unusable("no global batch")
-    micro = _number(row, "micro_batch") or (float(local[1]) if local and pp == 1 else None)
+    micro = cell(row, "micro_batch") or (float(local[1]) if local and pp == 1 else None)
     per_replica = batch / dp
     if micro is None:
         micro = 1.0 if pp > 1 or tp > 1 or per_replica > 16 else per_replica
-    virtual = _number(row, "vpp") or (2.0 if re.search(r"interleaved", notes, re.I) else 1.0)
+    virtual = cell(row, "vpp") or (2.0 if re.search(r"interleaved", notes, re.I) else 1.0)
     if pp > 1 and not row.get("vpp") and software["schedule"] == "interleaved":
         # Software that interleaves, tuned by its authors: a layer to a chunk, embedding and head counted where they
         # even it out.
@@ -415,12 +307,12 @@ def _seconds(row: Mapping[str, str], columns: Mapping[str, float], kind: Acceler
     """Measured time of a step: as printed, else from tokens/s, else from FLOP/s or MFU by the convention that the row
     states."""
     tokens = columns["global_batch"] * columns["sequence"]
-    if (step := _number(row, "step_time_s")) is not None:
+    if (step := cell(row, "step_time_s")) is not None:
         return step
-    if (rate := _number(row, "tokens_per_s")) is not None:
+    if (rate := cell(row, "tokens_per_s")) is not None:
         return tokens / rate
-    rate = _number(row, "tflops_per_gpu")
-    if rate is None and (share := _number(row, "mfu_pct")) and columns["precision"] == PRECISIONS.index("bf16"):
+    rate = cell(row, "tflops_per_gpu")
+    if rate is None and (share := cell(row, "mfu_pct")) and columns["precision"] == PRECISIONS.index("bf16"):
         rate = share / 100 * kind.peak("bf16")
     if rate is None:
         raise Unusable("no time")

@@ -89,7 +89,7 @@ def gather(rows: list[dict[str, str]]) -> MeasuredRuns:
             left_out[str(reason)] += 1
     left_out = +left_out
     if not runs:
-        reasons = "; ".join(f"{count} × {reason}" for reason, count in left_out.most_common(3))
+        reasons = "; ".join(f"{count} × {reason}" for reason, count in left_out.most_common())
         beside = "; mixtures of experts are scored beside dense runs, and there is none" if mixtures else ""
         raise UserError(f"none of the {len(rows)} rows can be scored: {reasons}{beside}")
     return replace(

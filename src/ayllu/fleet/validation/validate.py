@@ -7,21 +7,29 @@ shipped constants predict, and what cannot be scored is counted with its reason.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ayllu.fleet.catalogue import PRECISIONS, find_accelerator
+from ayllu.fleet.catalogue import find_accelerator
 from ayllu.fleet.planner.constants import Constants, shipped
 from ayllu.fleet.planner.memory import fits_memory, footprint
-from ayllu.fleet.validation.coverage import coverage
-from ayllu.fleet.validation.fit import fit_constants, fit_expert_constants, predict
+from ayllu.fleet.validation.coverage import Predictions, coverage, interval_ends
+from ayllu.fleet.validation.fit import fit_constants, fit_expert_constants, predict, spread
+from ayllu.fleet.validation.held_out import (
+    by_software,
+    by_source,
+    constant_mfu,
+    experts_held_out,
+    leave_one_out,
+    related,
+)
 from ayllu.fleet.validation.measured_run import MeasuredRun
 from ayllu.fleet.validation.measured_runs import MeasuredRuns, packaged_runs, read_measured_runs
-from ayllu.lab.progress import track
 
 MIN_LAYOUTS = 3
 """Groups with fewer measured layouts say nothing of a planner's choice."""
@@ -72,10 +80,9 @@ class Report:
     plan_regret_pct: float | None
     """Mean over the groups; None without any."""
     memory: dict[str, float | int | None]
-    interval: tuple[float, float]
-    """Measured over predicted time in the middle 80 of 100 of these rows."""
-    interval_unseen: tuple[float, float]
-    """The same in the middle 90 of 100 with whole families held out, where that was done."""
+    interval_z: tuple[float, float]
+    """Ends of the interval that plans print, in standard deviations of each row; with whole families held out those
+    that would hold 80 of 100 of the rows of a family that they were not taken from."""
     coverage_pct: float
     """Rows whose measured time lies in the 80 % interval that plans print, around the prediction of this protocol."""
     coverage_unseen_software_pct: float | None
@@ -83,14 +90,19 @@ class Report:
     winkler: float
     """Mean interval score of the logarithm of the step time."""
     by_source: dict[str, dict[str, Any]]
+    """Of each source the errors, and coverage and Winkler score of the shipped interval."""
     groups: tuple[Group, ...]
     worst: tuple[Miss, ...]
     left_out: dict[str, int]
+    inferred: dict[str, int]
+    """What rows do not say and their other figures tell, and of how many."""
     baseline: dict[str, float]
     """A constant MFU, fitted on the same other sources."""
     experts: dict[str, Any] | None = None
     """The same figures of the mixtures of experts, which count in none of the others; None without any."""
     other_protocols: dict[str, dict[str, float]] = field(default_factory=dict)
+    by_source_unseen: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The same as `by_source` with whole families held out, where that was done."""
     unsourced: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Figures from memory of the accelerators of these runs."""
 
@@ -109,72 +121,62 @@ def validate(path: Path | None = None, *, constants: Constants | None = None, by
     packaged = packaged_runs()
     table = packaged if path is None else read_measured_runs(path)
     known = {_identity(run) for run in packaged.runs}
-    seen = sum(_identity(run) in known for run in table.runs)
-    if constants is None and seen == len(table.runs):
-        # Rows of a part of the table are held out from the whole table, so that none is predicted by its own source.
-        predicted = leave_one_out(table, packaged, lambda run: run.source, title="leave one source out")
-        others = {"in-sample": summary(predict(table, fit_constants(table)), table.seconds)}
-        related = _related(table, packaged)
-        for rows, title in ((related, "software known from another source"), (~related, "software of no other source")):
-            if rows.any():
-                others[title] = summary(predicted[rows], table.seconds[rows])
-        report = _report(
-            table, predicted, _constant_mfu(table, packaged), str(path or "packaged"), "leave-one-source-out", others
-        )
-        report = replace(report, coverage_unseen_software_pct=_covered(table, predicted, ~related))
-        if table.experts is not None:
-            report = replace(report, experts=_experts(table.experts, _experts_held_out(table.experts, packaged)))
-        if not by_family:
-            return report
-        blind = leave_one_out(table, packaged, lambda run: run.family or run.source, title="leave one family out")
-        others = others | {"leave-one-family-out": summary(blind, table.seconds)}
-        return replace(
-            report,
-            other_protocols=others,
-            interval_unseen=_quantiles(table.seconds / blind, 0.05, 0.95),
-            coverage_unseen_software_pct=_covered(table, blind, np.full(len(blind), True)),
-        )
-    predicted = predict(table, constants or shipped())
-    others = {}
     fresh = np.array([_identity(run) not in known for run in table.runs])
-    if seen:
-        others["rows not in the packaged table"] = summary(predicted[fresh], table.seconds[fresh])
+    if constants is None and not fresh.any():
+        return _held_out(table, packaged, str(path or "packaged"), by_family)
+    constants = constants or shipped()
+    predicted = Predictions(seconds=predict(table, constants), spread=spread(table, constants))
+    others = {}
+    if not fresh.all():
+        others["rows not in the packaged table"] = summary(predicted.seconds[fresh], table.seconds[fresh])
     report = _report(
-        table, predicted, _constant_mfu(table, packaged), str(path or "packaged"), "shipped-constants", others
+        table, predicted, constant_mfu(table, packaged), str(path or "packaged"), "shipped-constants", others
     )
     families = {run.family for run in packaged.runs if run.family}
     new = np.array([run.family not in families for run in table.runs])
     report = replace(report, coverage_unseen_software_pct=_covered(table, predicted, new))
     if table.experts is None:
         return report
-    return replace(report, experts=_experts(table.experts, predict(table.experts, constants or shipped())))
+    return replace(report, experts=_experts(table.experts, predict(table.experts, constants)))
 
 
-def _covered(table: MeasuredRuns, predicted: np.ndarray, rows: np.ndarray) -> float | None:
-    found = coverage([table.runs[row] for row in np.flatnonzero(rows)], predicted[rows], table.seconds[rows])
+def _held_out(table: MeasuredRuns, packaged: MeasuredRuns, name: str, by_family: bool) -> Report:
+    """The report on rows of the packaged table, all of them or a part: each predicted without its source, and again
+    without its software."""
+    # A part of the table is held out from the whole table, so that no row is predicted by its own source.
+    predicted = leave_one_out(table, packaged, by_source, title="leave one source out")
+    others = {"in-sample": summary(predict(table, fit_constants(table)), table.seconds)}
+    known = related(table, packaged)
+    for rows, title in ((known, "software known from another source"), (~known, "software of no other source")):
+        if rows.any():
+            others[title] = summary(predicted.seconds[rows], table.seconds[rows])
+    report = _report(table, predicted, constant_mfu(table, packaged), name, "leave-one-source-out", others)
+    report = replace(report, coverage_unseen_software_pct=_covered(table, predicted, ~known))
+    if table.experts is not None:
+        report = replace(report, experts=_experts(table.experts, experts_held_out(table.experts, packaged)))
+    if not by_family:
+        return report
+    blind = leave_one_out(table, packaged, by_software, title="leave one family out")
+    figures = summary(blind.seconds, table.seconds)
+    return replace(
+        report,
+        other_protocols=others | {"leave-one-family-out": figures | _interval_figures(blind, table.seconds)},
+        interval_z=interval_ends(blind, table.seconds, np.array([by_software(run) for run in table.runs])),
+        coverage_unseen_software_pct=_covered(table, blind, np.full(len(table.runs), True)),
+        by_source_unseen=_by_source(table, blind, plan_groups(table, blind.seconds)),
+    )
+
+
+def _covered(table: MeasuredRuns, predicted: Predictions, rows: np.ndarray) -> float | None:
+    found = coverage(predicted.take(rows), table.seconds[rows], shipped())
     return found.coverage_pct if found is not None else None
 
 
-def _related(table: MeasuredRuns, reference: MeasuredRuns) -> np.ndarray:
-    """Which runs have a relative in the fit though their own source is left out: the same software elsewhere."""
-    sources: dict[str, set[str]] = {}
-    for run in reference.runs:
-        sources.setdefault(run.family, set()).add(run.source)
-    return np.array([bool(run.family) and bool(sources[run.family] - {run.source}) for run in table.runs])
-
-
-def _experts_held_out(mixtures: MeasuredRuns, packaged: MeasuredRuns) -> np.ndarray:
-    """Predicted seconds of each run of a mixture of experts by constants, dense ones too, of the other sources."""
-    assert packaged.experts is not None
-    predicted = np.zeros(len(mixtures.runs))
-    named = np.array([run.source for run in mixtures.runs])
-    dense, known = (np.array([run.source for run in part.runs]) for part in (packaged, packaged.experts))
-    for source in track(list(dict.fromkeys(named.tolist())), "mixtures of experts", unit="fits"):
-        constants = fit_expert_constants(
-            packaged.experts.take(known != source), fit_constants(packaged.take(dense != source))
-        )
-        predicted[named == source] = predict(mixtures.take(named == source), constants)
-    return predicted
+def _interval_figures(predicted: Predictions, measured: np.ndarray) -> dict[str, float]:
+    """Coverage and Winkler score of the shipped interval, by name."""
+    found = coverage(predicted, measured, shipped())
+    assert found is not None
+    return asdict(found)
 
 
 def _experts(mixtures: MeasuredRuns, predicted: np.ndarray) -> dict[str, Any]:
@@ -183,23 +185,9 @@ def _experts(mixtures: MeasuredRuns, predicted: np.ndarray) -> dict[str, Any]:
         "plan_regret_pct": _mean_regret(groups),
         "interval": _quantiles(mixtures.seconds / predicted, 0.05, 0.95),
         "memory": _memory_figures(mixtures),
-        "by_source": _by_source(mixtures, predicted, groups),
+        "by_source": _errors_by_source(mixtures, predicted, groups),
         "worst": [asdict(miss) for miss in _worst(mixtures, predicted, 6)],
     }
-
-
-def leave_one_out(
-    table: MeasuredRuns, reference: MeasuredRuns, label: Callable[[MeasuredRun], str], *, title: str
-) -> np.ndarray:
-    """Predicted seconds of each run by constants fitted on the runs of `reference` with other labels only."""
-    predicted = np.zeros(len(table.runs))
-    named = np.array([label(run) for run in table.runs])
-    known = np.array([label(run) for run in reference.runs])
-    labels = list(dict.fromkeys(named.tolist()))
-    for each in track(labels, title, total=len(labels), unit="fits"):
-        held = named == each
-        predicted[held] = predict(table.take(held), fit_constants(reference.take(known != each)))
-    return predicted
 
 
 def summary(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float]:
@@ -252,8 +240,7 @@ def write_constants(path: Path, table: MeasuredRuns, report: Report) -> Constant
         fitted = replace(fit_expert_constants(table.experts, fitted), interval_experts=report.experts["interval"])
     content = {
         "fitted_on": f"{report.rows} runs of {len(report.by_source)} sources",
-        "interval": report.interval,
-        "interval_unseen": report.interval_unseen,
+        "interval_z": report.interval_z,
         "interval_experts": fitted.interval_experts,
         "values": {name: float(f"{value:.5g}") for name, value in fitted.values.items()},
         "effects": {name: round(value, 5) for name, value in fitted.effects.items()},
@@ -267,17 +254,15 @@ def write_constants(path: Path, table: MeasuredRuns, report: Report) -> Constant
 
 def _report(
     table: MeasuredRuns,
-    predicted: np.ndarray,
+    predicted: Predictions,
     baseline: np.ndarray,
     name: str,
     protocol: Literal["leave-one-source-out", "shipped-constants"],
     others: Mapping[str, dict[str, float]],
 ) -> Report:
-    groups = plan_groups(table, predicted)
-    overall = summary(predicted, table.seconds)
-    interval = _quantiles(table.seconds / predicted, 0.1, 0.9)
-    held = coverage(table.runs, predicted, table.seconds)
-    assert held is not None
+    groups = plan_groups(table, predicted.seconds)
+    overall = summary(predicted.seconds, table.seconds)
+    held = _interval_figures(predicted, table.seconds)
     return Report(
         truth=name,
         protocol=protocol,
@@ -288,15 +273,15 @@ def _report(
         bias_pct=overall["bias_pct"],
         plan_regret_pct=_mean_regret(groups),
         memory=_memory_figures(table),
-        interval=interval,
-        interval_unseen=interval,
-        coverage_pct=held.coverage_pct,
+        interval_z=shipped().interval_z,
+        coverage_pct=held["coverage_pct"],
         coverage_unseen_software_pct=None,
-        winkler=held.winkler,
+        winkler=held["winkler"],
         by_source=_by_source(table, predicted, groups),
         groups=groups,
-        worst=_worst(table, predicted),
+        worst=_worst(table, predicted.seconds),
         left_out=dict(table.left_out),
+        inferred=dict(Counter(what for run in table.runs for what in run.inferred)),
         baseline=summary(baseline, table.seconds),
         other_protocols=dict(others),
         unsourced={
@@ -307,7 +292,17 @@ def _report(
     )
 
 
-def _by_source(table: MeasuredRuns, predicted: np.ndarray, groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+def _by_source(table: MeasuredRuns, predicted: Predictions, groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
+    """Per source: errors as in `_errors_by_source`, and how the shipped interval does."""
+    found = _errors_by_source(table, predicted.seconds, groups)
+    sources = np.array([run.source for run in table.runs])
+    for source, figures in found.items():
+        rows = sources == source
+        figures |= _interval_figures(predicted.take(rows), table.seconds[rows])
+    return found
+
+
+def _errors_by_source(table: MeasuredRuns, predicted: np.ndarray, groups: Sequence[Group]) -> dict[str, dict[str, Any]]:
     """Per source: the summary, the rank correlations, memory and plan regret; Calculon beside its eight rows."""
     sources = np.array([run.source for run in table.runs])
     found: dict[str, dict[str, Any]] = {}
@@ -347,25 +342,6 @@ def _memory_figures(table: MeasuredRuns) -> dict[str, float | int | None]:
         "false_fits": int(fits_memory(failed).sum()) if failed is not None else 0,
         "out_of_memory": len(failed.tp) if failed is not None else 0,
     }
-
-
-def _constant_mfu(table: MeasuredRuns, reference: MeasuredRuns) -> np.ndarray:
-    """Seconds by one MFU, the median of the other sources in `reference`."""
-    sources = np.array([run.source for run in reference.runs])
-    mfu = reference.queries.model_flops / (reference.seconds * reference.queries.devices * _peaks(reference))
-    at_full = table.queries.model_flops / (table.queries.devices * _peaks(table))
-    return np.array(
-        [seconds / np.median(mfu[sources != run.source]) for seconds, run in zip(at_full, table.runs, strict=True)]
-    )
-
-
-def _peaks(table: MeasuredRuns) -> np.ndarray:
-    return (
-        np.array(
-            [min(find_accelerator(kind).peak(PRECISIONS[run.precision]) for kind in run.kinds) for run in table.runs]
-        )
-        * 1e12
-    )
 
 
 def _worst(table: MeasuredRuns, predicted: np.ndarray, count: int = 12) -> tuple[Miss, ...]:
