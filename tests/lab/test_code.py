@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ayllu.lab.code import Code, reached
+from ayllu.lab.code.reached import Code, reached
 from ayllu.lab.graph import stage
 from ayllu.lab.run import code_of, order
 
@@ -352,7 +352,7 @@ def cell(number, text):  # as notebooks run cells: their texts are kept, and no 
     linecache.cache[name] = (len(text), None, text.splitlines(True), name)
     exec(compile(text, name, "exec"), vars(sys.modules["__main__"]))
 
-cell(1, "from ayllu.lab.graph import stage\\nfrom ayllu.lab.code import reached\\nLIMIT = 3\\n")
+cell(1, "from ayllu.lab.graph import stage\\nfrom ayllu.lab.code.reached import reached\\nLIMIT = 3\\n")
 cell(2, "def helper(x):\\n    return x + LIMIT\\n")
 cell(3, "@stage(identity='session.count')\\ndef count(ctx):\\n    helper(1)\\n")
 before = reached(count.work)

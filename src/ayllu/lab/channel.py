@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.lab.error import UserError
-from ayllu.lab.integrity import damages, listed_files, shown, unlisted
+from ayllu.lab.integrity import damages, listed_files, regular_text, shown, unlisted
 from ayllu.lab.progress import say
 from ayllu.lab.store import (
     MANIFEST,
@@ -124,8 +124,27 @@ def find_model(name: str, home: Path) -> Path:
         raise UserError(
             f"{shown(name)} is not a model: it has no config.json; give a release folder or the name of a model"
         )
-    made = follow(Store(home, writes=False), name)
+    made = _made(Store(home, writes=False), name)
     return made / "release" if (made / "release").is_dir() else made
+
+
+def _made(store: Store, name: str) -> Path:
+    """The folder that a channel points to, or the model or release that the beginning of a key or a tag means."""
+    try:
+        return follow(store, name)
+    except NoSuchName as error:
+        from ayllu.lab.shelf.find import find  # the shelf reads channels
+
+        try:
+            row = find(store, name)
+        except UserError as other:
+            raise (other if "things" in str(other) else error) from None
+        if row.kind not in ("model", "release") or row.state != "finished":
+            raise UserError(f"{row.name} is {row.kind}, {row.state}, and no model; `ayllu list` shows those") from None
+        manifest, wrong = store.look(row.stage, str(row.key))
+        if manifest is None:
+            raise UserError(f"the model {row.name} is damaged: {wrong}; make it again") from None
+        return Path(row.folder)
 
 
 def check_listed(folder: Path) -> None:
@@ -180,9 +199,9 @@ def _path(store: Store, name: str) -> Path:
 def _history(path: Path) -> list[dict[str, Any]]:
     """What a channel points to, the last one now. Raises ValueError where its file is damaged."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(regular_text(path))
     except (OSError, RecursionError) as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(getattr(error, "strerror", None) or str(error)) from error
     history = value.get("history") if isinstance(value, dict) else None
     if not isinstance(history, list) or not history:
         raise ValueError("it has no history")

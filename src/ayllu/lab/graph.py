@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from ayllu.lab.error import UserError
+from ayllu.lab.integrity import regular_text
 from ayllu.lab.key import stable
 from ayllu.lab.progress import say
 from ayllu.lab.store import Artifact, write_atomically
@@ -40,6 +41,7 @@ class Context:
         layout: Any = None,
         main: bool = True,
         command: str | None = None,
+        forecast: Callable[[str, float, float | None, float | None], None] | None = None,
     ) -> None:
         self.folder = folder
         """Empty at the start; becomes the artifact."""
@@ -55,6 +57,7 @@ class Context:
         """What was asked for, as a command line, where the runner knows it: for cards, to be read."""
         self.main = main
         """Whether this process makes the artifact and keeps the record; others only help it to compute."""
+        self._forecast = forecast
         self._journal = scratch / "record.json"
         self._kept: dict[str, dict[str, Any]] = {"record": {}, "predictions": {}}
         if self._journal.exists():
@@ -65,9 +68,15 @@ class Context:
         self._kept["record"][name] = value
         self._save()
 
-    def predict(self, name: str, value: Any) -> None:
-        """Keep what is expected before it is measured; the first one counts, also after a kill."""
-        self._kept["predictions"].setdefault(name, value)
+    def predict(self, name: str, value: Any, *, low: float | None = None, high: float | None = None) -> None:
+        """Keep what is expected before it is measured; the first one counts, also after a kill.
+
+        `low` and `high` are the ends of an 80 % interval; without them it follows from what came of earlier ones.
+        """
+        if name not in self._kept["predictions"]:
+            self._kept["predictions"][name] = value
+            if self.main and self._forecast is not None and isinstance(value, int | float):
+                self._forecast(name, float(value), low, high)
         self._save()
 
     @property
@@ -87,7 +96,7 @@ class Context:
 def _read_journal(path: Path) -> dict[str, dict[str, Any]] | None:
     """What a killed process has noted; None, and a line that says so, where that is damaged."""
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = json.loads(regular_text(path))
     except (OSError, ValueError, RecursionError):
         kept = None
     if isinstance(kept, dict) and all(isinstance(kept.get(name), dict) for name in ("record", "predictions")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -21,6 +22,23 @@ FINE_NS, COARSE_NS = 50_000_000, 2_000_000_000
 is not remembered. File systems count time in ticks of at most 10 ms, some in whole seconds."""
 
 
+def regular_text(path: Path) -> str:
+    """The text of a small file. Raises OSError, also for a pipe or device, which would never end."""
+    _check_regular(path)
+    return path.read_text(encoding="utf-8")
+
+
+def regular_bytes(path: Path) -> bytes:
+    """As `regular_text`, of a file of which parts may be no text."""
+    _check_regular(path)
+    return path.read_bytes()
+
+
+def _check_regular(path: Path) -> None:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
 class Digests:
     """The sha256 of the files of a folder, remembered in the file `record` by size, times and inode.
 
@@ -31,7 +49,7 @@ class Digests:
         self.folder, self._record = folder, record
         self._known: dict[str, Any] = {}
         with suppress(OSError, ValueError, RecursionError):
-            known = json.loads(record.read_text(encoding="utf-8")) if record else {}
+            known = json.loads(regular_text(record)) if record else {}
             self._known = known if isinstance(known, dict) else {}
         self._changed = False
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from importlib import metadata
 from typing import Generic, TypeVar
 
 from ayllu.lab.error import UserError
 
 T = TypeVar("T")
+
+
+@lru_cache(maxsize=64)
+def _entry_points(group: str, second: int) -> tuple[metadata.EntryPoint, ...]:
+    """What installed packages bring, read once in a second: to read them takes milliseconds for each package."""
+    return tuple(metadata.entry_points(group=group))
 
 
 class Registry(Generic[T]):
@@ -63,7 +71,7 @@ class Registry(Generic[T]):
     def _installed(self) -> dict[str, list[metadata.EntryPoint]]:
         """Entry points by name; those under a name of ours are left out, and `find` never loads them."""
         found: dict[str, list[metadata.EntryPoint]] = {}
-        for entry in metadata.entry_points(group=self.group):
+        for entry in _entry_points(self.group, int(time.monotonic())):
             if entry.name not in self._taken and entry.name not in self._added_by:
                 found.setdefault(entry.name, []).append(entry)
         return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import os
 import platform
 import shutil
@@ -15,12 +17,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ayllu.lab.code import Code, reached
+from ayllu.lab.code.reached import Code, reached
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, labels, order
 from ayllu.lab.key import key_of
 from ayllu.lab.progress import clock, say
-from ayllu.lab.store import Artifact, Store, storage_told
+from ayllu.lab.shelf.forecasts import forecast
+from ayllu.lab.shelf.jobs import Job, now, state_of, told, using
+from ayllu.lab.store import Artifact, Store, storage_told, write_atomically
 
 HELPER_SECONDS = 0.2
 """How often a process that helps looks whether the first one has finished."""
@@ -36,6 +40,8 @@ class Place:
     """How distributed stages spread their work (a `Layout` of `ayllu.train.distributed`); None: on this device."""
     command: str | None = None
     """What was asked for, as a command line: for cards."""
+    title: str | None = None
+    """What the record of the run is called; the last stage's name when not given."""
     rank: int = 0
     """Which process of a job this is: the first makes the artifacts, the others help it with distributed stages."""
 
@@ -54,13 +60,29 @@ def resolve(handle: Handle[Any], place: Place) -> dict[Handle[Any], Artifact]:
     names = labels(nodes)
     # Before anything runs: what is in memory by then is what does the work, whatever happens to the files meanwhile.
     codes = {node: code_of(node) for node in nodes} if place.rank == 0 else {}
+    if place.rank != 0:
+        return _resolve_all(nodes, names, codes, place, None)
+    with (
+        storage_told(place.store.home, names[handle]),
+        Job(place.store, title=place.title or names[handle], command=place.command) as job,
+    ):
+        return _resolve_all(nodes, names, codes, place, job)
+
+
+def _resolve_all(
+    nodes: Sequence[Handle[Any]],
+    names: Mapping[Handle[Any], str],
+    codes: Mapping[Handle[Any], Code],
+    place: Place,
+    job: Job | None,
+) -> dict[Handle[Any], Artifact]:
     damaged: set[str] = set()
     while True:
         done: dict[Handle[Any], Artifact] = {}
         try:
             for node in nodes:
                 inputs = {name: done[source] for name, source in node.inputs.items()}
-                done[node] = _resolve_one(node, inputs, codes.get(node), place, names[node])
+                done[node] = _resolve_one(node, inputs, codes.get(node), place, names[node], job)
             return done
         except _Damaged as found:
             if str(found) in damaged:
@@ -107,23 +129,34 @@ def changed_code(code: Code, manifest: Mapping[str, Any]) -> list[str] | None:
 
 
 def _resolve_one(
-    node: Handle[Any], inputs: dict[str, Artifact], code: Code | None, place: Place, label: str
+    node: Handle[Any], inputs: dict[str, Artifact], code: Code | None, place: Place, label: str, job: Job | None
 ) -> Artifact:
     stage = node.stage
     key = key_for(node, inputs)
-    if code is None:
+    if code is None or job is None:
         return _help(node, key, inputs, place)
     with storage_told(place.store.home, label):
-        if found := _reuse(node, key, code, place, label):
+        if found := _take(node, key, code, place, label, job):
             return found
         with place.store.work(stage.identity, key) as folder:
             # Another process may have finished it while this one waited.
-            if found := _reuse(node, key, code, place, label):
+            if found := _take(node, key, code, place, label, job):
                 return found
             _check_inputs(node, inputs, place)
+            job.begin(stage.identity, key, label)
             path = _make(node, key, inputs, code, folder, place, label)
+            job.take(stage.identity, key, label, made=True)
             shutil.rmtree(folder, ignore_errors=True)
     return Artifact(path)
+
+
+def _take(node: Handle[Any], key: str, code: Code, place: Place, label: str, job: Job) -> Artifact | None:
+    """`_reuse`, and word of it to those who remove what nobody needs, before they can."""
+    with using(place.store):
+        found = _reuse(node, key, code, place, label)
+        if found is not None:
+            job.take(node.stage.identity, key, label, made=False)
+        return found
 
 
 def _check_inputs(node: Handle[Any], inputs: Mapping[str, Artifact], place: Place) -> None:
@@ -204,10 +237,14 @@ def _make(
         logs=logs,
         layout=place.layout,
         command=place.command,
+        forecast=lambda what, value, low, high: _keep_forecast(
+            place.store, what, value, low, high, stage=stage.identity, key=key
+        ),
     )
     context.note("attempts", context.record.get("attempts", 0) + 1)
     began, started = time.monotonic(), datetime.now(UTC)
-    stage.run(context, _made(node, inputs), node.arguments)
+    with _begun(folder / "begun.json", node, key, inputs, place, label):
+        stage.run(context, _made(node, inputs), node.arguments)
     seconds = time.monotonic() - began
     manifest = {
         "stage": stage.identity,
@@ -229,6 +266,39 @@ def _make(
     path = place.store.finish(artifact, manifest)
     say(f"{label}: done in {clock(seconds)}")
     return path
+
+
+def _keep_forecast(
+    store: Store, what: str, value: float, low: float | None, high: float | None, *, stage: str, key: str
+) -> None:
+    """Write down what a stage expects of what it makes."""
+    forecast(store, by=stage, what=what, value=value, low=low, high=high, about={"stage": stage, "key": key})
+
+
+@contextlib.contextmanager
+def _begun(
+    path: Path, node: Handle[Any], key: str, inputs: Mapping[str, Artifact], place: Place, label: str
+) -> Iterator[None]:
+    """Keep beside unfinished work what it is, and how it ended where it fails."""
+    stage = node.stage
+    facts: dict[str, Any] = {
+        "stage": stage.identity,
+        "key": key,
+        "label": label,
+        "arguments": {name: plain(value) for name, value in stage.in_key(node.arguments).items()},
+        "inputs": {
+            name: [source.manifest["stage"], source.manifest["key"]] for name, source in stage.in_key(inputs).items()
+        },
+        "command": place.command,
+        "started": now(),
+    }
+    write_atomically(path, json.dumps(facts))
+    try:
+        yield
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            write_atomically(path, json.dumps(facts | {"state": state_of(error), "error": told(error)}))
+        raise
 
 
 def plain(value: Any) -> Any:

@@ -23,6 +23,8 @@ def visible(text: str, *, keep: str = "", longest: int | None = None) -> str:
 def visible_json(value: Any, *, indent: int | None = None) -> str:
     """`value` as JSON whose every character but the line ends of `indent` is a glyph: the same value when read."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 

@@ -25,8 +25,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ayllu.lab.roots import symbols_of
-from ayllu.lab.syntax import DIGEST, Definition, Module, Part, Scope, dotted_names, methods_of, part_of, read_module
+from ayllu.lab.code.roots import symbols_of
+from ayllu.lab.code.syntax import (
+    DIGEST,
+    Definition,
+    Module,
+    Part,
+    Scope,
+    dotted_names,
+    methods_of,
+    part_of,
+    read_module,
+)
 
 PACKAGE = "ayllu"
 LEFT_OUT = "ayllu.lab"
@@ -299,7 +309,7 @@ def _file_of(place: Path, dotted: str) -> tuple[str, Path, tuple[str, ...]]:
 def _packaged() -> dict[str, list[tuple[str, str]]]:
     """Path and digest of each file in the package that is no code, by its name."""
     found: dict[str, list[tuple[str, str]]] = {}
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     for path in root.rglob("*"):
         if path.suffix not in ("", ".py", ".pyc") and path.is_file():
             digest = hashlib.sha256(path.read_bytes()).hexdigest()[:DIGEST]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ayllu.lab.syntax import Module, read_module
+from ayllu.lab.code.syntax import Module, read_module
 
 HISTORY = re.compile(r"_+\w*__|_+\d*|_i+\d*|_oh|_dh|_ih|In|Out|get_ipython|exit|quit|open")
 """Names that a notebook keeps for itself."""

@@ -1,0 +1,14 @@
+"""Twice the learning rate."""
+
+from ayllu.recipes.sweeping.experiment import Experiment, Prediction
+
+EXPERIMENT = Experiment(
+    question="Does a peak learning rate of 0.02 instead of 0.01 lower the bits per byte of a run of 150,000 tokens?",
+    prediction=Prediction(
+        below=-0.02,
+        why="The rate was chosen on runs of thousands of steps; one of 37 has no time to make use of small ones.",
+    ),
+    options={"budget": 0.125, "speed": 20_000.0, "width": 64, "depth": 2, "batch": 16},
+    arms={"0.01": {"lr": 0.01}, "0.02": {"lr": 0.02}},
+    heldout=100,
+)

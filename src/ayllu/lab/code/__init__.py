@@ -1,0 +1,1 @@
+"""Which code made a result: what a stage reaches, function by function, read and never run."""
