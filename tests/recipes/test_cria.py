@@ -30,13 +30,18 @@ def ayllu(*arguments: str, home: Path, timeout: float = 900) -> subprocess.Compl
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cria")
+def home(everyday: Path) -> Path:
+    return everyday
+
+
+RUN = ("run", "cria", "--sources", "everyday-english", "--json")
+"""Of the sources the one that the recipe draft reads too, so that it is cleaned once for both."""
+LENGTH = ("--budget", "0.5", "--items", "50")
 
 
 @pytest.fixture(scope="module")
 def report(home: Path) -> dict[str, Any]:
-    done = ayllu("run", "cria", "--budget", "0.5", "--items", "50", "--json", home=home)
+    done = ayllu(*RUN, *LENGTH, home=home)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     return json.loads(line)
@@ -55,22 +60,30 @@ def test_the_report_says_what_was_predicted_and_measured(report: dict[str, Any])
     assert report["measured"]["bits_per_byte"] == pytest.approx(report["bits_per_byte"]["everyday-english"], rel=0.2)
 
 
+@pytest.mark.slow  # tests/recipes/test_llama.py has a layout by the launcher, in a quarter of the time
 def test_one_command_starts_both_processes_of_a_layout(report: dict[str, Any], home: Path) -> None:
-    small = ("--budget", "0.05", "--items", "10", "--layout", "dp_shard=2", "--name", "two", "--json")
-    done = ayllu("run", "cria", *small, home=home)
+    small = ("--budget", "0.05", "--items", "10", "--layout", "dp_shard=2", "--name", "two")
+    done = ayllu(*RUN, *small, home=home)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["stages"]["tokenize"] == report["stages"]["tokenize"], "what was there is used"
     assert told["stages"]["pretrain"] != report["stages"]["pretrain"]
     assert ayllu("release", "verify", told["release"], home=home).returncode == 0
 
-    refused = ayllu("run", "cria", "--budget", "0", "--layout", "dp_shard=2", home=home)
+
+def test_a_mistake_under_a_layout_is_said_once(tmp_path: Path) -> None:
+    refused = ayllu("run", "cria", "--budget", "0", "--layout", "dp_shard=2", home=tmp_path)
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1, "said once, before any process is started"
 
 
 def test_the_release_verifies_and_a_changed_byte_does_not(release: Path, home: Path, tmp_path: Path) -> None:
-    assert ayllu("release", "verify", str(release), home=home).returncode == 0
+    done = ayllu("release", "verify", str(release), "--re-execute", "--json", home=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = {part["part"]: (part["result"], part["told"]) for part in json.loads(done.stdout)["re_execution"]["parts"]}
+    assert {"training pretrain", "training finetune", "data pipeline", "generations", "scores"} <= set(again)
+    assert {result for result, _ in again.values()} == {"PASS"}
+    assert again["training finetune"][1] == "equal to the last bit"
     copy = tmp_path / "copy"
     subprocess.run(["cp", "-r", str(release), str(copy)], check=True)
     card = copy / "README.md"
@@ -135,11 +148,40 @@ def test_it_answers_in_the_terminal(release: Path, home: Path) -> None:
 
 
 def test_a_second_run_makes_nothing_again(report: dict[str, Any], home: Path) -> None:
-    done = ayllu("run", "cria", "--budget", "0.5", "--items", "50", "--json", home=home)
+    done = ayllu(*RUN, *LENGTH, home=home)
     again = json.loads(done.stdout)
     assert again["release"] == report["release"]
     assert done.stderr.count(": there already") == len(report["stages"])
     assert "done in" not in done.stderr
+
+
+def test_the_release_before_is_named_and_the_new_one_says_what_changed(report: dict[str, Any], home: Path) -> None:
+    """By the name of its channel; nothing but the release is made anew, and card, manifest and documents say so."""
+    given = (*RUN, *LENGTH, "--previous", "cria", "--name", "later")
+    done = ayllu(*given, home=home)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("done in") == 1
+    folder = Path(json.loads(done.stdout)["release"])
+    changes = json.loads((folder / "records.json").read_text())["changes"]
+    assert (changes["before"], changes["same_key"]) == ("cria 1.0.0", True)
+    assert {row["difference"] for row in changes["scores"]} == {0.0} and not changes["model"]
+    assert "documents/CHANGES.md" in json.loads((folder / "manifest.json").read_text())["files"]
+    assert "](documents/CHANGES.md)" in (folder / "README.md").read_text()
+    assert "cria 1.0.0" in (folder / "documents" / "CHANGES.md").read_text()
+    assert ayllu("release", "verify", str(folder), home=home).returncode == 0
+    told = json.loads(ayllu("why", "later", "--json", home=home).stdout)["stages"]
+    assert {row["state"] for row in told} == {"kept"}, "a name that means another release later changes no key"
+
+
+@pytest.mark.parametrize("recipe", ["cria", "smol", "llama", "draft"])
+def test_a_release_before_that_is_none_is_refused(recipe: str, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for given, told in (("nobody", "there is no model 'nobody'"), (str(empty), "is no release")):
+        refused = ayllu("run", recipe, "--previous", given, home=tmp_path / "home")
+        assert refused.returncode == 2
+        assert told in refused.stderr and refused.stderr.count("\n") == 1, refused.stderr
+    assert not list((tmp_path / "home").glob("*-*")), "nothing was begun"
 
 
 SMALL = ("--budget", "0.2", "--speed", "3000", "--length", "64", "--vocabulary", "1024", "--items", "5", "--json")

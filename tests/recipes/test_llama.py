@@ -64,8 +64,10 @@ def test_it_learns_and_says_what_was_expected(alone: dict[str, Any], place: Path
     assert alone["predicted"]["seconds"] > 0
     assert alone["bits_per_byte"]
     assert max(alone["bits_per_byte"].values()) < 3.5
-    done = ayllu(place, "release", "verify", alone["release"], home="alone")
+    done = ayllu(place, "release", "verify", alone["release"], "--re-execute", home="alone")
     assert done.returncode == 0, done.stdout
+    assert "training pretrain: PASS" in done.stdout and "scores: PASS" in done.stdout
+    assert "data pipeline: PASS" in done.stdout
     assert "config.json" in (Path(alone["release"]) / "README.md").read_text()
 
 
@@ -75,18 +77,21 @@ def test_a_launched_plan_runs_under_its_layout_and_ends_with_the_same_model(alon
     (place / "jobs").mkdir()
     launched = ["fleet", "launch", "llama", "--plan", str(place / "plan.json"), "--on", "local"]
     folder = ["--folder", str(place / "jobs")]
-    home = ["--env", f"AYLLU_HOME={place / 'launched'}"]
-    done = ayllu(place, *launched, *folder, *home, "--json", "--", *words(place), "--json", home="launched")
+    # In the home where it was trained alone: the layout is part of pretraining's key only, so the rest is there.
+    home = ["--env", f"AYLLU_HOME={place / 'alone'}"]
+    done = ayllu(place, *launched, *folder, *home, "--json", "--", *words(place), "--json", home="alone")
     assert done.returncode == 0, done.stderr
     end = time.monotonic() + 300
     while time.monotonic() < end:
-        told = json.loads(ayllu(place, "fleet", "launch", "status", "llama", *folder, "--json", home="launched").stdout)
+        told = json.loads(ayllu(place, "fleet", "launch", "status", "llama", *folder, "--json", home="alone").stdout)
         if told["state"] != "running":
             break
         time.sleep(0.5)
-    log = ayllu(place, "fleet", "launch", "logs", "llama", *folder, home="launched").stdout
+    log = ayllu(place, "fleet", "launch", "logs", "llama", *folder, home="alone").stdout
     assert told["state"] == "finished", log
     report = json.loads(next(line for line in log.splitlines() if line.startswith("{")))
+    assert report["stages"]["tokenize"] == alone["stages"]["tokenize"]
+    assert report["stages"]["pretrain"] != alone["stages"]["pretrain"]
     assert report["final_loss"] == pytest.approx(alone["final_loss"], rel=0.02)
     for name, value in alone["bits_per_byte"].items():
         assert report["bits_per_byte"][name] == pytest.approx(value, rel=0.02)

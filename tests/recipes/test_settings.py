@@ -49,7 +49,7 @@ def test_the_methods_of_posttraining_keep_their_rates_apart(tmp_path):
     write_manifest(tmp_path, MADE | {"record": {"batch": 4}})
     found = rows(settings([release.inputs["dpo"].made(Artifact(tmp_path))]))
     rates = {(stage, value) for stage, setting, value in found if setting == "lr"}
-    assert rates == {("teach grpo", 3e-4), ("teach sft", 3e-3), ("teach dpo", 5e-4)}
+    assert rates == {("teach worked", 3e-3), ("teach grpo", 1e-4), ("teach sft", 3e-3), ("teach dpo", 5e-4)}
     assert ("teach dpo", "batch", 4) in found
 
 

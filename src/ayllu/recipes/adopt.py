@@ -38,9 +38,9 @@ class Adopted:
         from dataclasses import asdict
 
         from ayllu.lab.store import read_manifest
-        from ayllu.model.files import hf
+        from ayllu.model.files.hf_config import load_config
 
-        config = hf.load_config(self.folder)
+        config = load_config(self.folder)
         digest = read_manifest(self.folder)["digest"]
         return {**asdict(self.origin), "parameters": config.parameters, "context": config.context, "digest": digest}
 
@@ -70,7 +70,7 @@ def adopt(source: str, *, name: str | None = None, licence: str | None = None, h
     channel = name or channel_name(found.name)
     store = Store(home or default_home())
     handle = _adopted(found)
-    artifact = resolve(handle, Place(store=store, cache=default_cache()))[handle]
+    artifact = resolve(handle, Place(store=store, cache=default_cache(), title=channel))[handle]
     promote(store, channel, artifact.folder)
     return Adopted(name=channel, folder=artifact.folder)
 

@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle
-from ayllu.recipes.limits import check_budget, check_least, check_licences, check_rules
+from ayllu.recipes.limits import (
+    check_budget,
+    check_least,
+    check_licences,
+    check_multiple,
+    check_positive,
+    check_rules,
+    check_seed,
+)
 from ayllu.recipes.stages.artifacts import Release, ScoreFolder, Weights
 from ayllu.recipes.stages.corpus import corpus, dialogues, learn_tokenizer, tokenize, tokenize_chat, used_sources
 from ayllu.recipes.stages.evaluate import evaluate
 from ayllu.recipes.stages.pretrain import finetune, fit_model, pretrain
-from ayllu.recipes.stages.release import PRETRAINING, Contents, policy_arguments, release_stage
+from ayllu.recipes.stages.release import PRETRAINING, Contents, policy_arguments, previous_argument, release_stage
+from ayllu.train.ladder import HEAD
 
 if TYPE_CHECKING:
     from ayllu.data.conversations.dialogue import Dialogues
@@ -35,7 +44,13 @@ def cria(
     length: int = 256,
     items: int = 1000,
     speed: float | None = None,
+    lr: float | None = None,
+    width: int | None = None,
+    depth: int | None = None,
+    batch: int | None = None,
     policy: Path | None = None,
+    hazards: int | None = None,
+    previous: Path | None = None,
     name: str = "cria",
     private: bool = False,
 ) -> Handle[Release]:
@@ -63,22 +78,43 @@ def cria(
         Questions from each benchmark.
     speed
         Tokens per second to plan with; measured when not given. With the same value a run can be repeated exactly.
+    lr
+        Peak learning rate of the matrices (Muon), 0.01 when not given; that of embedding and norms is three times it.
+    width
+        Features of the residual stream, a multiple of 64; the budget chooses when not given.
+    depth
+        Transformer blocks; the budget chooses when not given.
+    batch
+        Rows of a training step; 16 when not given.
     policy
         Rules of the release, signed by `ayllu release policy`: thresholds of its scores. Ayllu's own when not given.
+    hazards
+        Also measure the hazard suites, with so many items of each: the card shows them, and the policy's thresholds of
+        about/hazards/… decide by them. Not measured when not given.
+    previous
+        The release before, by its name or folder: what changed since stands in the new one, with scores paired by
+        item.
     name
         Name of the release, and of the channel that points to it.
     private
         Keep the model for yourself: it has a name, serves and exports, is not signed, and any licence will do.
     """
     check_budget(budget, usual=10)
+    check_seed(seed)
     if not sources:
         raise UserError("no source is named; give at least one with --sources, such as everyday-english")
     check_least(512, vocabulary=vocabulary)
     check_least(16, length=length)
     check_least(1, items=items)
+    if hazards is not None:
+        check_least(2, hazards=hazards)
     if speed is not None and speed <= 0:
         raise UserError(f"speed is {speed:g} tokens per second; give a number above 0 or leave it out to measure")
+    check_positive(lr=lr)
+    check_least(1, depth=depth, batch=batch)
+    check_multiple(HEAD, width=width)
     signed, before = policy_arguments(policy, private=private)
+    since = previous_argument(previous, private=private)
     mix = {source: MIX.get(source, 1.0) for source in sources}
 
     check_rules(language, rules)
@@ -86,16 +122,18 @@ def cria(
     text = corpus(sources=tuple(sources), licence=licence, language=tuple(language), rules=tuple(rules))
     tokenizer = learn_tokenizer(text, size=vocabulary)
     tokens = tokenize(text, tokenizer, length=length)
-    plan = fit_model(tokens, budget=budget, seed=seed, speed=speed, mix=mix)
+    plan = fit_model(
+        tokens, budget=budget, seed=seed, speed=speed, mix=mix, lr=lr, width=width, depth=depth, batch=batch
+    )
     base = pretrain(tokens, tokenizer, plan, seed=seed, mix=mix)
     chats = dialogues(seed=seed)
     chat_tokens = tokenize_chat(chats, text, tokenizer, length=length)
     chat = finetune(base, chat_tokens, tokenizer, plan, seed=seed, share=0.15)
-    scores = evaluate(chat, base, text, tokenizer, items=items, policy=before)
-    return release_chat(chat, base, text, chats, scores, name=name, version="1.0.0", policy=signed)
+    scores = evaluate(chat, base, text, tokenizer, items=items, policy=before, hazards=hazards)
+    return release_chat(chat, base, text, chats, scores, name=name, version="1.0.0", policy=signed, previous=since)
 
 
-@release_stage(identity="release")
+@release_stage(identity="release", added={"previous": None})
 def release_chat(
     ctx: Context,
     chat: Handle[Weights],
@@ -107,9 +145,12 @@ def release_chat(
     name: str,
     version: str,
     policy: str,
+    previous: str | None = None,
 ) -> Contents:
     """The chat model, with the curves of both trainings."""
     from ayllu.recipes.stages.figures import draw_losses
+    from ayllu.recipes.stages.proof import origins, training
+    from ayllu.release.proof.make import Evidence
 
     figure = ctx.scratch / "loss.png"
     draw_losses({"pretrain": base.value / "losses.jsonl", "finetune": chat.value / "losses.jsonl"}, figure)
@@ -123,6 +164,10 @@ def release_chat(
         dialogues=chats.value.sources,
         records=_records(base.artifact.manifest, chat.artifact.record, scores.artifact.record),
         figures=[figure],
+        previous=previous,
+        evidence=Evidence(
+            trainings=[training("pretrain", base), training("finetune", chat, kept=1.0)], origins=origins(text)
+        ),
     )
 
 

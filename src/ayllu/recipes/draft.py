@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, stage
 from ayllu.recipes.adopt import adopted
-from ayllu.recipes.limits import check_budget, tell_time
+from ayllu.recipes.limits import check_budget, check_seed, tell_time
 from ayllu.recipes.stages.artifacts import Acceptance, Release, Weights
 from ayllu.recipes.stages.corpus import corpus, dialogues, tokenize_chat, tokenizer_of, used_sources
 from ayllu.recipes.stages.methods import TIMED, Distill, Setting
-from ayllu.recipes.stages.release import Contents, release_stage
+from ayllu.recipes.stages.release import Contents, previous_argument, release_stage
 from ayllu.recipes.stages.weights import note_training
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ LR = 3e-3
 """Peak learning rate of Muon."""
 ANSWER = 64
 """Most ids of an answer that is guessed at."""
+SHARED = ("embedding", "output")
+"""What a draft has of its teacher and does not learn."""
 PROPOSED = 4
 """Tokens that the draft proposes at a time, where the card speaks of passes."""
 
@@ -48,6 +50,7 @@ def draft(
     layers: int = 4,
     items: int = 64,
     steps: int | None = None,
+    previous: Path | None = None,
     name: str = "draft",
 ) -> Handle[Release]:
     """Make a small draft of a model for speculative decoding: some of its layers, taught its distribution.
@@ -66,18 +69,34 @@ def draft(
         Held-out questions whose answers are guessed.
     steps
         Steps of training instead of what the budget buys. With the same number a run can be repeated exactly.
+    previous
+        The release before, by its name or folder: what changed since stands in the new one, with scores paired by
+        item.
     name
         Name of the release, and of the channel that points to it.
     """
     check_budget(budget, usual=10)
+    check_seed(seed)
     for label, value in (("layers", layers), ("items", items), ("steps", steps)):
         if value is not None and value < 1:
             raise UserError(f"{label} is {value}; give at least 1")
-    return from_teacher(adopted(teacher), budget=budget, seed=seed, layers=layers, items=items, steps=steps, name=name)
+    since = previous_argument(previous)
+    start = adopted(teacher)
+    return from_teacher(
+        start, budget=budget, seed=seed, layers=layers, items=items, steps=steps, name=name, previous=since
+    )
 
 
 def from_teacher(
-    start: Handle[Weights], *, budget: float, seed: int, layers: int, items: int, steps: int | None, name: str
+    start: Handle[Weights],
+    *,
+    budget: float,
+    seed: int,
+    layers: int,
+    items: int,
+    steps: int | None,
+    name: str,
+    previous: str | None = None,
 ) -> Handle[Release]:
     """The recipe from an adopted model on."""
     text = corpus(sources=(SOURCE,), licence=None)
@@ -87,7 +106,9 @@ def from_teacher(
     plan = plan_draft(start, tokens, budget=budget, seed=seed, layers=layers, steps=steps)
     student = distill(start, tokens, tokenizer, plan, seed=seed)
     acceptance = measure_acceptance(start, student, chats, plan, items=items)
-    return release_draft(start, student, text, chats, acceptance, plan, name=name, version="1.0.0", policy="open")
+    return release_draft(
+        start, student, text, chats, acceptance, plan, name=name, version="1.0.0", policy="open", previous=previous
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +138,11 @@ def plan_draft(
     steps: int | None,
 ) -> None:
     """Steps for `budget` minutes on this machine: a few are timed."""
-    from ayllu.model.files import hf
+    from ayllu.model.files.hf_config import load_config
     from ayllu.train.machine import fastest_precision
 
     precision, seconds = fastest_precision(), 0.0
-    there = hf.load_config(teacher.value).layers
+    there = load_config(teacher.value).layers
     if layers > there:
         raise UserError(f"layers is {layers}; the teacher has {there}")
     if steps is None:
@@ -175,8 +196,8 @@ def _pruned(teacher: Transformer, layers: int) -> Transformer:
     student.blocks = type(student.blocks)(student.blocks[number] for number in kept)
     student.config = dataclasses.replace(teacher.config, layers=layers)
     student.requires_grad_(True)
-    for shared in (student.embedding, student.output):
-        shared.requires_grad_(False)
+    for shared in SHARED:
+        student.get_submodule(shared).requires_grad_(False)
     return student
 
 
@@ -192,6 +213,7 @@ def distill(
 ) -> None:
     """The weights of the draft."""
     from ayllu.model.files import hf
+    from ayllu.recipes.stages.proof import kept_in, note_stretch
     from ayllu.train.loop import train
 
     planned, vocabulary, method = plan.value, tokenizer.value, Distill()
@@ -208,7 +230,16 @@ def distill(
     config = method.config(steps=planned.steps, lr=LR, precision=planned.precision)
     objective = method.objective(setting)
     source = method.source(setting)
-    result = train(setting.model, source, config, objective=objective, scratch=ctx.scratch, title="distil")
+    result = train(
+        setting.model,
+        source,
+        config,
+        objective=objective,
+        scratch=ctx.scratch,
+        title="distil",
+        stretch=kept_in(ctx),
+    )
+    note_stretch(ctx, result, {**method.told(), "frozen": list(SHARED)})
     hf.save(ctx.folder, result.model.requires_grad_(True), bos=vocabulary.bos, stops=sorted(vocabulary.stops))
     vocabulary.save(ctx.folder)
     note_training(ctx, result.losses, seconds=result.seconds, steps=planned.steps)
@@ -231,6 +262,7 @@ def measure_acceptance(
     from ayllu.evals.skills.acceptance import draft_acceptance, tokens_per_pass
     from ayllu.evals.statistics import ratio_interval
     from ayllu.model.files import hf
+    from ayllu.model.files.hf_config import load_config
     from ayllu.model.sample import in_type, sample
     from ayllu.text.chat import Message, render
     from ayllu.text.template import FIXED_DAY
@@ -258,13 +290,15 @@ def measure_acceptance(
     table["answers"] = {"count": len(answers), "tokens": sum(len(answer) for _, answer in answers)}
     table["parameters"] = {
         "teacher": large.config.parameters,
-        "draft": hf.load_config(student.value).parameters,
+        "draft": load_config(student.value).parameters,
     }
     (ctx.folder / "guesses.json").write_text(json.dumps(table, indent=2) + "\n")
     ctx.note("guesses", table)
 
 
-@release_stage(identity="release_draft", names_in_key={"student": "small", "acceptance": "guessed"})
+@release_stage(
+    identity="release_draft", names_in_key={"student": "small", "acceptance": "guessed"}, added={"previous": None}
+)
 def release_draft(
     ctx: Context,
     teacher: Handle[Weights],
@@ -277,12 +311,15 @@ def release_draft(
     name: str,
     version: str,
     policy: str,
+    previous: str | None = None,
 ) -> Contents:
     """The draft, with the share of its guesses that the large model accepts."""
     from ayllu.data.origin import read_origin
     from ayllu.evals.likelihood.heldout import document_bits
     from ayllu.evals.score import Scores
     from ayllu.model.files import hf
+    from ayllu.recipes.stages.proof import origins, training
+    from ayllu.release.proof.make import Evidence
     from ayllu.text.tokenizer import Tokenizer
 
     origin, told, planned = read_origin(teacher.value), student.artifact.manifest, plan.value
@@ -316,4 +353,6 @@ def release_draft(
             "guesses": table,
             "machine": told["machine"],
         },
+        previous=previous,
+        evidence=Evidence(trainings=[training("distill", student, reference=teacher, kept=1.0)], origins=origins(text)),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context
 from ayllu.lab.progress import clock, say
+from ayllu.lab.visible import visible
 
 LONGEST_MINUTES = 60.0 * 24 * 365
 """A budget above a year is a slip."""
@@ -32,6 +33,19 @@ def check_positive(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"{name} is {value:g}; give a number above 0")
+
+
+def check_multiple(of: int, **values: int | None) -> None:
+    """Raise UserError on a value that is no multiple of `of` above 0; None stands for what is chosen later."""
+    for name, value in values.items():
+        if value is not None and (value < of or value % of):
+            raise UserError(f"{name} is {value}; give a multiple of {of}, such as {of * max(round(value / of), 1)}")
+
+
+def check_seed(seed: int) -> None:
+    """Raise UserError on a seed that torch's generators cannot have, which else shows when much is done already."""
+    if not -(2**62) <= seed < 2**62:
+        raise UserError(f"the seed has {len(str(abs(seed)))} digits; give a number of at most 18")
 
 
 def tell_time(ctx: Context, *, asked: float, expected: float, fewest: str) -> None:
@@ -85,8 +99,9 @@ def check_own_licence(path: Path, licence: str | None, *, policy: str) -> None:
     signed = SignedPolicy.from_argument(policy)
     rules = signed.policy if signed else find_policy(policy)
     if objection := read_licence(licence or "not stated", rules.permitted_licences).objection:
+        shown = visible(str(path))
         raise UserError(
-            f"a model trained on {path} could not be released: its licence ({licence or 'not stated'}) {objection}; "
+            f"a model trained on {shown} could not be released: its licence ({licence or 'not stated'}) {objection}; "
             "say which it has with --licence, as an SPDX expression such as CC-BY-4.0, or train for yourself alone "
             "with --private"
         )

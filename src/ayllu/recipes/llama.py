@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle
 from ayllu.recipes.cria import EVERYDAY
-from ayllu.recipes.limits import check_least, check_licences, check_positive, check_rules
+from ayllu.recipes.limits import check_least, check_licences, check_positive, check_rules, check_seed
 from ayllu.recipes.stages.artifacts import Release, ScoreFolder, Weights
 from ayllu.recipes.stages.corpus import corpus, learn_tokenizer, tokenize, used_sources
 from ayllu.recipes.stages.evaluate import heldout
 from ayllu.recipes.stages.pretrain import plan_steps, pretrain
-from ayllu.recipes.stages.release import PRETRAINING, Contents, policy_arguments, release_stage
+from ayllu.recipes.stages.release import PRETRAINING, Contents, policy_arguments, previous_argument, release_stage
 
 if TYPE_CHECKING:
     from ayllu.data.corpus import Corpus
@@ -40,6 +40,7 @@ def llama(
     documents: int = 200,
     seed: int = 0,
     policy: Path | None = None,
+    previous: Path | None = None,
     name: str = "llama",
     private: bool = False,
 ) -> Handle[Release]:
@@ -75,6 +76,9 @@ def llama(
         Draws the first weights and the order of the data.
     policy
         Rules of the release, signed by `ayllu release policy`: thresholds of its scores. Ayllu's own when not given.
+    previous
+        The release before, by its name or folder: what changed since stands in the new one, with scores paired by
+        item.
     name
         Name of the release, and of the channel that points to it.
     private
@@ -82,11 +86,13 @@ def llama(
     """
     shape = _shape(model)
     check_least(1, batch=batch, length=length, documents=documents)
+    check_seed(seed)
     check_positive(tokens=tokens, rate=rate, speed=speed)
     check_least(512, vocabulary=vocabulary)
     if not sources:
         raise UserError("no source is named; give at least one with --sources, such as folder:PATH")
     signed, before = policy_arguments(policy, private=private)
+    since = previous_argument(previous, private=private)
     check_rules(language, rules)
     check_licences(sources, licence=licence, policy=signed)
     text = corpus(sources=tuple(sources), licence=licence, language=tuple(language), rules=tuple(rules))
@@ -96,11 +102,11 @@ def llama(
     plan = plan_steps(rows, tokenizer, shape=fields, tokens=tokens, batch=batch, lr=rate, speed=speed)
     base = pretrain(rows, tokenizer, plan, seed=seed, mix={})
     scores = heldout(base, text, tokenizer, documents=documents, policy=before)
-    return release_base(base, text, scores, title=model, name=name, version="1.0.0", policy=signed)
+    return release_base(base, text, scores, title=model, name=name, version="1.0.0", policy=signed, previous=since)
 
 
 def _shape(model: str) -> ModelConfig:
-    from ayllu.model.files import hf
+    from ayllu.model.files.hf_config import load_config
     from ayllu.model.presets import PRESETS
 
     if model in PRESETS:
@@ -112,12 +118,12 @@ def _shape(model: str) -> ModelConfig:
             f"there is no shape {model!r}; choose one of {', '.join(PRESETS)}, or give the path of a config.json"
         )
     try:
-        return hf.load_config(file)
+        return load_config(file)
     except ValueError as error:
         raise UserError(f"{file} cannot be used: {error}") from error
 
 
-@release_stage(identity="release_base")
+@release_stage(identity="release_base", added={"previous": None})
 def release_base(
     ctx: Context,
     base: Handle[Weights],
@@ -128,8 +134,12 @@ def release_base(
     name: str,
     version: str,
     policy: str,
+    previous: str | None = None,
 ) -> Contents:
     """The pretrained model."""
+    from ayllu.recipes.stages.proof import origins, training
+    from ayllu.release.proof.make import Evidence
+
     told, measured = base.artifact.manifest, scores.artifact.record["bits_per_byte"]
     return Contents(
         name=name,
@@ -145,4 +155,6 @@ def release_base(
             "pretraining": {field: told["record"][field] for field in PRETRAINING},
             "machine": told["machine"],
         },
+        previous=previous,
+        evidence=Evidence(trainings=[training("pretrain", base, kept=1.0)], origins=origins(text)),
     )

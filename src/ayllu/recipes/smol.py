@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,22 +15,27 @@ from ayllu.lab.graph import Context, Handle
 from ayllu.lab.progress import say
 from ayllu.lab.visible import visible
 from ayllu.recipes.adopt import adopted
-from ayllu.recipes.limits import check_budget, check_least, check_own_licence, check_positive
-from ayllu.recipes.stages.artifacts import Comparison, OwnScores, Release, ScoreFolder, Weights
+from ayllu.recipes.limits import check_budget, check_least, check_own_licence, check_positive, check_seed
+from ayllu.recipes.stages.artifacts import Comparison, Dataset, OwnScores, Release, ScoreFolder, Weights
 from ayllu.recipes.stages.dataset import LONGEST, build_dataset
 from ayllu.recipes.stages.evaluate import benchmarks, compare, losses, skills
 from ayllu.recipes.stages.methods import SUMS, TURNS
 from ayllu.recipes.stages.own import score_own
-from ayllu.recipes.stages.posttrain import ORDER, PosttrainPlan, plan_posttraining, posttrain
+from ayllu.recipes.stages.posttrain import ORDER, PosttrainPlan, keep_better, plan_posttraining, posttrain
 from ayllu.recipes.stages.rehearse import rehearse
-from ayllu.recipes.stages.release import Contents, policy_arguments, release_stage
+from ayllu.recipes.stages.release import Contents, policy_arguments, previous_argument, release_stage
 from ayllu.recipes.stages.weights import interpolate_weights
 
 if TYPE_CHECKING:
+    from ayllu.release.proof.make import Evidence
     from ayllu.text.chat import Message
 
-RATES = (3e-4, 3e-3, 5e-4)
+RATES = (1e-4, 3e-3, 5e-4)
 """Learning rates of GRPO, SFT and DPO."""
+WORKED_RATE = 3e-3
+"""Learning rate of the worked sums before GRPO."""
+HELD_OUT = 0.1
+"""Share of one's own conversations that is scored and not learnt, unless another is given."""
 KEPT = 0.5
 """Share of what was learnt that the final model keeps: see `interpolate_weights`."""
 GENERATED = (
@@ -48,7 +54,7 @@ def smol(
     base: str = "smollm2",
     chats: Path | None = None,
     only_chats: bool = False,
-    held_out: float = 0.1,
+    held_out: float = HELD_OUT,
     preferences: Path | None = None,
     licence: str | None = None,
     items: int = 200,
@@ -57,6 +63,7 @@ def smol(
     epochs: float | None = None,
     lr: tuple[float, float, float] = RATES,
     policy: Path | None = None,
+    previous: Path | None = None,
     private: bool = False,
     name: str = "smol",
 ) -> Handle[Release]:
@@ -87,14 +94,17 @@ def smol(
     methods
         Which of grpo, sft and dpo are run, in that order.
     steps
-        Steps of GRPO, SFT and DPO instead of what the budget buys; 0 leaves one out. With the same values a run can be
-        repeated exactly.
+        Steps of GRPO, SFT and DPO instead of what the budget buys; 0 leaves one out, and before GRPO as many pass over
+        sums worked out. With the same values a run can be repeated exactly.
     epochs
         Passes of SFT over your own conversations, instead of what the budget buys; with --only-chats.
     lr
         Learning rates of GRPO, SFT and DPO.
     policy
         Rules of the release, signed by `ayllu release policy`: thresholds of its scores. Ayllu's own when not given.
+    previous
+        The release before, by its name or folder: what changed since stands in the new one, with scores paired by
+        item.
     private
         Keep the model for yourself: it has a name, serves and exports, is not signed, and any licence will do.
     name
@@ -103,17 +113,22 @@ def smol(
     from ayllu.data.conversations.chats import read_chats, read_preferences
 
     check_budget(budget, usual=45)
+    check_seed(seed)
     check_least(10, items=items)
     check_positive(grpo=lr[0], sft=lr[1], dpo=lr[2], epochs=epochs)
     used = _used(methods, steps)
     if not 0 <= held_out < 1:
         raise UserError(f"held_out is {held_out:g}; give a share from 0 to below 1")
+    if held_out not in (0, HELD_OUT) and chats is None:
+        raise UserError("--held-out is a share of your own conversations: give --chats")
     if only_chats and chats is None:
         raise UserError("--only-chats needs your own conversations: give --chats")
     if epochs is not None and (not only_chats or steps is not None or "sft" not in used):
         raise UserError(
             "--epochs counts passes of SFT over your own conversations: give it with --only-chats, not --steps"
         )
+    if licence is not None and chats is None and preferences is None:
+        raise UserError("--licence is of your own conversations and preferences: give --chats or --preferences")
     for given, option, method in ((chats, "--chats", "sft"), (preferences, "--preferences", "dpo")):
         if given is not None and method not in used:
             raise UserError(
@@ -141,6 +156,7 @@ def smol(
         only_chats=only_chats,
         held_out=held_out if chats else 0.0,
         licences=dict.fromkeys(own, licence or "not stated"),
+        previous=previous_argument(previous, private=private),
     )
 
 
@@ -180,6 +196,7 @@ def from_adopted(
     only_chats: bool = False,
     held_out: float = 0.0,
     licences: Mapping[str, str] | None = None,
+    previous: str | None = None,
 ) -> Handle[Release]:
     """The recipe from an adopted model on; your own conversations and preferences by their digests."""
     rules, signed = policy_arguments(policy, private=private)
@@ -192,17 +209,22 @@ def from_adopted(
         start, data, budget=budget, seed=seed, steps=wanted, items=items, methods=methods, epochs=epochs
     )
     rates = dict(zip(ORDER, lr, strict=True))
-    grpo = sft = dpo = right = between = None
+    worked = grpo = summed = sft = dpo = right = between = None
     # Rewards first: GRPO needs answers that differ, and after SFT all of a small model's answers are alike.
     if "grpo" in methods:
-        grpo = posttrain(
-            start, data, plan, method="grpo", seed=seed, lr=rates["grpo"], rank=rank, adopted=start, tasks=TURNS
+        worked = posttrain(
+            start, data, plan, method="worked", seed=seed, lr=WORKED_RATE, rank=rank, adopted=start, tasks=TURNS
         )
-        between = skills(grpo, plan, items=items, kinds=tuple(SUMS))
+        grpo = posttrain(
+            worked, data, plan, method="grpo", seed=seed, lr=rates["grpo"], rank=rank, adopted=start, tasks=TURNS
+        )
+        # A GRPO that took something away is not what the rest stands on.
+        summed = keep_better(worked, grpo, plan, seed=seed, tasks=TURNS)
+        between = skills(summed, plan, items=items, kinds=tuple(SUMS))
     if "sft" in methods:
-        right = rehearse(grpo, plan, seed=seed) if grpo and not only_chats else None
+        right = rehearse(summed, plan, seed=seed) if summed and not only_chats else None
         sft = posttrain(
-            grpo or start,
+            summed or start,
             data,
             plan,
             method="sft",
@@ -214,9 +236,9 @@ def from_adopted(
         )
     if "dpo" in methods:
         dpo = posttrain(
-            sft or grpo or start, data, plan, method="dpo", seed=seed, lr=rates["dpo"], rank=rank, adopted=start
+            sft or summed or start, data, plan, method="dpo", seed=seed, lr=rates["dpo"], rank=rank, adopted=start
         )
-    final = interpolate_weights(start, dpo or sft or grpo or start, kept=KEPT)
+    final = interpolate_weights(start, dpo or sft or summed or start, kept=KEPT)
     kinds = ("tool_calls", "strangers_calls", *SUMS)
     first, last = (skills(model, plan, items=items, kinds=kinds) for model in (start, final))
     before = benchmarks(start, plan, items=6 * items)
@@ -240,6 +262,10 @@ def from_adopted(
         own=tuple(own),
         unused=_unused(methods, only_chats=only_chats),
         mine=mine,
+        worked=worked,
+        summed=summed,
+        data=data if sft is not None and not only_chats else None,
+        previous=previous,
     )
 
 
@@ -252,7 +278,10 @@ def _unused(methods: tuple[str, ...], *, only_chats: bool) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-@release_stage(identity="release_post", added={"own": (), "unused": (), "mine": None})
+@release_stage(
+    identity="release_post",
+    added={"own": (), "unused": (), "mine": None, "worked": None, "summed": None, "data": None, "previous": None},
+)
 def release_assistant(
     ctx: Context,
     base: Handle[Weights],
@@ -270,6 +299,10 @@ def release_assistant(
     own: tuple[tuple[str, str, str], ...] = (),
     unused: tuple[str, ...] = (),
     mine: Handle[OwnScores] | None = None,
+    worked: Handle[Weights] | None = None,
+    summed: Handle[Weights] | None = None,
+    data: Handle[Dataset] | None = None,
+    previous: str | None = None,
 ) -> Contents:
     """The assistant, with the table of before and after. Raises UserError where it may have lost what it could do."""
     from ayllu.data.origin import read_origin
@@ -281,7 +314,8 @@ def release_assistant(
             "another --seed or more minutes, or more --items to measure by"
         )
     origin = read_origin(base.value)
-    trained = {kind: handle for kind, handle in (("grpo", grpo), ("sft", sft), ("dpo", dpo)) if handle is not None}
+    passed = {"worked": worked, "grpo": grpo, "sft": sft, "dpo": dpo}
+    trained = {kind: handle for kind, handle in passed.items() if handle is not None}
     told = {kind: handle.artifact.record for kind, handle in trained.items()}
     measured = math.fsum(record["seconds"] for record in told.values())
     return Contents(
@@ -304,10 +338,38 @@ def release_assistant(
                 for kind, record in told.items()
             },
             "comparison": measured_on,
+            **({"state_after_grpo": summed.artifact.record["choice"]["told"]} if summed is not None else {}),
             **({"own_conversations": json.loads((mine.value / "own.json").read_text())} if mine is not None else {}),
             "machine": list(trained.values())[-1].artifact.manifest["machine"],
         },
         figures=[comparison.value / "rewards.png"] if grpo is not None else [],
+        previous=previous,
+        evidence=_evidence(base, trained, summed, data),
+    )
+
+
+def _evidence(
+    base: Handle[Weights],
+    trained: Mapping[str, Handle[Weights]],
+    summed: Handle[Weights] | None,
+    data: Handle[Dataset] | None,
+) -> Evidence:
+    """Of the last training that the release stands on: it lies between what that made and the adopted model."""
+    from ayllu.recipes.stages.proof import training
+    from ayllu.release.proof.lessons import Lessons
+    from ayllu.release.proof.make import Evidence
+
+    dropped = {"grpo"} if summed is not None and summed.artifact.record["choice"]["kept"] == "before" else set()
+    made = [(kind, handle) for kind, handle in trained.items() if kind not in dropped]
+    (name, last), begins = made[-1], made[-2][1] if len(made) > 1 else base
+    learnt = None
+    if data is not None:
+        seed, groups = (data.arguments[name] for name in ("seed", "groups"))
+        learnt = Lessons(conversations=data.value.folder / "conversations.jsonl", seed=seed, groups=groups)
+    return Evidence(
+        trainings=[training(name, last, begins=begins, reference=base, kept=KEPT)],
+        lessons=learnt,
+        no_origins="no conversations of the generators were learnt from",
     )
 
 
@@ -346,9 +408,17 @@ def _own(path: Path, read: Callable[..., Any]) -> str:
     def words(messages: list[Message]) -> int:
         return sum(len(message.content.split()) for message in messages)
 
-    # A token has at least one byte, so that what is too long for any tokenizer shows already here.
-    read(path, longest=4 * LONGEST, length=words, unread=unread)
+    try:
+        content = path.read_bytes()  # once: a pipe says it only once
+    except OSError as error:
+        raise UserError(f"{visible(str(path))} cannot be read ({error.strerror}): give a JSONL file") from error
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "own.jsonl"
+        copy.write_bytes(content)
+        # A token has at least one byte, so that what is too long for any tokenizer shows already here.
+        read(copy, longest=4 * LONGEST, length=words, shown=visible(str(path)), unread=unread)
+        digest = store_copy(copy, default_cache(), called=path)
     if unread:
         named = ", ".join(f"{visible(name, longest=60)} ({count:,})" for name, count in sorted(unread.items()))
-        say(f"{path}: not read: {named}")
-    return store_copy(path, default_cache())
+        say(f"{visible(str(path))}: not read: {named}")
+    return digest

@@ -17,21 +17,30 @@ from ayllu.recipes.stages.artifacts import Replies, ScoreFolder, Weights
 from ayllu.recipes.stages.evaluate import compare, losses
 from support.scores import outcome
 
-ITEMS = 20
+ITEMS, EACH = 400, 20
+"""Items of each kind, and how many of them one of the numbers below stands for: all numbers are of 20."""
 
 
 @stage(identity="tests.replies", makes=Replies)
-def replies(ctx: Context, *, exact: int, read: int, correct: int, form: int) -> None:
-    """Replies of which so many are right; tool calls only where `exact` is not negative."""
-    rows = {"reasoning": [{"correct": i < correct, "format": i < form} for i in range(ITEMS)]}
+def replies(
+    ctx: Context, *, exact: int, read: int, correct: int, form: int, long: int = -1, strangers: int = -1
+) -> None:
+    """Replies of which so many are right; a kind whose number is negative is not there."""
+    rows: dict[str, list[dict[str, Any]]] = {
+        "reasoning": [{"correct": i < EACH * correct, "format": i < EACH * form} for i in range(ITEMS)]
+    }
     if exact >= 0:
-        rows["tool_calls"] = [{"exact": i < exact, "read": i < read} for i in range(ITEMS)]
+        rows["tool_calls"] = [{"exact": i < EACH * exact, "read": i < EACH * read} for i in range(ITEMS)]
+    if long >= 0:
+        rows["long_sums"] = [{"correct": i < EACH * long} for i in range(ITEMS)]
+    if strangers >= 0:
+        rows["strangers_calls"] = [{"exact": i < EACH * strangers, "function": f"tool {i % 90}"} for i in range(ITEMS)]
     (ctx.folder / "replies.json").write_text(json.dumps(rows))
 
 
 @stage(identity="tests.scores", makes=ScoreFolder)
 def scores(ctx: Context, *, right: int) -> None:
-    outcomes = (outcome(i, (-1.0, -9.0) if i < right else (-9.0, -1.0), (6, 6)) for i in range(ITEMS))
+    outcomes = (outcome(i, (-1.0, -9.0) if i < EACH * right else (-9.0, -1.0), (6, 6)) for i in range(ITEMS))
     Scores(outcomes=tuple(outcomes)).save(ctx.folder)
 
 
@@ -51,7 +60,7 @@ def compared(home: Path, *sides: Any) -> dict[str, Any]:
     ("sums", "calls", "answers", "named"),
     [
         (20, 20, 20, []),
-        # One of twenty lost is within no margin, as little as it shows.
+        # A twentieth lost is within no margin.
         (19, 20, 20, ["sums right -5.0 points"]),
         (20, 12, 20, ["tool calls exactly right -40.0 points"]),
         (5, 20, 10, ["sums right -75.0 points", "benchmarks together -50.0 points"]),
@@ -73,7 +82,23 @@ def test_what_may_have_been_lost_is_named(
     assert len(found) == len(named)
     for phrase, begins in zip(found, named, strict=True):
         assert phrase.startswith(begins)
-        assert phrase.endswith("of 20")
+        assert phrase.endswith(f"of {ITEMS}")
+
+
+@pytest.mark.parametrize(
+    ("long", "strangers", "named"),
+    [(4, 6, []), (0, 6, ["long sums right -20.0 points"]), (4, 0, ["calls of strangers' tools exactly right -30.0"])],
+)
+def test_a_skill_that_nobody_meant_to_touch_must_not_be_lost_either(
+    tmp_path: Path, long: int, strangers: int, named: list[str]
+) -> None:
+    sums = {"exact": 0, "read": 0, "correct": 20, "form": 0}
+    before = replies(**sums, long=4, strangers=6)
+    told = compared(tmp_path, before, None, replies(**sums, long=long, strangers=strangers), *[scores(right=20)] * 2)
+    found = losses(told)
+    assert len(found) == len(named)
+    for phrase, begins in zip(found, named, strict=True):
+        assert phrase.startswith(begins)
 
 
 def test_what_was_taught_is_a_gain_and_what_was_lost_a_loss(tmp_path: Path) -> None:
@@ -90,7 +115,7 @@ def test_what_was_taught_is_a_gain_and_what_was_lost_a_loss(tmp_path: Path) -> N
         row = told["skills"][name][step]
         return tuple(row[side]["value"] for side in ("before", "after", "difference"))
 
-    final, between = "adopted to final", "adopted to after GRPO"
+    final, between = "adopted to final", "adopted to after sums"
     assert sides("tool_calls exact", final) == pytest.approx((0.1, 0.6, 0.5))
     assert sides("tool_calls read", final) == pytest.approx((0.4, 1.0, 0.6))
     assert sides("reasoning correct", between) == pytest.approx((0.6, 0.8, 0.2))

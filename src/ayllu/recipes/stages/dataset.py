@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ayllu.data.conversations.lessons import NAME
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, stage
 from ayllu.recipes.stages.artifacts import Dataset, Weights, write_conversations
@@ -23,11 +24,8 @@ if TYPE_CHECKING:
 
 LONGEST = 1024
 """Most ids of one conversation."""
-GROUP = 6
-"""Requests that share the definitions of their tools, and so one row."""
 PLAIN_LENGTH = 128
 """Ids in a row of plain text."""
-NAME = "Smol"
 
 
 @stage(identity="lessons", makes=Dataset, added={"only_own": False, "held_out": 0.0})
@@ -46,13 +44,15 @@ def build_dataset(
 
     With `only_own` the conversations are your own, each once; the share `held_out` of them is kept for measuring.
     """
+    from ayllu.data.conversations.lessons import lessons
     from ayllu.text.tokenizer import Tokenizer
+    from ayllu.train.objectives.sft import with_shared_prefix
 
     tokenizer = Tokenizer.load(base.value)
     _check_format(tokenizer)
     chance = random.Random(seed)
     mine = own_conversations(chats, tokenizer, ctx.cache, held_out=held_out)[0] if chats else []
-    made = [] if only_own else _conversations(tokenizer, chance, groups)
+    made = (with_shared_prefix(group) for group in islice(lessons(tokenizer, chance), 0 if only_own else groups))
     try:
         conversations = [*made, *_own_groups(mine, chance, len(mine) if only_own else groups // 2)]
         own = _own_pairs(preferences, tokenizer, ctx.cache) if preferences else []
@@ -126,30 +126,6 @@ def _own_groups(own: list[list[Masked]], chance: random.Random, count: int) -> I
     for number in range(count if own else 0):
         for example in own[number % len(own)]:
             yield with_shared_prefix([example])
-
-
-def _conversations(tokenizer: Tokenizer, chance: random.Random, groups: int) -> Iterator[Conversations]:
-    """Six of seven groups are tool calls, the others manners."""
-    from ayllu.data.conversations.smalltalk import exchanges
-    from ayllu.data.conversations.tool_requests import make_request_group
-    from ayllu.text.chat import Message, render_masked
-    from ayllu.train.objectives.sft import with_shared_prefix
-
-    def spoken(turns: Sequence[str]) -> list[Message]:
-        return [Message(role=("user", "assistant")[i % 2], content=text) for i, text in enumerate(turns)]
-
-    talk = list(exchanges(NAME))
-    for _ in range(groups):
-        kind = chance.random()
-        if kind < 0.86:
-            asked = make_request_group("train", GROUP, chance)
-            made = [
-                [Message(role="user", content=r.text), Message(role="assistant", tool_calls=r.calls)] for r in asked
-            ]
-            rendered = [render_masked(messages, tokenizer, tools=asked[0].tools) for messages in made]
-        else:
-            rendered = [render_masked(spoken(chance.choice(talk).turns), tokenizer) for _ in range(2 * GROUP)]
-        yield with_shared_prefix(rendered)
 
 
 def _own_pairs(digest: str, tokenizer: Tokenizer, cache: Path) -> list[tuple[list[int], list[int], list[int]]]:

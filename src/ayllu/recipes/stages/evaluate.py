@@ -14,6 +14,7 @@ from ayllu.recipes.stages.corpus import source_names
 
 if TYPE_CHECKING:
     from ayllu.data.corpus import Corpus
+    from ayllu.model.transformer import Transformer
     from ayllu.recipes.stages.posttrain import PosttrainPlan
     from ayllu.text.tokenizer import Tokenizer
 
@@ -34,18 +35,21 @@ VERDICTS = (
     ("long_sums", "correct"),
 )
 """Kinds of items, and what is judged of each reply."""
+MEMORY_DOCUMENTS = 5_000
+"""Documents of the corpus, the first, from which those are drawn that memory is measured on."""
 MARGIN, SKILL_MARGIN = 0.02, 0.05
 """A loss of accuracy is ruled out where the interval of the difference lies above -0.02 (benchmarks), -0.05 (skills, of
 which there are a tenth as many items)."""
 TAUGHT = {
     "tool_calls exact": "tool calls exactly right",
+    "strangers_calls exact": "calls of strangers' tools exactly right",
     "reasoning correct": "sums right",
     "long_sums correct": "long sums right",
 }
 """Rows of skills that must not be lost, and what they are called."""
 
 
-@stage(identity="evaluate", makes=ScoreFolder, added={"policy": None})
+@stage(identity="evaluate", makes=ScoreFolder, added={"policy": None, "hazards": None})
 def evaluate(
     ctx: Context,
     model: Handle[Weights],
@@ -55,9 +59,13 @@ def evaluate(
     *,
     items: int,
     policy: dict[str, str] | None = None,
+    hazards: int | None = None,
 ) -> None:
-    """Scores of the finished model: benchmark sets, and held-out bits per byte by source; these of its base too."""
-    from ayllu.evals.contamination import find_overlap
+    """Scores of the finished model: benchmark sets, and held-out bits per byte by source; these of its base too.
+
+    `hazards` is how many items of each hazard suite are measured; None measures none.
+    """
+    from ayllu.evals.contamination.exact import find_overlap
     from ayllu.evals.likelihood.heldout import bits_per_byte, document_bits
     from ayllu.evals.likelihood.multiple_choice import evaluate_suite
     from ayllu.evals.suite import load_suite
@@ -77,7 +85,7 @@ def evaluate(
         dtype=dtype,
         trains_on=trained,
         overlap=overlap,
-        about=_under(policy),
+        about=_under(policy) | _hazards(ctx, weights, vocabulary, documents, hazards),
         folder=ctx.scratch / "items",
     )
     heldout_ = [(document.source, document.text) for document in documents.documents("heldout")]
@@ -87,6 +95,27 @@ def evaluate(
     ctx.note("bits_per_byte", {name: score["value"] for name, score in stated["bits_per_byte"].items()})
     before = bits_per_byte(hf.load(base.value).eval(), vocabulary, heldout_, dtype=dtype)
     ctx.note("base_bits_per_byte", {name: interval.value for name, interval in before.items()})
+
+
+def _hazards(
+    ctx: Context, weights: Transformer, tokenizer: Tokenizer, documents: Corpus, items: int | None
+) -> dict[str, Any]:
+    """The figures of the hazard suites for the scores; memory is measured on the corpus that the model learnt from."""
+    if not items:
+        return {}
+    import torch
+
+    from ayllu.safety.judge.judge import load_judge
+    from ayllu.safety.suites.figures import gate_figures
+    from ayllu.safety.suites.files import HazardFile
+    from ayllu.safety.suites.subject import Subject
+    from ayllu.safety.suites.suite import measure_hazards
+
+    texts = [{"text": document.text} for document in islice(documents.documents("train"), MEMORY_DOCUMENTS)]
+    corpus = HazardFile(name="the training corpus", sha256="", rows=texts)
+    subject = Subject(transformer=weights, tokenizer=tokenizer, dtype=torch.float32)
+    found = measure_hazards(subject, load_judge(), {"corpus": corpus}, items=items, cache=ctx.cache)
+    return {"hazards": gate_figures(found)}
 
 
 def _under(policy: dict[str, str] | None) -> dict[str, Any]:
@@ -110,8 +139,9 @@ def heldout(
     from ayllu.evals.likelihood.heldout import document_bits
     from ayllu.evals.score import Scores
     from ayllu.model.files import hf
+    from ayllu.model.files.hf_config import load_config
 
-    large = hf.load_config(model.value).parameters >= WHOLE
+    large = load_config(model.value).parameters >= WHOLE
     weights = hf.load(model.value, dtype=torch.bfloat16 if large else torch.float32).eval()
     chosen = [(document.source, document.text) for document in islice(text.value.documents("heldout"), documents)]
     bits = document_bits(weights, tokenizer.value, chosen, total=len(chosen))
@@ -194,7 +224,7 @@ def compare(
     grpo: Handle[Weights] | None,
 ) -> None:
     """Before and after on the same held-out items, paired, and the curve of the rewards where there were any."""
-    from ayllu.evals.compare import compare_scores, compare_verdicts
+    from ayllu.evals.comparison.compare import compare_scores, compare_verdicts
     from ayllu.evals.recompute import recompute
     from ayllu.recipes.stages.figures import draw_rewards
     from ayllu.train.objectives.grpo import read_rewards
@@ -207,7 +237,7 @@ def compare(
         clusters = [item["function"] for item in before[name]] if "function" in before[name][0] else None
         row = {"adopted to final": compare_verdicts(start, last, clusters=clusters)}
         if name in between:
-            row["adopted to after GRPO"] = compare_verdicts(start, _verdicts(between[name], verdict))
+            row["adopted to after sums"] = compare_verdicts(start, _verdicts(between[name], verdict))
         table[f"{name} {verdict}"] = row
     first, second = scores_before.value, scores_after.value
     sets = compare_scores(recompute(first), recompute(second))["sets"]
@@ -241,7 +271,7 @@ def _verdicts(rows: list[dict[str, Any]], verdict: str) -> list[bool]:
 
 def _pooled(first: Path, second: Path) -> dict[str, Any]:
     """The difference in accuracy over the items of all sets together: three times the items, so a narrower interval."""
-    from ayllu.evals.compare import compare_verdicts
+    from ayllu.evals.comparison.compare import compare_verdicts
     from ayllu.evals.recompute import recompute
     from ayllu.evals.score import headline
 

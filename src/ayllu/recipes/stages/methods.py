@@ -6,10 +6,12 @@ A method of your own is a class like these under a name: `@METHODS.add("mine")`,
 
 from __future__ import annotations
 
+import copy
+import itertools
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -38,18 +40,26 @@ SUMS = {
     "long_sums": {"min_terms": 2, "max_terms": 2, "min_digits": 2, "max_digits": 3},
 }
 """Sums and differences by the kind of skill: two or three terms of one digit, and two terms of two or three digits."""
-TURNS = ("reasoning",) * 7 + ("long_sums",)
-"""Kinds of the questions that are learnt from, in turn. Of the long ones hardly any is answered right at first, and a
-group without a right answer teaches nothing."""
+PRACTICE = {**SUMS, "three_terms": {**SUMS["reasoning"], "min_terms": 3}}
+"""Kinds that can be learnt from."""
+TURNS = (
+    *("reasoning", "three_terms", "three_terms", "three_terms"),
+    *("reasoning", "three_terms", "three_terms", "long_sums"),
+)
+"""Kinds of the questions that are learnt from, in turn. Of different questions of one digit one in seven has two
+terms, of those drawn at random every second; but these are answered right first, and a group without a right answer
+teaches nothing. Of the long ones hardly any is answered right at first."""
+WORKED_DRAW, CHOICE_DRAW = 40, 60
+"""What is added to a run's seed for the questions that are worked out, and for those that choose between two states."""
 MOST_ITEMS = 300
 """Questions of one kind that skills are measured on at most: of sums of one digit some 500 are held out."""
 
 
 def sums(cache: Path, kind: str = "reasoning") -> Family:
-    """The tasks of one kind of `SUMS`."""
+    """The tasks of one kind of `PRACTICE`."""
     from ayllu.data.conversations.reasoning import Family
 
-    return Family("chain_sum", cache, SUMS[kind])
+    return Family("chain_sum", cache, PRACTICE[kind])
 
 
 def sum_tasks(cache: Path, tokenizer: Tokenizer, *, turns: Sequence[str], seed: int) -> ReasoningTasks:
@@ -58,6 +68,23 @@ def sum_tasks(cache: Path, tokenizer: Tokenizer, *, turns: Sequence[str], seed: 
 
     families = {kind: sums(cache, kind) for kind in dict.fromkeys(turns)}
     return ReasoningTasks([families[kind] for kind in turns], tokenizer, seed=seed)
+
+
+def fresh_sums(
+    cache: Path, tokenizer: Tokenizer, *, turns: Sequence[str], seed: int, learnt: Sequence[tuple[int, int]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Kind and item of different questions of the training side, without end, that nothing was learnt from.
+
+    `learnt` are the draws that something was: the seed of each, and how many questions of it.
+    """
+    drawn = [(sum_tasks(cache, tokenizer, turns=turns, seed=other), count) for other, count in learnt]
+    seen = {tasks.item(number)["question"] for tasks, count in drawn for number in range(count)}
+    tasks = sum_tasks(cache, tokenizer, turns=turns, seed=seed)
+    for number in itertools.count():
+        item = tasks.item(number)
+        if item["question"] not in seen:
+            seen.add(item["question"])
+            yield turns[number % len(turns)], item
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +162,7 @@ class SFT:
 
     batch: int = 4
     """Groups of conversations that share a beginning."""
-    share: float = 0.74
+    share: float = 0.85
     least_steps: int = 8
 
     def source(self, setting: Setting) -> BatchSource:
@@ -150,6 +177,10 @@ class SFT:
         from ayllu.train.objectives.sft import conversation_loss
 
         return _holding(setting, conversation_loss)
+
+    def told(self) -> dict[str, Any]:
+        """The objective, for whoever takes a step again (`ayllu.train.stretch.replay.objective_of`)."""
+        return {"objective": "conversation", "anchor": PLAIN_WEIGHT}
 
     def seconds_per_step(self, setting: Setting) -> float:
         # What a batch holds is known without the model, so the length of a step is averaged over many.
@@ -185,10 +216,61 @@ class DPO:
     def objective(self, setting: Setting) -> Objective:
         from ayllu.train.objectives.dpo import DPOConfig, dpo_loss
 
-        return dpo_loss(DPOConfig(beta=self.beta, likelihood=self.likelihood))
+        return dpo_loss(DPOConfig(**self.told()["config"]))
+
+    def told(self) -> dict[str, Any]:
+        """The objective, for whoever takes a step again."""
+        return {"objective": "dpo", "config": {"beta": self.beta, "likelihood": self.likelihood}}
 
     def seconds_per_step(self, setting: Setting) -> float:
         return timed_step(self, setting, prepares=True)
+
+    def config(self, *, steps: int, lr: float, precision: str) -> TrainConfig:
+        return adapter_config(self, steps=steps, lr=lr, precision=precision)
+
+
+@METHODS.add("worked")
+@dataclass(frozen=True, kw_only=True)
+class Worked:
+    """Supervised finetuning on sums worked out line by line, of the training side: what GRPO starts from.
+
+    Of a question that the model never gets right GRPO learns nothing. A short cold start on solutions with their steps
+    is how DeepSeek-R1 (arXiv:2501.12948, section 2.3.1) and Tulu 3 (arXiv:2411.15124, section 4) begin too.
+    """
+
+    batch: int = 3
+    """Groups of questions that share a beginning."""
+    share: float = 0.03
+    least_steps: int = 12
+    """So many were measured (docs/log.md, 2026-11-29); after four a whole run had an eighth of their gain."""
+    group: int = 8
+    """Questions in one."""
+
+    @property
+    def questions(self) -> int:
+        """In a step."""
+        return self.batch * self.group
+
+    def source(self, setting: Setting) -> BatchSource:
+        from ayllu.train.objectives.sft import ConversationSource, with_shared_prefix
+
+        # Each question once. Seeds that GRPO does not reach, so that most of its questions are new.
+        tasks = sum_tasks(setting.cache, setting.tokenizer, turns=setting.tasks, seed=setting.seed + WORKED_DRAW)
+        worked = [tasks.worked(number) for number in range(setting.steps * self.batch * self.group)]
+        groups = [with_shared_prefix(worked[at : at + self.group]) for at in range(0, len(worked), self.group)]
+        return _held(setting, ConversationSource(groups, length=LENGTH // 2, seed=setting.seed))
+
+    def objective(self, setting: Setting) -> Objective:
+        from ayllu.train.objectives.sft import conversation_loss
+
+        return _holding(setting, conversation_loss)
+
+    def told(self) -> dict[str, Any]:
+        """The objective, for whoever takes a step again."""
+        return {"objective": "conversation", "anchor": PLAIN_WEIGHT}
+
+    def seconds_per_step(self, setting: Setting) -> float:
+        return timed_step(self, setting)
 
     def config(self, *, steps: int, lr: float, precision: str) -> TrainConfig:
         return adapter_config(self, steps=steps, lr=lr, precision=precision)
@@ -199,14 +281,23 @@ class DPO:
 class GRPO:
     """Learning from what a checker says of the model's own answers to sums."""
 
-    batch: int = 4
-    """Prompts."""
-    share: float = 0.18
+    batch: int = 8
+    """Prompts: after the sums worked out some five of eight groups have something to compare."""
+    share: float = 0.04
+    """A dozen steps or two: ten take some points away (`bench/grpo.py`), sixteen at three times the rate nearly all."""
     least_steps: int = 4
-    group: int = 16
+    group: int = 8
     """Answers to each prompt."""
-    answer_ids: int = 16
-    """Most ids of an answer: enough for a short equation and its end, not for talk."""
+    answer_ids: int = 32
+    """Most ids of an answer: enough for two short equations and their end, not for talk."""
+    entropy: float = 0.0
+    """Nats a token below which the policy is held from becoming surer. Not after the sums worked out: most tokens of
+    such an answer are copied from the question, and the policy is to be sure of them."""
+
+    @property
+    def questions(self) -> int:
+        """In a step."""
+        return self.batch
 
     def source(self, setting: Setting) -> BatchSource:
         from ayllu.train.machine import dtype_of
@@ -227,12 +318,22 @@ class GRPO:
     def objective(self, setting: Setting) -> Objective:
         from ayllu.train.objectives.grpo import grpo_loss
 
-        return _holding(setting, grpo_loss(self._rollouts()))
+        # To the model that the sums worked out have taught: the pull back to the adopted one would undo them.
+        return _holding(setting, grpo_loss(self._rollouts()), before=copy.deepcopy(setting.model))
+
+    def told(self) -> dict[str, Any]:
+        """The objective, for whoever takes a step again."""
+        return {
+            "objective": "grpo",
+            "config": asdict(self._rollouts()),
+            "anchor": PLAIN_WEIGHT,
+            "held_to": "begins",
+        }
 
     def _rollouts(self) -> Any:
         from ayllu.train.objectives.grpo import GRPOConfig
 
-        return GRPOConfig(group=self.group, tokens=self.answer_ids)
+        return GRPOConfig(group=self.group, tokens=self.answer_ids, entropy=self.entropy)
 
     def seconds_per_step(self, setting: Setting) -> float:
         return timed_step(self, setting)
@@ -261,6 +362,10 @@ class Distill:
         from ayllu.train.objectives.distill import distillation_loss
 
         return distillation_loss(setting.reference().requires_grad_(False))
+
+    def told(self) -> dict[str, Any]:
+        """The objective, for whoever takes a step again."""
+        return {"objective": "distillation"}
 
     def seconds_per_step(self, setting: Setting) -> float:
         return timed_step(self, setting, adapters=False)
@@ -334,8 +439,8 @@ def _held(setting: Setting, source: Any) -> BatchSource:
     return KLAnchoredSource(source, setting.dataset.plain(), rows=PLAIN_ROWS, seed=setting.seed)
 
 
-def _holding(setting: Setting, objective: Any) -> Objective:
-    """An objective that also holds on to the adopted model, on that text."""
+def _holding(setting: Setting, objective: Any, *, before: Transformer | None = None) -> Objective:
+    """An objective that also holds on to a model, on that text: to the adopted one unless `before` is given."""
     from ayllu.train.objectives.kl_anchor import kl_anchored_loss
 
-    return kl_anchored_loss(objective, setting.reference(), weight=PLAIN_WEIGHT)
+    return kl_anchored_loss(objective, before or setting.reference(), weight=PLAIN_WEIGHT)

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from ayllu.lab.graph import Context, Handle, stage
+from ayllu.lab.progress import say
 from ayllu.recipes.stages.artifacts import OwnScores, Weights
 from ayllu.recipes.stages.posttrain import PosttrainPlan
 
@@ -40,7 +41,9 @@ def score_own(
         kept = own_conversations(chats, tokenizer, ctx.cache, held_out=held_out)[1]
         sides.append([_nats(model, conversation, dtype) for conversation in kept])
     told: dict[str, float | int] = {"conversations": len(sides[0])}
-    if sides[0]:
+    if not sides[0]:
+        say(f"no conversation of yours is scored: a share of {held_out:g} of them is less than one; see --held-out")
+    else:
         before, after = (np.array(side) for side in sides)
         told |= {"nats_per_token_before": float(before.mean()), "nats_per_token_after": float(after.mean())}
     if len(sides[0]) > 1:

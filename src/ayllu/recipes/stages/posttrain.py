@@ -1,24 +1,50 @@
-"""Post-training: how long each method takes, and the weights after one."""
+"""Post-training: how long each method takes, the weights after one, and whether they are better than those before."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.graph import Context, Handle, stage
 from ayllu.recipes.limits import tell_time
 from ayllu.recipes.stages.artifacts import Dataset, Rehearsal, Weights
-from ayllu.recipes.stages.methods import METHODS, TIMED, Setting
+from ayllu.recipes.stages.methods import (
+    CHOICE_DRAW,
+    GRPO,
+    METHODS,
+    TIMED,
+    WORKED_DRAW,
+    Setting,
+    Worked,
+    fresh_sums,
+    sums,
+)
 from ayllu.recipes.stages.weights import keep_weights, load_weights, note_training
+
+if TYPE_CHECKING:
+    from ayllu.data.conversations.reasoning import Family
+    from ayllu.model.transformer import Transformer
+    from ayllu.text.tokenizer import Tokenizer
 
 ORDER = ("grpo", "sft", "dpo")
 """The methods of smol, in the order in which they pass."""
+PREPARED = {"grpo": "worked"}
+"""What stands before a method: GRPO starts from a model that has seen sums worked out."""
 TRAINING = 0.6
 """Share of the budget that is training; the rest is measuring."""
+
+SUMMED: Mapping[str, type[Worked] | type[GRPO]] = {"worked": Worked, "grpo": GRPO}
+"""What learns from sums."""
+CHOSEN_BY = 256
+"""Questions by which the state after GRPO is compared with the one before it."""
+BETTER = 0.1
+"""Chance at which a GRPO that changes nothing for the better would be kept all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +61,11 @@ class PosttrainPlan:
         return sum(self.steps[name] * self.seconds_per_step[name] for name in self.steps)
 
 
+def with_preparation(methods: Sequence[str]) -> tuple[str, ...]:
+    """The methods in their order, each after what prepares it."""
+    return tuple(name for method in methods for name in (PREPARED.get(method), method) if name)
+
+
 def open_posttrain_plan(folder: Path) -> PosttrainPlan:
     return PosttrainPlan(**json.loads((folder / "plan.json").read_text()))
 
@@ -42,10 +73,10 @@ def open_posttrain_plan(folder: Path) -> PosttrainPlan:
 @stage(
     identity="plan_post",
     makes=open_posttrain_plan,
-    rev=2,
+    rev=3,
     names_in_key={"dataset": "learnt"},
     added={"methods": ORDER, "epochs": None},
-    reaches=lambda arguments: [METHODS.find(name) for name in arguments["methods"]],
+    reaches=lambda arguments: [METHODS.find(name) for name in with_preparation(arguments["methods"])],
 )
 def plan_posttraining(
     ctx: Context,
@@ -61,19 +92,23 @@ def plan_posttraining(
 ) -> None:
     """Steps of each method for `budget` minutes on this machine: a few of each are timed.
 
-    With `epochs` SFT sees each group of conversations so often instead.
+    With `epochs` SFT sees each group of conversations so often instead. Where `steps` are given, what prepares a method
+    has as many as the method.
     """
     from ayllu.train.machine import fastest_precision
 
     precision = fastest_precision()
+    passed = with_preparation(methods)
     if steps is not None:
+        given = dict(zip(methods, steps, strict=True))
+        given |= {PREPARED[name]: count for name, count in given.items() if name in PREPARED}
         plan = PosttrainPlan(
-            steps=dict(zip(methods, steps, strict=True)),
-            seconds_per_step=dict.fromkeys(methods, 0.0),
+            steps={name: given[name] for name in passed},
+            seconds_per_step=dict.fromkeys(passed, 0.0),
             precision=precision,
         )
     else:
-        used = {name: METHODS.find(name)() for name in methods}
+        used = {name: METHODS.find(name)() for name in passed}
         each = {}
         for name, method in used.items():
             setting = _setting(ctx, base, dataset, adopted=base, precision=precision, seed=seed, steps=1 + TIMED)
@@ -127,6 +162,7 @@ def posttrain(
 
     `tasks` are the kinds of questions, in turn, of a method that learns from a checker.
     """
+    from ayllu.recipes.stages.proof import kept_in, note_stretch
     from ayllu.train.loop import Execution, train
     from ayllu.train.lora import LoraConfig, attach, detach
 
@@ -150,16 +186,111 @@ def posttrain(
         scratch=ctx.scratch,
         title=method,
         execution=Execution(logs=ctx.logs),
+        stretch=kept_in(ctx),
     )
     keep_weights(ctx, detach(setting.model, merge=True), setting.tokenizer, like=model.value)
     journal = ctx.scratch / setting.journal
     if journal.exists():
         (ctx.folder / setting.journal).write_bytes(journal.read_bytes())
     note_training(ctx, result.losses, seconds=result.seconds, steps=steps)
+    told = getattr(used, "told", None)  # methods of others may leave it out
+    note_stretch(ctx, result, {**told(), "lora": {"rank": rank, "alpha": 2.0 * rank}} if told else None)
     ctx.note("waited_for_checkpoints", round(result.waited, 2))
     ctx.note("final_loss", result.losses[-1])
     ctx.note("batch", config.batch)
     ctx.note("length", source.length)
+
+
+@stage(identity="better", makes=Weights)
+def keep_better(
+    ctx: Context,
+    before: Handle[Weights],
+    after: Handle[Weights],
+    plan: Handle[PosttrainPlan],
+    *,
+    seed: int,
+    tasks: tuple[str, ...],
+) -> None:
+    """The weights after GRPO where it has made them better at sums, else those before it.
+
+    Both answer the same questions of the training side, of the kinds that GRPO practised, which neither has learnt
+    from; `choice.jsonl` keeps every reply. What is held out has no part in the choice.
+    """
+    from ayllu.lab.progress import say
+    from ayllu.train.machine import dtype_of
+
+    learnt = {name: plan.value.steps[name] * method().questions for name, method in SUMMED.items()}
+    asked = choosing_questions(before.value, ctx.cache, seed=seed, tasks=tasks, learnt=learnt)
+    dtype = dtype_of(plan.value.precision)
+    sides = [answered(*load_weights(side.value), asked, dtype=dtype) for side in (before, after)]
+    chosen = choice(*([bool(row["correct"]) for row in rows] for rows in sides))
+    lines = [
+        {"kind": kind, "question": was["question"]}
+        | {side: {name: row[name] for name in ("reply", "correct")} for side, row in (("before", was), ("after", now))}
+        for (kind, _, _), was, now in zip(asked, *sides, strict=True)
+    ]
+    (ctx.folder / "choice.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    kept = after if chosen["kept"] == "after" else before
+    keep_weights(ctx, *load_weights(kept.value), like=kept.value)
+    ctx.note("choice", chosen)
+    say(chosen["told"])
+
+
+def choosing_questions(
+    model: Path, cache: Path, *, seed: int, tasks: Sequence[str], learnt: Mapping[str, int]
+) -> list[tuple[str, Family, dict[str, Any]]]:
+    """Kind, family and item of each question that chooses: none of the `learnt` ones, so many of each method."""
+    from ayllu.text.tokenizer import Tokenizer
+
+    draws = [(seed + {"worked": WORKED_DRAW, "grpo": 0}[name], count) for name, count in learnt.items()]
+    drawn = fresh_sums(cache, Tokenizer.load(model), turns=tasks, seed=seed + CHOICE_DRAW, learnt=draws)
+    families = {kind: sums(cache, kind) for kind in tasks}
+    return [(kind, families[kind], item) for kind, item in islice(drawn, CHOSEN_BY)]
+
+
+def answered(
+    model: Transformer, tokenizer: Tokenizer, asked: Sequence[tuple[str, Family, dict[str, Any]]], *, dtype: Any
+) -> list[dict[str, Any]]:
+    """The likeliest reply to each question, with its verdict, in their order."""
+    from ayllu.evals.skills.reasoning import score_reasoning
+
+    rows: dict[int, dict[str, Any]] = {}
+    for kind in dict.fromkeys(kind for kind, _, _ in asked):
+        places = [place for place, (other, _, _) in enumerate(asked) if other == kind]
+        items = [asked[place][2] for place in places]
+        found = score_reasoning(model, tokenizer, asked[places[0]][1], items, dtype=dtype)
+        rows |= dict(zip(places, found, strict=True))
+    return [rows[place] for place in range(len(asked))]
+
+
+def choice(before: Sequence[bool], after: Sequence[bool]) -> dict[str, Any]:
+    """Which of two states goes on, by verdicts on the same questions: `before` unless `after` is shown to be better.
+
+    "Shown" is a one-sided exact sign test on the questions that one alone gets right, at `BETTER`.
+    """
+    from ayllu.evals.statistics import better_p
+
+    lost = sum(was and not now for was, now in zip(before, after, strict=True))
+    gained = sum(now and not was for was, now in zip(before, after, strict=True))
+    p = better_p(lost, gained)
+    kept = "after" if p <= BETTER else "before"
+    ends = "the model after it goes on" if kept == "after" else "the model before it goes on"
+    told = (
+        f"GRPO {'is' if kept == 'after' else 'is not'} kept, {ends}: of {len(before)} questions of the training side "
+        f"that neither learnt from, {sum(before)} were right before and {sum(after)} after ({lost} lost, {gained} "
+        f"gained; one-sided sign test p = {p:.2g}, kept at {BETTER:g} or less)"
+    )
+    return {
+        "kept": kept,
+        "questions": len(before),
+        "right_before": sum(before),
+        "right_after": sum(after),
+        "lost": lost,
+        "gained": gained,
+        "p": p,
+        "at": BETTER,
+        "told": told,
+    }
 
 
 def _setting(

@@ -23,22 +23,33 @@ ROUND = 128
 """The vocabulary of such a model is a multiple of this, so that tensor parallelism can share it."""
 
 
-@stage(identity="fit_model", makes=open_plan)
+@stage(identity="fit_model", makes=open_plan, added={"lr": None, "width": None, "depth": None, "batch": None})
 def fit_model(
-    ctx: Context, tokens: Handle[Tokens], *, budget: float, seed: int, speed: float | None, mix: dict[str, float]
+    ctx: Context,
+    tokens: Handle[Tokens],
+    *,
+    budget: float,
+    seed: int,
+    speed: float | None,
+    mix: dict[str, float],
+    lr: float | None = None,
+    width: int | None = None,
+    depth: int | None = None,
+    batch: int | None = None,
 ) -> None:
-    """Shape, steps and prediction for `budget` minutes on this machine."""
+    """Shape, steps and prediction for `budget` minutes on this machine; what is given takes the place of the rules."""
     from ayllu.data.tokens.loader import Loader
-    from ayllu.train.budget import LEAST_STEPS, plan_budget
+    from ayllu.train.budget import LEAST_STEPS, Chosen, plan_budget
 
     rows = tokens.value
-    loader = Loader(rows, seed=seed, weights=_present(rows, mix))
-    plan = plan_budget(loader, rows.header, minutes=budget, seed=seed, speed=speed)
+    loader = Loader(rows, seed=seed, weights=present(rows, mix))
+    chosen = Chosen(lr=lr, width=width, depth=depth, batch=batch)
+    plan = plan_budget(loader, rows.header, minutes=budget, seed=seed, speed=speed, chosen=chosen)
     plan.write(ctx.folder / "plan.json")
     tell_time(ctx, asked=60 * budget, expected=plan.seconds, fewest=f"{LEAST_STEPS} steps are the fewest of a run")
 
 
-def _present(tokens: Tokens, mix: dict[str, float]) -> dict[str, float] | None:
+def present(tokens: Tokens, mix: dict[str, float]) -> dict[str, float] | None:
     """The mix without sources that are not there (an optional one may be out of reach)."""
     there = {name: weight for name, weight in mix.items() if name in tokens.header.sources}
     return there or None
@@ -115,6 +126,7 @@ def pretrain(
 
     from ayllu.data.tokens.loader import Loader
     from ayllu.model.transformer import Transformer
+    from ayllu.recipes.stages.proof import kept_in
     from ayllu.train.loop import Execution, train
 
     rows, planned = tokens.value, plan.value
@@ -125,10 +137,18 @@ def pretrain(
         model = Transformer(planned.model)
     if not ctx.layout:
         model.initialise(seed)
-    loader = Loader(rows, seed=seed, weights=_present(rows, mix))
-    execution = Execution(layout=ctx.layout, logs=ctx.logs)
-    result = train(model, loader, planned.train, scratch=ctx.scratch, title="pretrain", execution=execution, seed=seed)
-    _keep(ctx, tokenizer.value, result, planned.train, loader.length)
+    loader = Loader(rows, seed=seed, weights=present(rows, mix))
+    result = train(
+        model,
+        loader,
+        planned.train,
+        scratch=ctx.scratch,
+        title="pretrain",
+        execution=Execution(layout=ctx.layout, logs=ctx.logs),
+        seed=seed,
+        stretch=kept_in(ctx),
+    )
+    keep_weights(ctx, tokenizer.value, result, planned.train, loader.length)
 
 
 @stage(identity="finetune", makes=Weights, distributed=True)
@@ -145,6 +165,7 @@ def finetune(
     """The same weights after conversations; takes about `share` of the budget."""
     from ayllu.data.tokens.loader import Loader
     from ayllu.model.files import hf
+    from ayllu.recipes.stages.proof import kept_in
     from ayllu.train.loop import Execution, train
 
     rows, planned = chats.value, plan.value
@@ -153,17 +174,20 @@ def finetune(
     ctx.predict("seconds", round(config.steps * config.batch * loader.length / planned.tokens_per_second, 1))
     model = hf.load(base.value)
     execution = Execution(layout=ctx.layout, logs=ctx.logs)
-    result = train(model, loader, config, scratch=ctx.scratch, title="finetune", execution=execution)
-    _keep(ctx, tokenizer.value, result, config, loader.length)
+    stretch = kept_in(ctx)
+    result = train(model, loader, config, scratch=ctx.scratch, title="finetune", execution=execution, stretch=stretch)
+    keep_weights(ctx, tokenizer.value, result, config, loader.length)
 
 
-def _keep(ctx: Context, tokenizer: Tokenizer, result: TrainResult, config: TrainConfig, length: int) -> None:
+def keep_weights(ctx: Context, tokenizer: Tokenizer, result: TrainResult, config: TrainConfig, length: int) -> None:
     from ayllu.model.files import hf
+    from ayllu.recipes.stages.proof import note_stretch
     from ayllu.train.flops import training_flops
     from ayllu.train.loop import write_losses
 
     if not ctx.main:
         return
+    note_stretch(ctx, result, {"objective": "next_token"})
     model = result.model
     hf.save(ctx.folder, model, read=result.read)
     tokenizer.save(ctx.folder)

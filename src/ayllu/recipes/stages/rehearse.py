@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ayllu.data.conversations.lessons import GROUP
 from ayllu.lab.graph import Context, Handle, stage
 from ayllu.recipes.stages.artifacts import Rehearsal, Weights, write_conversations
-from ayllu.recipes.stages.dataset import GROUP
 from ayllu.recipes.stages.methods import GRPO, METHODS, TURNS, sum_tasks
 from ayllu.recipes.stages.posttrain import PosttrainPlan
 from ayllu.recipes.stages.weights import load_weights

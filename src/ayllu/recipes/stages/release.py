@@ -6,12 +6,15 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, Stage, stage
 from ayllu.recipes.stages.artifacts import Release, open_release
 from ayllu.recipes.stages.settings import settings
+
+if TYPE_CHECKING:
+    from ayllu.release.proof.make import Evidence
 
 P = ParamSpec("P")
 
@@ -37,6 +40,10 @@ class Contents:
     """What the card states and the stage's record keeps: description, predicted, measured, machine, and more."""
     dialogues: Sequence[Mapping[str, Any]] = ()
     figures: Sequence[Path] = ()
+    evidence: Evidence | None = None
+    """What a proof beside the release is made of; None: there is none."""
+    previous: str | None = None
+    """The release before (`previous_argument`), whose change log the release holds."""
 
 
 def release_stage(
@@ -78,6 +85,18 @@ def policy_arguments(path: Path | None, *, private: bool = False) -> tuple[str, 
     return signed.as_argument(), signed.digests
 
 
+def previous_argument(path: Path | None, *, private: bool = False) -> str | None:
+    """For the release: the one before, kept with what a change log needs. Raises UserError where it does not verify."""
+    from ayllu.data.archive import default_cache
+    from ayllu.release.documents.changes import keep_earlier
+
+    if path is None:
+        return None
+    if private:
+        raise UserError("a private model is not released and has no change log; leave out --previous or --private")
+    return keep_earlier(path, default_cache())
+
+
 def _write(ctx: Context, contents: Contents, given: list[dict[str, Any]]) -> None:
     if contents.policy == PRIVATE:
         _write_private(ctx, contents)
@@ -102,9 +121,21 @@ def _write_private(ctx: Context, contents: Contents) -> None:
 
 def _write_release(ctx: Context, contents: Contents, given: list[dict[str, Any]]) -> None:
     from ayllu.release.build import build_release
+    from ayllu.release.documents.earlier import kept_earlier
     from ayllu.release.policy import find_policy
+    from ayllu.release.proof.make import write_proof
     from ayllu.release.trust.policy_file import SignedPolicy
 
+    proof = None
+    if contents.evidence is not None:
+        proof = write_proof(
+            ctx.folder / "proof",
+            contents.evidence,
+            weights=contents.weights,
+            scores=contents.scores,
+            release={"name": contents.name, "version": contents.version},
+            cache=ctx.cache,
+        )
     summary = build_release(
         ctx.folder / "release",
         weights=contents.weights,
@@ -116,6 +147,8 @@ def _write_release(ctx: Context, contents: Contents, given: list[dict[str, Any]]
         version=contents.version,
         policy=SignedPolicy.from_argument(contents.policy) or find_policy(contents.policy),
         figures=contents.figures,
+        proof=proof,
+        earlier=kept_earlier(contents.previous, ctx.cache) if contents.previous else None,
     )
     ctx.note("gates", list(summary.gates))
     ctx.note("model_digest", summary.model_digest)

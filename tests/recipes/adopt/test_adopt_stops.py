@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ayllu.lab.error import UserError
 from ayllu.model.files import gguf
-from ayllu.model.generate import Sampling, recommended_sampling
+from ayllu.model.sampling import Sampling, recommended_sampling
 from ayllu.recipes.adopt import adopt
-from ayllu.release.export import export_model
+from ayllu.release.exports.export import export_model
 from ayllu.serve.about import describe
 from ayllu.text.chat import Message, render, render_masked
 from ayllu.text.tokenizer import Tokenizer
@@ -50,7 +50,7 @@ def test_a_fine_tune_with_another_stop_keeps_it_in_every_format(
     assert set(other.generation_config.eos_token_id) == tokenizer.stops
     assert AutoTokenizer.from_pretrained(tmp_path / "hf").eos_token == "<|im_end|>"
     export_model(adopted.folder, "gguf", tmp_path / "gguf")
-    file = next((tmp_path / "gguf").iterdir())
+    file = next((tmp_path / "gguf").glob("*.gguf"))
     assert set(gguf.read(file).vocabulary.stops) == tokenizer.stops
     llama = open_gguf(file)
     for stop in sorted(tokenizer.stops):
@@ -115,7 +115,7 @@ def test_a_base_model_stays_one(tmp_path: Path, to: Any) -> None:
     adopted = adopt(str(source), home=tmp_path / "home")
     export_model(adopted.folder, to, tmp_path / "out")
     if to == "gguf":
-        file = next((tmp_path / "out").iterdir())
+        file = next((tmp_path / "out").glob("*.gguf"))
         vocabulary = gguf.read(file).vocabulary
         assert (vocabulary.chat_template, vocabulary.eos, vocabulary.stops) == (None, end, (end,))
         assert vocabulary.pad == pad
@@ -131,6 +131,18 @@ def test_a_base_model_stays_one(tmp_path: Path, to: Any) -> None:
     assert (tokenizer.stops, tokenizer.eos, tokenizer.bos) == ({end}, end, ids["<|begin_of_text|>"])
     with pytest.raises(ValueError, match="no chat template"):
         render([Message(role="user", content="Hi")], tokenizer)
+
+
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+def test_a_pad_that_only_a_configuration_names_survives_gguf(file: str, tmp_path: Path) -> None:
+    source = save_source(tmp_path / "source", settings=BASE)
+    pad = ids_of(source)["<|reserved_special_token_1|>"]
+    edit(source / file, pad_token_id=pad)
+    export_model(adopt(str(source), home=tmp_path / "home").folder, "gguf", tmp_path / "gguf")
+    exported = next((tmp_path / "gguf").glob("*.gguf"))
+    assert gguf.read(exported).vocabulary.pad == pad
+    again = adopt(str(exported), name="again", home=tmp_path / "home")
+    assert AutoTokenizer.from_pretrained(again.folder).pad_token_id == pad
 
 
 def test_what_a_source_recommends_counts_value_by_value(tmp_path: Path) -> None:

@@ -17,21 +17,24 @@ from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, stage
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
-from ayllu.recipes.smol import release_assistant, smol
+from ayllu.recipes.smol import from_adopted, release_assistant, smol
+from ayllu.recipes.stages import evaluate, posttrain
 from ayllu.recipes.stages.artifacts import Comparison, Dataset, ScoreFolder
 from ayllu.recipes.stages.dataset import build_dataset
 from ayllu.recipes.stages.posttrain import open_posttrain_plan
+from ayllu.release.proof.execute import re_execute
+from ayllu.release.verify import verify_release
 from ayllu.text.tokenizer import Tokenizer
 from support.programs import PROGRAMS
-from support.programs.smol import tiny
+from support.programs.smol import says_four, tiny
 
 DRIVER = PROGRAMS / "smol.py"
 
 
-def start(home: Path, *, stop_at: str = "") -> subprocess.Popen[str]:
+def start(home: Path, *, stop_at: str = "", previous: str = "") -> subprocess.Popen[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, str(DRIVER), str(home), stop_at],
+        [sys.executable, str(DRIVER), str(home), stop_at, previous],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -72,10 +75,24 @@ def test_the_whole_recipe_and_a_killed_one_end_alike(tmp_path: Path) -> None:
         "reasoning format",
         "long_sums correct",
     }
-    assert told["posttraining"]["grpo"]["steps"] == 3
+    assert {kind: passed["steps"] for kind, passed in told["posttraining"].items()} == {
+        "worked": 3,
+        "grpo": 3,
+        "sft": 2,
+        "dpo": 2,
+    }
+    again = re_execute(verify_release(folder))
+    assert again.succeeded, again.problems
+    passed = {part.name for part in again.parts if part.word == "PASS"}
+    assert "data pipeline" in passed and any(name.startswith("training") for name in passed)
+    finish(start(tmp_path / "whole", previous=str(folder)))
+    releases = [Path(m["folder"]) for m in Store(tmp_path / "whole").manifests() if m["stage"] == "release_post"]
+    (later,) = [place / "release" for place in releases if place != folder.parent]
+    assert json.loads((later / "records.json").read_text())["changes"]["before"] == "tiny 1.0.0"
+    assert verify_release(later).problems == ()
     (taught,) = [m for m in Store(tmp_path / "whole").manifests() if m["arguments"].get("kind") == "grpo"]
     lines = (Path(taught["folder"]) / "rewards.jsonl").read_text().splitlines()
-    assert [json.loads(line)["first"] for line in lines] == [0, 4, 8]
+    assert [json.loads(line)["first"] for line in lines] == [0, 8, 16]
 
 
 @stage(identity="tests.lost", makes=Comparison)
@@ -107,6 +124,60 @@ def test_a_model_that_lost_a_skill_is_not_released(tmp_path: Path) -> None:
     ):
         resolve(handle, Place(store=Store(tmp_path), cache=default_cache()))
     assert not [m for m in Store(tmp_path).manifests() if m["stage"] == "release_post"]
+
+
+@pytest.mark.slow
+def test_a_recipe_that_loses_its_sums_ends_at_its_gate(tmp_path: Path) -> None:
+    """From the adopted model to the gate: this one replies 4 to every sum, and SFT at such a rate ends that."""
+    handle = from_adopted(
+        says_four(tiny()),
+        budget=1,
+        seed=0,
+        chats=None,
+        preferences=None,
+        items=80,
+        steps=(0, 3, 0),
+        methods=("sft",),
+        lr=(1e-4, 1.0, 5e-4),
+        name="tiny",
+    )
+    store = Store(tmp_path)
+    with pytest.raises(UserError, match=r"tiny is not released: .*[( ]sums right -"):
+        resolve(handle, Place(store=store, cache=default_cache()))
+    assert [m for m in store.manifests() if m["stage"] == "compare"]
+    assert not [m for m in store.manifests() if m["stage"] == "release_post"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", ["before", "after"])
+def test_grpo_alone_is_executed_again_from_the_state_that_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    """GRPO is held to the model that it began with, not to the adopted one: its losses come out again all the same."""
+    monkeypatch.setattr(evaluate, "MARGIN", 1.1)
+    monkeypatch.setattr(evaluate, "SKILL_MARGIN", 1.1)
+    monkeypatch.setattr(posttrain, "BETTER", 1.1 if kept == "after" else -1.0)
+    handle = from_adopted(
+        says_four(tiny()),
+        budget=1,
+        seed=0,
+        chats=None,
+        preferences=None,
+        items=10,
+        steps=(2, 0, 0),
+        methods=("grpo",),
+        name="tiny",
+    )
+    made = resolve(handle, Place(store=Store(tmp_path), cache=default_cache()))
+    folder = made[handle].folder / "release"
+    again = re_execute(verify_release(folder))
+    assert again.succeeded, again.problems
+    assert [part.name for part in again.parts if part.word == "PASS" and part.name.startswith("training")]
+    card = (folder / "README.md").read_text()
+    (choice,) = [m["record"]["choice"] for m in Store(tmp_path).manifests() if m["stage"] == "better"]
+    assert choice["kept"] == kept
+    (line,) = [line for line in card.splitlines() if "state after grpo" in line]
+    assert f"{choice['right_before']} were right before and {choice['right_after']} after" in line
 
 
 def test_bad_conversations_stop_the_run_before_it_starts(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ayllu.data.archive import default_cache
-from ayllu.data.conversations.chats import store_copy
+from ayllu.data.conversations.chats import name_of_copy, store_copy, stored_copy
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, stage
 from ayllu.lab.run import Place, order, resolve
@@ -88,6 +91,17 @@ def test_what_is_held_out_is_scored_before_and_after(tmp_path: Path) -> None:
     assert [json.loads(line)["step"] for line in lines.read_text().splitlines()] == list(range(1, 9))
 
 
+def test_a_share_of_less_than_one_conversation_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    digest = store_copy(write(tmp_path / "talks.json", 3), default_cache())
+    start = tiny()
+    data = build_dataset(start, seed=0, groups=60, chats=digest, preferences=None, only_own=True, held_out=0.25)
+    plan = plan_posttraining(start, data, budget=1, seed=0, steps=(1,), items=10, methods=("sft",))
+    handle = score_own(start, start, plan, chats=digest, held_out=0.25)
+    folder = resolve(handle, Place(store=Store(tmp_path / "home"), cache=default_cache()))[handle].folder
+    assert json.loads((folder / "own.json").read_text()) == {"conversations": 0}
+    assert "no conversation of yours is scored" in capsys.readouterr().err
+
+
 def test_epochs_are_passes_over_what_is_learnt(tmp_path: Path) -> None:
     digest = store_copy(write(tmp_path / "talks.json"), default_cache())
     start = tiny()
@@ -98,11 +112,29 @@ def test_epochs_are_passes_over_what_is_learnt(tmp_path: Path) -> None:
     assert plan.steps == {"sft": 9}, "twice 18 conversations, four at a time"
 
 
+def test_sums_worked_out_come_before_grpo_and_are_in_its_plan(tmp_path: Path) -> None:
+    start = tiny()
+    data = build_dataset(start, seed=0, groups=60, chats=None, preferences=None)
+    handle = plan_posttraining(start, data, budget=1, seed=0, steps=(5, 2), items=10, methods=("grpo", "dpo"))
+    made = resolve(handle, Place(store=Store(tmp_path), cache=default_cache()))[handle]
+    assert list(open_posttrain_plan(made.folder).steps.items()) == [("worked", 5), ("grpo", 5), ("dpo", 2)]
+
+
 def test_the_releases_licences_name_ones_own_files(tmp_path: Path) -> None:
     digest = store_copy(write(tmp_path / "my talks.json"), tmp_path)
     (source,) = _own_sources((("chats", digest, "CC-BY-4.0"),), tmp_path)
     assert source["title"] == "Conversations of whoever trained the model (my talks.json)", "of the path only the name"
     assert (source["licence"], source["sha256"]) == ("CC-BY-4.0", digest)
+
+
+@pytest.mark.parametrize("name", ["caf\udce9.json", "\x1b[31mred.json", "a\nb.json"])
+def test_a_name_that_is_no_plain_text_is_shown_as_one_would_read_it(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path / name)
+    (source,) = _own_sources((("chats", store_copy(path, tmp_path / "cache"), "MIT"),), tmp_path / "cache")
+    assert source["title"].isprintable() and source["title"].isascii()
+    with pytest.raises(UserError) as refused:
+        smol(chats=path)
+    assert str(refused.value).isprintable()
 
 
 def arguments(identity: str, **options: object) -> dict[str, object]:
@@ -120,7 +152,7 @@ def test_methods_rates_and_epochs_are_those_that_were_asked_for(tmp_path: Path) 
     assert arguments("plan_post", epochs=3, methods=("sft",), **own)["epochs"] == 3
     assert arguments("teach", methods=("sft",), lr=(1e-3, 1e-4, 1e-3))["lr"] == 1e-4
     assert arguments("lessons", held_out=0.2, **own)["held_out"] == 0.2
-    assert arguments("lessons", held_out=0.2)["held_out"] == 0, "there is nothing to hold out"
+    assert arguments("lessons")["held_out"] == 0, "there is nothing to hold out"
 
 
 @pytest.mark.parametrize(
@@ -134,9 +166,12 @@ def test_methods_rates_and_epochs_are_those_that_were_asked_for(tmp_path: Path) 
         ({"epochs": 2.0}, "--only-chats"),
         ({"epochs": 2.0, "only_chats": True, "chats": True, "steps": (0, 9, 0)}, "not --steps"),
         ({"held_out": 1.0}, "held_out"),
+        ({"held_out": 0.2}, "--held-out is a share of your own"),
+        ({"seed": 1 << 70}, "the seed has 22 digits"),
         ({"lr": (1e-3, 0.0, 1e-3)}, "sft is 0"),
         ({"chats": True, "methods": ("grpo",)}, "--chats is what SFT learns from"),
         ({"chats": True}, r"chats\.json could not be released: .*--licence"),
+        ({"licence": "MIT"}, "--licence is of your own conversations"),
         ({"chats": True, "licence": "CC-BY-NC-4.0"}, "--licence"),
     ],
 )
@@ -149,3 +184,17 @@ def test_what_cannot_be_honoured_is_refused_before_anything_runs(
         smol(**options)  # type: ignore[arg-type]
     if said.endswith("--licence"):
         smol(**{**options, "licence": None, "private": True})  # type: ignore[arg-type]
+
+
+def test_conversations_from_a_pipe_are_read_once_and_kept_whole(tmp_path: Path) -> None:
+    content = write(tmp_path / "chats.json").read_bytes()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,), daemon=True)
+    writer.start()
+    own = arguments("lessons", chats=pipe, licence="MIT", only_chats=True, methods=("sft",))
+    assert own["chats"] == hashlib.sha256(content).hexdigest()
+    assert stored_copy(str(own["chats"]), default_cache()).read_bytes() == content
+    assert name_of_copy(str(own["chats"]), default_cache()) == str(pipe)
+    with pytest.raises(UserError, match="cannot be read"):
+        smol(chats=tmp_path, licence="MIT")

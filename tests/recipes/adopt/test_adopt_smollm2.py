@@ -16,7 +16,7 @@ from ayllu.model.generate import generate
 from ayllu.model.transformer import Transformer
 from ayllu.recipes.adopt import Adopted, adopt
 from ayllu.release.conformance import conversation_problems
-from ayllu.release.export import export_model
+from ayllu.release.exports.export import export_model
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer
 from support.texts import SAMPLES
@@ -162,7 +162,7 @@ def test_llama_cpp_goes_on_with_the_same_64_tokens(
     which: slice,
 ) -> None:
     """At the same precision: all weights in float32."""
-    llama = open_gguf(next((exported / "gguf").iterdir()))
+    llama = open_gguf(next((exported / "gguf").glob("*.gguf")))
     for ids in prompts[which]:
         theirs = without_stop(llama.continues(ids, 64), loaded[1])  # type: ignore[attr-defined]
         assert theirs == greedy(loaded, ids)
@@ -195,7 +195,7 @@ def test_the_quantized_file_differs_only_by_llama_cpps_rounding_of_activations(
 
 def test_the_exported_file_holds_the_dequantized_weights(loaded: tuple[Transformer, Tokenizer], exported: Path) -> None:
     model, _ = loaded
-    again = gguf.read(next((exported / "gguf").iterdir())).model.state_dict()
+    again = gguf.read(next((exported / "gguf").glob("*.gguf"))).model.state_dict()
     assert all(torch.equal(values, again[name]) for name, values in model.state_dict().items())
 
 

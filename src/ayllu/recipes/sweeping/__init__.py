@@ -1,0 +1,1 @@
+"""Sweeps and experiments: one recipe many times with other options, and what the differences are worth."""

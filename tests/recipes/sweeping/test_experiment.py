@@ -1,0 +1,114 @@
+"""Experiments as files: the verdict follows from threshold and interval, and what was asked stays as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ayllu.lab.error import UserError
+from ayllu.lab.run import Place
+from ayllu.lab.store import Store
+from ayllu.recipes.sweeping import experiment
+from ayllu.recipes.sweeping.trial import Measured
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(-0.05, -0.02, "held"), (-0.05, 0.01, "open"), (-0.005, 0.02, "refuted"), (None, None, "open")],
+)
+def test_a_verdict_needs_the_whole_interval_on_one_side(low: float | None, high: float | None, said: str) -> None:
+    assert experiment.verdict({"mean": 0.0, "low": low, "high": high}, -0.01) == said
+
+
+@pytest.fixture
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that was run; what its trainings came to is made up: the file and the verdict are looked at."""
+
+    def measured(recipe: Any, options: dict[str, Any], *rest: Any, **more: Any) -> Measured:
+        value = 2.0 + 0.01 * options["seed"] - (0.05 if options["batch"] == 8 else 0.0)
+        return Measured(value=value, source="s", key="k", seconds=1.0, parameters=1, tokens=1)
+
+    monkeypatch.setattr(experiment, "run_trial", measured)
+    path = experiment.new("small_batch", tmp_path / "experiments")
+    facts = experiment.run(path, Place(store=Store(tmp_path / "home"), cache=tmp_path))
+    assert facts["state"] == "finished"
+    return path
+
+
+def test_the_result_stands_in_the_file_and_in_the_home(ran: Path, tmp_path: Path) -> None:
+    (row,) = experiment.report(ran.parent)
+    assert (row["name"], row["state"], row["verdict"]) == ("0001_small_batch", "finished", "held")
+    assert row["difference"] == pytest.approx(-0.05)
+    assert (tmp_path / "home" / "experiments" / "0001_small_batch.json").is_file()
+
+
+def test_a_threshold_that_is_moved_after_the_result_is_told_and_refused(ran: Path, tmp_path: Path) -> None:
+    ran.write_text(ran.read_text().replace("below=-0.01", "below=-0.04"))
+    assert experiment.report(ran.parent)[0]["state"] == "changed since"
+    with pytest.raises(UserError, match="asks something else"):
+        experiment.run(ran, Place(store=Store(tmp_path / "home"), cache=tmp_path))
+
+
+def test_files_are_numbered_and_found_by_number_and_name(ran: Path) -> None:
+    second = experiment.new("deep", ran.parent)
+    assert second.name == "0002_deep.py"
+    assert experiment.find("2", ran.parent) == experiment.find("deep", ran.parent) == second
+    with pytest.raises(UserError, match="no experiment"):
+        experiment.find("3", ran.parent)
+
+
+def test_a_name_of_two_files_is_told_as_such_and_a_strange_digit_is_no_number(tmp_path: Path) -> None:
+    for _ in range(2):
+        experiment.new("deep", tmp_path)
+    with pytest.raises(UserError, match="0001_deep, 0002_deep"):
+        experiment.find("deep", tmp_path)
+    with pytest.raises(UserError, match="no experiment"):
+        experiment.find("²", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("below=-0.01", "below='x'"),
+        ("below=-0.01", "below=float('nan')"),
+        ("seeds=(0, 1, 2)", "seeds=(0, 'a')"),
+        ("seeds=(0, 1, 2)", "seeds=(0, 0, 1)"),
+        ("seeds=(0, 1, 2)", "seeds=5"),
+        ('{"batch": 16}', '{"bach": 16}'),
+        ('{"batch": 16}', '{"batch": "\\x1b[31m"}'),
+        ('{"batch": 16}', '{"seed": 16}'),
+        ('{"batch": 16}', "7"),
+        ('recipe="cria"', "recipe=3"),
+        ("    seeds=", "    heldout=0,\n    seeds="),
+        ("EXPERIMENT =", "RESULT = {'asked': 3, 'difference': 'x'}\nEXPERIMENT ="),
+    ],
+)
+def test_what_no_experiment_can_ask_is_refused_before_anything_runs(old: str, new: str, tmp_path: Path) -> None:
+    path = experiment.new("odd", tmp_path)
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(UserError) as said:
+        experiment.run(path, Place(store=Store(tmp_path / "home"), cache=tmp_path))
+    assert str(said.value).isprintable()
+    assert not list((tmp_path / "home").rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    "text", ["1/0", "EXPERIMENT = 3", "x =", "raise SystemExit(0)", "raise ValueError('\x1b[31m')"]
+)
+def test_a_file_that_sets_no_experiment_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "0001_bad.py"
+    path.write_text(text)
+    with pytest.raises(UserError) as said:
+        experiment.read(path)
+    assert str(said.value).isprintable()
+
+
+def test_no_experiment_of_ours_was_changed_after_its_result() -> None:
+    rows = experiment.report(ROOT / "experiments")
+    assert rows
+    assert all(row["state"] != "changed since" for row in rows)
