@@ -17,11 +17,14 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check
 LOCK := $(ROOT)/requirements.lock
 LOWEST := $(ROOT)/.venv-lowest
 MUTANTS := $(ROOT)/.venv-mutants
+# Say TOGETHER="-n 2 --dist loadfile" to share the files of tests among processes; tests that wait for a browser may then
+# wait too long.
+TOGETHER ?=
 # Tests that neither need an oracle (transformers, peft, …) nor minutes.
 LOWEST_TESTS := lab/test_key.py lab/test_run.py lab/test_why.py evals fleet cli serve/test_server.py \
-  data/cleaning/test_clean.py data/cleaning/test_quality.py text/test_call_parser.py text/test_tool_calls.py \
-  release/test_verify.py release/test_sign.py data/conversations data/sources data/tokens model/files/test_meta.py \
-  model/test_transformer.py train/test_checkpoint.py train/test_loop.py
+  data/cleaning/test_clean.py data/cleaning/test_quality.py text/calls/test_parser.py text/test_tool_calls.py \
+  release/verification/test_verify.py release/verification/test_sign.py data/conversations data/sources data/tokens model/files/test_meta.py \
+  model/test_transformer.py train/runs/test_checkpoint.py train/runs/test_loop.py
 
 .PHONY: run test test-all test-lowest check lock install install-dev bench-train mutants clean
 
@@ -32,10 +35,10 @@ ifneq ($(SERVE),0)
 endif
 
 test: install-dev
-	cd $(ROOT) && $(BIN)/python -m pytest
+	cd $(ROOT) && $(BIN)/python -m pytest $(TOGETHER)
 
 test-all: install-dev
-	cd $(ROOT) && $(BIN)/python -m pytest -m ""
+	cd $(ROOT) && $(BIN)/python -m pytest $(TOGETHER) -m ""
 
 test-lowest: install-dev
 	$(PYTHON) -m venv --clear $(LOWEST)

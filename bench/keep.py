@@ -58,7 +58,13 @@ def keep(
 def command(arguments: list[str]) -> str:
     """What was typed, without folders of this machine."""
     words = [word if not Path(word).is_absolute() else "FOLDER" for word in arguments[1:]]
-    return " ".join(["python", f"bench/{Path(arguments[0]).name}", *words])
+    return " ".join(["python", _place(Path(arguments[0])), *words])
+
+
+def _place(program: Path) -> str:
+    """Where a bench stands in the project."""
+    file = program.resolve()
+    return str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else f"bench/{file.name}"
 
 
 def _commit() -> str:

@@ -27,8 +27,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from environments import python_with
-from peers import PACKAGES
+from training.environments import python_with
+from training.peers import PACKAGES
 
 KINDS = ("sft", "sft-shared", "dpo", "grpo")
 SIZES = {"sft": 12, "sft-shared": 12, "dpo": 8, "grpo": 4}

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from environments import FOLDER, python_with
+from training.environments import FOLDER, python_with
 
 from ayllu.data.archive import default_cache
 from ayllu.data.tokens.loader import Loader
@@ -85,7 +85,7 @@ class Race:
             "threads": self.threads,
         }
         environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(self.threads)}
-        command = [str(python), str(Path(__file__).with_name("learner.py")), json.dumps(job)]
+        command = [str(python), str(Path(__file__).parent / "training" / "learner.py"), json.dumps(job)]
         with (self.folder / "log").open("ab") as log:
             subprocess.run(command, check=True, env=environment, stderr=log, stdout=log)
         found = json.loads((out / "curve.json").read_text())

@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import peers
 import torch
-from environments import FOLDER, python_with
+from training import peers
+from training.environments import FOLDER, python_with
 
 from ayllu.train.flops import training_flops
 
@@ -38,7 +38,7 @@ class Contender:
     def __init__(self, name: str, shape: dict[str, int], *, stderr: Any) -> None:
         peer = next((p for p in PEERS if name.startswith(p)), None)
         python = python_with(peer) if peer else Path(sys.executable)
-        command = [str(python), str(Path(__file__).with_name("contender.py")), name, json.dumps(shape)]
+        command = [str(python), str(Path(__file__).parent / "training" / "contender.py"), name, json.dumps(shape)]
         environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(shape["threads"])}
         self.name = name
         self._process = subprocess.Popen(

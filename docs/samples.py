@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ayllu.lab.store import Store, default_home
 from ayllu.model.files import hf
-from ayllu.model.generate import Sampling, generate
+from ayllu.model.generate import generate
+from ayllu.model.sampling import Sampling
 from ayllu.text.tokenizer import Tokenizer
 
 PROMPT = "How to"

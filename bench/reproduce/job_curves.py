@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ayllu.fleet.simulate import libm
+
 Curve = tuple[tuple[float, ...], tuple[float, ...]]
 """Values, rising, and the share (0 to 1) of all that is at most so large."""
 
@@ -45,9 +47,9 @@ def seconds_at(curve: Curve, share: np.ndarray, longest: float) -> np.ndarray:
     """Seconds at that share of a curve of times: straight on a logarithmic scale, `longest` at the end."""
     at, below = curve
     # Half a second stands for the jobs that ended within the first one.
-    values = np.log([0.5, *at[:-1], max(longest, at[-2] * 1.01)])
+    values = libm.log([0.5, *at[:-1], max(longest, at[-2] * 1.01)])
     shares = np.maximum.accumulate([0.0, *below[:-1], 1.0])
-    seconds: np.ndarray = np.exp(np.interp(share, shares, values))
+    seconds: np.ndarray = libm.exp(np.interp(share, shares, values))
     return seconds
 
 
@@ -105,7 +107,7 @@ def shared_mix(cluster: str, parts: Parts, accelerator_seconds: float, longest: 
     sizes = np.minimum(np.array(at)[known], parts.accelerators.max()).astype(int)
     number, time = number[known] / number[known].sum(), time[known] / time[known].sum()
     fits = sizes[None, :] <= parts.accelerators[:, None]
-    near = np.exp(-np.abs(np.log2(sizes[None, :] / parts.usual_size[:, None])))
+    near = libm.exp(-np.abs(libm.log2(sizes[None, :] / parts.usual_size[:, None])))
     shares = _with_margins((near + 1e-12) * fits, parts.jobs / parts.jobs.sum(), number)
     part_time = parts.load * parts.accelerators
     part_time = part_time / part_time.sum() * accelerator_seconds
@@ -119,8 +121,8 @@ def shared_mix(cluster: str, parts: Parts, accelerator_seconds: float, longest: 
         places = np.interp(latent[..., None] + _STEPS, _Z, rank)
         times = shares * sizes * seconds_at(seconds, places, longest).mean(axis=-1)
         # Both margins are pulled towards what is published; only differences of the means count.
-        of_part = of_part + 0.3 * np.clip(np.log(part_time / times.sum(axis=1)), -2, 2)
-        of_size = of_size + 0.3 * np.clip(np.log(time * accelerator_seconds / times.sum(axis=0)), -2, 2)
+        of_part = of_part + 0.3 * np.clip(libm.log(part_time / times.sum(axis=1)), -2, 2)
+        of_size = of_size + 0.3 * np.clip(libm.log(time * accelerator_seconds / times.sum(axis=0)), -2, 2)
         of_part = np.clip(of_part - of_part.mean(), -5, 5)
         of_size = np.clip(of_size - of_size.mean(), -5, 5)
     return SharedMix(sizes=sizes, shares=shares, latent=latent, rank=rank, seconds=seconds, longest=longest)
@@ -153,7 +155,7 @@ class KindMix:
         of_size = rng.standard_normal(int(batch.max(initial=-1)) + 1)[batch]
         of_time = coupling * of_size + math.sqrt(1 - coupling**2) * rng.standard_normal(len(batch))
         at, below = self.sizes
-        sizes = 2 ** np.round(np.interp(np.interp(of_size, _Z, _PHI), below, np.log2(at)))
+        sizes = 2 ** np.round(np.interp(np.interp(of_size, _Z, _PHI), below, libm.log2(at)))
         return sizes.astype(int), seconds_at(self.seconds, np.interp(of_time, _Z, _PHI), self.longest)
 
 

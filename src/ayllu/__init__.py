@@ -13,20 +13,49 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ayllu.lab.version import AYLLU_VERSION as __version__  # noqa: F401  part of the public interface
+
 if TYPE_CHECKING:
-    from ayllu.api import Model, RunReport, accept, adopt, evaluate, load, plan, run, why
+    from ayllu.api.measuring import evaluate, profile
+    from ayllu.api.models import Model, adopt, load
+    from ayllu.api.planning import plan
+    from ayllu.api.research import experiment, scale, sweep
+    from ayllu.api.running import RunReport, accept, run, why
     from ayllu.lab.error import UserError
 
-__version__ = "0.1.0"
-__all__ = ["Model", "RunReport", "UserError", "accept", "adopt", "evaluate", "load", "plan", "run", "why"]
+__all__ = [
+    "Model",
+    "RunReport",
+    "UserError",
+    "accept",
+    "adopt",
+    "evaluate",
+    "experiment",
+    "load",
+    "plan",
+    "profile",
+    "run",
+    "scale",
+    "sweep",
+    "why",
+]
+_PLACES = {
+    "ayllu.api.measuring": ("evaluate", "profile"),
+    "ayllu.api.models": ("Model", "adopt", "load"),
+    "ayllu.api.planning": ("plan",),
+    "ayllu.api.research": ("experiment", "scale", "sweep"),
+    "ayllu.api.running": ("RunReport", "accept", "run", "why"),
+    "ayllu.lab.error": ("UserError",),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module("ayllu.lab.error" if name == "UserError" else "ayllu.api"), name)
+    for module, names in _PLACES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

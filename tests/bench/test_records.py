@@ -29,7 +29,9 @@ def test_a_table_without_a_record_is_found() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert tables.unrecorded(text) == []
     assert tables.unrecorded(text + "\n| a | b |\n|---|---|\n| 1 | 2 |\n") == ["| a | b |"]
-    assert tables.unrecorded(text.replace(tables.OLDER[0], "")) == [f"{tables.OLDER[0]} (gone)"]
+    head, commit = next(iter(tables.OLDER.items()))
+    assert tables.unrecorded(text.replace(head, "")) == [f"{head} (gone)"]
+    assert tables.unrecorded(text.replace(commit, "a commit")) == [f"{head} (of which commit?)"]
 
 
 def test_every_record_is_shown_and_every_place_has_one() -> None:

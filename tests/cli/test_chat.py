@@ -16,7 +16,7 @@ import pytest
 from ayllu import Model
 from ayllu.cli.chat import _write, chat_terminal
 from ayllu.lab.error import UserError
-from ayllu.model.generate import Sampling
+from ayllu.model.sampling import Sampling
 from ayllu.serve.conversation import given_sampling
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.text.chat import Message, render
@@ -58,7 +58,8 @@ def test_one_answer_for_a_script(folder: Path, engine: TorchEngine, capsys: pyte
 
 
 def test_with_json_stdout_is_left_to_the_caller(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert chat_terminal(Model(folder), message="Hello", max_tokens=5, json=True)["answer"]
+    # What random weights say differs between processors, and may be nothing at all.
+    assert 0 < chat_terminal(Model(folder), message="Hello", max_tokens=5, json=True)["usage"]["completion_tokens"] <= 5
     assert capsys.readouterr().out == ""
 
 

@@ -23,8 +23,9 @@ from ayllu.lab.store import Store, write_atomically
 DOCUMENT = Path(__file__).parents[2] / "docs" / "commands.md"
 
 SLOW = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has its children ignore it
 from ayllu.cli.main import main
 from ayllu.lab.error import Stopped
 from ayllu.lab.graph import Context, stage
@@ -65,6 +66,29 @@ def test_a_signal_outside_training_ends_a_command_without_success(
     assert process.returncode == code
     assert out == "" and "Traceback" not in err
     assert number != signal.SIGINT or "ayllu: interrupted; start it again to go on" in err
+
+
+def test_ctrl_c_while_the_commands_are_loaded_is_one_sentence_too(tmp_path: Path) -> None:
+    """Loading takes seconds from a slow disk."""
+    loading = tmp_path / "loading"
+    stands_in = f"import time\nopen({str(loading)!r}, 'w')\nwhile True:\n    time.sleep(0.01)\n"
+    (tmp_path / "cyclopts.py").write_text(stands_in)
+    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ayllu.cli", "run", "cria", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": paths},
+        # A shell in the background has its children ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not loading.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30) == ("", "\nayllu: interrupted; start it again to go on\n")
+    assert process.returncode == 130
 
 
 def test_a_training_that_was_told_to_leave_is_no_success_but_for_torchrun(tmp_path: Path) -> None:

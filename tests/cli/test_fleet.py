@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ayllu.cli.fleet import app
+from ayllu.cli.fleet.commands import app
 from ayllu.lab.error import UserError
-from support.runs_table import ROW, write
+from support.fleet.runs_table import ROW, write
 
 
 def lines(capsys: pytest.CaptureFixture[str], *words: str) -> str:

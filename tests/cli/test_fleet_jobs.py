@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ayllu.cli.fleet import app as fleet_app
+from ayllu.cli.fleet.commands import app as fleet_app
 from ayllu.lab.error import UserError
 
 Command = Callable[[list[str]], None]

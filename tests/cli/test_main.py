@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -53,6 +55,9 @@ def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
         (("run", "cria", "--vocabulary", "100"), ("vocabulary", "512")),
         (("run", "cria", "--sources", "no-such-source"), ("no-such-source", "everyday-english")),
         (("run", "cria", "--sources", "folder:/no/such/folder"), ("/no/such/folder",)),
+        (("run", "cria", "--seed", "9" * 23), ("the seed has 23 digits",)),
+        (("layout", "nothing-here", "tp=2"), ("nothing-here",)),
+        (("layout", "/etc/hostname", "tp=2"), ("/etc/hostname",)),
         (("why", "nope"), ("there is no recipe 'nope'; choose one of", "cria")),
         (("chat", "nothing-here"), ("nothing-here", "ayllu run cria")),
         (("chat", "/no/such/model"), ("/no/such/model",)),
@@ -133,7 +138,7 @@ def test_why_as_json(tmp_path: Path) -> None:
 
 HEAVY = (
     *("torch", "transformers", "matplotlib", "fastapi", "uvicorn", "pyarrow", "numpy", "pydantic", "yaml", "httpx2"),
-    *("tokenizers", "safetensors", "cryptography", "huggingface_hub", "ayllu.api", "ayllu.cli.models"),
+    *("tokenizers", "safetensors", "cryptography", "huggingface_hub", "ayllu.api.models", "ayllu.cli.models"),
 )
 
 
@@ -158,6 +163,21 @@ def test_every_command_says_the_same_of_itself_as_the_list_of_commands() -> None
         found = getattr(importlib.import_module(f"ayllu.cli.{module}"), attribute)
         if not isinstance(found, App):
             assert inspect.getdoc(found).splitlines()[0] == said, name
+
+
+def test_every_option_of_a_command_is_used() -> None:
+    """An option that is taken and passed on to nobody changes nothing, and nobody is told."""
+    taken, unused = 0, []
+    for file in sorted(Path(inspect.getfile(main)).parent.glob("*.py")):
+        for function in (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)):
+            asked = (*function.args.posonlyargs, *function.args.kwonlyargs)
+            # What has one value only says nothing.
+            given = {a.arg for a in asked if not re.search(r"Literal\['[^',]*'\]", ast.unparse(a.annotation or a))}
+            read = {node.id for line in function.body for node in ast.walk(line) if isinstance(node, ast.Name)}
+            taken += len(given)
+            unused += [f"{file.name}: {function.name} takes {name}" for name in sorted(given - read)]
+    assert unused == []
+    assert taken > 100
 
 
 def test_an_unknown_command_is_answered_with_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:

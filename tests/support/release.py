@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ayllu.evals.score import DocumentBits, Outcome, Scores
 from ayllu.release import sign
 from ayllu.release.digest import file_digests, folder_files, inspect_weights
+from ayllu.release.documents.make import documents
+from ayllu.release.files.contents import DOCUMENTS, MANIFEST
 from ayllu.release.gates import RECORDS, SCORES
-from ayllu.release.manifest import MANIFEST, write_manifest
+from ayllu.release.manifest import write_manifest
 from ayllu.release.policy import OPEN, Policy
 from support.models import TINY, save_tiny_model
 
@@ -106,6 +108,14 @@ def seal_again(folder: Path, key: ec.EllipticCurvePrivateKey | None = None, poli
 def sign_again(folder: Path, key: ec.EllipticCurvePrivateKey) -> None:
     paths = [path for path in folder_files(folder) if path != sign.SIGNATURE]
     (folder / sign.SIGNATURE).write_text(sign.sign("cria", file_digests(folder, paths), key))
+
+
+def document_again(folder: Path) -> None:
+    """Write the documents that follow from the manifest and the records of now, and list them."""
+    facts = {name: json.loads((folder / name).read_text()) for name in ("records.json", "scores.json", "sources.json")}
+    for name, text in documents(json.loads((folder / MANIFEST).read_text()), facts).items():
+        (folder / DOCUMENTS / name).write_text(text)
+        list_again(folder, DOCUMENTS + name)
 
 
 def list_again(folder: Path, path: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from cyclopts import App
 
-from ayllu.api import find_home
+from ayllu.api.home import find_home
 from ayllu.cli.options import Home, Json, print_json, print_lines
 from ayllu.lab.error import UserError
 
@@ -52,14 +52,19 @@ def serve(
 
 
 def _table(found: dict[str, Any]) -> list[str]:
-    lines = ["engine      bits users  tokens/s  prompt/s  first ms  MiB    bits/byte lost"]
+    lines = ["engine      bits threads users  tokens/s  prompt/s  first ms  MiB    bits/byte lost"]
     for row in found["engines"]:
         lost = row["bits_per_byte_lost"]
         shown = [row["decode_tokens_per_second"], row["prefill_tokens_per_second"], row["time_to_first_token_ms"]]
         figures = "".join("         -" if value is None else f"{value:10.0f}" for value in [*shown, row["memory_mib"]])
         told = "-" if lost is None else f"{lost:.4f}"
-        lines.append(f"{row['name']:<12}{row['bits'] or '':<5}{row['users']:<5}{figures}    {told}")
-    for bits, ratios in found["by_bits"].items():
-        parts = ", ".join(f"{name} {value}" for name, value in ratios.items())
-        lines.append(f"native beside llama.cpp at {bits} bits: {parts}")
+        lines.append(
+            f"{row['name']:<12}{row['bits'] or '':<5}{row['threads'] or '':<8}{row['users']:<5}{figures}    {told}"
+        )
+    for bits, ratios in found["ratio_to_llama_cpp"]["by_bits"].items():
+        threads = found["ratio_to_llama_cpp"]["threads_by_bits"][bits]
+        parts = ", ".join(
+            f"{name} {value}" + (f" ({threads[name]})" if threads.get(name) else "") for name, value in ratios.items()
+        )
+        lines.append(f"native beside llama.cpp's best at {bits} bits (its threads): {parts}")
     return lines

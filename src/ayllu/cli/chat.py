@@ -7,10 +7,10 @@ import sys
 import time
 from typing import Any, TextIO
 
-from ayllu.api import Model
+from ayllu.api.models import Model
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
-from ayllu.model.generate import Sampling
+from ayllu.model.sampling import Sampling
 from ayllu.serve.conversation import Conversation
 
 HELP = """/reset forgets the conversation · /system TEXT tells the model how to behave (no TEXT: nothing) · /quit leaves

@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from ayllu import api
+from ayllu.api import models
+from ayllu.api.home import find_home
 from ayllu.cli.options import Home, Json, print_json, print_lines
+from ayllu.model.files.quantize.types import Type
 
 
 def chat(
@@ -43,7 +45,7 @@ def chat(
     from ayllu.serve.conversation import given_sampling
 
     given = given_sampling(temperature=temperature, top_p=top_p, seed=seed)
-    loaded = api.load(model, home=home)
+    loaded = models.load(model, home=home)
     answer = chat_terminal(loaded, message=message, system=system, sampling=loaded.sampling(**given), json=json)
     if json:
         print_json(answer)
@@ -70,7 +72,7 @@ def adopt(
         The model's licence (SPDX identifier), where the source states none.
     """
     began = time.monotonic()
-    model = api.adopt(source, name=name, licence=licence, home=home)
+    model = models.adopt(source, name=name, licence=licence, home=home)
     report = {"name": model.name, "folder": str(model.folder), **model.facts(), "seconds": time.monotonic() - began}
     if json:
         print_json(report)
@@ -86,31 +88,50 @@ def export(
     model: str,
     /,
     *,
-    to: Literal["hf", "gguf", "meta"],
+    to: Literal["hf", "gguf", "meta", "onnx", "mlx"],
     out: Path,
-    dtype: Literal["F32", "F16", "BF16", "Q8_0", "Q4_0"] | None = None,
+    dtype: Type | None = None,
+    most_lost: float | None = None,
+    text: Path | None = None,
+    importance: Literal["none"] | Path | None = None,
     home: Home = None,
     json: Json = False,
 ) -> None:
-    """Write a model as the files of another program.
+    """Write a model as the files of another program, and tell what its rounding loses.
 
     Parameters
     ----------
     model
         The name of a model, or a folder of weights.
     to
-        hf (a Hugging Face folder), gguf (llama.cpp) or meta (consolidated.00.pth and params.json).
+        hf (a Hugging Face folder), gguf (llama.cpp and Ollama), meta (consolidated.00.pth and params.json), onnx (ONNX
+        Runtime) or mlx (mlx-lm).
     out
         Folder to write; it must be new or empty.
     dtype
         Type of the matrices; as they are stored when not given, but F16 instead of F32 in a GGUF file of more than 20
-        million parameters (F32 keeps every bit). Q8_0 and Q4_0 only go into GGUF.
+        million parameters (F32 keeps every bit). Q4_K_M and its kin give the matrices that
+        matter most more bits than the others and only go into GGUF; ONNX has Q8_0 and Q4_0, MLX these and Q4_1.
+    most_lost
+        Bits per byte of held-out text that the export may lose against float32: one that loses more is not written. 0.1
+        when not given.
+    text
+        A file or folder of text to measure that on; passages that no recipe learns from when not given.
+    importance
+        A file or folder of text that shows which weights of a type of few bits matter; everyday English when not given,
+        and none lets all count alike.
     """
-    files = api.load(model, home=home).export(to, out, dtype=dtype)
+    found = models.load(model, home=home).export_measured(
+        to, out, dtype=dtype, most_lost=most_lost, text=text, importance=importance
+    )
+    loss = found.loss
     if json:
-        print_json({"model": model, "to": to, "out": str(out.expanduser().absolute()), "files": files})
+        place = {"model": model, "to": to, "out": str(out.expanduser().absolute()), "files": found.files}
+        size = {"file": found.file, "bytes": found.bytes, "type": found.type}
+        lost = {"bits_per_byte": loss.before, "bits_per_byte_lost": loss.lost, "text": loss.text}
+        print_json({**place, **size, **lost})
         return
-    print_lines([f"{out}: {', '.join(files)}"])
+    print_lines([f"{out}: {', '.join(found.files)}", f"{found.type}, {found.bytes:,} bytes; {loss.sentence()}"])
 
 
 def layout(model: str, layout: str, /, *, json: Json = False) -> None:
@@ -119,18 +140,27 @@ def layout(model: str, layout: str, /, *, json: Json = False) -> None:
     Parameters
     ----------
     model
-        A model by name, such as llama-3.1-405b, or a folder with a config.json.
+        A model by name, such as llama-3.1-405b or one of your own, or a folder with a config.json.
     layout
         How it is spread, such as tp=8,pp=16,dp_shard=128.
     """
     from dataclasses import asdict
 
-    from ayllu.model.files.hf import load_config
+    from ayllu.lab.channel import find_model
+    from ayllu.lab.error import UserError
+    from ayllu.model.files.hf_config import load_config
     from ayllu.model.presets import PRESETS
     from ayllu.train.distributed.layout import parse_layout
     from ayllu.train.placement import holdings, table
 
-    config = PRESETS[model] if model in PRESETS else load_config(Path(model))
+    if model in PRESETS:
+        config = PRESETS[model]
+    else:
+        place = Path(model) if Path(model).is_file() else find_model(model, find_home(None))
+        try:
+            config = load_config(place)
+        except ValueError as error:
+            raise UserError(str(error)) from error
     spread = parse_layout(layout)
     found = holdings(config, spread)
     if json:

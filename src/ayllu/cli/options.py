@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,9 +21,20 @@ Flag = Annotated[bool, Parameter(negative="")]
 
 
 def print_json(value: Any, *, indent: int | None = None) -> None:
-    """One JSON object on stdout, on one line unless `indent` says how deep."""
-    sys.stdout.write(visible_json(value, indent=indent) + "\n")
+    """One JSON object on stdout, on one line unless `indent` says how deep; a figure that is no number is null."""
+    text = visible_json(value, indent=indent)
+    if "NaN" in text or "Infinity" in text:  # of which JSON knows neither
+        text = visible_json(_finite(value), indent=indent)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_lines(lines: Iterable[str]) -> None:

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cyclopts
 
+from ayllu.cli.lab.promote import promote
+from ayllu.cli.lab.tiers import app as tiers
 from ayllu.cli.options import Flag, Json, print_json, print_lines
+from ayllu.lab.error import UserError
 
 if TYPE_CHECKING:
+    from ayllu.release.proof.execute import ReExecution
     from ayllu.release.trust.known import Standing
     from ayllu.release.verify import Verification
 
 app = cyclopts.App(name="release", help="Check releases: who signed them, and whether they say what they hold.")
+app.command(promote)
+app.command(tiers)
 
 
 @app.command
-def verify(folder: Path, /, *, key: Path | None = None, json: Json = False) -> int:
+def verify(
+    folder: Path,
+    /,
+    *,
+    key: Path | None = None,
+    re_execute: Flag = False,
+    proof: Path | None = None,
+    seed: int | None = None,
+    json: Json = False,
+) -> int:
     """Verify a release offline: signature, files, scores, sources and every number on its card.
 
     Parameters
@@ -29,18 +45,50 @@ def verify(folder: Path, /, *, key: Path | None = None, json: Json = False) -> i
         The publisher's public key, from a place that you trust. Without it the release's own key is used: that shows
         that nothing changed since the signing, but not who signed. The key that signed a name when it was first
         verified here is kept, and a release of that name by another key is refused.
+    re_execute
+        Also execute again what the release's proof holds: generations, log-likelihoods, steps of its training, and the
+        data pipeline on a sample of documents. What is not executed is named, and is no success.
+    proof
+        Folder of the proof; the folder `proof` beside the release when not given.
+    seed
+        Draws which scores are asked again; drawn anew each time when not given, so that no publisher can foresee it.
     """
+    if not re_execute and (proof is not None or seed is not None):
+        raise UserError("--proof and --seed are of the re-execution: give --re-execute too")
     from ayllu.release.trust.known import judge, known_path
     from ayllu.release.verify import verify_release
 
     found = verify_release(folder, key)
     standing = judge(found, known_path()) if found.verified else None
     accepted = standing is not None and standing.signer != "changed"
+    executed = _executed(found, proof, seed) if re_execute and accepted else None
+    said = {"verified": accepted, "signer": standing and standing.as_json()}
     if json:
-        print_json(found.as_json() | {"verified": accepted, "signer": standing and standing.as_json()}, indent=2)
+        again = {"re_execution": executed and executed.as_json()} if re_execute else {}
+        print_json(found.as_json() | said | again, indent=2)
     else:
         print_lines(_told(found, standing) if standing else _refused(found))
-    return 0 if accepted else 1
+        print_lines(_re_executed(executed) if executed else [])
+    return 0 if accepted and (executed is None or executed.succeeded) else 1
+
+
+def _executed(found: Verification, proof: Path | None, seed: int | None) -> ReExecution:
+    from ayllu.release.proof.execute import re_execute
+
+    return re_execute(found, proof, seed=seed)
+
+
+def _re_executed(found: ReExecution) -> Iterator[str]:
+    """Every part by name, those that were not executed too, and what it comes to."""
+    for part in found.parts:
+        row = part.as_json()
+        took = f" in {part.seconds:.0f} s" if part.word == "PASS" else ""
+        yield f"{row['part']}: {part.word}{took}: {row['told']}"
+    yield from map(str, found.problems)
+    if found.succeeded:
+        yield f"Re-executed (scores drawn with --seed {found.seed}): all that the release promises came out as it was."
+    else:
+        yield "NOT verified by re-execution: see the parts above."
 
 
 @app.command
@@ -68,6 +116,170 @@ def policy(file: Path, /, *, key: Path | None = None, json: Json = False) -> int
         print_lines([f"{file} is signed with the key {fingerprint}: {signature_path(file)}"])
         print_lines(["Give it to the measurement with --policy: a release by it is refused where it came later."])
     return 0
+
+
+@app.command
+def documents(folder: Path, /, *, out: Path, key: Path | None = None, json: Json = False) -> int:
+    """Write what others ask for about a release: bills of materials, a data card, a summary, how open it is, and more.
+
+    A release holds them itself, in its folder `documents`; this makes them for an older one too.
+
+    Parameters
+    ----------
+    folder
+        The release, which must verify.
+    out
+        Folder for the documents, beside the release.
+    key
+        The publisher's public key, as for verify.
+    """
+    from ayllu.release.documents.make import BILL, OPENNESS
+    from ayllu.release.documents.write import write_documents
+
+    found = write_documents(folder, out, key=key)
+    open_ = loads(found[OPENNESS])
+    if json:
+        print_json({"bill_of_materials": loads(found[BILL]), "openness": open_, "files": sorted(found)}, indent=2)
+    else:
+        lacking = ", ".join(open_["missing"]["III"]) or "nothing"
+        print_lines([f"{out}: {', '.join(sorted(found))}"])
+        print_lines([f"Model Openness Framework: class {open_['class'] or 'none'}; class III lacks {lacking}"])
+    return 0
+
+
+@app.command(name="print")
+def print_(folder: Path, /, *, out: Path, key: Path | None = None, json: Json = False) -> int:
+    """Print the card of a release as a PDF: scores with intervals, the data mix, its figures, and the whole text.
+
+    Parameters
+    ----------
+    folder
+        The release, which must verify.
+    out
+        The PDF, beside the release.
+    key
+        The publisher's public key, as for verify.
+    """
+    from ayllu.release.documents.printed import print_card
+
+    pages = print_card(folder, out, key=key)
+    if json:
+        print_json({"file": str(out), "pages": pages})
+    else:
+        print_lines([f"{out}: {pages} pages"])
+    return 0
+
+
+@app.command(name="except")
+def except_(score: str, /, *, scores: Path, policy: Path, reason: str, key: Path, json: Json = False) -> int:
+    """Let a release be built though a score fails its policy, with a second key that the policy names for it.
+
+    Parameters
+    ----------
+    score
+        The threshold's score, such as sets/hellaswag/accuracy_norm.
+    scores
+        scores.json of the evaluation: the exception holds for it alone.
+    policy
+        The signed policy; its exceptions_by has the fingerprint of the key. The exception lies beside it afterwards,
+        and a recipe that is given the policy again takes it along.
+    reason
+        Why, in one sentence; it stands at the top of the card.
+    key
+        The second private key.
+    """
+    from ayllu.release import sign
+    from ayllu.release.trust.exception import make_exception
+
+    if not scores.is_file():
+        raise UserError(f"{scores} is no file: give scores.json of the evaluation")
+    signer = sign.private_key(key)
+    place = make_exception(scores, policy, signer, score=score, reason=reason)
+    by = sign.fingerprint(signer.public_key())
+    if json:
+        print_json({"file": str(place), "score": score, "reason": reason, "key": by})
+    else:
+        print_lines([f"{place}: {score} is excepted by the key {by}"])
+    return 0
+
+
+@app.command
+def publish(
+    folder: Path,
+    /,
+    *,
+    to: str,
+    key: Path | None = None,
+    proof: Path | None = None,
+    without_proof: Flag = False,
+    json: Json = False,
+) -> int:
+    """Publish a release that verifies: to a folder, a static site, or the Hugging Face hub; it is verified there again.
+
+    Its proof goes along where it lies beside it: beside the release there too, as FOLDER-proof or OWNER/NAME-proof.
+
+    Parameters
+    ----------
+    folder
+        The release.
+    to
+        A new folder; site:FOLDER for static pages; or hf:OWNER/NAME, which uses the token of the hub's client.
+    key
+        The publisher's public key, as for verify.
+    proof
+        Folder of the proof; the one beside the release when not given.
+    without_proof
+        Leave the proof out: it holds the questions of benchmarks in plain text, and the state of a training.
+    """
+    from ayllu.release.publish.places import publish
+
+    if without_proof and proof is not None:
+        raise UserError("--proof gives the proof that --without-proof leaves out: give one of the two")
+    found = publish(folder, to, key=key, proof=proof, with_proof=not without_proof)
+    if json:
+        print_json(found)
+        return 0
+    print_lines([f"{found['name']} {found['version']} is published and verified: {found['where']}"])
+    if found["proof"]:
+        print_lines([f"its proof: {found['proof']}"])
+    elif found["promises_proof"]:
+        why = "was left out" if without_proof else f"is not in {folder.absolute().parent}: give it with --proof"
+        print_lines([f"its proof {why}; without it nobody executes the release again"])
+    return 0
+
+
+@app.command
+def diff(before: Path, after: Path, /, *, json: Json = False) -> int:
+    """Say what changed from one release to the next: model, sources, settings, files, and scores paired by item.
+
+    Parameters
+    ----------
+    before
+        The earlier release.
+    after
+        The later one.
+    """
+    from ayllu.release.documents.changes import KINDS, changes
+
+    found = changes(before, after)
+    if json:
+        print_json(found)
+        return 0
+    print_lines([f"{found['before']} to {found['after']}{'' if found['same_key'] else ', signed with another key'}"])
+    for kind in KINDS:
+        print_lines(f"{kind}: {row['name']}: {_short(row['before'])} to {_short(row['after'])}" for row in found[kind])
+    for row in found["scores"]:
+        told = "no interval" if row["low"] is None else f"95 %: {row['low']:+.4g} to {row['high']:+.4g}"
+        print_lines([f"score: {row['score']}: {row['first']:.4g} to {row['second']:.4g}, "
+                     f"{row['difference']:+.4g} ({told}, {row['items']:,} items)"])  # fmt: skip
+    if found["not_compared"]:
+        print_lines([f"scores are not compared: {found['not_compared']}"])
+    return 0
+
+
+def _short(value: object) -> str:
+    text = "not there" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 @app.command
@@ -174,6 +386,9 @@ def _told(found: Verification, standing: Standing) -> Iterator[str]:
     elif standing.signer == "new":
         yield "This is the key inside the release: nothing changed since the signing, but anyone could have signed."
         yield "Pass --key with the publisher's public key to know who did."
+    if found.excepted:
+        yield f"EXCEPTION: it fails its own policy for {', '.join(found.excepted)}; a second key let it through"
+    yield f"gates: {', '.join(f'{gate} {word}' for gate, word in found.gates.items())}"
     if found.undecided:
         yield f"REVIEW: its own policy could not be decided for {', '.join(found.undecided)}"
     if found.revocations and found.revocations.expired:

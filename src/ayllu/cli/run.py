@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from ayllu import api
+from ayllu.api import running
 from ayllu.cli.options import Home, Json, print_json, print_lines
 from ayllu.lab.channel import NoSuchName
 from ayllu.lab.error import UserError
@@ -44,9 +44,9 @@ def run(recipe: Recipe, /, *, layout: Layout = "", nodes: Nodes = 1, home: Home 
         from ayllu.train.distributed.launch import processes_missing, start_job
 
         if processes_missing(spread):
-            recipe(**options)  # refuses what makes no sense, once, before processes are started
+            recipe(**running.placed(options, home))  # refuses what makes no sense, once, before processes are started
             start_job(spread, ["-m", "ayllu.cli", *_without_nodes(sys.argv[1:])], nodes=nodes)
-    report = api.run(recipe, home=home, layout=spread, **options)
+    report = running.run(recipe, home=home, layout=spread, **options)
     if os.environ.get("RANK", "0") != "0":
         return
     if json:
@@ -69,7 +69,7 @@ def run(recipe: Recipe, /, *, layout: Layout = "", nodes: Nodes = 1, home: Home 
 
 def why(recipe: Recipe, /, *, home: Home = None, json: Json = False, **options: Any) -> None:
     """Print for each stage of a recipe whether it would run, and what has changed."""
-    _print_reasons(recipe.__name__, api.why(recipe, home=home, **options), json)
+    _print_reasons(recipe.__name__, running.why(recipe, home=home, **options), json)
 
 
 def _print_reasons(name: str, rows: list[dict[str, Any]], json: bool) -> None:
@@ -105,7 +105,7 @@ def _without_nodes(words: list[str]) -> list[str]:
 
 def accept(recipe: Recipe, /, *, home: Home = None, json: Json = False, **options: Any) -> None:
     """Keep the results of a recipe whose code has changed since: say that nothing that matters has."""
-    accepted = api.accept(recipe, home=home, **options)
+    accepted = running.accept(recipe, home=home, **options)
     if json:
         print_json({"recipe": recipe.__name__, "accepted": accepted})
         return
@@ -124,7 +124,7 @@ def why_name(name: str, /, *, home: Home = None, json: Json = False) -> None:
         What a recipe or `ayllu adopt` called it.
     """
     try:
-        rows = api.why(name, home=home)
+        rows = running.why(name, home=home)
     except NoSuchName as error:
         said, known = visible(name, longest=80), ", ".join(RECIPES.names())
         raise UserError(f"there is no recipe {said!r}; choose one of {known}; and {error}") from None

@@ -1,0 +1,86 @@
+"""Research by many runs: ladders of sizes, sweeps of options, and experiments kept as files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ayllu.api.home import open_place
+from ayllu.api.running import Recipe, find_recipe
+from ayllu.lab.error import UserError
+
+
+def scale(recipe: str, /, *, home: Path | str | None = None, **options: Any) -> dict[str, Any]:
+    """Climb the ladder of sizes of a recipe (cria): what is not there yet is trained, from where a killed run stopped.
+
+    What comes back holds `fit` (the law of all rungs but the largest), `predicted` (of the largest, made before it was
+    trained), `measured`, `error_pct`, `inside`, `points` and `folder`, where scaling.png is. Raises UserError for a
+    recipe without a ladder, and for options that cannot be.
+    """
+    from ayllu.lab.run import resolve
+    from ayllu.lab.visible import visible
+    from ayllu.recipes.registry import command_of
+    from ayllu.recipes.scaling.scale import LADDERS
+
+    if recipe not in LADDERS:
+        known = ", ".join(LADDERS)
+        raise UserError(f"{visible(recipe, longest=80)!r} has no ladder of sizes; recipes that have one: {known}")
+    handle = LADDERS[recipe](**options)
+    command = command_of(recipe, options).replace("ayllu run", "ayllu scale", 1)
+    made = resolve(handle, open_place(home, command=command, title=f"scale {recipe}"))
+    return {**handle.stage.makes(made[handle].folder), "folder": str(made[handle].folder)}
+
+
+def sweep(
+    recipe: str | Recipe,
+    /,
+    *,
+    vary: Sequence[str],
+    search: Literal["grid", "random", "halving"] = "grid",
+    trials: int = 20,
+    seeds: int = 3,
+    heldout: int = 400,
+    home: Path | str | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Pretrain with other options, trial by trial, measure each on held-out text, and the best with further seeds.
+
+    `vary` is what `ayllu sweep --set` takes, such as ("lr=0.005,0.01", "width=64..256:64"); `options` stay the same.
+    `heldout` is how many documents are measured. What comes back is the record that docs/lab.md describes; it is kept
+    in the home, and the same call goes on after a kill. Raises UserError for what cannot be varied or measured.
+    """
+    from ayllu.recipes.registry import command_of
+    from ayllu.recipes.sweeping.axes import read_axes
+    from ayllu.recipes.sweeping.sweep import Sweep, run_sweep
+
+    function = find_recipe(recipe)
+    name = getattr(function, "__name__", "recipe")
+    axes = read_axes(function, vary, options)
+    command = " ".join([command_of(name, options).replace("ayllu run", "ayllu sweep", 1), "--set", *vary])
+    asked = Sweep(
+        name=name,
+        recipe=function,
+        options=options,
+        axes=axes,
+        method=search,
+        trials=trials,
+        seeds=seeds,
+        seed=int(options.get("seed", 0)),
+        documents=heldout,
+    )
+    return run_sweep(asked, open_place(home, command=command))
+
+
+def experiment(
+    name: str | Path, /, *, folder: Path | str = "experiments", home: Path | str | None = None
+) -> dict[str, Any]:
+    """Run an experiment's file, by its path, number or name in `folder`: both arms with every seed, then the verdict.
+
+    What comes back is its record (docs/lab.md); the result is also written into the file. Raises UserError for a file
+    that cannot be run, and where what it asks has changed since it was answered.
+    """
+    from ayllu.recipes.sweeping.experiment import find, run
+
+    path = find(str(name), Path(folder))
+    return run(path, open_place(home, command=f"ayllu experiment run {path.name}"))

@@ -1,0 +1,1 @@
+"""The commands of the assistant: `ayllu assist` and `ayllu memory`."""

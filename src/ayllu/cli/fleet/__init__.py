@@ -1,0 +1,1 @@
+"""The `ayllu fleet` commands."""

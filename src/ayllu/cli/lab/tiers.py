@@ -1,0 +1,106 @@
+"""`ayllu release tiers`: who is offered a release when, by The Update Framework's roles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cyclopts
+
+from ayllu.cli.options import Json, print_json, print_lines
+
+app = cyclopts.App(
+    name="tiers", help="Offer releases to internal users, testers and everyone; TUF roles vouch for each."
+)
+
+
+@app.command
+def create(folder: Path, /, *, keys: Path, json: Json = False) -> None:
+    """Make an empty repository, and new keys: one for each role, and three of root, of which two must sign.
+
+    Parameters
+    ----------
+    folder
+        The repository: what users read. Hand its 1.root.json to them by a way that they trust.
+    keys
+        New folder for the private keys; keep the root keys apart from each other and off line.
+    """
+    from ayllu.release.tiers import repository
+    from ayllu.release.tiers.keys import make_keys
+
+    repository.refuse_taken(folder)
+    made = make_keys(keys)
+    repository.create(folder, made)
+    value = {"repository": str(folder), "keys": str(keys), "root_keys": made.root_ids}
+    if json:
+        print_json(value)
+    else:
+        print_lines([f"{folder}: {', '.join(repository.TIERS)}", f"private keys in {keys}: keep root-*.pem apart"])
+
+
+@app.command
+def refresh(folder: Path, /, *, keys: Path) -> None:
+    """Sign anew that this is the newest state: the last signature speaks for two days.
+
+    Parameters
+    ----------
+    folder
+        The repository.
+    keys
+        The folder with snapshot.pem and timestamp.pem.
+    """
+    from ayllu.release.tiers import repository
+    from ayllu.release.tiers.keys import read_keys
+
+    repository.refresh(folder, read_keys(keys, ("snapshot", "timestamp")))
+    print_lines([f"{folder} is fresh for {repository.DAYS['timestamp']} days"])
+
+
+@app.command
+def rotate(folder: Path, /, *, lost: str, new: Path, key: tuple[Path, ...]) -> None:
+    """Replace a root key that was lost or stolen; two of the others sign.
+
+    Parameters
+    ----------
+    folder
+        The repository.
+    lost
+        The id of the key, as `tiers create --json` and root.json have it.
+    new
+        File for the new private key; made where it is not there.
+    key
+        The root keys that sign, one --key each.
+    """
+    from ayllu.release import sign
+    from ayllu.release.tiers import repository
+    from ayllu.release.tiers.keys import made_or_read
+
+    signers = [sign.private_key(path) for path in key]
+    repository.refuse_rotation(folder, signers, lost)  # before a key is made for nothing
+    repository.rotate(folder, signers, lost, made_or_read(new).public_key())
+    print_lines([f"{folder}: the key {lost[:16]}… is replaced; users follow at their next check"])
+
+
+@app.command
+def check(
+    repository: Path, release: Path, /, *, tier: str = "everyone", trusted: Path, json: Json = False
+) -> None:  # fmt: skip
+    """Ask a tier whether it offers a release, and refuse what is expired, older than seen before, or another.
+
+    Parameters
+    ----------
+    repository
+        Folder of the repository.
+    release
+        Folder of the release.
+    tier
+        internal, testers or everyone.
+    trusted
+        Your folder with root.json from a place that you trust; what was seen is kept there.
+    """
+    from ayllu.release.tiers.client import check_release
+
+    found = check_release(repository, trusted, release, tier)
+    if json:
+        print_json(found)
+    else:
+        print_lines([f"{found['name']} {found['version']} is offered to {tier}: promotion {found.get('promotion')}"])

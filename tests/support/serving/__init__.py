@@ -1,0 +1,1 @@
+"""What the tests of serving, and of what is served, share."""
