@@ -21,7 +21,6 @@ from ayllu.lab.error import Stopped, UserError
 from ayllu.lab.progress import say
 from ayllu.lab.store import default_home
 from ayllu.release.trust.revocation import refuse_revoked
-from ayllu.safety.filter.guard import open_guard
 from ayllu.serve.access.keys import KeyStore
 from ayllu.serve.header_limit import HeaderLimitProtocol
 from ayllu.serve.limits import Limits
@@ -36,6 +35,7 @@ SECOND_TICKS = 10
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from ayllu.safety.filter.guard import Guard
     from ayllu.serve.audio.speech import Speech
     from ayllu.serve.embeddings.embedder import Embedder
     from ayllu.serve.operations.request_log import LogFormat
@@ -142,7 +142,7 @@ def serve_models(sources: Callable[[], Sequence[Source]], how: Serving) -> None:
     names = (how.host, *map(checked_host, how.hosts))
     base_path, proxies = checked_base_path(how.base_path), [checked_proxy(name) for name in how.proxies]
     home = how.home or default_home()
-    guard = open_guard(how.safety) if how.safety is not None else None
+    guard = _guard(how.safety)
     listener, store = listen(how.host, how.port), None
     leaving = Leaving()
     given: Sequence[Source] = ()
@@ -288,6 +288,14 @@ def need_key(home: Path, host: str) -> None:
         raise UserError(
             f"{host} is not loopback, so a key is needed, and {home} has none; make one with `ayllu keys add NAME`"
         )
+
+
+def _guard(policy: Path | None) -> Guard | None:
+    if policy is None:
+        return None
+    from ayllu.safety.filter.guard import open_guard  # which reads with numpy
+
+    return open_guard(policy)
 
 
 def _certificate(how: Serving, home: Path) -> tuple[Path, Path] | None:
