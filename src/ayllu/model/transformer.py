@@ -160,7 +160,9 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(config.vocabulary, config.width)
+        # Nothing is drawn, as in `Linear`: on meta that alone would import some eight hundred modules of torch.
+        rows_VD = torch.empty(config.vocabulary, config.width)
+        self.embedding = nn.Embedding.from_pretrained(rows_VD, freeze=False)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_epsilon)
         self.output = Linear(config.width, config.vocabulary)
