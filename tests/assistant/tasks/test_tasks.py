@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from ayllu.assistant.models.scripted import ScriptedDriver, call, says
 from ayllu.assistant.session import text_of
 from ayllu.assistant.tasks.faults import faulty
 from ayllu.assistant.tasks.run import Outcome, run_tasks, summary
-from ayllu.assistant.tasks.task import Task, load_tasks
+from ayllu.assistant.tasks.sets import load_tasks
+from ayllu.assistant.tasks.task import Task
 from ayllu.assistant.tools.everyday import spans
 from ayllu.assistant.tools.tool import RunnableTool
 from ayllu.assistant.trace import read_trace, replay
+from ayllu.lab.error import UserError
 from ayllu.serve.state.store import Store
 
 
@@ -41,13 +44,13 @@ def idle(tools: Sequence[RunnableTool], task: Task) -> Driver:
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[list[Outcome], Path]]:
     found = {}
-    for name in ("everyday", "steps", "dev"):
+    for name in ("everyday", "drawn", "steps", "dev"):
         out = tmp_path_factory.mktemp(name)
         found[name] = (asyncio.run(run_tasks(load_tasks(name), right, out=out)), out)  # type: ignore[arg-type]
     return found
 
 
-@pytest.mark.parametrize("name", ["everyday", "steps", "dev"])
+@pytest.mark.parametrize("name", ["everyday", "drawn", "steps", "dev"])
 def test_right_calls_do_every_task(outcomes: dict[str, tuple[list[Outcome], Path]], name: str) -> None:
     found = summary(outcomes[name][0])
     assert found["failures"] == {} and found["success"] == 1.0 and found["interval"][1] == 1.0
@@ -70,6 +73,26 @@ def test_there_are_fifty_and_none_is_an_example_of_a_tool() -> None:
     free = [task for task in tasks if task.calls[0]["name"] in ("take_note", "set_reminder", "remember", "calculate")]
     for task in free:
         assert all(value in spans(task.request) for value in task.calls[0]["arguments"].values()), task.id
+
+
+def test_every_seed_draws_fifty_others_in_other_words() -> None:
+    fixed = {task.request for name in ("everyday", "dev") for task in load_tasks(name)}  # type: ignore[arg-type]
+    counts = Counter(task.id.partition("-")[0] for task in load_tasks("everyday"))
+    for seed in range(20):
+        drawn = load_tasks("drawn", seed=seed)
+        assert Counter(task.id.partition("-")[0] for task in drawn) == counts and len({t.request for t in drawn}) == 50
+        assert not fixed & {task.request for task in drawn}
+        free = [task for task in drawn if task.calls[0]["name"] in ("take_note", "set_reminder", "calculate")]
+        for task in free:
+            assert all(value in spans(task.request) for value in task.calls[0]["arguments"].values()), task.request
+    assert load_tasks("drawn", seed=1) == load_tasks("drawn", seed=1) != load_tasks("drawn", seed=2)
+    with pytest.raises(UserError, match="--seed"):
+        load_tasks("everyday", seed=1)
+
+
+def test_right_calls_do_tasks_of_other_seeds() -> None:
+    found = asyncio.run(run_tasks([task for seed in (1, 2) for task in load_tasks("drawn", seed=seed)], right))
+    assert summary(found)["failures"] == {}
 
 
 def test_faults_are_overcome_by_calling_again() -> None:

@@ -20,7 +20,8 @@ from ayllu.assistant.models.scripted import ScriptedDriver, call, calls, says
 from ayllu.assistant.session import Session
 from ayllu.assistant.steps import Decided, Limits, Step
 from ayllu.assistant.tasks.run import NOW, run_tasks, scratch
-from ayllu.assistant.tasks.task import Task, load_tasks
+from ayllu.assistant.tasks.sets import load_tasks
+from ayllu.assistant.tasks.task import Task
 from ayllu.assistant.tools.notes import Notes
 from ayllu.assistant.tools.tool import RunnableTool
 from ayllu.lab.progress import Bar

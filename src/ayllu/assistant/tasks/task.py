@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
-from typing import Any, Literal
+from typing import Any
 
 from ayllu.assistant.steps import Ended, Returned, Step
-
-NAMES = ("everyday", "steps", "dev")
-SetName = Literal["everyday", "steps", "dev"]
-"""50 tasks of one tool, which nothing is tuned on; ten of several; and those to develop with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +25,6 @@ class Task:
     notes: Sequence[str] = ()
     reminders: Sequence[Sequence[str]] = ()
     memories: Sequence[str] = ()
-
-
-def load_tasks(name: SetName) -> list[Task]:
-    """The tasks of a set."""
-    text = (resources.files("ayllu.assistant.tasks") / f"{name}.json").read_text(encoding="utf-8")
-    return [Task(**entry) for entry in json.loads(text)]
 
 
 def done(task: Task, steps: Sequence[Step], entries: Sequence[Mapping[str, Any]], memories: Sequence[str]) -> str:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def tasks(
     *,
     model: str = "cria",
-    tasks: Literal["everyday", "steps", "dev"] = "everyday",
+    tasks: Literal["everyday", "drawn", "steps", "dev"] = "everyday",
+    seed: int | None = None,
     faults: Flag = False,
     out: Path | None = None,
     most: int | None = None,
@@ -36,7 +37,10 @@ def tasks(
     model
         A model's name or folder, or the URL of a server that speaks OpenAI's API.
     tasks
-        everyday (50 tasks of one tool), steps (10 of several) or dev (16 to develop with).
+        everyday (50 tasks of one tool), drawn (50 like them, by a seed), steps (10 of several) or dev (16 to develop
+        with).
+    seed
+        What draws the tasks: the one that is written down unless given.
     faults
         Let the first call of each tool go wrong: an error, a time-out, a crash or malformed output.
     out
@@ -48,9 +52,9 @@ def tasks(
     guide
         Whether calls are guided: auto, yes or no.
     """
-    from ayllu.assistant.tasks.task import load_tasks
+    from ayllu.assistant.tasks.sets import load_tasks
 
-    chosen = load_tasks(tasks)[:most]
+    chosen = load_tasks(tasks, seed=seed)[:most]
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
     found = asyncio.run(_measured(model, chosen, find_home(home), out, faults, engine, guide))
