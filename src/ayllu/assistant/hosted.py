@@ -1,4 +1,4 @@
-"""The tools that the gateway runs for its clients within a response: a code interpreter and a search in files."""
+"""The tools that the gateway runs for its clients within a response: code, a search in files, and MCP servers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ayllu.assistant.mcp.hosted import AllowedServers, McpToolbox
 from ayllu.assistant.tools.code import told
 from ayllu.sandbox.files import checked
 from ayllu.sandbox.outcome import NoSandbox, Outcome
 from ayllu.sandbox.session import Session
 from ayllu.serve.errors import ApiError
+from ayllu.serve.responses.hosted.mcp import McpOffer, McpTool
 from ayllu.serve.responses.hosted.tools import CodeInterpreterTool, FileSearchTool, HostedTool, Sources, Toolbox
 from ayllu.serve.responses.items import new_id
 from ayllu.serve.state.items import Item
@@ -40,20 +42,27 @@ class Container:
 
 
 class ServerTools:
-    """`HostedTools` of the gateway: containers, and what is looked for in vector stores."""
+    """`HostedTools` of the gateway: containers, what is looked for in vector stores, and allowed MCP servers."""
 
-    def __init__(self, sources: Sources) -> None:
-        self._sources = sources
+    def __init__(self, sources: Sources, servers: AllowedServers | None = None) -> None:
+        self._sources, self._servers = sources, servers or AllowedServers(())
         self._containers: dict[str, Container] = {}
 
-    async def toolbox(self, tools: Sequence[HostedTool], *, owner: str, past: Sequence[Item]) -> Toolbox:
-        """Runs the tools of one response. ApiError for a container or a file that is not there."""
+    async def toolbox(
+        self, tools: Sequence[HostedTool], *, owner: str, past: Sequence[Item], functions: Sequence[str] = ()
+    ) -> Toolbox:
+        """Runs the tools of one response. ApiError for a container, a file or a server that is not there."""
+        theirs = [tool for tool in tools if isinstance(tool, McpTool)]
+        for server in theirs:
+            self._servers.check(server)  # before anything is made
         container = None
         for tool in tools:
             if isinstance(tool, CodeInterpreterTool):
                 container = await self._container(tool, owner, past)
         search = next((tool for tool in tools if isinstance(tool, FileSearchTool)), None)
-        return _Toolbox(self, owner, container, search)
+        taken = [tool.name for tool in tools if not isinstance(tool, McpTool)]
+        servers = await self._servers.toolbox(theirs, taken=[*taken, *functions], past=past)
+        return _Toolbox(self, owner, container, search, servers)
 
     def close(self) -> None:
         """End all containers."""
@@ -132,10 +141,32 @@ class ServerTools:
 class _Toolbox:
     """The tools of one response."""
 
-    def __init__(self, tools: ServerTools, owner: str, container: str | None, search: FileSearchTool | None) -> None:
+    def __init__(
+        self,
+        tools: ServerTools,
+        owner: str,
+        container: str | None,
+        search: FileSearchTool | None,
+        servers: McpToolbox,
+    ) -> None:
         self._tools, self._owner, self._container, self._search = tools, owner, container, search
+        self._servers = servers
+
+    @property
+    def mcp(self) -> McpOffer:
+        return self._servers.offer
+
+    @property
+    def opening(self) -> Sequence[Item]:
+        return self._servers.opening
+
+    @property
+    def approved(self) -> Sequence[Item]:
+        return self._servers.approved
 
     def begin(self, call: CallEnded) -> Item:
+        if self._servers.has(call.name):
+            return self._servers.begin(call.name, call.arguments)
         arguments: Mapping[str, Any] = json.loads(call.arguments)
         if call.name == CODE_INTERPRETER:
             made: dict[str, Any] = {
@@ -150,6 +181,8 @@ class _Toolbox:
     async def run(self, item: Item) -> Item:
         if item["type"] == "code_interpreter_call":
             return await self._code(item)
+        if item["type"] == "mcp_call":
+            return await self._servers.run(item)
         assert self._search is not None
         try:
             results = await self._tools.search(self._search, self._owner, item["queries"][0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -30,6 +31,7 @@ def serve(
     browser: bool = False,
     speech: Flag = False,
     tools: Flag = False,
+    mcp_server: list[str] | None = None,
     state: str | None = None,
     keep_days: float = 30,
     memory: float | None = None,
@@ -86,6 +88,10 @@ def serve(
         downloaded once).
     tools
         Run code_interpreter (in the sandbox) and file_search (in vector stores) for clients of /v1/responses.
+    mcp_server
+        With --tools: an MCP server that clients of /v1/responses may name as server_url, such as
+        http://127.0.0.1:9000/mcp; without a path all of that host and port. Can be given several times; no other
+        server is gone to.
     state
         Where responses and conversations are kept: a file (in the home unless given), postgresql://HOST/DATABASE, or
         none.
@@ -135,6 +141,8 @@ def serve(
             raise UserError(f"{option} is {value:g}; give more than 0")
     if log_prompts and log == "off":
         raise UserError("--log-prompts needs a log; give --log text or --log json too")
+    if mcp_server and not tools:
+        raise UserError("--mcp-server needs the server's own tools; give --tools too")
     place, names = find_home(home), model or ("cria",)
     adapters = _adapters(adapter or ())
 
@@ -184,17 +192,18 @@ def serve(
         embedding_model=embedding_model,
         browser=browser,
         speech=load_speech if speech else None,
-        hosted=_hosted() if tools else None,
+        hosted=_hosted(mcp_server or ()) if tools else None,
         state=state,
         keep_days=keep_days,
     )
     serve_models(sources, how)
 
 
-def _hosted() -> HostedFactory:
+def _hosted(servers: Sequence[str]) -> HostedFactory:
     from ayllu.assistant.hosted import ServerTools  # which takes a while to import
+    from ayllu.assistant.mcp.hosted import AllowedServers
 
-    return ServerTools
+    return functools.partial(ServerTools, servers=AllowedServers(servers))
 
 
 def _adapters(given: Sequence[str]) -> dict[str, Path]:

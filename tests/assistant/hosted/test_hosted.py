@@ -2,94 +2,50 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-import torch
 
-from ayllu.assistant.hosted import ServerTools
-from ayllu.sandbox.outcome import NoSandbox
-from ayllu.sandbox.session import Session
-from ayllu.serve.engines.engine import GenerationRequest, TextChunk
 from ayllu.serve.engines.torch_engine import TorchEngine
-from ayllu.serve.state.choose import open_store
 from ayllu.text.tool_calls import ToolCall, write_calls
 from support.models import TINY, save_tiny_model
-from support.parts import need
 from support.serving.responses import OFFICIAL_EVENT, OFFICIAL_ITEM
 from support.serving.server import serving
-
-
-class Scripted(TorchEngine):
-    """The real engine's tokenizer and checks; what it says is given."""
-
-    says: list[str] = []  # noqa: RUF012
-    prompts: list[str] = []  # noqa: RUF012
-
-    def generate(self, request: GenerationRequest, cancelled: threading.Event) -> Iterator[TextChunk]:
-        self.prompts.append(self.tokenizer.decode(request.prompt))
-        yield TextChunk(text=self.says.pop(0), tokens=1, finish_reason="stop")
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
-    torch.set_num_threads(1)
-    home = tmp_path_factory.mktemp("home")
-    folder = save_tiny_model(tmp_path_factory.mktemp("model") / "tiny", replace(TINY, context=4096))
-    store = open_store(None, home=home)
-    assert store is not None
-    with serving(folder, Scripted(folder), store=store, home=home, hosted=ServerTools) as address:
-        yield openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
-    store.close()
-
-
-@pytest.fixture
-def sandbox() -> None:
-    try:
-        with Session() as session:
-            session.run("1")
-    except NoSandbox as error:
-        need(None, str(error))
-
-
-def script(*says: str) -> None:
-    Scripted.says[:] = says
-    Scripted.prompts.clear()
 
 
 def runs(code: str) -> str:
     return write_calls([ToolCall(name="code_interpreter", arguments={"code": code})])
 
 
+Script = Callable[..., Any]
 CODE: Any = {"type": "code_interpreter", "container": {"type": "auto"}}
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_code_runs_and_the_model_answers_with_what_it_printed(client: openai.OpenAI) -> None:
-    script(runs("x = 6 * 7\nprint(x)"), "It is 42.")
+def test_code_runs_and_the_model_answers_with_what_it_printed(client: openai.OpenAI, script: Script) -> None:
+    model = script(runs("x = 6 * 7\nprint(x)"), "It is 42.")
     made = client.responses.create(model="tiny", input="Six times seven?", tools=[CODE])
     call, words = made.output
     assert call.type == "code_interpreter_call" and call.outputs and call.container_id.startswith("cntr_")
     assert call.outputs[0].type == "logs" and call.outputs[0].logs == "42"
     assert made.output_text == "It is 42." and words.type == "message" and made.status == "completed"
-    assert "42" in Scripted.prompts[1] and made.usage is not None and made.usage.output_tokens == 2
-    script(runs("print(x + 1)"), "And 43.")
+    assert "42" in model.prompts[1] and made.usage is not None and made.usage.output_tokens == 2
+    model = script(runs("print(x + 1)"), "And 43.")
     after = client.responses.create(model="tiny", input="One more?", previous_response_id=made.id, tools=[CODE])
     assert after.output[0].outputs[0].logs == "43", "the conversation's container keeps its state"  # type: ignore[union-attr,index]
     echoed: Any = [{"role": "user", "content": "Hi"}, *(item.to_dict() for item in made.output)]
-    script("Once more.")
+    model = script("Once more.")
     again = client.responses.create(model="tiny", input=[*echoed, {"role": "user", "content": "?"}])
-    assert again.output_text == "Once more." and "42" in Scripted.prompts[0]
+    assert again.output_text == "Once more." and "42" in model.prompts[0]
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_every_event_is_one_of_the_official_client(client: openai.OpenAI) -> None:
-    script(runs("1 / 0"), "It failed.")
+def test_every_event_is_one_of_the_official_client(client: openai.OpenAI, script: Script) -> None:
+    model = script(runs("1 / 0"), "It failed.")
     kinds = []
     for event in client.responses.create(model="tiny", input="Go", tools=[CODE], stream=True):
         kinds.append(event.type.removeprefix("response."))
@@ -101,36 +57,36 @@ def test_every_event_is_one_of_the_official_client(client: openai.OpenAI) -> Non
         "code_interpreter_call.interpreting",
         "code_interpreter_call.completed",
     ]
-    assert kinds[-1] == "completed" and "ZeroDivisionError" in Scripted.prompts[1]
+    assert kinds[-1] == "completed" and "ZeroDivisionError" in model.prompts[1]
 
 
-def test_files_are_searched(client: openai.OpenAI) -> None:
+def test_files_are_searched(client: openai.OpenAI, script: Script) -> None:
     file = client.files.create(file=("door.txt", b"The door code is 4711."), purpose="assistants")
     store = client.vector_stores.create(file_ids=[file.id])
     while client.vector_stores.retrieve(store.id).status != "completed":
         pass
-    script(write_calls([ToolCall(name="file_search", arguments={"query": "door code"})]), "It is 4711.")
+    model = script(write_calls([ToolCall(name="file_search", arguments={"query": "door code"})]), "It is 4711.")
     tool: Any = {"type": "file_search", "vector_store_ids": [store.id], "max_num_results": 2}
     made = client.responses.create(model="tiny", input="The code?", tools=[tool], include=["file_search_call.results"])
     call = made.output[0]
     assert call.type == "file_search_call" and call.queries == ["door code"] and call.results
     assert call.results[0].filename == "door.txt" and "4711" in str(call.results[0].text)
-    assert "4711" in Scripted.prompts[1] and made.output_text == "It is 4711."
+    assert "4711" in model.prompts[1] and made.output_text == "It is 4711."
     for item in client.responses.retrieve(made.id).output:
         OFFICIAL_ITEM.validate_json(item.to_json(), strict=True)
 
 
-def test_the_clients_own_calls_end_the_response(client: openai.OpenAI) -> None:
+def test_the_clients_own_calls_end_the_response(client: openai.OpenAI, script: Script) -> None:
     weather: Any = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}}
-    script(write_calls([ToolCall(name="weather", arguments={})]))
+    model = script(write_calls([ToolCall(name="weather", arguments={})]))
     made = client.responses.create(model="tiny", input="Go", tools=[CODE, weather])
-    assert [item.type for item in made.output] == ["function_call"] and Scripted.says == []
+    assert [item.type for item in made.output] == ["function_call"] and model.says == []
 
 
-def test_no_more_calls_than_allowed(client: openai.OpenAI) -> None:
-    script(*(write_calls([ToolCall(name="code_interpreter", arguments={"code": "1"})]) for _ in range(5)))
+def test_no_more_calls_than_allowed(client: openai.OpenAI, script: Script) -> None:
+    model = script(*(write_calls([ToolCall(name="code_interpreter", arguments={"code": "1"})]) for _ in range(5)))
     made = client.responses.create(model="tiny", input="Go", tools=[CODE], max_tool_calls=2)
-    assert len(made.output) == 2 and len(Scripted.says) == 3
+    assert len(made.output) == 2 and len(model.says) == 3
 
 
 @pytest.mark.parametrize(

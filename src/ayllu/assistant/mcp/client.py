@@ -81,7 +81,7 @@ async def _keep(
             await done.wait()
     except BaseException as error:
         if not ready.done():
-            ready.set_exception(_first(error))
+            ready.set_exception(first_error(error))
 
 
 async def _connected(stack: AsyncExitStack, server: str, token: str | None) -> Client:
@@ -109,7 +109,7 @@ async def _connected(stack: AsyncExitStack, server: str, token: str | None) -> C
     except TimeoutError:
         raise UserError(f"the MCP server {_shown(server)} did not answer within {CONNECT_SECONDS:g} seconds") from None
     except Exception as error:
-        raise UserError(f"the MCP server {_shown(server)} cannot be used: {_why(error)}") from None
+        raise UserError(f"the MCP server {_shown(server)} cannot be used: {why(error)}") from None
 
 
 async def _listed(client: Client, server: str) -> list[Listed]:
@@ -127,7 +127,7 @@ async def _listed(client: Client, server: str) -> list[Listed]:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"the MCP server {_shown(server)} does not list its tools: {_why(error)}") from None
+        raise UserError(f"the MCP server {_shown(server)} does not list its tools: {why(error)}") from None
     return found
 
 
@@ -180,13 +180,13 @@ def _shown(server: str) -> str:
     return visible(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}", longest=80)
 
 
-def _why(error: BaseException) -> str:
+def why(error: BaseException) -> str:
     """The first reason in what may be a group of them."""
-    error = _first(error)
+    error = first_error(error)
     return visible(str(error) or type(error).__name__, longest=200)
 
 
-def _first(error: BaseException) -> BaseException:
+def first_error(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

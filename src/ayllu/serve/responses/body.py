@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from ayllu.model.sampling import Sampling
 from ayllu.serve.completions.body import NARROWEST, Absent
+from ayllu.serve.responses.hosted.mcp import McpChoice, McpOffer, McpTool
 from ayllu.serve.responses.hosted.tools import DEFINITIONS, CodeInterpreterTool, FileSearchTool, HostedTool
 from ayllu.serve.responses.items import GivenItem, ItemId
 from ayllu.serve.turn.asked import Shape, ToolChoice
@@ -97,7 +98,7 @@ class FunctionTool(BaseModel):
     defer_loading: Literal[False] | None = None
 
 
-GivenTool = Annotated[FunctionTool | CodeInterpreterTool | FileSearchTool, Field(discriminator="type")]
+GivenTool = Annotated[FunctionTool | CodeInterpreterTool | FileSearchTool | McpTool, Field(discriminator="type")]
 
 
 class HostedChoice(_Strict):
@@ -123,7 +124,7 @@ class AllowedChoice(_Strict):
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"] = "auto"
-    tools: list[FunctionChoice | HostedChoice] = Field(min_length=1, max_length=MOST_TOOLS)
+    tools: list[FunctionChoice | HostedChoice | McpChoice] = Field(min_length=1, max_length=MOST_TOOLS)
 
 
 class Reasoning(BaseModel):
@@ -144,7 +145,9 @@ class InputBody(_Strict):
     conversation: ConversationRef | None = None
     text: TextConfig = Field(default_factory=TextConfig)
     tools: list[GivenTool] = Field([], max_length=MOST_TOOLS)
-    tool_choice: Literal["none", "auto", "required"] | FunctionChoice | HostedChoice | AllowedChoice = "auto"
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice | HostedChoice | McpChoice | AllowedChoice = (
+        "auto"
+    )
     parallel_tool_calls: bool | None = None
     reasoning: Reasoning | None = None
     truncation: Literal["auto", "disabled"] | None = None
@@ -174,14 +177,16 @@ class InputBody(_Strict):
             raise ValueError("two tools have the same name")
         return self
 
-    def offered(self) -> list[Tool]:
-        """The tools in our words."""
-        return [
+    def offered(self, mcp: McpOffer) -> list[Tool]:
+        """The tools in our words, those of MCP servers last."""
+        own = [
             offered_tool(tool.name, tool.description, tool.parameters)
             if isinstance(tool, FunctionTool)
             else DEFINITIONS[tool.name]
             for tool in self.tools
+            if not isinstance(tool, McpTool)
         ]
+        return [*own, *mcp.tools]
 
     def hosted(self) -> list[HostedTool]:
         """The tools that the server runs."""
@@ -189,15 +194,20 @@ class InputBody(_Strict):
 
     def strict_tools(self) -> set[str]:
         """Those whose arguments must match their schemas: OpenAI's default is that they do."""
-        return {tool.name for tool in self.tools if not isinstance(tool, FunctionTool) or tool.strict}
+        own = [tool for tool in self.tools if not isinstance(tool, McpTool)]  # their schemas are whatever they are
+        return {tool.name for tool in own if not isinstance(tool, FunctionTool) or tool.strict}
 
-    def choice(self) -> ToolChoice:
-        """Whether tools are called."""
+    def choice(self, mcp: McpOffer) -> ToolChoice:
+        """Whether tools are called. Raises ValueError for a tool that an MCP server does not offer."""
         choice = self.tool_choice
-        if isinstance(choice, FunctionChoice | HostedChoice):
-            return ToolChoice(mode="required", names=frozenset([choice.name]))
+
+        def names(one: FunctionChoice | HostedChoice | McpChoice) -> frozenset[str]:
+            return mcp.chosen(one) if isinstance(one, McpChoice) else frozenset([one.name])
+
+        if isinstance(choice, FunctionChoice | HostedChoice | McpChoice):
+            return ToolChoice(mode="required", names=names(choice))
         if isinstance(choice, AllowedChoice):
-            return ToolChoice(mode=choice.mode, names=frozenset(tool.name for tool in choice.tools))
+            return ToolChoice(mode=choice.mode, names=frozenset().union(*map(names, choice.tools)))
         return ToolChoice(mode=choice)
 
     def shape(self) -> Shape | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ayllu.serve.engines.engine import DrawnToken
-from ayllu.serve.responses.hosted.answer import HostedBegan, HostedDone, HostedEvent
+from ayllu.serve.responses.hosted.answer import REQUEST, HostedBegan, HostedDone, HostedEvent
 from ayllu.serve.responses.items import new_id, output_text
 from ayllu.serve.state.items import Item
 from ayllu.serve.turn.events import CallArguments, CallEnded, CallStarted, Words
@@ -76,15 +76,23 @@ class EventWriter:
         self.output.append(dict(item))
         kind, place = item["type"], {"item_id": item["id"], "output_index": self._last}
         yield self._event("response.output_item.added", output_index=self._last, item=dict(item))
+        if kind == REQUEST:
+            return
         yield self._event(f"response.{kind}.in_progress", **place)
+        if kind == "mcp_call":
+            yield self._event("response.mcp_call_arguments.delta", delta=item["arguments"], **place)
+            yield self._event("response.mcp_call_arguments.done", arguments=item["arguments"], **place)
         if "code" in item:
             yield self._event("response.code_interpreter_call_code.delta", delta=item["code"], **place)
             yield self._event("response.code_interpreter_call_code.done", code=item["code"], **place)
-        yield self._event(f"response.{kind}.{WORKING[kind]}", **place)
+        if kind in WORKING:
+            yield self._event(f"response.{kind}.{WORKING[kind]}", **place)
 
     def _ended(self, item: Item) -> Iterator[Sent]:
         self.output[-1] = dict(item)
-        yield self._event(f"response.{item['type']}.completed", item_id=item["id"], output_index=self._last)
+        if item["type"] != REQUEST:
+            end = "failed" if item["type"] == "mcp_call" and item["status"] == "failed" else "completed"
+            yield self._event(f"response.{item['type']}.{end}", item_id=item["id"], output_index=self._last)
         yield self._event("response.output_item.done", output_index=self._last, item=dict(item))
 
     def close(self, status: str) -> Iterator[Sent]:
@@ -93,7 +101,7 @@ class EventWriter:
             yield from self._open_message()
         yield from self._close_message(status)
         for item in self.output:
-            if item["status"] in ("in_progress", *WORKING.values()):
+            if item.get("status") in ("in_progress", *WORKING.values()):
                 item["status"] = "incomplete"
                 if item["type"] == "function_call":  # the last one: the answer was cut amid its arguments
                     yield self._event("response.output_item.done", output_index=self._last, item=dict(item))

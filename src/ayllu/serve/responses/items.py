@@ -10,6 +10,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from ayllu.serve.errors import ApiError
+from ayllu.serve.responses.hosted.mcp import (
+    McpCallItem,
+    McpListItem,
+    McpRequestItem,
+    McpResponseItem,
+    approvals,
+    refusal,
+)
 from ayllu.serve.responses.hosted.tools import called as called_by
 from ayllu.serve.state.items import Item
 from ayllu.serve.turn.results import results_in_order
@@ -25,6 +33,10 @@ PREFIXES = {
     "reasoning": "rs",
     "code_interpreter_call": "ci",
     "file_search_call": "fs",
+    "mcp_list_tools": "mcpl",
+    "mcp_call": "mcp",
+    "mcp_approval_request": "mcpr",
+    "mcp_approval_response": "mcprr",
 }
 
 
@@ -189,24 +201,25 @@ GivenItem = Annotated[
     | Annotated[ReasoningItem, Tag("reasoning")]
     | Annotated[CodeCallItem, Tag("code_interpreter_call")]
     | Annotated[SearchCallItem, Tag("file_search_call")]
+    | Annotated[McpListItem, Tag("mcp_list_tools")]
+    | Annotated[McpCallItem, Tag("mcp_call")]
+    | Annotated[McpRequestItem, Tag("mcp_approval_request")]
+    | Annotated[McpResponseItem, Tag("mcp_approval_response")]
     | Annotated[ReferenceItem, Tag("item_reference")],
     Discriminator(
         _kind,
         custom_error_type="item_unknown",
         custom_error_message="this server takes items of type message, function_call, function_call_output, reasoning, "
-        "code_interpreter_call, file_search_call and item_reference",
+        "code_interpreter_call, file_search_call, mcp_list_tools, mcp_call, mcp_approval_request, "
+        "mcp_approval_response and item_reference",
     ),
 ]
 
 
 def kept_item(given: BaseModel) -> Item:
     """A given item as it is kept, with an id."""
-    assert isinstance(
-        given,
-        MessageItem | CallItem | OutputItem | ReasoningItem | CodeCallItem | SearchCallItem | ReferenceItem,
-    )
-    item = given.kept()
-    return {"id": given.id or new_id(PREFIXES[item["type"]]), **item}
+    item: Item = given.kept()  # type: ignore[attr-defined]
+    return {"id": given.id or new_id(PREFIXES[item["type"]]), **item}  # type: ignore[attr-defined]
 
 
 def _kept_part(part: Part, role: str) -> dict[str, Any]:
@@ -226,6 +239,7 @@ def messages_of(items: Sequence[Item], instructions: str | None) -> list[Message
     """The conversation that `items` are. ApiError where a call's result has no call."""
     messages = [Message(role="system", content=instructions)] if instructions else []
     called: set[str] = set()
+    denied = _denied(items)
     for item in items:
         if item["type"] == "message":
             role = "system" if item["role"] == "developer" else item["role"]
@@ -239,11 +253,22 @@ def messages_of(items: Sequence[Item], instructions: str | None) -> list[Message
                 words = f"no tool call found for function call output with call_id {item['call_id'][:200]}"
                 raise ApiError(400, words, param="input")
             messages.append(Message(role="tool", content=item["output"], tool_call_id=item["call_id"]))
+        elif item["type"] == "mcp_approval_request" and item["id"] in denied:
+            _add_call(messages, {**item, "call_id": item["id"]})
+            messages.append(Message(role="tool", content=refusal(denied[item["id"]]), tool_call_id=item["id"]))
         elif (hosted := called_by(item)) is not None:
             name, arguments, text = hosted
             _add_call(messages, {"name": name, "arguments": json.dumps(arguments), "call_id": item["id"]})
             messages.append(Message(role="tool", content=text, tool_call_id=item["id"]))
     return results_in_order(messages)
+
+
+def _denied(items: Sequence[Item]) -> dict[str, Item]:
+    """The answers of the user that turn a call down, by the request. Calls that wait are nothing to the model yet."""
+    try:
+        return approvals(items)[1]
+    except ValueError as error:
+        raise ApiError(400, f"input: {error}", param="input") from None
 
 
 def _add_call(messages: list[Message], item: Item) -> None:

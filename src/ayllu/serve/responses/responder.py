@@ -11,9 +11,10 @@ from typing import Any
 
 from ayllu.serve.errors import ApiError
 from ayllu.serve.limits import Limits
-from ayllu.serve.responses.body import InputBody, ResponseBody, is_id
+from ayllu.serve.responses.body import FunctionTool, InputBody, ResponseBody, is_id
 from ayllu.serve.responses.hosted.answer import MOST_CALLS, HostedAnswer
-from ayllu.serve.responses.hosted.tools import HostedTools, refused
+from ayllu.serve.responses.hosted.mcp import McpOffer, McpTool
+from ayllu.serve.responses.hosted.tools import HostedTools, Toolbox, refused
 from ayllu.serve.responses.items import kept_item, messages_of, new_id
 from ayllu.serve.responses.resource import ended, failure, resource
 from ayllu.serve.responses.run import Job, NoAnswer, Run
@@ -111,15 +112,28 @@ class Responder:
             return items, place
         return [], 0
 
-    async def counted(self, served: Served, body: InputBody, past: Past, given: Sequence[Item]) -> int:
+    async def counted(self, served: Served, body: InputBody, past: Past, given: Sequence[Item], owner: str) -> int:
         """How many tokens the prompt of a body has, whether it fits or not."""
-        turn = _turn(body, past, given)
+        toolbox = await self._toolbox(body, past, given, owner) if _names_servers(body) else None
+        turn = _turn(body, past, given, toolbox.mcp if toolbox is not None else McpOffer())
         with _our_names():
             return await served.prepare(lambda asked: count_tokens(served, asked), turn)
 
-    async def _prepared(self, served: Served, body: ResponseBody, past: Past, given: Sequence[Item]) -> Prepared:
+    async def _toolbox(self, body: InputBody, past: Past, given: Sequence[Item], owner: str) -> Toolbox | None:
+        """What runs the hosted tools of a body, None where it names none; ApiError where they cannot be run."""
+        hosted = body.hosted()
+        if not hosted:
+            return None
+        if self.hosted is None:
+            raise refused(hosted[0])
+        functions = [tool.name for tool in body.tools if isinstance(tool, FunctionTool)]
+        return await self.hosted.toolbox(hosted, owner=owner, past=[*past[0], *given], functions=functions)
+
+    async def _prepared(
+        self, served: Served, body: ResponseBody, past: Past, given: Sequence[Item], mcp: McpOffer
+    ) -> Prepared:
         """The prompt of a body; ApiError where it does not fit or something in it cannot be done."""
-        turn, most, trim = _turn(body, past, given), body.max_output_tokens, body.truncation == "auto"
+        turn, most, trim = _turn(body, past, given, mcp), body.max_output_tokens, body.truncation == "auto"
         with _our_names():
             return await served.prepare(lambda asked: prepare(served, asked, max_tokens=most, trim=trim), turn)
 
@@ -172,7 +186,9 @@ class Responder:
         served = await self._models.find(body.model)
         queue = served.queue
         served.check_room(client)
-        prepared = await self._prepared(served, body, past, given)
+        toolbox = await self._toolbox(body, past, given, owner)
+        mcp = toolbox.mcp if toolbox is not None else McpOffer()
+        prepared = await self._prepared(served, body, past, given, mcp)
         sampling = body.sampling(served.about.sampling)
         request = generation_request(
             served, prepared, sampling=sampling, most=body.max_output_tokens, logprobs=body.logprobs()
@@ -180,16 +196,13 @@ class Responder:
         seconds = self._limits.answer_seconds
         first = Answer(queue, request, prepared.reader(), client=client, seconds=seconds)
         answer: Answer | HostedAnswer = first
-        if hosted := body.hosted():
-            if self.hosted is None:
-                raise refused(hosted[0])
-            toolbox = await self.hosted.toolbox(hosted, owner=owner, past=[*past[0], *given])
-            names = frozenset(tool.name for tool in hosted)
+        if toolbox is not None:
+            names = frozenset(tool.name for tool in [*body.hosted(), *mcp.tools])
 
             async def again(said: Sequence[Item]) -> Answer:
                 # What had to be called was called: from now on the model may.
                 free = body.model_copy(update={"tool_choice": "auto"})
-                prepared = await self._prepared(served, free, past, [*given, *said])
+                prepared = await self._prepared(served, free, past, [*given, *said], mcp)
                 request = generation_request(
                     served, prepared, sampling=sampling, most=body.max_output_tokens, logprobs=body.logprobs()
                 )
@@ -237,6 +250,8 @@ class Responder:
         body = ResponseBody.model_construct()
         try:
             body = ResponseBody.model_validate({"input": given, **kept.request})
+            if _names_servers(body):  # whose calls may have been made, and whose tokens are not kept
+                raise ApiError(503, "the server ended while tools of MCP servers may have been running; ask again")
             past = await self.past(body, kept.owner, until=kept.conversation_place)
             job = await self._job(
                 body,
@@ -259,14 +274,18 @@ class Responder:
         self._add(run)
 
 
-def _turn(body: InputBody, past: Past, given: Sequence[Item]) -> Turn:
+def _names_servers(body: InputBody) -> bool:
+    return any(isinstance(tool, McpTool) for tool in body.tools)
+
+
+def _turn(body: InputBody, past: Past, given: Sequence[Item], mcp: McpOffer) -> Turn:
     """What is asked, in our words; ApiError where it cannot be."""
     try:
         return Turn(
             messages=messages_of([*past[0], *given], body.instructions),
-            tools=body.offered(),
+            tools=body.offered(mcp),
             strict=body.strict_tools(),
-            choice=body.choice(),
+            choice=body.choice(mcp),
             parallel=body.parallel_tool_calls is not False,
             shape=body.shape(),
         )

@@ -62,7 +62,7 @@ class Responses:
         served = await self._models.find(body.model)
         owner = owner_of(http)
         given, past = await self._responder.given(body, owner), await self._responder.past(body, owner)
-        found = await self._responder.counted(served, body, past, given)
+        found = await self._responder.counted(served, body, past, given, owner)
         return {"object": "response.input_tokens", "input_tokens": found}
 
     async def read(

@@ -12,6 +12,7 @@ from ayllu.serve.state.items import Item
 from ayllu.serve.turn.answer import Answer
 from ayllu.serve.turn.events import CallArguments, CallEnded, CallStarted, End, Event, Words
 
+REQUEST = "mcp_approval_request"
 MOST_CALLS = 16
 """Of hosted tools in one response, where the client gives no `max_tool_calls`."""
 
@@ -34,7 +35,7 @@ HostedEvent = Event | HostedBegan | HostedDone
 
 
 class HostedAnswer:
-    """Runs what the model calls of `names`, and lets it go on with the results; `events` is run once."""
+    """Runs what was approved and what the model calls of `names`, and lets it go on; `events` is run once."""
 
     def __init__(
         self,
@@ -69,6 +70,16 @@ class HostedAnswer:
         """All answers as they come; the last event, and only that, is an `End`."""
         said: list[Item] = []
         left = self._most
+        for item in self._toolbox.opening:
+            yield HostedBegan(item=item)
+            said.append(item)
+            yield HostedDone(item=item)
+        for item in self._toolbox.approved:
+            yield HostedBegan(item=item)
+            said.append(await self._toolbox.run(item))
+            yield HostedDone(item=said[-1])
+        if self._toolbox.approved:
+            self._answer = await self._again(said)  # the first one knows nothing of what these calls gave
         while True:
             calls: list[CallEnded] = []
             words, others, end = "", False, End(reason="stop")
@@ -92,11 +103,14 @@ class HostedAnswer:
             for call in calls[:left]:
                 item = self._toolbox.begin(call)
                 yield HostedBegan(item=item)
-                item = await self._toolbox.run(item)
+                if item["type"] == REQUEST:
+                    others = True
+                else:
+                    item = await self._toolbox.run(item)
                 said.append(item)
                 yield HostedDone(item=item)
             left -= len(calls)
-            # A client answers its own calls first; and at the limit the model is not asked again.
+            # A client answers its own calls and what it is asked first; and at the limit the model is not asked again.
             if not calls or others or left <= 0 or end.reason == "length":
                 yield end
                 return

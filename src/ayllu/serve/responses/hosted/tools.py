@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from ayllu.serve.errors import ApiError
+from ayllu.serve.responses.hosted.mcp import McpOffer, McpTool, told_of_call
 from ayllu.serve.state.items import Item
 from ayllu.serve.turn.events import CallEnded
 from ayllu.serve.vector_stores.body import RankingOptions, SearchBody
@@ -59,7 +61,7 @@ class FileSearchTool(_Strict):
         return FILE_SEARCH
 
 
-HostedTool = CodeInterpreterTool | FileSearchTool
+HostedTool = CodeInterpreterTool | FileSearchTool | McpTool
 ITEMS = {CODE_INTERPRETER: "code_interpreter_call", FILE_SEARCH: "file_search_call"}
 """The type of a call's item, by the tool's name."""
 
@@ -86,8 +88,23 @@ DEFINITIONS = {
 class Toolbox(Protocol):
     """The hosted tools of one response."""
 
+    @property
+    def mcp(self) -> McpOffer:
+        """The tools of MCP servers."""
+        ...
+
+    @property
+    def opening(self) -> Sequence[Item]:
+        """What is told before anything is computed: lists of tools that the client has not seen."""
+        ...
+
+    @property
+    def approved(self) -> Sequence[Item]:
+        """Calls that were approved: the first to be run."""
+        ...
+
     def begin(self, call: CallEnded) -> Item:
-        """The item of a call that begins."""
+        """The item of a call that begins; a request for approval is not run."""
         ...
 
     async def run(self, item: Item) -> Item:
@@ -98,8 +115,13 @@ class Toolbox(Protocol):
 class HostedTools(Protocol):
     """Runs hosted tools; the gateway has one, or refuses them."""
 
-    async def toolbox(self, tools: Sequence[HostedTool], *, owner: str, past: Sequence[Item]) -> Toolbox:
-        """What runs the tools of a response of `owner`; ApiError where something that they name is not there."""
+    async def toolbox(
+        self, tools: Sequence[HostedTool], *, owner: str, past: Sequence[Item], functions: Sequence[str] = ()
+    ) -> Toolbox:
+        """What runs the tools of a response of `owner`; ApiError where something that they name is not there.
+
+        `functions` are the names of the client's own.
+        """
         ...
 
     def close(self) -> None:
@@ -131,8 +153,18 @@ def called(item: Item) -> tuple[str, dict[str, Any], str] | None:
     if item["type"] == "code_interpreter_call":
         logs = [entry["logs"] for entry in item.get("outputs") or () if entry["type"] == "logs"]
         return CODE_INTERPRETER, {"code": item.get("code") or ""}, "\n".join(logs)
+    if item["type"] == "mcp_call":
+        return item["name"], _object(item["arguments"]), told_of_call(item)
     if item["type"] == "file_search_call":
         texts = [f"[{found['filename']}] {found['text']}" for found in item.get("results") or ()]
         queries = item["queries"] or [""]
         return FILE_SEARCH, {"query": queries[0]}, "\n\n".join(texts) or "nothing was found"
     return None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
