@@ -45,12 +45,13 @@ def test_what_a_template_takes_is_bounded(template: str, said: str) -> None:
     assert rendered("{{ messages[0].content }}") == "Hi"
     limits = Limits(memory=256 << 20, characters=50_000, template=10_000)
     rendered("ready", limits)
-    if said.startswith("takes longer"):  # Only here is a short time asked for: a busy machine is slow with the others too.
+    if said.startswith("takes longer"):  # only here: a busy machine is slow with the others too
         limits = replace(limits, seconds=1)
     with pytest.raises(ValueError, match=said) as problem:
         rendered(template, limits)
     assert "\n" not in str(problem.value)
-    assert rendered("{{ messages[0].content }}", replace(limits, seconds=10)) == "Hi", "the next one is rendered as ever"
+    after = rendered("{{ messages[0].content }}", replace(limits, seconds=10))
+    assert after == "Hi", "the next one is rendered as ever"
 
 
 def test_what_a_template_says_is_told_in_printable_characters() -> None:
