@@ -41,8 +41,12 @@ def quiet(seconds: float) -> np.ndarray:
     return np.zeros(int(seconds * 16_000), np.float32)
 
 
-def test_a_sentence_with_a_thinking_pause_is_one_turn_and_is_understood(parts: Parts) -> None:
-    turn = make_turn("Remind me to … call my mother this evening.", parts.voice)
+@pytest.mark.parametrize(
+    "sentence",  # Known as unfinished by how it sounds (a chance of 0.02), and by its last word.
+    ["I would like to know when … the museum closes.", "I think that the … train leaves at nine."],
+)
+def test_a_sentence_with_a_thinking_pause_is_one_turn_and_is_understood(sentence: str, parts: Parts) -> None:
+    turn = make_turn(sentence, parts.voice)
     told = listen(parts, quiet(0.5), turn.audio, quiet(2.0))
     heard = [event for event in told if isinstance(event, Heard)]
     finals = [event for event in told if isinstance(event, Final)]
