@@ -17,9 +17,9 @@ from ayllu.lab.error import UserError
 from ayllu.model.files import gguf, hf
 from ayllu.release import build, gates
 from ayllu.release.build import build_release
-from ayllu.release.card import model_card
 from ayllu.release.digest import inspect_weights
 from ayllu.release.files import model as model_files
+from ayllu.release.pages.card import model_card
 from ayllu.release.policy import OPEN, Policy, find_policy
 from ayllu.release.reference import number_problems
 from ayllu.release.verify import verify_release

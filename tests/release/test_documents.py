@@ -17,7 +17,6 @@ from referencing import Registry, Resource
 from ayllu.cli.main import main
 from ayllu.data.archive import Archive, members
 from ayllu.lab.error import UserError
-from ayllu.release import card
 from ayllu.release.build import build_release
 from ayllu.release.documents.hub import evaluated, model_index
 from ayllu.release.documents.openness import openness
@@ -25,6 +24,7 @@ from ayllu.release.documents.spdx import decimal
 from ayllu.release.documents.terms import duties, together
 from ayllu.release.documents.write import write_documents
 from ayllu.release.licences import PERMITTING
+from ayllu.release.pages import card
 from ayllu.release.reference import Pages
 from ayllu.release.sign import public_pem
 from ayllu.release.verify import verify_release

@@ -16,15 +16,16 @@ from ayllu.lab.progress import say
 from ayllu.lab.visible import visible
 from ayllu.recipes.adopt import adopted
 from ayllu.recipes.limits import check_budget, check_least, check_own_licence, check_positive, check_seed
-from ayllu.recipes.stages.artifacts import Comparison, Dataset, OwnScores, Release, ScoreFolder, Weights
+from ayllu.recipes.stages.artifacts import Comparison, Dataset, OwnScores, Release, SafetyChange, ScoreFolder, Weights
 from ayllu.recipes.stages.dataset import LONGEST, build_dataset
-from ayllu.recipes.stages.evaluate import benchmarks, compare, losses, skills
+from ayllu.recipes.stages.evaluate import benchmarks, check_refusals, compare, losses, measure_safety, skills
 from ayllu.recipes.stages.methods import SUMS, TURNS
 from ayllu.recipes.stages.own import score_own
 from ayllu.recipes.stages.posttrain import ORDER, PosttrainPlan, keep_better, plan_posttraining, posttrain
 from ayllu.recipes.stages.rehearse import rehearse
 from ayllu.recipes.stages.release import Contents, policy_arguments, previous_argument, release_stage
 from ayllu.recipes.stages.weights import interpolate_weights
+from ayllu.recipes.taught import GENERATED, own_sources, safety_sources, subjects, unused_sources
 
 if TYPE_CHECKING:
     from ayllu.release.proof.make import Evidence
@@ -38,13 +39,6 @@ HELD_OUT = 0.1
 """Share of one's own conversations that is scored and not learnt, unless another is given."""
 KEPT = 0.5
 """Share of what was learnt that the final model keeps: see `interpolate_weights`."""
-GENERATED = (
-    {"name": "tool-requests", "title": "Requests for tools, written for Ayllu", "licence": "Apache-2.0"},
-    {"name": "small-talk", "title": "Small talk written for Ayllu", "licence": "Apache-2.0"},
-    {"name": "reasoning-gym", "title": "Generated sums of reasoning-gym 0.1.25", "licence": "Apache-2.0"},
-    {"name": "boolq-passages", "title": "Openings of Wikipedia articles", "licence": "CC-BY-SA-3.0"},
-)
-"""What the model learns from, as the release's licences name it."""
 
 
 def smol(
@@ -57,6 +51,7 @@ def smol(
     held_out: float = HELD_OUT,
     preferences: Path | None = None,
     licence: str | None = None,
+    safety: bool = False,
     items: int = 200,
     methods: tuple[str, ...] = ORDER,
     steps: tuple[int, int, int] | None = None,
@@ -89,6 +84,9 @@ def smol(
         DPO sees.
     licence
         Which licence your own conversations and preferences have, as an SPDX expression; it stands on the card.
+    safety
+        SFT also learns to refuse harmful requests and to answer harmless ones that sound like them, a fifth of what it
+        sees; replies to held-out ones are judged before and after, which takes some minutes more.
     items
         Held-out questions of each kind; of each benchmark six times as many.
     methods
@@ -127,6 +125,8 @@ def smol(
         raise UserError(
             "--epochs counts passes of SFT over your own conversations: give it with --only-chats, not --steps"
         )
+    if safety and (only_chats or "sft" not in used):
+        raise UserError("--safety is what SFT learns beside other things: give it without --only-chats, and with sft")
     if licence is not None and chats is None and preferences is None:
         raise UserError("--licence is of your own conversations and preferences: give --chats or --preferences")
     for given, option, method in ((chats, "--chats", "sft"), (preferences, "--preferences", "dpo")):
@@ -157,6 +157,7 @@ def smol(
         held_out=held_out if chats else 0.0,
         licences=dict.fromkeys(own, licence or "not stated"),
         previous=previous_argument(previous, private=private),
+        safety=safety,
     )
 
 
@@ -197,12 +198,20 @@ def from_adopted(
     held_out: float = 0.0,
     licences: Mapping[str, str] | None = None,
     previous: str | None = None,
+    safety: bool = False,
 ) -> Handle[Release]:
     """The recipe from an adopted model on; your own conversations and preferences by their digests."""
     rules, signed = policy_arguments(policy, private=private)
     groups = max(60, round(20 * budget))
     data = build_dataset(
-        start, seed=seed, groups=groups, chats=chats, preferences=preferences, only_own=only_chats, held_out=held_out
+        start,
+        seed=seed,
+        groups=groups,
+        chats=chats,
+        preferences=preferences,
+        only_own=only_chats,
+        held_out=held_out,
+        safety=safety,
     )
     wanted = tuple(count for count in steps if count) if steps else None
     plan = plan_posttraining(
@@ -242,7 +251,8 @@ def from_adopted(
     kinds = ("tool_calls", "strangers_calls", *SUMS)
     first, last = (skills(model, plan, items=items, kinds=kinds) for model in (start, final))
     before = benchmarks(start, plan, items=6 * items)
-    after = benchmarks(final, plan, items=6 * items, policy=signed)
+    tuned = measure_safety(start, final, plan, items=items) if safety else None
+    after = benchmarks(final, plan, items=6 * items, policy=signed, safety=tuned)
     comparison = compare(first, between, last, before, after, grpo)
     mine = score_own(start, final, plan, chats=chats, held_out=held_out) if chats and held_out else None
     own = [(kind, digest, (licences or {}).get(kind, "not stated")) for kind, digest in
@@ -260,27 +270,19 @@ def from_adopted(
         version="1.0.0",
         policy=rules,
         own=tuple(own),
-        unused=_unused(methods, only_chats=only_chats),
+        unused=unused_sources(methods, only_chats=only_chats),
         mine=mine,
         worked=worked,
         summed=summed,
         data=data if sft is not None and not only_chats else None,
         previous=previous,
+        tuned=tuned,
     )
-
-
-def _unused(methods: tuple[str, ...], *, only_chats: bool) -> tuple[str, ...]:
-    """Names of `GENERATED` that nothing is learnt from."""
-    made = {"tool-requests", "small-talk"} if only_chats or "sft" not in methods else set()
-    found = made if "dpo" not in methods else set()
-    found |= {"reasoning-gym"} if "grpo" not in methods else set()
-    found |= {"boolq-passages"} if not {"grpo", "sft"} & set(methods) else set()
-    return tuple(sorted(found))
 
 
 @release_stage(
     identity="release_post",
-    added={"own": (), "unused": (), "mine": None, "worked": None, "summed": None, "data": None, "previous": None},
+    added={"own": (), "unused": (), "previous": None} | dict.fromkeys(("mine", "worked", "summed", "data", "tuned")),
 )
 def release_assistant(
     ctx: Context,
@@ -303,11 +305,15 @@ def release_assistant(
     summed: Handle[Weights] | None = None,
     data: Handle[Dataset] | None = None,
     previous: str | None = None,
+    tuned: Handle[SafetyChange] | None = None,
 ) -> Contents:
     """The assistant, with the table of before and after. Raises UserError where it may have lost what it could do."""
     from ayllu.data.origin import read_origin
 
     measured_on = json.loads((comparison.value / "comparison.json").read_text())
+    safety = json.loads((tuned.value / "safety.json").read_text()) if tuned is not None else None
+    if safety is not None:
+        check_refusals(name, safety)
     if lost := losses(measured_on):
         raise UserError(
             f"{name} is not released: beside the adopted model a loss cannot be ruled out ({'; '.join(lost)}); give it "
@@ -325,10 +331,11 @@ def release_assistant(
         weights=model.value,
         scores=scores.value,
         sources=[{"name": origin.title, "title": origin.source, "licence": origin.licence}],
-        dialogues=[*(made for made in GENERATED if made["name"] not in unused), *_own_sources(own, ctx.cache)],
+        dialogues=[*(made for made in GENERATED if made["name"] not in unused), *own_sources(own, ctx.cache)]
+        + (safety_sources() if safety else []),
         records={
             "description": (
-                f"{origin.title}, taught {_subjects(unused, own)}, with Ayllu's recipe smol. The weights "
+                f"{origin.title}, taught {subjects(unused, own)}, with Ayllu's recipe smol. The weights "
                 f"keep {100 * KEPT:.0f} % of what training changed."
             ),
             "predicted": {"seconds": round(plan.value.seconds, 1)},
@@ -338,11 +345,13 @@ def release_assistant(
                 for kind, record in told.items()
             },
             "comparison": measured_on,
+            **({"safety": safety} if safety else {}),
             **({"state_after_grpo": summed.artifact.record["choice"]["told"]} if summed is not None else {}),
             **({"own_conversations": json.loads((mine.value / "own.json").read_text())} if mine is not None else {}),
             "machine": list(trained.values())[-1].artifact.manifest["machine"],
         },
-        figures=[comparison.value / "rewards.png"] if grpo is not None else [],
+        figures=([comparison.value / "rewards.png"] if grpo is not None else [])
+        + ([tuned.value / "safety.png"] if tuned is not None else []),
         previous=previous,
         evidence=_evidence(base, trained, summed, data),
     )
@@ -371,31 +380,6 @@ def _evidence(
         lessons=learnt,
         no_origins="no conversations of the generators were learnt from",
     )
-
-
-def _subjects(unused: tuple[str, ...], own: tuple[tuple[str, str, str], ...]) -> str:
-    """What the model was taught, in words."""
-    if not unused:
-        return "sums, to call tools, and some manners"
-    words = [("reasoning-gym", "sums"), ("tool-requests", "to call tools, and some manners")]
-    found = [said for name, said in words if name not in unused]
-    return " and ".join([*found, *(["its maker's own conversations"] if own else [])])
-
-
-def _own_sources(own: tuple[tuple[str, str, str], ...], cache: Path) -> list[dict[str, str]]:
-    """Your own files as the release's licences name them: kind, name of the file, licence and digest."""
-    from ayllu.data.conversations.chats import name_of_copy
-
-    titles = {"chats": "Conversations", "preferences": "Preferences"}
-    return [
-        {
-            "name": f"own-{kind}",
-            "title": f"{titles[kind]} of whoever trained the model ({Path(name_of_copy(digest, cache)).name})",
-            "licence": licence,
-            "sha256": digest,
-        }
-        for kind, digest, licence in own
-    ]
 
 
 def _own(path: Path, read: Callable[..., Any]) -> str:

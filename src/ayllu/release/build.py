@@ -15,7 +15,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
 from ayllu.lab.error import UserError
-from ayllu.release import card, gates, reference, sign
+from ayllu.release import gates, reference, sign
 from ayllu.release.digest import StoredWeights, file_digests, folder_files
 from ayllu.release.documents.changes import compared_parts
 from ayllu.release.documents.earlier import Earlier, changes_since
@@ -27,6 +27,7 @@ from ayllu.release.files.model import copy_files, copy_weights, write_gguf
 from ayllu.release.gates import GATES, RECORDS, SCORES, SOURCES
 from ayllu.release.licences import licence_text
 from ayllu.release.manifest import NAME, VERSION, describe, write_manifest
+from ayllu.release.pages import card
 from ayllu.release.policy import Policy
 from ayllu.release.reference import write_json
 from ayllu.release.trust.exception import EXCEPTION, exception_rows, excused

@@ -27,6 +27,8 @@ Comparison = NewType("Comparison", Path)
 """Before and after on the same items: `comparison.json`, and `rewards.png`."""
 OwnScores = NewType("OwnScores", Path)
 """What is held out of one's own conversations, scored before and after: `own.json`."""
+SafetyChange = NewType("SafetyChange", Path)
+"""Held-out requests before and after safety tuning: `safety.json`, `replies.jsonl` and `safety.png`."""
 Rehearsal = NewType("Rehearsal", Path)
 """Conversations that a model had with itself and a checker accepted: `conversations.jsonl`."""
 Acceptance = NewType("Acceptance", Path)

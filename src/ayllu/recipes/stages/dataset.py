@@ -26,9 +26,11 @@ LONGEST = 1024
 """Most ids of one conversation."""
 PLAIN_LENGTH = 128
 """Ids in a row of plain text."""
+SAFE = 0.2
+"""Share of the groups of conversations that are lessons of safety, where there are any."""
 
 
-@stage(identity="lessons", makes=Dataset, added={"only_own": False, "held_out": 0.0})
+@stage(identity="lessons", makes=Dataset, added={"only_own": False, "held_out": 0.0, "safety": False})
 def build_dataset(
     ctx: Context,
     base: Handle[Weights],
@@ -39,10 +41,12 @@ def build_dataset(
     preferences: str | None,
     only_own: bool = False,
     held_out: float = 0.0,
+    safety: bool = False,
 ) -> None:
     """What to learn, groups of conversations and pairs of a better and a worse answer, and plain text to hold on to.
 
-    With `only_own` the conversations are your own, each once; the share `held_out` of them is kept for measuring.
+    With `only_own` the conversations are your own, each once; the share `held_out` of them is kept for measuring. With
+    `safety` there are refusals of harmful requests among them, and answers to harmless ones.
     """
     from ayllu.data.conversations.lessons import lessons
     from ayllu.text.tokenizer import Tokenizer
@@ -55,6 +59,9 @@ def build_dataset(
     made = (with_shared_prefix(group) for group in islice(lessons(tokenizer, chance), 0 if only_own else groups))
     try:
         conversations = [*made, *_own_groups(mine, chance, len(mine) if only_own else groups // 2)]
+        if safety:
+            wanted = round(SAFE / (1 - SAFE) * len(conversations))
+            conversations += islice(_safety_groups(tokenizer, ctx.cache, seed), wanted)
         own = _own_pairs(preferences, tokenizer, ctx.cache) if preferences else []
         pairs = list(_pairs(tokenizer, chance, groups))
     except ValueError as error:
@@ -126,6 +133,24 @@ def _own_groups(own: list[list[Masked]], chance: random.Random, count: int) -> I
     for number in range(count if own else 0):
         for example in own[number % len(own)]:
             yield with_shared_prefix([example])
+
+
+def _safety_groups(tokenizer: Tokenizer, cache: Path, seed: int) -> Iterator[Conversations]:
+    """Requests that are to be refused and requests that are to be answered, some to a group, without an end."""
+    from ayllu.safety.tuning.lessons import lesson_groups
+    from ayllu.text.chat import Message, render_masked
+    from ayllu.train.objectives.sft import with_shared_prefix
+
+    for group in lesson_groups(cache, seed=seed):
+        yield with_shared_prefix(
+            [
+                render_masked(
+                    [Message(role="user", content=one.request), Message(role="assistant", content=one.answer)],
+                    tokenizer,
+                )
+                for one in group
+            ]
+        )
 
 
 def _own_pairs(digest: str, tokenizer: Tokenizer, cache: Path) -> list[tuple[list[int], list[int], list[int]]]:

