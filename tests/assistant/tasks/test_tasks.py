@@ -16,8 +16,8 @@ from ayllu.assistant.tasks.faults import faulty
 from ayllu.assistant.tasks.run import Outcome, run_tasks, summary
 from ayllu.assistant.tasks.sets import load_tasks
 from ayllu.assistant.tasks.task import Task
-from ayllu.assistant.tools.everyday import spans
 from ayllu.assistant.tools.tool import RunnableTool
+from ayllu.assistant.tools.words import spans
 from ayllu.assistant.trace import read_trace, replay
 from ayllu.lab.error import UserError
 from ayllu.serve.state.store import Store

@@ -10,11 +10,12 @@ import pytest
 
 from ayllu.assistant.tools.calculator import calculate
 from ayllu.assistant.tools.dates import Clock, parse_date, parse_moment
-from ayllu.assistant.tools.everyday import everyday_tools, spans
+from ayllu.assistant.tools.everyday import everyday_tools
 from ayllu.assistant.tools.files import Folders
 from ayllu.assistant.tools.notes import Notes
 from ayllu.assistant.tools.tool import ToolError, tool_of
 from ayllu.assistant.tools.units import convert, units_in
+from ayllu.assistant.tools.words import spans
 
 NOW = datetime(2026, 11, 28, 14, 0)  # a Saturday
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from ayllu.assistant.documents.documents import Documents
 from ayllu.assistant.documents.found import NEAR, NOTHING
-from ayllu.assistant.tools.everyday import BUILT_IN, spans
+from ayllu.assistant.tools.everyday import BUILT_IN
 from ayllu.assistant.tools.tool import Citation, RunnableTool, ToolResult, tool_of
+from ayllu.assistant.tools.words import spans
 
 if TYPE_CHECKING:
     from ayllu.serve.embeddings.embedder import Embedder

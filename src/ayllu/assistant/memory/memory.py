@@ -14,6 +14,7 @@ from ayllu.assistant.approvals.book import ApprovalBook
 from ayllu.assistant.session import Session, text_of
 from ayllu.assistant.tools.tool import Citation, RunnableTool, ToolError, ToolResult, tool_of
 from ayllu.assistant.tools.trust import TRUST
+from ayllu.assistant.tools.words import told
 from ayllu.lab.error import UserError
 from ayllu.serve.state.database import StateUnavailable
 from ayllu.serve.state.sqlite import SqliteDatabase
@@ -297,9 +298,10 @@ def memory_tools(memories: Memories) -> list[RunnableTool]:
     asked = [
         ("What is my sister called?", {"about": "my sister"}),
         ("Do you remember what I am allergic to?", {"about": "allergic"}),
+        ("Do you remember where I live?", {"about": "live"}),
     ]
     return [
-        tool_of(remember, ask="never", examples=facts, source="built in"),
+        tool_of(remember, ask="never", examples=facts, choices={"fact": told}, source="built in"),
         tool_of(recall_fact, effect=False, examples=asked, source="built in"),
     ]
 

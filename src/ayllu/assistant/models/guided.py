@@ -19,8 +19,8 @@ from typing import Any
 
 from ayllu.assistant.models.driver import Asked, Driver, Turned, Words
 from ayllu.assistant.session import message, text_of
-from ayllu.assistant.tools.everyday import spans
 from ayllu.assistant.tools.tool import Example, RunnableTool
+from ayllu.assistant.tools.words import spans
 from ayllu.serve.responses.items import new_id
 from ayllu.serve.turn.reader import call_id
 
@@ -34,6 +34,10 @@ SHOWN = 8
 """Examples in a prompt."""
 MOST_TOOLS = 3
 """Tools that a turn chooses from."""
+UNFIT = 0.2
+"""What the nearness of a tool counts that can read nothing of the request: set_reminder where no time is named."""
+CHATS = 1 / 3
+"""A reply is offered where one is at least this near beside the nearest tool: a small model likes to talk."""
 SYSTEM = "Answer each request with the JSON of the call that fits it. Copy the words of the request into the arguments."
 
 
@@ -77,7 +81,7 @@ class GuidedDriver:
         offered = {tool.name for tool in asked.tools if tool.name in self._tools} | {REPLY}
         ranked = [(score, *self._examples[number]) for score, number in self._nearness.ranked(request)]
         ranked = [entry for entry in ranked if entry[2] in offered]
-        names = list(dict.fromkeys(name for _, _, name in ranked))[:MOST_TOOLS]
+        names = self._candidates(request, ranked)
         shown = [(example, name) for _, example, name in ranked if name in names and id(example) in self._shown]
         items = []
         for example, name in reversed(shown[:SHOWN]):  # the nearest stands last, where it is heard best
@@ -100,6 +104,24 @@ class GuidedDriver:
         call = {"call_id": call_id(), "name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}
         item = {"id": new_id("fc"), "type": "function_call", "status": "completed", **call}
         return replace(turned, items=[item], say=True)
+
+    def _candidates(self, request: str, ranked: Sequence[tuple[float, Example, str]]) -> list[str]:
+        """The tools that a turn chooses from, the nearest first."""
+        best: dict[str, float] = {}
+        for score, _, name in ranked:
+            best.setdefault(name, score)
+        unfit = {name for name in best if name != REPLY and not _fits(self._tools[name], request)}
+        weighed = sorted(best, key=lambda name: -best[name] * (UNFIT if name in unfit else 1.0))
+        first = best[weighed[0]]
+        dropped = unfit - {weighed[0]}
+        if best.get(REPLY, 0.0) < CHATS * first:
+            dropped.add(REPLY)
+        return [name for name in weighed if name not in dropped][:MOST_TOOLS]
+
+
+def _fits(tool: RunnableTool, request: str) -> bool:
+    """Whether every argument that has choices has one."""
+    return all(choices(request) for choices in tool.choices.values())
 
 
 def _about(tool: RunnableTool) -> str:
@@ -127,7 +149,7 @@ def _schema(tool: RunnableTool, request: str) -> dict[str, Any]:
             continue
         choices = tool.choices.get(name)
         if choices is not None:
-            schema = {"enum": list(dict.fromkeys(choices(request))) or [""]}
+            schema = {"enum": list(dict.fromkeys(choices(request))) or spans(request) or [""]}
         elif schema.get("type") == "string" and "enum" not in schema and "const" not in schema:
             empty = [""] if "default" in schema else []
             schema = {"enum": [*empty, *spans(request)] or [""]}

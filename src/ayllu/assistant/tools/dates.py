@@ -30,15 +30,15 @@ NUMBERS = {
         ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
     )
 } | {"a": 1, "an": 1, "half an": 0.5}
-_UNITS = {"minute": 60, "min": 60, "hour": 3600, "day": 86_400, "week": 604_800, "fortnight": 1_209_600}
-_NUMBER = r"(\d+|half an|" + "|".join(NUMBERS) + ")"
+UNITS_OF_TIME = {"minute": 60, "min": 60, "hour": 3600, "day": 86_400, "week": 604_800, "fortnight": 1_209_600}
+NUMBER = r"(\d+|half an|" + "|".join(NUMBERS) + ")"
 
 
 class Clock:
     """Tools that know what time it is."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now = now
+        self.now = now
 
     def date_and_time(self, place: str = "") -> ToolResult:
         """Say what time and what date it is now, here or in a place.
@@ -49,7 +49,7 @@ class Clock:
             A city or time zone such as Tokyo or Europe/Paris; empty for here.
         """
         zone = _zone(place)
-        now = self._now() if zone is None else self._now().astimezone(zone)
+        now = self.now() if zone is None else self.now().astimezone(zone)
         where = f" in {zone.key.rpartition('/')[2].replace('_', ' ')}" if zone is not None else ""
         text = f"{now:%A, %d %B %Y, %H:%M}"
         return ToolResult(text=f"{now:%Y-%m-%d %H:%M} ({now:%A}){where}", say=f"It is {text}{where}.")
@@ -62,7 +62,7 @@ class Clock:
         day
             A date such as 2026-12-25, 4 July 1990 or tomorrow.
         """
-        found = parse_date(day, self._now())
+        found = parse_date(day, self.now())
         return ToolResult(text=f"{found:%A}", say=f"{found:%d %B %Y} is a {found:%A}.")
 
     def days_between(self, start: str, end: str) -> ToolResult:
@@ -75,7 +75,7 @@ class Clock:
         end
             The second date.
         """
-        first, last = parse_date(start, self._now()), parse_date(end, self._now())
+        first, last = parse_date(start, self.now()), parse_date(end, self.now())
         days = abs((last - first).days)
         return ToolResult(
             text=f"{days} days", say=f"From {first:%d %B %Y} to {last:%d %B %Y} it is {days} day{'s' * (days != 1)}."
@@ -91,7 +91,7 @@ class Clock:
         start
             The date to count from; today unless given.
         """
-        found = parse_date(start, self._now()) + timedelta(seconds=seconds_of(period))
+        found = parse_date(start, self.now()) + timedelta(seconds=seconds_of(period))
         return ToolResult(text=f"{found:%Y-%m-%d} ({found:%A})", say=f"That is {found:%A}, {found:%d %B %Y}.")
 
 
@@ -133,7 +133,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
             return datetime.fromisoformat(plain)
         except ValueError as error:
             raise ToolError(f"{text[:60]!r} is no time: {error}") from None
-    if re.fullmatch(rf"(?:in )?{_NUMBER} (minute|min|hour)s?(?: from now)?", plain):
+    if re.fullmatch(rf"(?:in )?{NUMBER} (minute|min|hour)s?(?: from now)?", plain):
         return (now + timedelta(seconds=seconds_of(plain))).replace(second=0, microsecond=0)
     clock, rest = _time_of(plain)
     parts = {"this morning": (0, 9), "this afternoon": (0, 15), "this evening": (0, 18), "tonight": (0, 20)}
@@ -175,10 +175,10 @@ def _time_of(plain: str) -> tuple[time | None, str]:
 
 def seconds_of(text: str) -> float:
     """How long `text` says; ToolError where it says no time."""
-    found = re.findall(rf"\b{_NUMBER}\s*(minute|min|hour|day|week|fortnight)s?\b", text.lower())
+    found = re.findall(rf"\b{NUMBER}\s*(minute|min|hour|day|week|fortnight)s?\b", text.lower())
     if not found:
         raise ToolError(f"{text[:60]!r} is no length of time; write it as 10 days or 3 weeks")
-    return sum(float(NUMBERS.get(number, 0) or number) * _UNITS[unit] for number, unit in found)
+    return sum(float(NUMBERS.get(number, 0) or number) * UNITS_OF_TIME[unit] for number, unit in found)
 
 
 def _zone(place: str) -> ZoneInfo | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,8 +10,20 @@ from ayllu.assistant.tools.calculator import calculate
 from ayllu.assistant.tools.dates import Clock
 from ayllu.assistant.tools.files import Folders
 from ayllu.assistant.tools.notes import Notes
-from ayllu.assistant.tools.tool import RunnableTool, tool_of
-from ayllu.assistant.tools.units import convert, units_in
+from ayllu.assistant.tools.tool import Choices, RunnableTool, tool_of
+from ayllu.assistant.tools.units import convert
+from ayllu.assistant.tools.words import (
+    dates_in,
+    first_dates,
+    from_units,
+    last_dates,
+    moments_in,
+    numbers_in,
+    periods_in,
+    sums_in,
+    to_units,
+    told,
+)
 
 BUILT_IN = "built in"
 
@@ -37,24 +48,28 @@ def _sums() -> list[RunnableTool]:
     units = [
         ("Convert 5 miles to km", {"amount": "5", "from_unit": "miles", "to_unit": "km"}),
         ("How many grams are in 2 pounds?", {"amount": "2", "from_unit": "pounds", "to_unit": "grams"}),
+        ("How many seconds are in 2 hours?", {"amount": "2", "from_unit": "hours", "to_unit": "seconds"}),
         (
             "What is 30 degrees Celsius in Fahrenheit?",
             {"amount": "30", "from_unit": "Celsius", "to_unit": "Fahrenheit"},
         ),
     ]
     return [
-        tool_of(calculate, effect=False, examples=sums, source=BUILT_IN),
+        tool_of(calculate, effect=False, examples=sums, choices={"expression": sums_in}, source=BUILT_IN),
         tool_of(
             convert,
             effect=False,
             examples=units,
-            choices={"amount": numbers_in, "from_unit": units_in, "to_unit": units_in},
+            choices={"amount": numbers_in, "from_unit": from_units, "to_unit": to_units},
             source=BUILT_IN,
         ),
     ]
 
 
 def _dates(clock: Clock) -> list[RunnableTool]:
+    def read(choose: Callable[[str, datetime], list[str]]) -> Choices:
+        return lambda words: choose(words, clock.now())
+
     return [
         tool_of(
             clock.date_and_time,
@@ -73,6 +88,7 @@ def _dates(clock: Clock) -> list[RunnableTool]:
                 ("What day of the week is 4 July 2027?", {"day": "4 July 2027"}),
                 ("Which weekday will 2026-12-25 be?", {"day": "2026-12-25"}),
             ],
+            choices={"day": read(dates_in)},
             source=BUILT_IN,
         ),
         tool_of(
@@ -82,7 +98,7 @@ def _dates(clock: Clock) -> list[RunnableTool]:
                 ("How many days are there between 1 March and 15 April?", {"start": "1 March", "end": "15 April"}),
                 ("How many days until Christmas?", {"start": "today", "end": "Christmas"}),
             ],
-            choices={"start": lambda words: ["today", *spans(words)]},
+            choices={"start": read(first_dates), "end": read(last_dates)},
             source=BUILT_IN,
         ),
         tool_of(
@@ -92,13 +108,16 @@ def _dates(clock: Clock) -> list[RunnableTool]:
                 ("What date is it in 10 days?", {"period": "10 days", "start": "today"}),
                 ("What is the date three weeks after 5 May?", {"period": "three weeks", "start": "5 May"}),
             ],
-            choices={"start": lambda words: ["today", *spans(words)]},
+            choices={"period": periods_in, "start": lambda words: dates_in(words, clock.now()) or ["today"]},
             source=BUILT_IN,
         ),
     ]
 
 
 def _notes(notes: Notes) -> list[RunnableTool]:
+    def moments(words: str) -> list[str]:
+        return moments_in(words, notes.now())
+
     reminders = [
         ("Remind me to call Ana tomorrow at 9", {"text": "call Ana", "when": "tomorrow at 9"}),
         ("Set a reminder on Friday at 17:30 to buy bread", {"text": "buy bread", "when": "on Friday at 17:30"}),
@@ -107,6 +126,7 @@ def _notes(notes: Notes) -> list[RunnableTool]:
     written = [
         ("Write down that the door code is 4711", {"text": "the door code is 4711"}),
         ("Take a note: milk and eggs are out", {"text": "milk and eggs are out"}),
+        ("Note that Tom has the key", {"text": "Tom has the key"}),
     ]
     found = [
         ("What was the door code? Look in my notes", {"query": "door code"}),
@@ -114,12 +134,12 @@ def _notes(notes: Notes) -> list[RunnableTool]:
     ]
     cancelled = [("Cancel my reminder about the dentist", {"query": "dentist"})]
     return [
-        tool_of(notes.take_note, ask="never", examples=written, source=BUILT_IN),
+        tool_of(notes.take_note, ask="never", examples=written, choices={"text": told}, source=BUILT_IN),
         tool_of(notes.find_note, effect=False, examples=found, source=BUILT_IN),
         tool_of(
             notes.delete_note, examples=[("Delete the note about the garage", {"query": "garage"})], source=BUILT_IN
         ),
-        tool_of(notes.set_reminder, ask="never", examples=reminders, source=BUILT_IN),
+        tool_of(notes.set_reminder, ask="never", examples=reminders, choices={"when": moments}, source=BUILT_IN),
         tool_of(
             notes.list_reminders,
             effect=False,
@@ -147,6 +167,7 @@ def _files(folders: Folders) -> list[RunnableTool]:
             {"path": "shop.csv", "column": "price", "operation": "sum"},
         ),
         ("Average age in people.csv?", {"path": "people.csv", "column": "age", "operation": "average"}),
+        ("Find the median height in people.csv", {"path": "people.csv", "column": "height", "operation": "median"}),
         (
             "What is the largest amount in bills.csv?",
             {"path": "bills.csv", "column": "amount", "operation": "maximum"},
@@ -188,22 +209,6 @@ def _files(folders: Folders) -> list[RunnableTool]:
             source=BUILT_IN,
         ),
     ]
-
-
-def numbers_in(words: str) -> list[str]:
-    """The numbers of a message, as they stand there."""
-    return list(dict.fromkeys(re.findall(r"-?\d[\d,]*(?:\.\d+)?", words)))
-
-
-def spans(words: str, longest: int = 16) -> list[str]:
-    """All runs of words of a message, the longest with `longest` words."""
-    tokens = words.split()
-    found = []
-    for start in range(len(tokens)):
-        for end in range(start + 1, min(len(tokens), start + longest) + 1):
-            text = " ".join(tokens[start:end]).strip(" ,;:!?\"'“”")
-            found.append(text.removesuffix(".") if end == len(tokens) else text)
-    return list(dict.fromkeys(filter(None, found)))
 
 
 def _mentioned(words: str, names: Sequence[str]) -> list[str]:

@@ -68,7 +68,7 @@ class Notes:
     """Notes and reminders of one home; without one they live as long as the process."""
 
     def __init__(self, home: Path | None, now: Callable[[], datetime]) -> None:
-        self._path, self._now = None if home is None else home / FILE, now
+        self._path, self.now = None if home is None else home / FILE, now
         self._memory: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
@@ -119,8 +119,8 @@ class Notes:
         when
             When, such as tomorrow at 9, on Friday at 17:30 or in 20 minutes.
         """
-        moment = parse_moment(when, self._now())
-        if moment < self._now().replace(tzinfo=None):
+        moment = parse_moment(when, self.now())
+        if moment < self.now().replace(tzinfo=None):
             raise ToolError(f"{moment:%Y-%m-%d %H:%M} is past")
         self._add("reminder", text, when=f"{moment:%Y-%m-%dT%H:%M}")
         shown = f"{moment:%A, %d %B %Y at %H:%M}"
@@ -176,7 +176,7 @@ class Notes:
             "id": uuid.uuid4().hex[:8],
             "kind": kind,
             "text": text,
-            "made": f"{self._now():%Y-%m-%dT%H:%M:%S}",
+            "made": f"{self.now():%Y-%m-%dT%H:%M:%S}",
             "message": trust.message,
             "untrusted": trust.untrusted,
             **more,
