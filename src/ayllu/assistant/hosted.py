@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from ayllu.assistant.containers import MOST_MINUTES, SandboxContainers
 from ayllu.assistant.mcp.hosted import AllowedServers, McpToolbox
 from ayllu.assistant.tools.code import told
-from ayllu.sandbox.files import checked
-from ayllu.sandbox.outcome import NoSandbox, Outcome
-from ayllu.sandbox.session import Session
+from ayllu.sandbox.outcome import NoSandbox
 from ayllu.serve.errors import ApiError
 from ayllu.serve.responses.hosted.mcp import McpOffer, McpTool
 from ayllu.serve.responses.hosted.tools import CodeInterpreterTool, FileSearchTool, HostedTool, Sources, Toolbox
@@ -24,29 +20,13 @@ from ayllu.serve.turn.events import CallEnded
 from ayllu.serve.vector_stores.body import SearchBody
 from ayllu.text.tool_calls import CODE_INTERPRETER
 
-MOST_CONTAINERS = 8
-IDLE_SECONDS = 20 * 60
-"""So long a container is kept after its last call, as OpenAI keeps its."""
-
-
-@dataclass
-class Container:
-    """An interpreter of one owner, and when it was last used."""
-
-    owner: str
-    session: Session = field(default_factory=Session)
-    files: dict[str, bytes] = field(default_factory=dict)
-    """Not yet copied into it."""
-    used: float = field(default_factory=time.monotonic)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
 
 class ServerTools:
     """`HostedTools` of the gateway: containers, what is looked for in vector stores, and allowed MCP servers."""
 
     def __init__(self, sources: Sources, servers: AllowedServers | None = None) -> None:
         self._sources, self._servers = sources, servers or AllowedServers(())
-        self._containers: dict[str, Container] = {}
+        self.containers = SandboxContainers()
 
     async def toolbox(
         self, tools: Sequence[HostedTool], *, owner: str, past: Sequence[Item], functions: Sequence[str] = ()
@@ -66,21 +46,7 @@ class ServerTools:
 
     def close(self) -> None:
         """End all containers."""
-        for container in self._containers.values():
-            container.session.close()
-        self._containers.clear()
-
-    async def code(self, name: str, code: str) -> Outcome:
-        """Run a cell in a container. Raises NoSandbox."""
-        container = self._containers[name]
-        async with container.lock:
-            files, container.files = container.files, {}
-            container.used = time.monotonic()
-            try:
-                return await asyncio.to_thread(container.session.run, code, files=files)
-            except asyncio.CancelledError:
-                container.session.cancel()
-                raise
+        self.containers.close()
 
     async def search(self, tool: FileSearchTool, owner: str, query: str) -> list[dict[str, Any]]:
         """The best passages of all stores of a tool."""
@@ -106,36 +72,22 @@ class ServerTools:
 
     async def _container(self, tool: CodeInterpreterTool, owner: str, past: Sequence[Item]) -> str:
         """The container that a tool names, that of the conversation so far, or a new one."""
-        self._sweep()
         if isinstance(tool.container, str):
-            if not self._is_of(tool.container, owner):
+            if not self.containers.has(owner, tool.container):
                 words = f"there is no container {tool.container!r}; give {{'type': 'auto'}} for a new one"
                 raise ApiError(404, words, param="tools")
             return tool.container
-        files = {}
-        for number in tool.container.file_ids:
-            name, content = await self._sources.file(owner, number)
-            try:
-                files[checked(name)] = content
-            except ValueError as error:
-                raise ApiError(400, f"code_interpreter: {error}", param="tools") from None
+        files = dict([await self._sources.file(owner, number) for number in tool.container.file_ids])
         before = [item["container_id"] for item in past if item["type"] == "code_interpreter_call"]
-        known = next((name for name in reversed(before) if self._is_of(name, owner)), None)
-        container = known or new_id("cntr")
-        self._containers.setdefault(container, Container(owner)).files.update(files)
-        return container
-
-    def _is_of(self, name: str, owner: str) -> bool:
-        return name in self._containers and self._containers[name].owner == owner
-
-    def _sweep(self) -> None:
-        """End containers that nobody has used for long, and the idlest where there are too many."""
-        now = time.monotonic()
-        idle = sorted((c.used, name) for name, c in self._containers.items() if not c.lock.locked())
-        surplus = len(self._containers) - MOST_CONTAINERS + 1
-        for place, (used, name) in enumerate(idle):
-            if place < surplus or now - used > IDLE_SECONDS:
-                self._containers.pop(name).session.close()
+        known = next((name for name in reversed(before) if self.containers.has(owner, name)), None)
+        try:
+            if known is None:
+                return self.containers.create(owner, "auto", MOST_MINUTES, files).id
+            for path, content in files.items():
+                self.containers.put(owner, known, path, content)
+        except ValueError as error:
+            raise ApiError(400, f"code_interpreter: {error}", param="tools") from None
+        return known
 
 
 class _Toolbox:
@@ -192,7 +144,7 @@ class _Toolbox:
 
     async def _code(self, item: Item) -> Item:
         try:
-            outcome = await self._tools.code(item["container_id"], item["code"])
+            outcome = await self._tools.containers.run(self._owner, item["container_id"], item["code"])
         except (NoSandbox, KeyError) as error:
             words = str(error) if isinstance(error, NoSandbox) else "the container has ended"
             return {**item, "status": "failed", "outputs": [{"type": "logs", "logs": words}]}

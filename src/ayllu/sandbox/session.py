@@ -63,6 +63,15 @@ class Session:
         """Run a whole program as `python NAME ARGUMENTS` would: with its own `__main__`, and killed at its time."""
         return self._run(code, files or {}, seconds, whole=True, stdin=stdin, arguments=list(arguments), name=name)
 
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """The files of the work folder by path, as far as they are known: those given, and those that runs left."""
+        return self._known
+
+    def forget(self, path: str) -> None:
+        """Know no more of a file, so that no new sandbox has it."""
+        self._known.pop(path, None)
+
     def cancel(self) -> None:
         """Stop what runs now, and lose its state."""
         if (box := self._box) is not None:

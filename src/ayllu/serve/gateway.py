@@ -19,6 +19,7 @@ from ayllu.serve.audio.routes import Audio
 from ayllu.serve.audio.speech import Speech
 from ayllu.serve.browser.routes import Browser
 from ayllu.serve.completions.routes import Completions
+from ayllu.serve.containers.routes import ContainerRoutes
 from ayllu.serve.embeddings.embedder import Embedder
 from ayllu.serve.embeddings.queue import Embedders
 from ayllu.serve.embeddings.routes import Embeddings
@@ -113,6 +114,8 @@ def create_app(
     stores.add_to(app)
     if hosted is not None:
         responder.hosted = hosted(Sources(search=stores.passages, file=files.read))
+    containers = responder.hosted.containers if responder.hosted is not None else None
+    ContainerRoutes(containers, files, most_bytes=limits.upload_bytes).add_to(app)
     Audio(speech).add_to(app)
     Responses(responder, models).add_to(app)
     Socket(responder).add_to(app)

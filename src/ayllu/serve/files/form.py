@@ -45,10 +45,13 @@ class Form:
         return values[0] if values else None
 
 
-async def read_form(http: Request, open_file: Callable[[], Sink], *, file_field: str = "file") -> Form:
+async def read_form(
+    http: Request, open_file: Callable[[], Sink], *, file_field: str = "file", required: bool = True
+) -> Form:
     """Read a form whose field `file_field` is a file: its bytes go to what `open_file` gives, the rest is returned.
 
-    ApiError for what is no form, for a second file, and for fields that are too many or too large.
+    ApiError for what is no form, for a second file, for none where one is `required`, and for fields that are too many
+    or too large.
     """
     kind, options = parse_options_header(http.headers.get("content-type"))
     boundary = options.get(b"boundary")
@@ -72,7 +75,7 @@ async def read_form(http: Request, open_file: Callable[[], Sink], *, file_field:
         raise ApiError(400, f"the body is no form: {visible(str(error))[:200]}") from error
     if not reader.ended:
         raise ApiError(400, "the form ends before its last boundary; send it again")
-    if reader.form.filename is None:
+    if required and reader.form.filename is None:
         raise ApiError(400, f"{file_field} is missing", param=file_field, code="missing_required_parameter")
     return reader.form
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,6 +13,8 @@ from ayllu.serve.errors import ApiError
 
 UPLOADS = frozenset({"/v1/files", "/v1/audio/transcriptions", "/v1/audio/translations"})
 """Where forms with files arrive."""
+OF_CONTAINERS = re.compile(r"/v1/containers/[^/]+/files")
+"""They do here too."""
 
 
 class BodyLimitMiddleware:
@@ -33,7 +36,8 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        upload = scope["method"] == "POST" and route_path(scope) in UPLOADS
+        path = route_path(scope)
+        upload = scope["method"] == "POST" and (path in UPLOADS or OF_CONTAINERS.fullmatch(path) is not None)
         try:
             # What the client announces is refused before it is read.
             length = Headers(scope=scope).get("content-length", "0")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
+from ayllu.serve.containers.kept import Containers
 from ayllu.serve.errors import ApiError
 from ayllu.serve.responses.hosted.mcp import McpOffer, McpTool, told_of_call
 from ayllu.serve.state.items import Item
@@ -114,6 +115,11 @@ class Toolbox(Protocol):
 
 class HostedTools(Protocol):
     """Runs hosted tools; the gateway has one, or refuses them."""
+
+    @property
+    def containers(self) -> Containers:
+        """Where programs run."""
+        ...
 
     async def toolbox(
         self, tools: Sequence[HostedTool], *, owner: str, past: Sequence[Item], functions: Sequence[str] = ()
