@@ -76,7 +76,8 @@ def to_units(words: str) -> list[str]:
     """The other units of a message; none where it names one only."""
     behind = from_units(words)
     # "inches is" holds "inches", and only one of the two is what is meant.
-    return [unit for unit in units_in(words) if not any(unit in one or one in unit for one in behind)]
+    found = [unit for unit in units_in(words) if not any(unit in one or one in unit for one in behind)]
+    return [unit for unit in found if unit != "in"] or found  # which seldom stands for inches
 
 
 def dates_in(words: str, now: datetime) -> list[str]:
