@@ -67,6 +67,13 @@ def test_once_gives_answer_steps_and_citations(url: str, capsys: pytest.CaptureF
     with pytest.raises(SystemExit) as end:
         main(["assist", "replay", str(trace)])
     assert end.value.code == 0 and "came out as they were" in capsys.readouterr().out
+    for more, approved in (([], True), (["--revoke"], False)):
+        with pytest.raises(SystemExit) as end:
+            main(["assist", "approve", str(trace), *more])
+        assert end.value.code == 0 and read_trace(trace).head["approved"] is approved
+        assert "approved" in capsys.readouterr().out
+    defined = {tool["name"] for tool in read_trace(trace).head["tools"]}
+    assert defined == {"compute_column", "calculate"}
     Scripted.says[:] = ["As I said, 11."]
     again = told(capsys, "--model", url, "--home", home, "--resume", found["conversation"], "--once", "?", *TOOLS[2:])
     assert again["answer"] == "As I said, 11." and again["conversation"] == found["conversation"]
@@ -96,6 +103,15 @@ def test_mistakes_are_one_sentence(
         main(["assist", "--model", url, "--home", str(tmp_path), *arguments])
     error = capsys.readouterr().err
     assert end.value.code == 2 and words in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize(("arguments", "words"), [([], "no trace is named"), (["/nowhere.jsonl"], "is not there")])
+def test_a_trace_that_is_none_is_not_approved(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["assist", "approve", *arguments])
+    assert end.value.code == 2 and words in capsys.readouterr().err
 
 
 def test_approvals_are_set_listed_and_revoked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

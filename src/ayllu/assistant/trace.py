@@ -31,13 +31,24 @@ class Trace:
     """A request, and what came of it."""
 
     head: Mapping[str, Any]
-    """`version`, `model`, `request` and `system`."""
+    """`version`, `model`, `request`, `system`, and the definitions of the `tools` that were called; `approved` says
+    whether a model may learn from it."""
     steps: Sequence[Mapping[str, Any]]
 
 
-def write_trace(path: Path, steps: Iterable[Step], **head: Any) -> None:
-    """Write a trace, a step a line; UserError where the file is there already."""
-    lines = [{"kind": "trace", "version": VERSION, **head}, *(as_json(step) for step in steps if step.kind != "wrote")]
+def write_trace(path: Path, steps: Iterable[Step], *, tools: Sequence[RunnableTool] = (), **head: Any) -> None:
+    """Write a trace, a step a line, with the definitions of those tools that were called.
+
+    UserError where the file is there already.
+    """
+    told = [as_json(step) for step in steps if step.kind != "wrote"]
+    called = {step["name"] for step in told if step["kind"] == "called"}
+    defined = [
+        {"name": tool.name, "description": tool.definition.description, "parameters": dict(tool.definition.parameters)}
+        for tool in tools
+        if tool.name in called
+    ]
+    lines = [{"kind": "trace", "version": VERSION, **head, "tools": defined}, *told]
     try:
         with path.expanduser().open("x", encoding="utf-8") as file:
             file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

@@ -26,6 +26,7 @@ from ayllu.recipes.stages.rehearse import rehearse
 from ayllu.recipes.stages.release import Contents, policy_arguments, previous_argument, release_stage
 from ayllu.recipes.stages.weights import interpolate_weights
 from ayllu.recipes.taught import GENERATED, own_sources, safety_sources, subjects, unused_sources
+from ayllu.recipes.traces import with_traces
 
 if TYPE_CHECKING:
     from ayllu.release.proof.make import Evidence
@@ -47,6 +48,7 @@ def smol(
     seed: int = 0,
     base: str = "smollm2",
     chats: Path | None = None,
+    traces: Path | None = None,
     only_chats: bool = False,
     held_out: float = HELD_OUT,
     preferences: Path | None = None,
@@ -75,6 +77,9 @@ def smol(
     chats
         Conversations of your own, JSONL or a JSON list, with `messages` (OpenAI), `conversations` (ShareGPT),
         `instruction` (Alpaca) or `prompt` and `completion` in each: a third of what SFT sees.
+    traces
+        A trace of the assistant, or a folder of them: those that `ayllu assist approve` approved are conversations of
+        your own too. Held-out tasks are never learnt.
     only_chats
         SFT sees your own conversations and no others.
     held_out
@@ -117,19 +122,25 @@ def smol(
     used = _used(methods, steps)
     if not 0 <= held_out < 1:
         raise UserError(f"held_out is {held_out:g}; give a share from 0 to below 1")
-    if held_out not in (0, HELD_OUT) and chats is None:
-        raise UserError("--held-out is a share of your own conversations: give --chats")
-    if only_chats and chats is None:
-        raise UserError("--only-chats needs your own conversations: give --chats")
+    if held_out not in (0, HELD_OUT) and not (chats or traces):
+        raise UserError("--held-out is a share of your own conversations: give --chats or --traces")
+    if only_chats and not (chats or traces):
+        raise UserError("--only-chats needs your own conversations: give --chats or --traces")
     if epochs is not None and (not only_chats or steps is not None or "sft" not in used):
         raise UserError(
             "--epochs counts passes of SFT over your own conversations: give it with --only-chats, not --steps"
         )
     if safety and (only_chats or "sft" not in used):
         raise UserError("--safety is what SFT learns beside other things: give it without --only-chats, and with sft")
-    if licence is not None and chats is None and preferences is None:
-        raise UserError("--licence is of your own conversations and preferences: give --chats or --preferences")
-    for given, option, method in ((chats, "--chats", "sft"), (preferences, "--preferences", "dpo")):
+    if licence is not None and not (chats or traces or preferences):
+        raise UserError(
+            "--licence is of your own conversations and preferences: give --chats, --traces or --preferences"
+        )
+    for given, option, method in (
+        (chats, "--chats", "sft"),
+        (traces, "--traces", "sft"),
+        (preferences, "--preferences", "dpo"),
+    ):
         if given is not None and method not in used:
             raise UserError(
                 f"{option} is what {method.upper()} learns from, and it is not run: leave out the one or the other"
@@ -139,6 +150,9 @@ def smol(
         if path is not None:
             own[kind] = _own(path, read)
             check_own_licence(path, licence, policy=policy_arguments(policy, private=private)[0])
+    if traces is not None:
+        check_own_licence(traces, licence, policy=policy_arguments(policy, private=private)[0])
+        own["chats"] = with_traces(traces, own.get("chats"), lambda file: _own(file, read_chats))
     return from_adopted(
         adopted(base),
         budget=budget,
@@ -154,7 +168,7 @@ def smol(
         lr=lr,
         epochs=epochs,
         only_chats=only_chats,
-        held_out=held_out if chats else 0.0,
+        held_out=held_out if "chats" in own else 0.0,
         licences=dict.fromkeys(own, licence or "not stated"),
         previous=previous_argument(previous, private=private),
         safety=safety,

@@ -111,7 +111,7 @@ async def run_task(
         loop_seconds = time.process_time() - start - driver.seconds
         if trace is not None:
             trace.unlink(missing_ok=True)
-            write_trace(trace, steps, model=driver.name, request=task.request, task=task.id)
+            write_trace(trace, steps, tools=run_with, model=driver.name, request=task.request, task=task.id)
         return _outcome(task, steps, place / "home", memories, loop_seconds)
     finally:
         memories.close()

@@ -115,6 +115,7 @@ def assist(
 app.command(measure.tasks)
 app.command(measure.replay)
 app.command(measure.injections)
+app.command(measure.approve)
 app.command(mcp_command.mcp)
 approvals = cyclopts.App(name="approvals", help="See and take back what you have allowed the assistant.")
 app.command(approvals)

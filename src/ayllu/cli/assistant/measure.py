@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ayllu.api.home import find_home
 from ayllu.cli.options import Flag, Home, Json, print_json, print_lines
+from ayllu.lab.error import UserError
 
 if TYPE_CHECKING:
     from ayllu.assistant.models.driver import Driver
@@ -150,6 +151,30 @@ def replay(file: Path, /, *, json: Json = False) -> int:
     else:
         print_lines(differences or [f"{len(trace.steps)} steps came out as they were"])
     return 1 if differences else 0
+
+
+def approve(*trace: Path, revoke: Flag = False, json: Json = False) -> None:
+    """Let models learn from traces (`ayllu run smol --traces`): nothing is learnt from those that you did not approve.
+
+    Parameters
+    ----------
+    trace
+        Traces, or folders of them.
+    revoke
+        Take it back.
+    """
+    from ayllu.assistant.lessons import approve as approved
+    from ayllu.assistant.lessons import trace_files
+
+    if not trace:
+        raise UserError("no trace is named; give some, or a folder of them")
+    files = [file for path in trace for file in trace_files(path)]
+    for file in files:
+        approved(file, approved=not revoke)
+    if json:
+        print_json({"traces": [str(file) for file in files], "approved": not revoke})
+    else:
+        print_lines([f"{file}: {'not ' if revoke else ''}approved" for file in files])
 
 
 async def _measured(

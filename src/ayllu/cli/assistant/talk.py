@@ -87,7 +87,8 @@ async def _once(options: Options, request: str | None, *, quiet: bool) -> dict[s
         steps = await _cancellable(_run(agent, session, screen.show if not quiet else lambda _: None))
         if options.trace is not None:
             request = words[-1] if words else ""
-            write_trace(options.trace, steps, model=agent.driver.name, request=request, system=options.system)
+            about = {"request": request, "system": options.system}
+            write_trace(options.trace, steps, tools=agent.tools, model=agent.driver.name, **about)
     end = steps[-1]
     assert isinstance(end, Ended)
     cited = [citation for step in steps if isinstance(step, Returned) for citation in step.citations]
