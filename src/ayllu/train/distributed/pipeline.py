@@ -62,7 +62,7 @@ def stage_model(model: Transformer, number: int, bounds: list[int]) -> Transform
     for layer in range(model.config.layers):
         stage.blocks[layer] = model.blocks[layer] if begin <= layer < end else None  # type: ignore[assignment]
     first, last = number == 0, number == len(bounds) - 2
-    stage.embedding = model.embedding if first else None  # type: ignore[assignment]
+    stage.embedding = model.embedding if first else None
     stage.norm = model.norm if last else None  # type: ignore[assignment]
     stage.output = model.output if last else None  # type: ignore[assignment]
     return stage
