@@ -186,9 +186,11 @@ class Responder:
         served = await self._models.find(body.model)
         queue = served.queue
         served.check_room(client)
-        toolbox = await self._toolbox(body, past, given, owner)
+        # What servers offer is in the prompt; a container is made for no prompt that is refused.
+        toolbox = await self._toolbox(body, past, given, owner) if _names_servers(body) else None
         mcp = toolbox.mcp if toolbox is not None else McpOffer()
         prepared = await self._prepared(served, body, past, given, mcp)
+        toolbox = toolbox or await self._toolbox(body, past, given, owner)
         sampling = body.sampling(served.about.sampling)
         request = generation_request(
             served, prepared, sampling=sampling, most=body.max_output_tokens, logprobs=body.logprobs()
