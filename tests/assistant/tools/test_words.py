@@ -24,6 +24,7 @@ from ayllu.assistant.tools.words import (
     moments_in,
     periods_in,
     spans,
+    start_dates,
     sums_in,
     to_units,
     told,
@@ -69,6 +70,8 @@ def test_dates_are_whole_and_count_from_today_where_one_is_named() -> None:
     assert (first_dates(between, NOW), last_dates(between, NOW)) == (["10 January"], ["3 March"])
     until = "How many days are left until 31 December?"
     assert (first_dates(until, NOW), last_dates(until, NOW)) == (["today"], ["31 December"])
+    assert start_dates("Which date is 29 days from today?", NOW) == ["today"]
+    assert start_dates("What is the date three weeks after 5 May?", NOW) == ["5 May"]
     assert first_dates("How are you?", NOW) == last_dates("How are you?", NOW) == []
 
 

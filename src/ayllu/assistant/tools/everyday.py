@@ -20,6 +20,7 @@ from ayllu.assistant.tools.words import (
     moments_in,
     numbers_in,
     periods_in,
+    start_dates,
     sums_in,
     to_units,
     told,
@@ -108,7 +109,7 @@ def _dates(clock: Clock) -> list[RunnableTool]:
                 ("What date is it in 10 days?", {"period": "10 days", "start": "today"}),
                 ("What is the date three weeks after 5 May?", {"period": "three weeks", "start": "5 May"}),
             ],
-            choices={"period": periods_in, "start": lambda words: dates_in(words, clock.now()) or ["today"]},
+            choices={"period": periods_in, "start": read(start_dates)},
             source=BUILT_IN,
         ),
     ]

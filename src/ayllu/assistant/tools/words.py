@@ -96,6 +96,11 @@ def last_dates(words: str, now: datetime) -> list[str]:
     return dates_in(words, now)[-1:]
 
 
+def start_dates(words: str, now: datetime) -> list[str]:
+    """The date after which a period begins: today where none is named, and "10 days from today" is the period."""
+    return [found for found in dates_in(words, now) if not periods_in(found)] or ["today"]
+
+
 def moments_in(words: str, now: datetime) -> list[str]:
     """The times of a message at which something can be done."""
 
