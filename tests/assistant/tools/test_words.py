@@ -23,6 +23,7 @@ from ayllu.assistant.tools.words import (
     last_dates,
     moments_in,
     periods_in,
+    places_in,
     spans,
     start_dates,
     sums_in,
@@ -81,6 +82,11 @@ def test_times_and_periods_are_whole() -> None:
     assert moments_in("In 10 minutes remind me to check the rice", NOW) == ["In 10 minutes"]
     assert moments_in("Which reminders are set?", NOW) == []
     assert periods_in("What is the date 2 weeks and 3 days after 5 May?") == ["2 weeks and 3 days"]
+
+
+def test_places_have_a_time_of_their_own() -> None:
+    assert places_in("What time is it in New York right now?") == ["New York"]
+    assert places_in("Do you know what time it is?") == [""]
 
 
 def test_what_is_to_be_kept_is_an_end_or_a_beginning() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
@@ -48,7 +49,7 @@ class Clock:
         place
             A city or time zone such as Tokyo or Europe/Paris; empty for here.
         """
-        zone = _zone(place)
+        zone = zone_of(place)
         now = self.now() if zone is None else self.now().astimezone(zone)
         where = f" in {zone.key.rpartition('/')[2].replace('_', ' ')}" if zone is not None else ""
         text = f"{now:%A, %d %B %Y, %H:%M}"
@@ -181,17 +182,22 @@ def seconds_of(text: str) -> float:
     return sum(float(NUMBERS.get(number, 0) or number) * UNITS_OF_TIME[unit] for number, unit in found)
 
 
-def _zone(place: str) -> ZoneInfo | None:
+def zone_of(place: str) -> ZoneInfo | None:
+    """The time zone of a place, None for here; ToolError where there is none."""
     plain = place.strip().lower().replace(" ", "_")
     if plain in ("", "here", "now", "today", "local"):
         return None
-    names = sorted(available_timezones())
-    found = [name for name in names if name.lower() == plain] or [
-        name for name in names if name.lower().rpartition("/")[2] == plain
-    ]
-    if not found:
+    name = _zones().get(plain)
+    if name is None:
         raise ToolError(f"there is no time zone for {place[:40]!r}; give a larger city, or a name such as Europe/Paris")
-    return ZoneInfo(found[0])
+    return ZoneInfo(name)
+
+
+@functools.cache
+def _zones() -> dict[str, str]:
+    """Time zones by their whole names and by their last parts, the first in the alphabet before others."""
+    names = sorted(available_timezones(), reverse=True)
+    return {name.lower().rpartition("/")[2]: name for name in names} | {name.lower(): name for name in names}
 
 
 def _next(today: date, month: int, day: int) -> date:

@@ -20,6 +20,7 @@ from ayllu.assistant.tools.words import (
     moments_in,
     numbers_in,
     periods_in,
+    places_in,
     start_dates,
     sums_in,
     to_units,
@@ -80,6 +81,7 @@ def _dates(clock: Clock) -> list[RunnableTool]:
                 ("What is the date today?", {"place": ""}),
                 ("What time is it in Tokyo right now?", {"place": "Tokyo"}),
             ],
+            choices={"place": places_in},
             source=BUILT_IN,
         ),
         tool_of(

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from ayllu.assistant.tools.calculator import evaluate
-from ayllu.assistant.tools.dates import NUMBER, UNITS_OF_TIME, parse_date, parse_moment
+from ayllu.assistant.tools.dates import NUMBER, UNITS_OF_TIME, parse_date, parse_moment, zone_of
 from ayllu.assistant.tools.tool import ToolError
 from ayllu.assistant.tools.units import units_in
 
@@ -99,6 +99,16 @@ def last_dates(words: str, now: datetime) -> list[str]:
 def start_dates(words: str, now: datetime) -> list[str]:
     """The date after which a period begins: today where none is named, and "10 days from today" is the period."""
     return [found for found in dates_in(words, now) if not periods_in(found)] or ["today"]
+
+
+def places_in(words: str) -> list[str]:
+    """The places of a message that have a time of their own; here where there is none."""
+
+    def read(text: str) -> None:
+        if zone_of(text) is None:
+            raise ToolError("that is here")
+
+    return readable(words, read) or [""]
 
 
 def moments_in(words: str, now: datetime) -> list[str]:
