@@ -359,13 +359,13 @@ def test_every_field_of_the_official_types_is_known_and_may_be_null(url: str) ->
         fields = set(params.__annotations__) | {f for base in params.__orig_bases__ for f in base.__annotations__}
         assert len(fields) > 10
         nothing: dict[str, Any] = dict.fromkeys(fields - {"messages"})
-        reply = httpx2.post(f"{url}/v1/{path}", json=(first if path.startswith("chat") else {}) | nothing)
+        reply = httpx2.post(f"{url}/v1/{path}", json=(first if path.startswith("chat") else {}) | nothing, timeout=60)
         assert reply.status_code == 200, reply.text
         nothing = dict.fromkeys(fields - first.keys())
-        reply = httpx2.post(f"{url}/v1/{path}", json=nothing | first | {"max_tokens": 1})
+        reply = httpx2.post(f"{url}/v1/{path}", json=nothing | first | {"max_tokens": 1}, timeout=60)
         assert reply.status_code == 200, reply.text
         for field in fields - first.keys():
-            reply = httpx2.post(f"{url}/v1/{path}", json=first | {"max_tokens": 1, field: {"strange": 1}})
+            reply = httpx2.post(f"{url}/v1/{path}", json=first | {"max_tokens": 1, field: {"strange": 1}}, timeout=60)
             assert reply.status_code == 200 or "is not a parameter" not in reply.text, reply.text
 
 
