@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import anthropic
 import httpx2
@@ -15,9 +15,10 @@ from anthropic.types import Message as OfficialMessage
 from anthropic.types import MessageTokensCount, RawMessageStreamEvent
 from anthropic.types.message_count_tokens_params import MessageCountTokensParams
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
-from pydantic import TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from ayllu.serve.engines.torch_engine import TorchEngine
+from ayllu.serve.grammar import Follower, compile_json_schema
 from ayllu.serve.messages.body import CountBody, MessagesBody
 from ayllu.text.chat import Message, render
 from support.serving.server import Watched, serving
@@ -188,3 +189,23 @@ def test_an_output_format_is_kept_to(client: anthropic.Anthropic) -> None:
     form: Any = {"format": {"type": "json_schema", "schema": WEATHER["input_schema"]}}
     made = client.messages.create(**{**HELLO, "max_tokens": 80}, output_config=form)
     assert json.loads(made.content[0].text)["city"] in ("Lima", "Cusco")  # type: ignore[union-attr]
+
+
+class Basket(BaseModel):
+    """Fields that are dictionaries."""
+
+    counts: Annotated[dict[str, Literal[1, 2, 3]], Field(min_length=1, max_length=2)]
+    owners: dict[str, str]
+
+
+def test_dictionaries_are_open_unless_the_client_closes_them() -> None:
+    """Its `parse` closes every object before it is sent, so that nothing but {} fulfils what comes here."""
+
+    def begins(schema: dict[str, Any], text: str) -> bool:
+        return Follower(compile_json_schema(schema)).push(text)
+
+    schema, closed = Basket.model_json_schema(), anthropic.transform_schema(Basket)
+    assert begins(schema, '{"counts": {"apples": 3}, "owners": {"Ana": "Lima", "Luz": "Cusco"}}')
+    assert not begins(schema, '{"counts": {}')
+    assert begins(closed, '{"counts": {}, "owners": {}}')
+    assert not begins(closed, '{"counts": {"')
