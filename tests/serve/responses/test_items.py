@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import TypeAdapter
+import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from ayllu.serve.responses.items import GivenItem, kept_item, messages_of
 from ayllu.text.chat import Message
@@ -45,6 +46,28 @@ def test_calls_of_one_turn_stand_together_and_results_in_their_order() -> None:
     ]
     assert [message.tool_call_id for message in found] == [None, None, "a", "b", None]
     assert [one.id for one in found[1].tool_calls] == ["a", "b"]
+
+
+def test_what_hosted_tools_gave_is_read_as_far_as_clients_send_it_back() -> None:
+    """All fields of a result are optional in the official types."""
+    search = {"type": "file_search_call", "id": "fs_1", "queries": ["tea"], "status": "completed"}
+    code = {"type": "code_interpreter_call", "id": "ci_1", "container_id": "c", "code": "1", "status": "completed"}
+    results = [{}, {"file_id": "file-1", "text": "black"}, {"filename": "a.txt", "text": "green", "score": 0.5}]
+    found = read({**search, "results": results}, {**search, "results": None}, {**code, "outputs": None})
+    words = [message.content for message in found if message.role == "tool"]
+    assert words == ["[a file] black\n\n[a.txt] green", "nothing was found", ""]
+    assert kept_item(ADAPTER.validate_python({**search, "results": results}))["results"] == results
+    outputs = [{"type": "image", "url": "data:,"}, {"type": "logs", "logs": "2"}]
+    assert kept_item(ADAPTER.validate_python({**code, "outputs": outputs}))["outputs"] == outputs
+    empty = {**result("a", ""), "output": [{"type": "input_text"}]}
+    for wrong in (
+        empty,
+        {**code, "outputs": [{}]},
+        {**code, "outputs": [{"type": "logs"}]},
+        {**search, "results": ["a"]},
+    ):
+        with pytest.raises(ValidationError):
+            ADAPTER.validate_python(wrong)
 
 
 def test_refusals_and_parts_are_words_and_thoughts_are_not() -> None:

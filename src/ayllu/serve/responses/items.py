@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from ayllu.serve.errors import ApiError
 from ayllu.serve.responses.hosted.mcp import (
@@ -58,12 +58,15 @@ class Part(_Given):
     text: str | None = None
     refusal: str | None = None
 
-    def words(self) -> str:
-        """What it says; ValueError where it says nothing."""
-        found = self.refusal if self.type == "refusal" else self.text
-        if found is None:
+    @model_validator(mode="after")
+    def _says_something(self) -> Part:
+        if (self.refusal if self.type == "refusal" else self.text) is None:
             raise ValueError(f"a part of type {self.type} needs its text")
-        return found
+        return self
+
+    def words(self) -> str:
+        """What it says."""
+        return (self.refusal if self.type == "refusal" else self.text) or ""
 
 
 def _parts(value: Any) -> Any:
@@ -81,13 +84,6 @@ class MessageItem(_Given):
     @classmethod
     def _text(cls, value: Any) -> Any:
         return _parts(value)
-
-    @field_validator("content")
-    @classmethod
-    def _said(cls, value: list[Part]) -> list[Part]:
-        for part in value:
-            part.words()
-        return value
 
     def kept(self) -> Item:
         """The item as the API gives it back."""
@@ -149,18 +145,43 @@ class ReasoningItem(_Given):
         return {"type": "reasoning", "summary": self.summary}
 
 
+class CodeLogs(_Given):
+    """What a program printed."""
+
+    type: Literal["logs"]
+    logs: str
+
+
+class CodeImage(_Given):
+    """What a program drew: kept, and not shown to the model."""
+
+    type: Literal["image"]
+    url: str
+
+
 class CodeCallItem(_Given):
     """A call of the code interpreter that the server ran."""
 
     id: ItemId | None = None
     code: str | None = None
     container_id: str = Field(max_length=128)
-    outputs: list[dict[str, Any]] | None = Field(None, max_length=1000)
+    outputs: list[Annotated[CodeLogs | CodeImage, Field(discriminator="type")]] | None = Field(None, max_length=1000)
 
     def kept(self) -> Item:
         """The item as the API gives it back."""
-        given = {"code": self.code, "container_id": self.container_id, "outputs": self.outputs}
+        outputs = None if self.outputs is None else [output.model_dump() for output in self.outputs]
+        given = {"code": self.code, "container_id": self.container_id, "outputs": outputs}
         return {"type": "code_interpreter_call", "status": "completed", **given}
+
+
+class SearchResult(_Given):
+    """A passage that a search found."""
+
+    attributes: dict[str, str | float | bool] | None = None
+    file_id: str | None = None
+    filename: str | None = None
+    score: float | None = None
+    text: str | None = None
 
 
 class SearchCallItem(_Given):
@@ -168,11 +189,12 @@ class SearchCallItem(_Given):
 
     id: ItemId | None = None
     queries: list[str] = Field(max_length=16)
-    results: list[dict[str, Any]] | None = Field(None, max_length=1000)
+    results: list[SearchResult] | None = Field(None, max_length=1000)
 
     def kept(self) -> Item:
         """The item as the API gives it back."""
-        return {"type": "file_search_call", "status": "completed", "queries": self.queries, "results": self.results}
+        results = None if self.results is None else [result.model_dump(exclude_none=True) for result in self.results]
+        return {"type": "file_search_call", "status": "completed", "queries": self.queries, "results": results}
 
 
 class ReferenceItem(_Given):

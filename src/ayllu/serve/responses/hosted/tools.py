@@ -162,7 +162,8 @@ def called(item: Item) -> tuple[str, dict[str, Any], str] | None:
     if item["type"] == "mcp_call":
         return item["name"], _object(item["arguments"]), told_of_call(item)
     if item["type"] == "file_search_call":
-        texts = [f"[{found['filename']}] {found['text']}" for found in item.get("results") or ()]
+        results = item.get("results") or ()
+        texts = [f"[{one.get('filename', 'a file')}] {one['text']}" for one in results if one.get("text")]
         queries = item["queries"] or [""]
         return FILE_SEARCH, {"query": queries[0]}, "\n\n".join(texts) or "nothing was found"
     return None
