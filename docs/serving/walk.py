@@ -1,59 +1,70 @@
-"""Write docs/serving/openai.md's tables: `python docs/serving/openai_fields.py`; `--check` only looks.
+"""A request type of an official client, field by field: what the server does with each is tried, not claimed.
 
-Every field of the official client's request types, at any depth, and what the server does with it. The fields and their
-values come from the package `openai`. What is done with them is tried: each is given to the server's own models in a
-body that is right without it. Which of those that are taken have no effect, the models' marks say.
+A body that is right is given to what the server reads bodies with, without a field and with it. What is refused says
+why. What is taken and makes no difference to what was read is ignored, and then somebody has to have written why that
+is harmless: in a mark of the server's model (`Harmless`), or in the notes of a route.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import types
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NotRequired, Required, Union, get_args, get_origin
 
 import typing_extensions
-from openai.types import completion_create_params as text
-from openai.types.chat import completion_create_params as chat
 from pydantic import BaseModel
 from pydantic import ValidationError as Invalid
 
-from ayllu.serve.completions import messages, tools
-from ayllu.serve.completions.body import Body, ChatBody, StreamOptions, TextBody
 from ayllu.serve.completions.fields import Harmless
 from ayllu.serve.errors import ApiError
-from ayllu.serve.turn.grammar import shape_grammar
 
-PAGE = Path(__file__).resolve().parent / "openai.md"
-BEGIN, END = "<!-- fields: written by docs/serving/openai_fields.py -->", "<!-- end of fields -->"
-CALL = {"id": "x", "type": "function", "function": {"name": "x", "arguments": "{}"}}
-FIRST = [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [CALL]}]
-CHAT: dict[str, Any] = {"messages": FIRST, "tools": [{"type": "function", "function": {"name": "x"}}], "logprobs": True}
-ROUTES: tuple[tuple[str, Any, type[Body], dict[str, Any]], ...] = (
-    ("POST /v1/chat/completions", chat.CompletionCreateParamsStreaming, ChatBody, CHAT),
-    ("POST /v1/completions", text.CompletionCreateParamsStreaming, TextBody, {"prompt": "x"}),
-)
+Body = dict[str, Any]
+Row = tuple[str, str, str]
+"""Path, what is done, and a note."""
 WRAPPERS = (Required, NotRequired, Annotated)
-FIXED = {"arguments": "{}", "parameters": {"type": "object"}, "schema": {"type": "object"}, "logit_bias": {"1": 1}}
-FIXED["tools"] = [{"type": "function", "function": {"name": "x"}}]
+SUPPORTED, REFUSED, IGNORED = "supported", "refused", "ignored, harmless"
+SHORTER = {
+    "item_unknown": "an item of a type that this server does not know",
+    "union_tag_invalid": "a part of a type that this server does not know",
+    "extra_forbidden": "a field that this server does not know",
+}
+"""What is said of types and fields for which the server has a longer sentence."""
+FIXED: dict[str, tuple[Any, ...]] = {
+    "arguments": ('{"a": 1}', "{}"),
+    "parameters": ({"type": "object", "properties": {"a": {}}}, {"type": "object"}),
+    "schema": ({"type": "object"}, {"type": "object", "properties": {"a": {"type": "integer"}}}),
+    "logit_bias": ({"1": 1},),
+    "metadata": ({"a": "x"},),
+}
 """Values of fields whose type says too little."""
-MODELS: dict[str, type[BaseModel]] = {
-    "ChatCompletionContentPartTextParam": messages.TextPart,
-    "ChatCompletionContentPartRefusalParam": messages.TextPart,
-    "ChatCompletionMessageFunctionToolCallParam": messages.EarlierCall,
-    "ChatCompletionFunctionToolParam": tools.FunctionTool,
-    "ChatCompletionStreamOptionsParam": StreamOptions,
-    "FunctionDefinition": tools.FunctionDefinition,
-}
-"""The model that reads a type, where one has marks or leaves fields out."""
-NO_EFFECT = {
-    "response_format(json_schema).json_schema.name": "a name for people",
-    "response_format(json_schema).json_schema.description": "a description for people",
-    "response_format(json_schema).json_schema.strict": "every schema is enforced",
-}
-"""Fields that functions read, not models."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """A route, the official type of what it is sent, and how the server reads that."""
+
+    name: str
+    kind: Any
+    read: Callable[[Body], Any]
+    """What the server makes of a body, as far as it matters; ApiError or pydantic's error where it refuses it."""
+    base: Body
+    """A body that is right."""
+    more: type[BaseModel] | None = None
+    """The model that reads it, which may know fields that the official type does not have."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Why nothing is missed where a path, or a field of this name anywhere, is taken and has no effect."""
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    """What is to be said of fields that are supported, by the ends of their paths."""
+    fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """As `FIXED`, by name or by path."""
+    apart: frozenset[str] = frozenset()
+    """What stands in the address, not in the body."""
+    like: tuple[str, str, str] | None = None
+    """Another route, and the beginning of paths here and there: what is done alike is told there only."""
+    whole: Callable[[Body, Body], Body] = lambda base, change: base | change
+    """The body with a change."""
 
 
 def plain(kind: Any) -> Any:
@@ -64,7 +75,7 @@ def plain(kind: Any) -> Any:
 
 
 def variants(kind: Any) -> list[Any]:
-    """What a type may be, null aside; lists as what they hold."""
+    """What a type may be, null aside."""
     kind = plain(kind)
     if get_origin(kind) in (Union, types.UnionType):
         return [one for part in get_args(kind) for one in variants(part)]
@@ -93,6 +104,12 @@ def hints(kind: Any) -> dict[str, Any]:
     return typing_extensions.get_type_hints(kind, include_extras=True)
 
 
+def tells_apart(kind: Any) -> bool:
+    """Whether a field has one value only, such as the `type` that tells an object from others."""
+    found = variants(kind)
+    return len(found) == 1 and get_origin(found[0]) is Literal and len(get_args(found[0])) == 1
+
+
 def choices(kind: Any) -> list[Any]:
     """All values of a type that lists them, alone or as what a list holds."""
     found: list[Any] = []
@@ -100,39 +117,11 @@ def choices(kind: Any) -> list[Any]:
         held = entry(one)
         if get_origin(one) is Literal:
             found += get_args(one)
+        elif one is bool:
+            found += [True, False]
         elif held is not None and get_origin(plain(held)) is Literal:
             found += [[option] for option in get_args(plain(held))]
     return found
-
-
-def sample(kind: Any, name: str) -> Any:
-    """A value of a type, as small as it may be."""
-    if name in FIXED:
-        return FIXED[name]
-    first = variants(kind)[0]
-    if get_origin(first) is Literal:
-        return get_args(first)[0]
-    if is_object(first):
-        return {key: sample(part, key) for key, part in hints(first).items() if needed(part)}
-    if (held := entry(first)) is not None:
-        return [sample(held, name)]
-    return {str: "x", int: 1, float: 0.5, bool: True}.get(first, {})
-
-
-def reason(model: type[Body], body: dict[str, Any]) -> str | None:
-    """Why the server refuses a body; None where it takes it."""
-    try:
-        read = model.model_validate(body)
-        if isinstance(read, ChatBody):
-            read.logprob_count()
-            shape_grammar(read.turn().shape)
-        if isinstance(read, TextBody):
-            read.counts()
-    except Invalid as error:
-        return error.errors()[0]["msg"].removeprefix("Value error, ").removesuffix("; leave it out")
-    except ApiError as error:
-        return error.message
-    return None
 
 
 def tag(kind: Any) -> str:
@@ -145,111 +134,160 @@ def tag(kind: Any) -> str:
     return f"({options[0]})" if options else ""
 
 
-def rows(model: type[Body], base: dict[str, Any], kind: Any) -> Iterator[tuple[str, str, str]]:
-    """Path, what is done, and a note, of each field of a request type."""
-    for name, part in hints(kind).items():
-        yield from field_rows(model, base, model, name, part, name, lambda value, name=name: {name: value})
+def effective(value: Any, unread: dict[str, str]) -> Any:
+    """What was read, less the fields of models that are marked as harmless; `unread` has those, with their reasons."""
+    if isinstance(value, BaseModel):
+        found = {}
+        for name, info in type(value).model_fields.items():
+            mark = next((mark for mark in info.metadata if isinstance(mark, Harmless)), None)
+            if mark is None:
+                found[name] = effective(getattr(value, name), unread)
+            elif name in value.model_fields_set:
+                unread[info.alias or name] = mark.why
+        return found
+    if isinstance(value, Mapping):
+        return {name: effective(one, unread) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [effective(one, unread) for one in value]
+    return value
 
 
-def field_rows(
-    model: type[Body], base: dict[str, Any], place: type[BaseModel] | None, name: str, kind: Any, path: str, put: Any
-) -> Iterator[tuple[str, str, str]]:
-    options = choices(kind)
-    tried = [whole(base, put(value)) for value in (options or [sample(kind, name)])]
-    reasons = [reason(model, body) for body in tried]
-    if len(options) > 1 and name != "model" and any(reasons) and not all(reasons):
-        bad = ", ".join(f"`{json.dumps(option)}`" for option, why in zip(options, reasons, strict=True) if why)
-        yield path, "supported", f"refused: {bad}"
-    else:
-        why = next((why for why in reasons if why), None) if all(reasons) else None
-        done, note = verdict(place, name, path, why)
-        yield path, done, note
-        if done != "supported" and place is not None:
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What became of a body."""
+
+    why: str | None = None
+    """Why it is refused."""
+    read: str = ""
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+
+class Unexcused(ValueError):
+    """A field is ignored, and nobody says why that is harmless."""
+
+
+class Walk:
+    """The rows of one route."""
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+
+    def rows(self) -> list[Row]:
+        """One for each field, at any depth; Unexcused for one that is ignored and nobody says why."""
+        found: list[Row] = []
+        for name, kind in hints(self._route.kind).items():
+            if name in self._route.apart:
+                continue
+            found += self._field(name, kind, name, (), lambda value, name=name: {name: value})
+        return list(dict.fromkeys(found))
+
+    def _field(self, name: str, kind: Any, path: str, chain: tuple[Any, ...], put: Any) -> Iterator[Row]:
+        options = choices(kind)
+        values = options or self._samples(kind, name, path)
+        tried = [self._tried(put(value)) for value in values]
+        reasons = [one.why for one in tried]
+        if all(reasons):
+            yield path, REFUSED, reasons[0] or ""
+        elif remark := next((words for end, words in self._route.remarks.items() if path.endswith(end)), ""):
+            yield path, SUPPORTED, remark
+        elif any(reasons) and options and name != "model":
+            bad = ", ".join(f"`{json.dumps(option)}`" for option, why in zip(options, reasons, strict=True) if why)
+            yield path, SUPPORTED, f"refused: {bad}"
+        elif self._matters(path, put, tried, values[0]) or self._holds_any(kind, path, chain, put):
+            yield path, SUPPORTED, ""
+        else:
+            yield path, IGNORED, self._excuse(name, path, tried)
             return  # what it holds is treated alike
-    for one in variants(kind):
-        held = entry(one)
-        for inner in variants(held) if held is not None else [one]:
-            if is_object(inner):
-                yield from object_rows(model, base, inner, path, put, listed=held is not None)
+        yield from self._held(kind, path, chain, put)
+
+    def _holds_any(self, kind: Any, path: str, chain: tuple[Any, ...], put: Any) -> bool:
+        """Whether anything that a field holds is supported."""
+        try:
+            return any(done == SUPPORTED for _, done, _ in self._held(kind, path, chain, put))
+        except Unexcused:
+            return False
+
+    def _held(self, kind: Any, path: str, chain: tuple[Any, ...], put: Any) -> Iterator[Row]:
+        """The rows of what a field holds."""
+        for one in variants(kind):
+            held = entry(one)
+            for inner in variants(held) if held is not None else [one]:
+                if is_object(inner) and inner not in chain:
+                    yield from self._object(inner, path, (*chain, inner), put, listed=held is not None)
+
+    def _object(self, kind: Any, path: str, chain: tuple[Any, ...], put: Any, *, listed: bool) -> Iterator[Row]:
+        here = f"{path}[]{tag(kind)}" if listed else f"{path}{tag(kind)}"
+        least = self._route.fixed[here][0] if here in self._route.fixed else self._least(kind, "")[0]
+
+        def wrap(value: Any) -> Any:
+            return put([value] if listed else value)
+
+        if (why := self._tried(wrap(least)).why) is not None:
+            if path != here:  # one row says it for all that it holds
+                yield here, REFUSED, why
+            return
+        if here in self._route.notes:
+            yield here, IGNORED, self._route.notes[here]
+            return
+        for name, part in hints(kind).items():
+            if tells_apart(part):
+                continue
+
+            def with_it(value: Any, name: str = name) -> Any:
+                rest = {key: one for key, one in least.items() if key != name}
+                return wrap(rest if value is ABSENT else rest | {name: value})
+
+            yield from self._field(name, part, f"{here}.{name}", chain, with_it)
+
+    def _matters(self, path: str, put: Any, tried: list[Tried], first: Any) -> bool:
+        """Whether the server reads another thing with a field than without it; where it must be there, with others."""
+        if path in self._route.notes:
+            return False
+        absent = put(ABSENT)
+        without = self._tried({} if ABSENT in absent.values() else absent)
+        if without.why is not None:
+            if any(one.why for one in tried):
+                return True  # one value is as good as another only where all are taken
+            without = self._tried(put(first))
+        return any(one.read != without.read for one in tried if one.why is None)
+
+    def _excuse(self, name: str, path: str, tried: list[Tried]) -> str:
+        """Why nobody misses what is ignored; Unexcused where nobody says it."""
+        notes = self._route.notes
+        why = notes.get(path) or next((one.unread[name] for one in tried if name in one.unread), None)
+        if (why := why or notes.get(name)) is None:
+            raise Unexcused(f"{self._route.name}: {path} is taken and changes nothing, and nothing says why")
+        return why
+
+    def _tried(self, change: Any) -> Tried:
+        try:
+            unread: dict[str, str] = {}
+            read = effective(self._route.read(self._route.whole(self._route.base, change)), unread)
+            return Tried(read=repr(read), unread=unread)
+        except Invalid as error:
+            first = error.errors()[0]
+            plain = first["msg"].removeprefix("Value error, ").removesuffix("; leave it out")
+            return Tried(why=SHORTER.get(first["type"], plain))
+        except ApiError as error:
+            return Tried(why=error.message)
+
+    def _samples(self, kind: Any, name: str, path: str) -> list[Any]:
+        """Values of a type, as small as they may be: two where there are."""
+        for given in (self._route.fixed, FIXED):
+            for key in (path, name):
+                if key in given:
+                    return list(given[key])
+        return [value for one in variants(kind) for value in self._least(one, name)]
+
+    def _least(self, kind: Any, name: str) -> list[Any]:
+        if get_origin(kind) is Literal:
+            return list(get_args(kind)[:2])
+        if is_object(kind):
+            parts = {key: self._samples(part, key, "") for key, part in hints(kind).items() if needed(part)}
+            return [{key: few[number % len(few)] for key, few in parts.items()} for number in (0, 1)]
+        if (held := entry(kind)) is not None:
+            return [[one] for one in self._samples(held, name, "")]
+        return {str: ["x", "y"], int: [1, 2], float: [0.5, 0.25], bool: [True, False]}.get(kind, [{"a": 1}, {}])
 
 
-def object_rows(
-    model: type[Body], base: dict[str, Any], kind: Any, path: str, put: Any, *, listed: bool
-) -> Iterator[tuple[str, str, str]]:
-    least = sample(kind, "")
-    here = f"{path}[]{tag(kind)}" if listed else f"{path}{tag(kind)}"
-
-    def wrap(value: Any) -> Any:
-        return put([value] if listed else value)
-
-    if why := reason(model, whole(base, wrap(least))):
-        if path != here:  # one row says it for all that it holds
-            yield here, "refused", why
-        return
-    reader = MODELS.get(kind.__name__) or (messages.ChatMessage if kind.__name__.endswith("MessageParam") else None)
-    for name, part in hints(kind).items():
-        if (
-            len(variants(part)) == 1
-            and len(get_args(variants(part)[0])) == 1
-            and get_origin(variants(part)[0]) is Literal
-        ):
-            continue  # the field that tells it from others
-        yield from field_rows(
-            model, base, reader, name, part, f"{here}.{name}", lambda value, name=name: wrap(least | {name: value})
-        )
-
-
-def whole(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """A body with a change; messages come behind those that are there."""
-    body = base | change
-    if "messages" in change:
-        body["messages"] = [*FIRST, *change["messages"]]
-    if "functions" in change or "function_call" in change:
-        body["functions"] = change.get("functions", [{"name": "x"}])
-        del body["tools"]
-    return body
-
-
-def verdict(place: type[BaseModel] | None, name: str, path: str, why: str | None) -> tuple[str, str]:
-    if why is not None:
-        return "refused", why
-    if path in NO_EFFECT:
-        return "ignored, harmless", NO_EFFECT[path]
-    if place is None:
-        return "supported", ""
-    field = place.model_fields.get(name)
-    if field is None:
-        return "ignored, harmless", "said by an earlier answer, not to the model"
-    mark = next((mark for mark in field.metadata if isinstance(mark, Harmless)), None)
-    return ("supported", "") if mark is None else ("ignored, harmless", mark.why)
-
-
-def tables() -> str:
-    """The tables of all routes, and what the server takes beyond the official types."""
-    lines: list[str] = []
-    for route, kind, model, base in ROUTES:
-        found = list(rows(model, base, kind))
-        lines += [f"## `{route}`", "", "| field | | |", "|---|---|---|"]
-        lines += [f"| `{path}` | {done} | {note} |" for path, done, note in dict.fromkeys(found)]
-        more = sorted(model.model_fields.keys() - hints(kind).keys())
-        lines += ["", f"Beyond the official types: {', '.join(f'`{name}`' for name in more)}.", ""]
-    return "\n".join(lines)
-
-
-def written() -> str:
-    """The page with the tables as they are now."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    return f"{before}{BEGIN}\n\n{tables()}\n{END}{rest.partition(END)[2]}"
-
-
-def main() -> None:
-    page = written()
-    if "--check" in sys.argv[1:]:
-        current = page == PAGE.read_text(encoding="utf-8")
-        sys.exit(None if current else "docs/serving/openai.md is old: run docs/serving/openai_fields.py")
-    PAGE.write_text(page, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+ABSENT = object()

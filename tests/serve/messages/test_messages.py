@@ -120,6 +120,10 @@ def test_an_answer_that_is_cut_says_by_what(client: anthropic.Anthropic, folder:
         ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, "messages.0.content.0"),
         ({"messages": [*HELLO["messages"], {"role": "assistant", "content": "I"}]}, "go on from within"),
         ({"tools": [{"type": "bash_20250124", "name": "bash"}]}, "tools.0"),
+        (
+            {"tools": [WEATHER | {"allowed_callers": ["code_execution_20250825"]}]},
+            "tools.0.allowed_callers: only the model",
+        ),
         ({"tools": [WEATHER], "tool_choice": {"type": "tool"}}, "needs a name"),
         ({"tool_choice": {"type": "any"}}, "no tools"),
         ({"container": {"id": "c"}}, "container"),

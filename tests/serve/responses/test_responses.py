@@ -20,6 +20,7 @@ from ayllu.text.chat import Message, render
 from support.serving.responses import check_events, check_response
 from support.serving.server import Watched, serving
 
+WEATHER: Any = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 SHORT: Any = {"model": "tiny", "max_output_tokens": 12}
 
 
@@ -165,7 +166,7 @@ def test_a_long_past_is_refused_or_cut_as_the_body_says(client: openai.OpenAI) -
         ({"input": [{"type": "computer_call", "id": "x"}]}, "input.0", "items of type message"),
         ({"input": [{"role": "robot", "content": "x"}]}, "input.0.message.role", "should be"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input.0.message.content.0.type", "text"),
-        ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input.0.message.content", "its text"),
+        ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input.0.message.content.0", "its text"),
         (
             {"input": [{"type": "function_call_output", "call_id": "c", "output": "x"}]},
             "input",
@@ -173,9 +174,11 @@ def test_a_long_past_is_refused_or_cut_as_the_body_says(client: openai.OpenAI) -
         ),
         ({"temprature": 1}, "temprature", "not a parameter"),
         ({"temperature": 3}, "temperature", "less than or equal"),
-        ({"prompt": {"id": "p"}}, "prompt", "cannot do that"),
-        ({"moderation": {"model": "m"}}, "moderation", "cannot do that"),
-        ({"context_management": [{"type": "compaction"}]}, "context_management", "cannot do that"),
+        ({"prompt": {"id": "p"}}, "prompt", "send its text"),
+        ({"moderation": {"model": "m"}}, "moderation", "ask /v1/moderations"),
+        ({"context_management": [{"type": "compaction"}]}, "context_management", "nothing is compacted"),
+        ({"tools": [WEATHER | {"async": True}]}, "tools.0.async", "waits for what its calls give"),
+        ({"tools": [WEATHER | {"allowed_callers": ["programmatic"]}]}, "tools.0.allowed_callers", 'add "direct"'),
         ({"tools": [{"type": "web_search"}]}, "tools.0.type", "function"),
         ({"tools": [{"type": "function", "name": "a b"}]}, "tools.0.name", "pattern"),
         ({"tools": [{"type": "file_search"}]}, "tools.0.vector_store_ids", "missing"),

@@ -1,7 +1,7 @@
 """The bodies of OpenAI's chat and text completions, with what the clients of open servers send beside it.
 
 What would change the answer and cannot be done is refused; what cannot change it is taken and ignored. The table of
-all fields is docs/serving/openai.md.
+all fields is docs/serving/fields.md.
 """
 
 from __future__ import annotations

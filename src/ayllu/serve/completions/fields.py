@@ -1,6 +1,6 @@
 """How fields of a request are treated that are not simply done: refused in a sentence, or taken and without effect.
 
-The table in docs/serving/openai.md is made of these marks.
+The table in docs/serving/fields.md is made of these marks.
 """
 
 from __future__ import annotations

@@ -12,15 +12,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ayllu.model.sampling import Sampling
-from ayllu.serve.completions.body import NARROWEST, Absent
+from ayllu.serve.completions.body import CACHED_ANYWAY, NARROWEST, ONE_SPEED
+from ayllu.serve.completions.fields import Harmless, Refused
 from ayllu.serve.errors import ApiError
 from ayllu.serve.turn.asked import Shape, ToolChoice, Turn
-from ayllu.serve.turn.offered import offered_tool
+from ayllu.serve.turn.offered import offered_tool, with_direct
 from ayllu.serve.turn.results import results_in_order
 from ayllu.text.chat import Message
 from ayllu.text.tool_calls import ToolCall
 
 TOOL_NAME = r"^[a-zA-Z0-9_-]{1,128}$"
+THINKS_NOT = Harmless("the models that are served do not think apart")
+CacheMark = Annotated[Any, Harmless(CACHED_ANYWAY)]
 StopSequence = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
@@ -41,6 +44,8 @@ class TextBlock(_Given):
 
     type: Literal["text"]
     text: str
+    cache_control: CacheMark = None
+    citations: Annotated[Any, Harmless("an earlier answer's; its words are there")] = None
 
 
 class ToolUseBlock(_Given):
@@ -50,6 +55,8 @@ class ToolUseBlock(_Given):
     id: str = Field(min_length=1, max_length=256)
     name: str = Field(pattern=TOOL_NAME)
     input: dict[str, Any]
+    cache_control: CacheMark = None
+    caller: Annotated[Any, Harmless("only the model calls here")] = None
 
 
 class ThinkingBlock(_Given):
@@ -64,6 +71,8 @@ class ToolResultBlock(_Given):
     type: Literal["tool_result"]
     tool_use_id: str = Field(min_length=1, max_length=256)
     content: list[TextBlock] = []
+    is_error: Annotated[Any, Harmless("that a call failed, its words say")] = None
+    cache_control: CacheMark = None
 
     @field_validator("content", mode="before")
     @classmethod
@@ -104,6 +113,15 @@ class ToolParam(_Given):
     input_schema: dict[str, Any]
     strict: bool | None = None
     defer_loading: Literal[False] | None = None
+    allowed_callers: list[str] | None = None
+    cache_control: CacheMark = None
+    eager_input_streaming: Annotated[Any, Harmless("arguments come as early as they can")] = None
+    input_examples: Annotated[Any, Harmless("templates have no place for examples; describe them")] = None
+
+    @field_validator("allowed_callers")
+    @classmethod
+    def _callers(cls, value: list[str] | None) -> list[str] | None:
+        return with_direct(value)
 
 
 class ToolChoiceParam(BaseModel):
@@ -133,7 +151,7 @@ class OutputConfig(BaseModel):
     """The form of the answer."""
 
     model_config = ConfigDict(extra="forbid")
-    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    effort: Annotated[Literal["low", "medium", "high", "xhigh", "max"] | None, THINKS_NOT] = None
     format: OutputFormat | None = None
 
 
@@ -154,11 +172,11 @@ class CountBody(BaseModel):
     tool_choice: ToolChoiceParam | None = None
     output_config: OutputConfig | None = None
 
-    thinking: Any = None
-    cache_control: Any = None
-    speed: Any = None
-    user_profile_id: Any = None
-    workspace_id: Any = None
+    thinking: Annotated[Any, THINKS_NOT] = None
+    cache_control: CacheMark = None
+    speed: Annotated[Any, Harmless(ONE_SPEED)] = None
+    user_profile_id: Annotated[Any, Harmless("there are no profiles here")] = None
+    workspace_id: Annotated[Any, Harmless("there are no workspaces here")] = None
 
     @field_validator("system", "tools", mode="before")
     @classmethod
@@ -225,10 +243,10 @@ class MessagesBody(CountBody):
     top_k: int | None = Field(None, ge=0, le=1_000_000)
     metadata: Metadata | None = None
 
-    container: Absent = None
-    diagnostics: Any = None
-    inference_geo: Any = None
-    service_tier: Any = None
+    container: Annotated[Any, Refused("this server has no containers on this route")] = None
+    diagnostics: Annotated[Any, Harmless("nothing is diagnosed")] = None
+    inference_geo: Annotated[Any, Harmless("this server is where it is")] = None
+    service_tier: Annotated[Any, Harmless(ONE_SPEED)] = None
 
     @field_validator("stop_sequences", mode="before")
     @classmethod

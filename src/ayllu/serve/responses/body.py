@@ -12,12 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ayllu.model.sampling import Sampling
-from ayllu.serve.completions.body import NARROWEST, Absent
+from ayllu.serve.completions.body import CACHED_ANYWAY, NARROWEST, ONE_SPEED
+from ayllu.serve.completions.fields import Harmless, Refused
 from ayllu.serve.responses.hosted.mcp import McpChoice, McpOffer, McpTool
 from ayllu.serve.responses.hosted.tools import DEFINITIONS, CodeInterpreterTool, FileSearchTool, HostedTool
 from ayllu.serve.responses.items import GivenItem, ItemId
 from ayllu.serve.turn.asked import Shape, ToolChoice
-from ayllu.serve.turn.offered import offered_tool
+from ayllu.serve.turn.offered import offered_tool, with_direct
 from ayllu.text.tool_calls import Tool
 
 MOST_ITEMS = 10_000
@@ -35,6 +36,8 @@ INCLUDES = (
     "code_interpreter_call.outputs",
 )
 LOGPROBS = INCLUDES[0]
+THINKS_NOT = Harmless("the models that are served have no reasoning apart")
+CachedAnyway = Annotated[Any, Harmless(CACHED_ANYWAY)]
 
 
 def _few(value: dict[str, str]) -> dict[str, str]:
@@ -60,7 +63,7 @@ class StreamOptions(BaseModel):
     """What a stream has beside the text."""
 
     model_config = ConfigDict(extra="ignore")
-    include_obfuscation: bool | None = None
+    include_obfuscation: Annotated[bool | None, Harmless("events are never padded with random characters")] = None
 
 
 class PlainFormat(_Strict):
@@ -83,7 +86,9 @@ class TextConfig(_Strict):
     """The form of the answer's text."""
 
     format: Annotated[PlainFormat | SchemaFormat, Field(discriminator="type")] | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
+    verbosity: Annotated[
+        Literal["low", "medium", "high"] | None, Harmless("it is a wish, which the models that are served do not know")
+    ] = None
 
 
 class FunctionTool(BaseModel):
@@ -96,6 +101,14 @@ class FunctionTool(BaseModel):
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
     defer_loading: Literal[False] | None = None
+    async_: Annotated[Any, Refused("an answer waits for what its calls give", (False,))] = Field(None, alias="async")
+    allowed_callers: list[Literal["direct", "programmatic"]] | None = None
+    output_schema: Annotated[Any, Harmless("it is for programs that call, and only the model calls here")] = None
+
+    @field_validator("allowed_callers")
+    @classmethod
+    def _callers(cls, value: list[str] | None) -> list[str] | None:
+        return with_direct(value)
 
 
 GivenTool = Annotated[FunctionTool | CodeInterpreterTool | FileSearchTool | McpTool, Field(discriminator="type")]
@@ -149,7 +162,7 @@ class InputBody(_Strict):
         "auto"
     )
     parallel_tool_calls: bool | None = None
-    reasoning: Reasoning | None = None
+    reasoning: Annotated[Reasoning | None, THINKS_NOT] = None
     truncation: Literal["auto", "disabled"] | None = None
 
     @field_validator("input", mode="before")
@@ -221,7 +234,7 @@ class InputBody(_Strict):
 class CountBody(InputBody):
     """`POST /v1/responses/input_tokens`."""
 
-    personality: Absent = None
+    personality: Annotated[Any, Refused("the models that are served have none to choose")] = None
 
 
 class ResponseBody(InputBody):
@@ -247,18 +260,19 @@ class ResponseBody(InputBody):
     repetition_penalty: float | None = Field(None, ge=0.1, le=10)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     user: str | None = Field(None, max_length=512)
+    """Whose turn it is when many wait; so is the next, and nobody is reported."""
     safety_identifier: str | None = Field(None, max_length=512)
-    prompt_cache_key: str | None = Field(None, max_length=512)
+    prompt_cache_key: Annotated[str | None, Harmless(CACHED_ANYWAY)] = Field(None, max_length=512)
 
-    background_options: Absent = None
-    prompt: Absent = None
-    moderation: Absent = None
-    context_management: Absent = None
-    access_programs: Absent = None
-    image: Any = None
-    prompt_cache_options: Any = None
-    prompt_cache_retention: Any = None
-    service_tier: Any = None
+    background_options: Annotated[Any, Refused("the background has no options here")] = None
+    prompt: Annotated[Any, Refused("no prompts are kept here; send its text")] = None
+    moderation: Annotated[Any, Refused("no answer is moderated within a request; ask /v1/moderations")] = None
+    context_management: Annotated[Any, Refused("nothing is compacted here, only truncated")] = None
+    access_programs: Annotated[Any, Refused("this server knows no such programs")] = None
+    image: Annotated[Any, Harmless("no picture is read or made here")] = None
+    prompt_cache_options: CachedAnyway = None
+    prompt_cache_retention: CachedAnyway = None
+    service_tier: Annotated[Any, Harmless(ONE_SPEED)] = None
 
     @field_validator("include", "metadata", mode="before")
     @classmethod
