@@ -52,6 +52,22 @@ def test_an_answer_is_what_the_types_of_both_apis_say(url: str, client: openai.O
     assert kept.output_text
 
 
+def test_likelihoods_that_are_asked_for_are_told(url: str) -> None:
+    asked = {"input": "Hello", "temperature": 0, "include": ["message.output_text.logprobs"], "top_logprobs": 2}
+    whole = post(url, **asked).json()
+    check_response(whole)
+    (part,) = whole["output"][0]["content"]
+    assert len(part["logprobs"]) == whole["usage"]["output_tokens"] > 0
+    assert bytes(byte for token in part["logprobs"] for byte in token["bytes"]).decode(errors="replace") == part["text"]
+    for token in part["logprobs"]:
+        assert len(token["top_logprobs"]) == 2 and token["logprob"] <= token["top_logprobs"][0]["logprob"] <= 0
+    events = events_of(post(url, **asked, stream=True))
+    assert check_events(events)["output"][0]["content"] == [part]
+    deltas = [event["logprobs"] for event in events if event["type"] == "response.output_text.delta"]
+    assert [token for delta in deltas for token in delta] == part["logprobs"]
+    assert post(url, input="Hello").json()["output"][0]["content"][0]["logprobs"] == []
+
+
 def test_a_stream_is_whole_numbered_and_the_same_as_the_answer(url: str) -> None:
     asked = {"input": "Hello", "seed": 3, "temperature": 1.0}
     whole = post(url, **asked).json()

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ayllu.serve.engines.engine import DrawnToken
-from ayllu.serve.turn.drawn import Places, shown_token
-from ayllu.serve.turn.events import CallArguments, CallStarted, End, Event, Read, Words
+from ayllu.serve.turn.drawn import Places, finite, shown_token, told_tokens
+from ayllu.serve.turn.events import CallArguments, CallEnded, CallStarted, End, Event, Read, Words
 from ayllu.text.tokenizer import Tokenizer
 
 DONE = "data: [DONE]\n\n"
 """The event that ends a stream."""
-UNLIKELIEST = -9999.0
-"""What OpenAI's API writes for ids that cannot come."""
 
 
 class Layout:
@@ -75,24 +72,31 @@ class Choice:
 
 
 class ChatLayout(Layout):
-    """Answers to `POST /v1/chat/completions`; with `legacy` calls are told in the older `function_call`."""
+    """Answers to `POST /v1/chat/completions`; with `legacy` calls are told in the older `function_call`.
+
+    `shown` are the special ids that are text, as in `GenerationRequest`.
+    """
 
     prefix, kind, chunk_kind = "chatcmpl", "chat.completion", "chat.completion.chunk"
 
-    def __init__(self, model: str, tokenizer: Tokenizer, *, logprobs: bool, legacy: bool) -> None:
+    def __init__(
+        self, model: str, tokenizer: Tokenizer, *, logprobs: bool, legacy: bool, shown: Collection[int] = ()
+    ) -> None:
         super().__init__(model, tokenizer)
-        self._logprobs, self._legacy = logprobs, legacy
+        self._logprobs, self._legacy, self._shown = logprobs, legacy, shown
 
     def choice(self, index: int) -> Choice:
-        return ChatChoice(index, self.tokenizer, logprobs=self._logprobs, legacy=self._legacy)
+        return ChatChoice(index, self.tokenizer, logprobs=self._logprobs, legacy=self._legacy, shown=self._shown)
 
 
 class ChatChoice(Choice):
     """A message of the assistant."""
 
-    def __init__(self, index: int, tokenizer: Tokenizer, *, logprobs: bool, legacy: bool) -> None:
+    def __init__(
+        self, index: int, tokenizer: Tokenizer, *, logprobs: bool, legacy: bool, shown: Collection[int] = ()
+    ) -> None:
         super().__init__(index, tokenizer)
-        self._logprobs, self._legacy = logprobs, legacy
+        self._logprobs, self._legacy, self._shown = logprobs, legacy, shown
         self._calls: list[tuple[str, dict[str, str]]] = []
         """Ids and functions; an answer that was cut amid a call has its arguments as far as they came."""
         self._begun = False
@@ -133,6 +137,8 @@ class ChatChoice(Choice):
             yield self._call(head, {"name": event.name, "arguments": ""}, event.drawn)
         elif isinstance(event, CallArguments):
             yield self._call({"index": event.index}, {"arguments": event.text}, event.drawn)
+        elif isinstance(event, CallEnded) and event.drawn:
+            yield self._delta({}, None, event.drawn)
         elif isinstance(event, End):
             yield self._delta({}, event.reason, event.drawn)
 
@@ -151,15 +157,7 @@ class ChatChoice(Choice):
     def _told(self, drawn: Sequence[DrawnToken]) -> dict[str, Any] | None:
         if not self._logprobs:
             return None
-        content = [
-            {**self._token(token.id, token.logprob), "top_logprobs": [self._token(*entry) for entry in token.top]}
-            for token in drawn
-        ]
-        return {"content": content, "refusal": None}
-
-    def _token(self, number: int, logprob: float) -> dict[str, Any]:
-        data = list(self._tokenizer.bytes_of(number))
-        return {"token": shown_token(self._tokenizer, number), "logprob": finite(logprob), "bytes": data}
+        return {"content": told_tokens(self._tokenizer, drawn, self._shown), "refusal": None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -262,11 +260,6 @@ class TextChoice(Choice):
             ],
             "text_offset": [self._places.next(token.id) for token in drawn],
         }
-
-
-def finite(logprob: float) -> float:
-    """A log-probability that JSON can say."""
-    return logprob if math.isfinite(logprob) and logprob > UNLIKELIEST else UNLIKELIEST
 
 
 LINE_ENDS = {ord(sign): f"\\u{ord(sign):04x}" for sign in "\x85\u2028\u2029"}

@@ -51,7 +51,11 @@ class Completions:
             self._answer(served, one, ready.reader(), body, http) for one in _several(served, request, body.n or 1)
         ]
         layout = ChatLayout(
-            served.about.name, served.queue.engine.tokenizer, logprobs=bool(body.logprobs), legacy=body.legacy
+            served.about.name,
+            served.queue.engine.tokenizer,
+            logprobs=bool(body.logprobs),
+            legacy=body.legacy,
+            shown=ready.shown,
         )
         headers = {DROPPED: str(ready.dropped)} if ready.dropped else {}
         n = len(answers)

@@ -11,7 +11,7 @@ from ayllu.serve.engines.engine import DrawnToken
 from ayllu.serve.responses.hosted.answer import REQUEST, HostedBegan, HostedDone, HostedEvent
 from ayllu.serve.responses.items import new_id, output_text
 from ayllu.serve.state.items import Item
-from ayllu.serve.turn.events import CallArguments, CallEnded, CallStarted, Words
+from ayllu.serve.turn.events import CallArguments, CallEnded, CallStarted, End, Words
 
 Sent = dict[str, Any]
 """An event as clients get it."""
@@ -70,6 +70,11 @@ class EventWriter:
             )
             yield self._event("response.output_item.done", output_index=self._last, item=dict(item))
 
+    def rest(self, end: End) -> Iterator[Sent]:
+        """What is told of ids that are no text, where words are what the answer ends with."""
+        if self._told is not None and end.drawn and self._open:
+            yield from self._words(Words(text="", drawn=end.drawn))
+
     def _began(self, item: Item) -> Iterator[Sent]:
         """A call of a hosted tool begins: its item, what it does, and a program whole."""
         yield from self._close_message("completed")
@@ -126,7 +131,7 @@ class EventWriter:
         part["text"] += event.text
         part["logprobs"] += logprobs
         place = {"item_id": self.output[-1]["id"], "content_index": 0}
-        yield self._delta("response.output_text.delta", event.text, logprobs=_short(logprobs), **place)
+        yield self._delta("response.output_text.delta", event.text, logprobs=logprobs, **place)
 
     def _close_message(self, status: str) -> Iterator[Sent]:
         if not self._open:
@@ -135,7 +140,7 @@ class EventWriter:
         item = self.output[-1]
         part = item["content"][0]
         item["status"] = "completed" if status == "completed" else "incomplete"
-        yield self._part("response.output_text.done", text=part["text"], logprobs=_short(part["logprobs"]))
+        yield self._part("response.output_text.done", text=part["text"], logprobs=list(part["logprobs"]))
         yield self._part("response.content_part.done", part=dict(part))
         yield self._event("response.output_item.done", output_index=self._last, item={**item, "content": [dict(part)]})
 
@@ -150,8 +155,3 @@ class EventWriter:
     def _event(self, kind: str, **fields: Any) -> Sent:
         self._number += 1
         return {"type": kind, "sequence_number": self._number - 1, **fields}
-
-
-def _short(logprobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Log-probabilities as events have them."""
-    return list(logprobs)

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ayllu.serve.errors import ApiError
@@ -25,6 +26,7 @@ from ayllu.serve.state.store import KeptResponse, Locked
 from ayllu.serve.turn.answer import Answer
 from ayllu.serve.turn.asked import Turn
 from ayllu.serve.turn.count import count_tokens
+from ayllu.serve.turn.drawn import told_tokens
 from ayllu.serve.turn.generation import generation_request
 from ayllu.serve.turn.prepare import Prepared, prepare
 
@@ -237,6 +239,9 @@ class Responder:
             obfuscate=bool(options and options.include_obfuscation),
             stored=stored,
             streamed=bool(body.background and body.stream),
+            told=partial(told_tokens, queue.engine.tokenizer, shown=prepared.shown)
+            if body.logprobs() is not None
+            else None,
         )
 
     def _add(self, run: Run) -> None:

@@ -192,6 +192,8 @@ class Run:
                     self._send(self._writer.about("in_progress", self.body))
                 if isinstance(event, End):
                     reason = event.reason
+                    for sent in self._writer.rest(event):
+                        self._send(sent)
                     continue
                 for sent in self._writer.write(event):
                     self._send(sent)

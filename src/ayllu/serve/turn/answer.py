@@ -39,7 +39,7 @@ class Answer:
         Closing the iterator stops the computing, as does a call where only one is wanted. QueueFull when no turn comes.
         """
         told: list[DrawnToken] = []
-        tokens, ended = DrawnText(self._queue.engine.tokenizer), False
+        tokens, ended = DrawnText(self._queue.engine.tokenizer, self.request.shown), False
         filtered = Filtered(self._queue.guard, told=self.request.grammar is None, asked=self._reader.asked)
 
         def with_drawn(event: Event) -> Event:
