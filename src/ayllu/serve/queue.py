@@ -17,13 +17,12 @@ from ayllu.serve.errors import ApiError
 from ayllu.serve.operations.course import Course, Watcher
 from ayllu.serve.queueing.arrived import Arrived
 from ayllu.serve.queueing.holding import Holding
+from ayllu.serve.queueing.pace import Pace
 from ayllu.serve.queueing.turns import QueueFull, Turns
 
 if TYPE_CHECKING:
     from ayllu.safety.filter.guard import Guard
 
-USUAL_SECONDS, USUAL_WEIGHT = 5.0, 0.1
-"""How long an answer takes where none was given yet, and how much each one changes that."""
 PROMPT_COST = 0.25
 """Of a token that is read, where one that is written costs 1: about what engines take for them on a processor."""
 
@@ -36,7 +35,7 @@ class EngineQueue:
         self.turns = Turns(engine.parallel, longest=longest)
         self._threads = ThreadPoolExecutor(engine.parallel, thread_name_prefix="engine")
         self._under_way: set[threading.Event] = set()
-        self._usual_seconds = USUAL_SECONDS
+        self.pace = Pace()
         self.model = ""
         """What watchers call it."""
         self.watchers: list[Watcher] = []
@@ -56,8 +55,8 @@ class EngineQueue:
 
     def seconds_to_wait(self, client: str) -> float:
         """About how long one more caller of `client` would wait for a turn, by the answers before."""
-        before = self.turns.waiting_of(current_line(client)) + 1
-        return before * self._usual_seconds / self.engine.parallel
+        client = current_line(client)
+        return self.pace.wait(self.turns.waiting_of(client) + 1, places=self.turns.part_of(client))
 
     async def stream(
         self, request: GenerationRequest, *, client: str = "", seconds: float = 600
@@ -144,7 +143,9 @@ class EngineQueue:
                 arrived.put(error)
 
         def done(_: object) -> None:
-            self._usual_seconds += USUAL_WEIGHT * (loop.time() - started - self._usual_seconds)
+            holder.seconds += loop.time() - started
+            if not holder.goes_on(cut=loop.time() >= until):
+                self.pace.ended(holder.seconds)
             self._under_way.discard(cancelled)
             self.turns.give(client, holder.kept)
 

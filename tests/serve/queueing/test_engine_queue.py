@@ -14,6 +14,7 @@ from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.queue import EngineQueue
 from ayllu.serve.queueing.arrived import joined
 from ayllu.serve.queueing.turns import Holder, QueueFull, Turns
+from support.serving.clocks import JumpingLoop
 from support.serving.server import Watched
 
 LONG = GenerationRequest(prompt=[65], max_tokens=200, sampling=Sampling(seed=1))
@@ -38,20 +39,6 @@ def test_clients_take_turns_however_much_one_asks() -> None:
         return order
 
     assert "".join(asyncio.run(scenario())) == "aabcaba"
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to what is due next, so that hours of a queue pass in a second."""
-
-    now = 0.0
-
-    def time(self) -> float:
-        return self.now
-
-    def _run_once(self) -> None:
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
-            self.now = max(self.now, self._scheduled[0].when())  # type: ignore[attr-defined]
-        super()._run_once()  # type: ignore[misc]
 
 
 STEP = 0.5

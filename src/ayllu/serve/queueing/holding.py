@@ -25,6 +25,8 @@ class Holding:
         self._fresh = 0
         self._cancelled = threading.Event()
         self._given_back = False
+        self.seconds = 0.0
+        """Of all turns that have ended."""
         sampling = request.sampling
         self._can = (sampling.seed is None or sampling.greedy) and request.grammar is None
         self._can = self._can and not (sampling.presence_penalty or sampling.frequency_penalty)

@@ -50,7 +50,7 @@ class Turns:
     """
 
     def __init__(self, places: int, *, longest: int) -> None:
-        self._free = places
+        self._places = self._free = places
         self._longest = longest
         self._held: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
@@ -71,6 +71,11 @@ class Turns:
     def waiting_of(self, client: str) -> int:
         """How many callers of `client` have no turn yet."""
         return len(self._waiting.get(client, ()))
+
+    def part_of(self, client: str) -> float:
+        """How many turns `client` can hold at a time as things are: half of what others do not hold, at least one."""
+        others = sum(held for name, held in self._held.items() if name != client)
+        return max(1.0, (self._places - others) / 2)
 
     def full(self, client: str) -> bool:
         """Whether one more caller of `client` would be turned away."""
