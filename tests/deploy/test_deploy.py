@@ -10,9 +10,11 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from ayllu.cli.main import app
 from ayllu.fleet.launch.manifests import faults
@@ -70,3 +72,26 @@ def test_kserve_would_take_the_service() -> None:
     manifest["spec"]["template"]["containers"][0]["resource"] = {}
     del manifest["spec"]["model"]["uri"]
     assert len(faults(manifest, schema)) == 2
+
+
+def ray_faults(manifest: dict[str, Any]) -> list[str]:
+    """What Ray Serve LLM would not take, by the schemas of its own classes; `engine_kwargs` are for vLLM to read."""
+    schemas = json.loads((SCHEMAS / "ray_serve_llm.schema.json").read_text(encoding="utf-8"))
+    parts = [("ServeDeploySchema", manifest)]
+    for application in manifest["applications"]:
+        for config in application["args"]["llm_configs"]:
+            scaling = config["deployment_config"]["autoscaling_config"]
+            parts += [("LLMConfig", config), ("ModelLoadingConfig", config["model_loading_config"])]
+            parts += [("AutoscalingConfig", scaling)]
+    return [error.message for name, part in parts for error in Draft202012Validator(schemas[name]).iter_errors(part)]
+
+
+def test_ray_would_take_the_configuration() -> None:
+    manifest = yaml.safe_load((DEPLOY / "ray_serve.yaml").read_text(encoding="utf-8"))
+    assert ray_faults(manifest) == []
+    config = manifest["applications"][0]["args"]["llm_configs"][0]
+    config["accelerator_typ"] = config.pop("accelerator_type")
+    del config["model_loading_config"]["model_id"]
+    config["deployment_config"]["autoscaling_config"]["max_replicas"] = 0
+    manifest["proxy_location"] = "Everywhere"
+    assert len(ray_faults(manifest)) == 4
