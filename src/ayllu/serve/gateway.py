@@ -34,6 +34,7 @@ from ayllu.serve.middleware.body_limits import BodyLimitMiddleware
 from ayllu.serve.middleware.host_check import HostCheckMiddleware
 from ayllu.serve.middleware.request_ids import RequestMiddleware
 from ayllu.serve.middleware.security_headers import SecurityHeadersMiddleware
+from ayllu.serve.middleware.strict_json import StrictRoute
 from ayllu.serve.moderations.routes import Moderations
 from ayllu.serve.operations.health import Health
 from ayllu.serve.operations.operations import Operations
@@ -96,6 +97,7 @@ def create_app(
 
     # The interactive documentation of FastAPI loads its scripts from another server, so it stays off.
     app = FastAPI(title="Ayllu", docs_url=None, redoc_url=None, middleware=middleware, lifespan=responder.living)
+    app.router.route_class = StrictRoute
     errors.install(app)
     add_get(app, "/", _page, described=False)
     app.mount("/static", _Static(directory=PAGE))

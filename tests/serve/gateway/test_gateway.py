@@ -149,7 +149,7 @@ UNIQUE: Any = {
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages.0.content.0.type", "text"),
         ({"messages": [{"role": "user", "content": "word " * 500}]}, "messages", "shorten it"),
         ({"temperature": 3}, "temperature", "less than or equal to 2"),
-        ({"temperature": float("nan")}, "temperature", "should be"),
+        ({"temperature": float("nan")}, None, "NaN is no number"),
         ({"top_p": -0.1}, "top_p", "greater than or equal to 0"),
         ({"tool_choice": "required"}, "tool_choice", "there are no tools"),
         ({"tool_choice": "always"}, "tool_choice", "allowed_tools"),

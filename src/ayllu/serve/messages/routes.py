@@ -11,13 +11,13 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from fastapi.routing import APIRoute
 
 from ayllu.serve.engines.engine import EngineEnded
 from ayllu.serve.errors import BUSY, FAILED, ApiError, of_validation
 from ayllu.serve.limits import Limits
 from ayllu.serve.messages.body import CountBody, MessagesBody
 from ayllu.serve.messages.layout import MessageWriter, Sent, error_body, status_of
+from ayllu.serve.middleware.strict_json import StrictRoute
 from ayllu.serve.queueing.turns import QueueFull
 from ayllu.serve.responses.streams import STREAM_HEADERS, as_lines
 from ayllu.serve.served import Models, Served
@@ -29,7 +29,7 @@ from ayllu.serve.turn.prepare import Prepared, prepare
 log = logging.getLogger("uvicorn.error")
 
 
-class _Route(APIRoute):
+class _Route(StrictRoute):
     """A route whose problems are told in Anthropic's form."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

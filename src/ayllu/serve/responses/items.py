@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, FiniteFloat, Tag, field_validator, model_validator
 
 from ayllu.serve.errors import ApiError
 from ayllu.serve.responses.hosted.mcp import (
@@ -177,10 +177,10 @@ class CodeCallItem(_Given):
 class SearchResult(_Given):
     """A passage that a search found."""
 
-    attributes: dict[str, str | float | bool] | None = None
+    attributes: dict[str, str | FiniteFloat | bool] | None = None
     file_id: str | None = None
     filename: str | None = None
-    score: float | None = None
+    score: FiniteFloat | None = None
     text: str | None = None
 
 

@@ -19,6 +19,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from websockets.frames import CloseCode
 
 from ayllu.serve.errors import FAILED, ApiError, of_validation
+from ayllu.serve.middleware.strict_json import strict_json
 from ayllu.serve.responses.body import ResponseBody
 from ayllu.serve.responses.responder import Responder
 from ayllu.serve.responses.routes import client_of, owner_of
@@ -161,9 +162,9 @@ class _Connection:
 def _parsed(text: str) -> dict[str, Any]:
     """What a client sent; ApiError where it is nothing that is done here."""
     try:
-        event = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ApiError(400, "the message is not JSON", code="invalid_json") from None
+        event = strict_json(text)
+    except json.JSONDecodeError as error:
+        raise ApiError(400, f"the message is not JSON: {error.msg}", code="invalid_json") from None
     if not isinstance(event, dict):
         raise ApiError(400, "the message must be a JSON object")
     kind = event.pop("type", None)
