@@ -11,18 +11,24 @@ from walk import Body
 
 from ayllu.serve.audio import routes as audio
 from ayllu.serve.completions.body import ChatBody, TextBody
+from ayllu.serve.errors import ApiError
 from ayllu.serve.files import routes as files
 from ayllu.serve.files.form import Form
 from ayllu.serve.messages.body import CountBody as MessageCountBody
 from ayllu.serve.responses import body as responses
+from ayllu.serve.responses.hosted.mcp import McpOffer
 from ayllu.serve.responses.items import kept_item, messages_of
 from ayllu.serve.turn.grammar import shape_grammar
+from ayllu.text.tool_calls import Tool
 
 CALL = {"id": "x", "type": "function", "function": {"name": "x", "arguments": "{}"}}
 CHAT_TOOL = {"type": "function", "function": {"name": "x"}}
 FIRST = [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [CALL]}]
 SPEECH = cast(Any, SimpleNamespace(languages=("en",), voice="x", rate=16_000))
 """Ears and a voice, as `ayllu serve --speech` has them: what is asked of them is only checked here."""
+
+OFFER = McpOffer(tools=[Tool(name="x", description="")], names={("x", "x"): "x"})
+"""What an MCP server offers, which the operator has allowed."""
 
 
 def read_chat(body: Body) -> Any:
@@ -59,7 +65,11 @@ def read_response(model: type[responses.InputBody]) -> Callable[[Body], Any]:
         said = messages_of([item for item in items if item["type"] != "item_reference"], found.instructions)
         kept = [{key: value for key, value in item.items() if key != "id"} for item in items]
         ids = [getattr(item, "id", None) for item in found.input or ()]
-        return [found.model_copy(update={"input": None}), found.offered(), found.choice(), said, kept, ids]
+        try:
+            choice = found.choice(OFFER)
+        except ValueError as error:  # as the responder does
+            raise ApiError(400, str(error)) from None
+        return [found.model_copy(update={"input": None}), found.offered(OFFER), choice, said, kept, ids]
 
     return read
 

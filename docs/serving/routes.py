@@ -76,7 +76,7 @@ def whole_response(base: Body, change: Body) -> Body:
     """What a call gave stands behind a call; a choice of tools beside tools."""
     body = base | change
     if "input" in change and isinstance(change["input"], list):
-        body["input"] = [RESPONSE_CALL, *change["input"]]
+        body["input"] = [RESPONSE_CALL, APPROVAL, *change["input"]]
     if "tool_choice" in change:
         body["tools"] = RESPONSE_TOOLS
     return body
@@ -98,10 +98,13 @@ def whole_batch(base: Body, change: Body) -> Body:
 
 
 RESPONSE_CALL = {"type": "function_call", "call_id": "x", "name": "x", "arguments": "{}"}
+APPROVAL = {"type": "mcp_approval_request", "id": "x", "name": "x", "server_label": "x", "arguments": "{}"}
+MCP = {"type": "mcp", "server_label": "x", "server_url": "https://x"}
 RESPONSE_TOOLS = [
     {"type": "function", "name": "x", "parameters": {}},
     {"type": "code_interpreter", "container": {"type": "auto"}},
     {"type": "file_search", "vector_store_ids": ["x"]},
+    MCP,
 ]
 OUTPUT = {"type": "function_call_output", "call_id": "x", "output": "x"}
 MESSAGE_CALL = {"role": "assistant", "content": [{"type": "tool_use", "id": "x", "name": "x", "input": {}}]}
@@ -127,6 +130,7 @@ ITEM_NOTES = {
 }
 RESPONSE_FIXED: dict[str, tuple[Any, ...]] = {
     "input[](function_call_output)": (OUTPUT,),
+    "tools[](mcp)": (MCP,),
     "value": (1, 2),
     "tools": ([{"type": "function", "name": "x"}], [{"type": "file_search"}]),
 }
