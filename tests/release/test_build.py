@@ -34,7 +34,7 @@ def test_the_release_holds_what_it_promises(built):
     assert files == {
         *("config.json", "generation_config.json", "model.safetensors", "cria.gguf"),
         *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"),
-        *("README.md", "LICENSE", "LICENSES.md", "figures/loss_curve.png"),
+        *("README.md", "TECHNICAL_REPORT.md", "LICENSE", "LICENSES.md", "figures/loss_curve.png"),
         *("records.json", "scores.json", "items.jsonl", "documents.jsonl", "sources.json", "references.json"),
         *("manifest.json", "model.sig", "release-key.pub"),
         *(f"documents/{name}" for name in ("mlbom.cdx.json", "spdx.json", "croissant.json", "sources.jsonl")),

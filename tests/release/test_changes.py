@@ -30,9 +30,10 @@ def test_what_changed_is_named_with_both_values(built, release, capsys) -> None:
     # Documents follow from the records; without them it is a release of before there were any.
     shutil.rmtree(release / "documents")
     edit(release / "references.json", lambda references: None)
-    page = (release / "README.md").read_text()
-    assert "| 7 | 12 |" in page
-    (release / "README.md").write_text(page.replace("| 7 | 12 |", "| 9 | 12 |"))
+    for name in ("README.md", "TECHNICAL_REPORT.md"):
+        page = (release / name).read_text()
+        assert "| 7 | 12 |" in page
+        (release / name).write_text(page.replace("| 7 | 12 |", "| 9 | 12 |"))
     seal_again(release, ec.generate_private_key(ec.SECP256R1()))
     with pytest.raises(SystemExit) as end:
         main(["release", "diff", str(built.folder), str(release), "--json"])

@@ -82,18 +82,21 @@ def test_the_class_of_openness_is_computed_from_what_is_there(built) -> None:
     manifest = json.loads((built.folder / "manifest.json").read_text())
     records = {"sources.json": json.loads((built.folder / "sources.json").read_text())}
     found = openness(manifest, records)
-    assert found["class"] is None and found["missing"]["III"] == ["technical report"]
+    assert found["class"] == "III" and found["missing"]["II"] == ["evaluation data"]
+    without = {path: entry for path, entry in manifest["files"].items() if path != "TECHNICAL_REPORT.md"}
+    older = openness(manifest | {"files": without}, records)
+    assert older["class"] is None and older["missing"]["III"] == ["technical report"]
     less = manifest | {"files": {k: v for k, v in manifest["files"].items() if k != "items.jsonl"}}
     assert "evaluation results" in openness(less, records)["missing"]["III"]
     said = json.loads((built.folder / "records.json").read_text())["openness"]
-    assert (said["class"], said["next"], said["lacking"]) == (None, "III", ["technical report"])
+    assert (said["class"], said["next"], said["lacking"]) == ("III", "II", ["evaluation data"])
     page = (built.folder / "README.md").read_text()
-    assert "By the Model Openness Framework 1.0" in page and "reaches no class; class III also asks" in page
+    assert "By the Model Openness Framework 1.0" in page and "reaches class III; class II also asks" in page
 
 
 def test_a_card_without_a_class_of_openness_is_that_of_an_older_release(release) -> None:
     """One whose records say nothing of it still verifies; one whose card leaves out what they say does not."""
-    edit(release / "records.json", lambda records: records["openness"].update({"class": "III"}))
+    edit(release / "records.json", lambda records: records["openness"].update({"class": "II"}))
     seal_again(release)
     assert [str(problem) for problem in verify_release(release).problems] == [
         "records.json says another class of openness than the release has"
@@ -130,7 +133,7 @@ def test_a_release_that_was_changed_has_no_documents(built, tmp_path, capsys) ->
     with pytest.raises(SystemExit) as end:
         main(["release", "documents", str(built.folder), "--out", str(tmp_path / "out"), "--json"])
     assert end.value.code == 0
-    assert json.loads(capsys.readouterr().out)["openness"]["class"] is None
+    assert json.loads(capsys.readouterr().out)["openness"]["class"] == "III"
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"mlbom.cdx.json", "openness.json", "spdx.json"}
 
 

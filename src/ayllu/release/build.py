@@ -28,6 +28,7 @@ from ayllu.release.gates import GATES, RECORDS, SCORES, SOURCES
 from ayllu.release.licences import licence_text
 from ayllu.release.manifest import NAME, VERSION, describe, write_manifest
 from ayllu.release.pages import card
+from ayllu.release.pages.technical_report import technical_report
 from ayllu.release.policy import Policy
 from ayllu.release.reference import write_json
 from ayllu.release.trust.exception import EXCEPTION, exception_rows, excused
@@ -160,7 +161,7 @@ def _write_records(
     if excepted:
         said["policy"]["exceptions"] = excepted
     facts = {"release": release, "model": model, "training": dict(training), "evaluation": evaluated(scores)}
-    said[OPENNESS] = said_openness({*folder_files(folder), *gates.PAGES, SOURCES}, origins)
+    said[OPENNESS] = said_openness({*folder_files(folder), *gates.PAGES, gates.REPORT, SOURCES}, origins)
     if earlier is not None:
         title, signer = f"{release['name']} {release['version']}", sign.fingerprint(key)
         parts = compared_parts(facts, origins)
@@ -171,10 +172,14 @@ def _write_records(
 
 
 def _write_pages(folder: Path, facts: Mapping[str, Any], policy: Policy, *, gguf: str, figures: Sequence[str]) -> None:
-    """The card and the list of licences as plain text, and where each of their numbers comes from."""
-    card_page, licences = card.model_card(facts, policy, gguf=gguf, figures=figures), card.licences_page(facts, policy)
+    """The card, the list of licences and the report as plain text, and where each of their numbers comes from."""
+    marked_pages = (
+        card.model_card(facts, policy, gguf=gguf, figures=figures),
+        card.licences_page(facts, policy),
+        technical_report(facts, policy, figures=figures),
+    )
     references = {}
-    for page, marked in zip(gates.PAGES, (card_page, licences), strict=True):
+    for page, marked in zip((*gates.PAGES, gates.REPORT), marked_pages, strict=True):
         plain, references[page] = reference.detach(marked)
         (folder / page).write_text(plain, encoding="utf-8")
     write_json(folder / gates.REFERENCES, references)

@@ -31,6 +31,18 @@ RECORDS, SCORES, SOURCES = "records.json", "scores.json", "sources.json"
 REFERENCES = "references.json"
 """Which number on a page comes from where in the records."""
 PAGES = ("README.md", "LICENSES.md")
+REPORT = "TECHNICAL_REPORT.md"
+"""A page too, which releases of before it lack."""
+REPORT_PARTS = (
+    "Data",
+    "Architecture",
+    "Training",
+    "Evaluation",
+    "Energy and hardware",
+    "Limits",
+    "Making it again",
+)
+"""What a technical report tells of, in its order: a page without one of them is none."""
 SHAPE = {
     "vocabulary": "vocab_size",
     "layers": "num_hidden_layers",
@@ -240,7 +252,7 @@ def _unnamed_licences(text: str, sources: dict[str, Any]) -> Iterator[str]:
 
 
 def _pages(folder: Path, records: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for page in PAGES:
+    for page in (*PAGES, *([REPORT] if (folder / REPORT).exists() else [])):
         try:
             text = _marked(folder, page)
         except (OSError, ValueError) as error:
@@ -248,3 +260,14 @@ def _pages(folder: Path, records: dict[str, Any]) -> Iterator[tuple[str, str]]:
             continue
         for line, problem in reference.number_problems(text, records):
             yield page, f"line {line}: {problem}"
+        if page == REPORT:
+            yield from ((page, reason) for reason in _report_problems(text))
+
+
+def _report_problems(text: str) -> Iterator[str]:
+    """Why a page is no technical report: a part of it is not there, or empty."""
+    parts = re.split(r"^## (.*)$", text, flags=re.MULTILINE)
+    told = dict(zip(parts[1::2], parts[2::2], strict=True))
+    for name in REPORT_PARTS:
+        if not told.get(name, "").strip():
+            yield f"says nothing of {name.lower()}, which a technical report tells of"

@@ -26,7 +26,7 @@ KEY, SIGNATURE, MANIFEST, POLICY = "release-key.pub", "model.sig", "manifest.jso
 JSONS = ("records.json", "scores.json", "sources.json", "config.json", "generation_config.json", "tokenizer.json")
 NAMES = re.compile(
     r"(((generation|tokenizer)_)?config|tokenizer|special_tokens_map|records|scores|sources|references|policy|manifest)"
-    r"\.json|(items|documents)\.jsonl|README\.md|LICENSE(S\.md)?|(model|policy)\.sig|release-key\.pub|\.gitattributes|"
+    r"\.json|(items|documents)\.jsonl|(README|TECHNICAL_REPORT)\.md|LICENSE(S\.md)?|(model|policy)\.sig|release-key\.pub|\.gitattributes|"
     r"chat_template\.jinja|[\w.-]+\.safetensors(\.index\.json)?|documents/[\w.-]+|figures/[\w. -]+\.(png|jpe?g)"
 )
 NEEDED = (*JSONS, "tokenizer_config.json", "items.jsonl", "documents.jsonl", "README.md", "LICENSE", "LICENSES.md")
@@ -260,7 +260,7 @@ def _pages(folder: Path, key: Path | None) -> Found:
         digests = [str(archive.get("sha256")) for archive in source.get("archives") or []]
         if FORBIDDEN.search(str(source.get("licence"))) or any(len(digest) != 64 for digest in digests):
             yield f"sources.json names {source.get('name')}, under a licence that forbids, or an archive without digest"
-    for page in ("README.md", "LICENSES.md"):
+    for page in sorted({"README.md", "LICENSES.md", "TECHNICAL_REPORT.md"} & set(_paths(folder))):
         lines = _read(folder, page).decode().split("\n")
         for reference in sorted(references[page], key=lambda entry: -entry["end"]):
             number, (file, where) = reference["line"] - 1, reference["source"].split("#", 1)

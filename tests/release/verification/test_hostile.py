@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -179,7 +180,7 @@ def through_hub_cache(release: Path, place: Path) -> Path:
 
 def test_a_release_from_the_cache_of_the_hub_still_verifies(release, tmp_path):
     found = verify_release(through_hub_cache(release, tmp_path / "hub"))
-    assert found.verified and found.beside == (".gitattributes",) and found.files == 29
+    assert found.verified and found.beside == (".gitattributes",) and found.files == 30
 
 
 def test_a_link_out_of_the_cache_of_the_hub_is_refused(release, tmp_path):
@@ -258,8 +259,9 @@ def test_an_older_release_by_the_same_key_is_told(release, own_home, tmp_path, c
     for version, created in (("0.2.0", "2026-05-01T00:00:00+00:00"), ("0.1.0", "2026-04-01T00:00:00+00:00")):
         edit(release / RECORDS, lambda records, version=version: records["release"].update(version=version))
         old = {"0.2.0": "Version 0.1.0", "0.1.0": "Version 0.2.0"}[version]
-        page = (release / "README.md").read_text().replace(old, f"Version {version}")
-        (release / "README.md").write_text(page)
+        for name, told in (("README.md", old), ("TECHNICAL_REPORT.md", old.lower())):
+            page = (release / name).read_text()
+            (release / name).write_text(re.sub(told, f"{told.split()[0]} {version}", page))
         seal_again(release, key)
         edit(release / MANIFEST, lambda manifest, created=created: manifest.update(created=created))
         document_again(release)

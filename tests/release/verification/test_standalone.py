@@ -30,7 +30,8 @@ BEYOND = {
     *("edited table of sources, signed", "edited training summary, signed", "acceptable use cut, signed"),
     *("class of openness overstated, signed", "edited score for the hub, signed", "removed document, signed"),
     *("added document, signed", "class of openness overstated in the records, signed"),
-    "class of openness overstated on the card, signed",
+    *("class of openness overstated on the card, signed", "technical report cut, signed"),
+    "removed technical report, signed",
 }
 """Lies of the publisher's that take the documents to be made again, or the GGUF
 file, a template, a licence's text or names of tokens to be found."""

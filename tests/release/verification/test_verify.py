@@ -259,10 +259,12 @@ def test_a_lie_is_found_even_when_it_is_signed(release, lie: Callable[[Path], No
 
 
 def thinner(folder: Path) -> None:
-    """Another shape, told by card, records and configuration alike."""
+    """Another shape, told by card, report, records and configuration alike."""
     edit_json("config.json", "intermediate_size", value=95)(folder)
     edit_json("records.json", "model", "feed_forward", value=95)(folder)
     edit_card("| 96 |", "| 95 |")(folder)
+    report = folder / "TECHNICAL_REPORT.md"
+    report.write_text(report.read_text().replace("| 96 |", "| 95 |"))
 
 
 def test_a_consistent_lie_about_the_shape_is_found(release):
@@ -348,7 +350,7 @@ def test_the_command_says_what_the_signature_proves(built, publisher, tmp_path, 
     monkeypatch.setenv("AYLLU_HOME", str(tmp_path / "home"))  # one that has verified nothing yet
     assert command(built.folder) == 0
     said = capsys.readouterr().out
-    assert "cria 0.1.0 is verified: 29 files" in said
+    assert "cria 0.1.0 is verified: 30 files" in said
     assert built.fingerprint in said and "anyone could have signed" in said
     assert command(built.folder, "--key", publisher) == 0
     assert "anyone" not in capsys.readouterr().out

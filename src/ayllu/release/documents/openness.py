@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ayllu.release.gates import SOURCES
+from ayllu.release.gates import REPORT, SOURCES
 from ayllu.release.licences import read_licence
 
 CLASSES = {
@@ -43,7 +43,7 @@ def openness(manifest: Mapping[str, Any], records: Mapping[str, Any]) -> dict[st
         "model parameters (final)": ", ".join(weights) or None,
         "model card": "README.md" if "README.md" in files else None,
         "data card": "sources.json, LICENSES.md" if "sources.json" in files and "LICENSES.md" in files else None,
-        "technical report": None,
+        "technical report": REPORT if REPORT in files else None,
         "evaluation results": "scores.json, items.jsonl, documents.jsonl" if "items.jsonl" in files else None,
         "training code": CODE,
         "inference code": CODE,

@@ -23,6 +23,7 @@ POSSIBLE = frozenset(
     (
         *(
             "references.json",
+            "TECHNICAL_REPORT.md",
             "policy.json",
             "policy.sig",
             "exception.json",

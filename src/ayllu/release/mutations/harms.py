@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from ayllu.release import sign
 from ayllu.release.files.contents import MANIFEST
-from ayllu.release.gates import RECORDS, REFERENCES, SCORES
+from ayllu.release.gates import RECORDS, REFERENCES, REPORT, SCORES
 from ayllu.release.licences import licence_text
 from ayllu.release.mutations.edits import Harm, bit, put, remove, rename, replace, write
 from ayllu.release.mutations.small import Small, seal, write_model, write_scores
@@ -271,8 +271,13 @@ BY_THE_PUBLISHER += (
      f"documents/openness.json {OTHER}"),
     ("class of openness overstated in the records, signed", put(RECORDS, "openness", "class", value="I"),
      f"{RECORDS} says another class of openness"),
-    ("class of openness overstated on the card, signed", replace("README.md", "reaches no class", "reaches class I"),
+    ("class of openness overstated on the card, signed", replace("README.md", "reaches class III", "reaches class I"),
      "README.md does not say which class of openness"),
+    ("edited technical report, signed", replace(REPORT, "3.25", "2.25"), f"{REPORT} line"),
+    ("number in the technical report without a record, signed",
+     replace(REPORT, "## Limits", "MMLU: 90.1\n## Limits"), f"{REPORT} line"),
+    ("technical report cut, signed", replace(REPORT, "## Limits", "### Limits"), f"{REPORT} says nothing of limits"),
+    ("removed technical report, signed", remove(REPORT), RECORDS),
     ("edited score for the hub, signed", replace("documents/eval_results.yaml", "value: 0.2", "value: 0.9"),
      f"documents/eval_results.yaml {OTHER}"),
     ("acceptable use cut, signed", replace("documents/ACCEPTABLE_USE.md", "## What it is not for", ""),

@@ -105,7 +105,8 @@ def model_card(records: Records, policy: Policy, *, gguf: str, figures: Iterable
         *_undecided(pages),
         *([pages.show(RECORDS, "training", "description") + "\n"] if described else []),
         f"Version {version}: a language model of the Llama-3 architecture, made with Ayllu. Its weights are given "
-        f"under {policy.weights_licence}; [LICENSES.md](LICENSES.md) names the licence of every source.\n",
+        f"under {policy.weights_licence}; [LICENSES.md](LICENSES.md) names the licence of every source, and "
+        "[the technical report](TECHNICAL_REPORT.md) tells how it came to be.\n",
         USE.format(gguf=gguf),
         LIMITS,
         *_sections(pages),
