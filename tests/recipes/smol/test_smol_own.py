@@ -17,12 +17,13 @@ from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, stage
 from ayllu.lab.run import Place, order, resolve
 from ayllu.lab.store import Store
-from ayllu.recipes.smol import _own_sources, from_adopted, smol
+from ayllu.recipes.smol import from_adopted, smol
 from ayllu.recipes.stages import evaluate
 from ayllu.recipes.stages.artifacts import Replies, Weights
 from ayllu.recipes.stages.dataset import build_dataset
 from ayllu.recipes.stages.own import score_own
 from ayllu.recipes.stages.posttrain import PosttrainPlan, open_posttrain_plan, plan_posttraining, posttrain
+from ayllu.recipes.taught import own_sources
 from support.programs.smol import tiny
 
 
@@ -122,7 +123,7 @@ def test_sums_worked_out_come_before_grpo_and_are_in_its_plan(tmp_path: Path) ->
 
 def test_the_releases_licences_name_ones_own_files(tmp_path: Path) -> None:
     digest = store_copy(write(tmp_path / "my talks.json"), tmp_path)
-    (source,) = _own_sources((("chats", digest, "CC-BY-4.0"),), tmp_path)
+    (source,) = own_sources((("chats", digest, "CC-BY-4.0"),), tmp_path)
     assert source["title"] == "Conversations of whoever trained the model (my talks.json)", "of the path only the name"
     assert (source["licence"], source["sha256"]) == ("CC-BY-4.0", digest)
 
@@ -130,7 +131,7 @@ def test_the_releases_licences_name_ones_own_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["caf\udce9.json", "\x1b[31mred.json", "a\nb.json"])
 def test_a_name_that_is_no_plain_text_is_shown_as_one_would_read_it(name: str, tmp_path: Path) -> None:
     path = write(tmp_path / name)
-    (source,) = _own_sources((("chats", store_copy(path, tmp_path / "cache"), "MIT"),), tmp_path / "cache")
+    (source,) = own_sources((("chats", store_copy(path, tmp_path / "cache"), "MIT"),), tmp_path / "cache")
     assert source["title"].isprintable() and source["title"].isascii()
     with pytest.raises(UserError) as refused:
         smol(chats=path)
