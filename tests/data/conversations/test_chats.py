@@ -352,7 +352,7 @@ def test_packed_files_and_parquet_are_read_as_the_plain_ones(tmp_path: Path, kin
     ("name", "content", "told"),
     [
         ("own.jsonl.gz", b"no gzip", "cannot be unpacked"),
-        ("own.jsonl.gz", gzip.compress(b'{"messages": []}' * 99)[:-9], "cannot be unpacked"),
+        ("own.jsonl.gz", gzip.compress(b'{"messages": []}' * 99, mtime=0)[:-9], "cannot be unpacked"),
         ("own.parquet", b"PAR1", "is no parquet that can be read"),
         ("own.pdf", b"%PDF", "holds no rows of JSON"),
     ],
