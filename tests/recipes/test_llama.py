@@ -81,7 +81,7 @@ def test_a_launched_plan_runs_under_its_layout_and_ends_with_the_same_model(alon
     home = ["--env", f"AYLLU_HOME={place / 'alone'}"]
     done = ayllu(place, *launched, *folder, *home, "--json", "--", *words(place), "--json", home="alone")
     assert done.returncode == 0, done.stderr
-    end = time.monotonic() + 300
+    end = time.monotonic() + 500
     while time.monotonic() < end:
         told = json.loads(ayllu(place, "fleet", "launch", "status", "llama", *folder, "--json", home="alone").stdout)
         if told["state"] != "running":
