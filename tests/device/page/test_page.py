@@ -213,6 +213,37 @@ def test_what_was_said_outlives_a_broken_connection(address: str, sensors: tuple
         assert page.evaluate("window.sent.filter(({ type }) => type === 'conversation.item.create').length") == 2
 
 
+EVENTS = [
+    {"type": "input_audio_buffer.committed", "item_id": "item_1"},
+    {"type": "conversation.item.done", "item": {"id": "item_1", "type": "message", "role": "user", "content": [{}]}},
+    {
+        "type": "conversation.item.done",
+        "item": {"id": "item_2", "type": "message", "role": "assistant", "content": [{"transcript": "At noon."}]},
+    },
+    {"type": "conversation.item.input_audio_transcription.completed", "item_id": "item_1", "transcript": "When?"},
+    {"type": "conversation.item.done", "item": {"id": "item_3", "type": "message", "role": "user", "content": [{}]}},
+]
+"""A slow transcription: the answer is done before its question is written down, and a second question is not yet."""
+
+RESTORED = """
+async (events) => {
+  const { Session } = await import("./glasses/session.js");
+  const session = new Session(() => {}, () => {});
+  const told = [];
+  session.send = (type, { item }) => told.push([item.id, item.role, item.content[0].text]);
+  events.forEach((event) => session.remember(event));
+  session.restore();
+  return told;
+}
+"""
+
+
+def test_a_question_written_down_late_stands_before_its_answer(address: str, sensors: tuple[Path, Path]) -> None:
+    with visiting(address, sensors) as page:
+        told = page.evaluate(RESTORED, EVENTS)
+        assert told == [["item_1", "user", "When?"], ["item_2", "assistant", "At noon."]]
+
+
 ASK = """
 async () => {
   const told = window.sent.filter(({ type }) => type === "conversation.item.create");

@@ -50,6 +50,8 @@ const handlers = {
   },
   "x.closed": () => { ready = false; speaker.stop(); },
   "input_audio_buffer.speech_started": () => interrupt(),
+  // The question's line stands above its answer's, whichever words come first.
+  "input_audio_buffer.committed": ({ item_id }) => caption(item_id, "wearer"),
   "x.input_audio_transcription.partial": ({ item_id, text }) => {
     const line = caption(item_id, "wearer");
     line.classList.add("partial");

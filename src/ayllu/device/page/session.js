@@ -43,19 +43,21 @@ export class Session {
     };
   }
 
-  /** Keep the words of what the server has acknowledged, for as long as the wearer wants the session. */
+  /** Keep the words of what the server has acknowledged, for as long as the wearer wants the session.
+   *  An item takes its place when it is done: the words of a question may come after those of the answer. */
   remember({ type, item, item_id, transcript }) {
     if (type === "conversation.item.input_audio_transcription.completed") {
       this.items.set(item_id, { role: "user", text: transcript });
     } else if ((type === "conversation.item.done" || type === "conversation.item.retrieved") && item.type === "message") {
       const text = item.content.map((part) => part.text ?? part.transcript ?? "").join(" ").trim();
-      if (text || this.items.has(item.id)) this.items.set(item.id, { role: item.role, text });
+      this.items.set(item.id, { role: item.role, text });
     }
   }
 
   /** Tell a server that knows nothing of it what was said before the connection broke. */
   restore() {
     for (const [id, { role, text }] of this.items) {
+      if (!text) continue;
       const content = [{ type: role === "assistant" ? "output_text" : "input_text", text }];
       this.send("conversation.item.create", { item: { id, type: "message", role, content } });
     }
