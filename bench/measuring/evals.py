@@ -74,11 +74,9 @@ def table(figures: Mapping[str, Any]) -> str:
         for name, row in figures["tasks"].items()
     ]
     head = "| items/s | Ayllu | lm-eval | at batch size | ratio | of CPU time | choices that differ |"
-    memory = max(row["peak_memory_mib_lm_eval"] for row in figures["tasks"].values())
     return "\n".join(
         [
-            f"{figures['model']} in {figures['dtype']}, {figures['items']} items each, {figures['threads']} threads; "
-            f"peak memory {figures['peak_memory_mib']:,.0f} and {memory:,.0f} MiB.",
+            f"{figures['model']} in {figures['dtype']}, {figures['items']} items each, threads: {figures['threads']}.",
             "",
             head,
             "|---|---|---|---|---|---|---|",
