@@ -122,7 +122,13 @@ def test_words_and_calls_of_one_turn_are_both_learnt_or_refused(tmp_path: Path) 
         tokenizer = Tokenizer.load(write_tokenizer(tmp_path / said, template))
         with pytest.raises(ValueError, match=said):
             render_examples(asked, tokenizer, tools=[TOOL])
-    silent = "{% if tools %}{% endif %}" + PLAIN
-    tokenizer = Tokenizer.load(write_tokenizer(tmp_path / "silent", silent))
+    called = [asked[0], Message(role="assistant", tool_calls=(CALL,))]
+    past = TOOL_BLOCKS.replace("in m.tool_calls %}", "in ([] if loop.last else m.tool_calls) %}")
+    tokenizer = Tokenizer.load(write_tokenizer(tmp_path / "past", past))
     with pytest.raises(ValueError, match="leaves out the calls of message 2"):
-        render_examples([asked[0], Message(role="assistant", tool_calls=(CALL,))], tokenizer, tools=[TOOL])
+        render_examples(called, tokenizer, tools=[TOOL])
+    # One that asks for tools and writes nothing of them knows none: it is told of them, and its calls are words.
+    tokenizer = Tokenizer.load(write_tokenizer(tmp_path / "silent", "{% if tools %}{% endif %}" + PLAIN))
+    ((told, spoken),) = learnt(tokenizer, called, tools=[TOOL])
+    assert '"name": "look"' in told
+    assert spoken == '{"name": "look", "parameters": {"at": "Lima"}}<|im_end|>'

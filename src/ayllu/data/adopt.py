@@ -311,6 +311,7 @@ def _check_finite(model: Transformer, where: Path) -> None:
 def _usable_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
     """The tokenizer in `folder`, once its kind, its size and its chat template are known to be usable."""
     from ayllu.text.template import render_text
+    from ayllu.text.template_shape import leaves_out_words
     from ayllu.text.tokenizer import Tokenizer
 
     try:
@@ -331,6 +332,8 @@ def _usable_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
         )
     if tokenizer.chat_template:
         render_text(tokenizer.chat_template, [{"role": "user", "content": "?"}], special=tokenizer.named, reply=True)
+        if leaves_out_words(tokenizer.chat_template, tokenizer.named):
+            raise ValueError(f"the chat template in {folder} writes nothing of what a user says")
     return tokenizer
 
 

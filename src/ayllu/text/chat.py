@@ -5,15 +5,16 @@ The format is described in `ayllu.text.llama3_format`, tool calls in `ayllu.text
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ayllu.text.llama3_format import EOM, HEADER, HEADER_END, PYTHON_TAG
-from ayllu.text.template import FIXED_DAY, knows_tools
+from ayllu.text.template import FIXED_DAY
 from ayllu.text.template_mask import Masked, Written
+from ayllu.text.template_shape import call_shape, named_of, taught, writes_tools
 from ayllu.text.tool_calls import (
     BUILT_IN,
     Tool,
@@ -26,9 +27,8 @@ from ayllu.text.tool_calls import (
 if TYPE_CHECKING:
     from ayllu.text.tokenizer import Tokenizer
 
+NO_TEMPLATE = "the model has no chat template: it continues texts, it does not hold conversations"
 ROLES = ("system", "user", "assistant", "tool")
-_NO_CONTENT = re.compile(r"""content['"]?\s*\]?\s+is\s+(?:not\s+)?none\b""", re.IGNORECASE)
-"""A template's question whether a turn is calls alone, which OpenAI's API tells by a content of null."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,13 +77,21 @@ def render(
 
 
 def render_text_of(
-    messages: Sequence[Message], tokenizer: Tokenizer, *, tools: Sequence[Tool] = (), reply: bool
+    messages: Sequence[Message],
+    tokenizer: Tokenizer,
+    *,
+    tools: Sequence[Tool] = (),
+    reply: bool,
+    native: bool | None = None,
 ) -> str:
-    """What the model's own template writes, before it is cut into ids; "" where the format is Llama 3's."""
+    """What the model's own template writes, before it is cut into ids; "" where the format is Llama 3's.
+
+    `native` gives it calls as such, though it may have no place for tools.
+    """
     template = _template(tokenizer, tools)
     if template is None:
         return ""
-    written = _written(template, messages, tokenizer, tools, now=FIXED_DAY)
+    written = _written(template, messages, tokenizer, tools, now=FIXED_DAY, native=native)
     return written.text(written.guarded, reply=reply)
 
 
@@ -148,12 +156,15 @@ def with_tools(messages: Sequence[Message], tools: Sequence[Tool], *, indent: in
 
 
 def calls_stand_alone(tokenizer: Tokenizer, tools: Sequence[Tool]) -> bool:
-    """Whether a turn with calls has no room for words: so in Llama 3's format, and where a template knows no tools.
+    """Whether a turn with calls has no room for words: so in Llama 3's format, and where a template has no form of
+    calls.
 
     Raises ValueError where the model holds no conversations.
     """
     template = _template(tokenizer, tools)
-    return template is None or not knows_tools(template)
+    return (
+        template is None or not writes_tools(template, named_of(tokenizer)) or _own_calls(template, tokenizer) is False
+    )
 
 
 def _body(message: Message, tokenizer: Tokenizer) -> list[int]:
@@ -180,36 +191,55 @@ def _template(tokenizer: Tokenizer, tools: Sequence[Tool]) -> str | None:
     """The model's own template for a conversation with these tools; None for Llama 3's format."""
     found = tokenizer.template_for(with_tools=bool(tools))
     if found == "":
-        raise ValueError("the model has no chat template: it continues texts, it does not hold conversations")
+        raise ValueError(NO_TEMPLATE)
     return found
 
 
 def _written(
-    template: str, messages: Sequence[Message], tokenizer: Tokenizer, tools: Sequence[Tool], *, now: datetime | None
+    template: str,
+    messages: Sequence[Message],
+    tokenizer: Tokenizer,
+    tools: Sequence[Tool],
+    *,
+    now: datetime | None,
+    native: bool | None = None,
 ) -> Written:
     """The conversation for the model's own template; where that knows nothing of tools, they stand in the messages."""
-    native = knows_tools(template)
+    native = writes_tools(template, named_of(tokenizer)) if native is None else native
+    form = native and (not any(m.tool_calls for m in messages) or _own_calls(template, tokenizer))
     given = [
-        _as_json(message, native) for message in (messages if native else with_tools(messages, tools, indent=None))
+        _as_json(message, native, form)
+        for message in (messages if native else with_tools(messages, tools, indent=None))
     ]
-    if native and _NO_CONTENT.search(template):
-        given = [
-            fields | {"content": fields["content"] or None} if "tool_calls" in fields else fields for fields in given
-        ]
     described = [tool.as_json() for tool in tools] if native else []
     return Written(template=template, messages=given, tokenizer=tokenizer, tools=described, now=now)
 
 
-def _as_json(message: Message, native: bool) -> dict[str, Any]:
-    if message.tool_calls and not native:
+def writes_calls(template: str, tokenizer: Tokenizer) -> bool:
+    """Whether `template` writes calls of the past itself."""
+    return call_shape(template, named_of(tokenizer)).written
+
+
+def _own_calls(template: str, tokenizer: Tokenizer) -> bool | tuple[str, str]:
+    """Whether `template` writes calls; where it leaves them out, what it teaches to write around them."""
+    return writes_calls(template, tokenizer) or taught(template, named_of(tokenizer)) or False
+
+
+def _as_json(message: Message, native: bool, form: bool | tuple[str, str]) -> dict[str, Any]:
+    calls = message.tool_calls
+    if calls and isinstance(form, tuple):
+        listed = [{"name": call.name, "arguments": dict(call.arguments)} for call in calls]
+        said = f"{form[0]}{json.dumps(listed, ensure_ascii=False)}{form[1]}"
+        return {"role": message.role, "content": "\n".join(filter(None, (message.content, said)))}
+    if calls and not form:
         _only_calls(message)
-        return {"role": message.role, "content": write_calls(message.tool_calls)}
+        return {"role": message.role, "content": write_calls(calls)}
     fields: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
+    if calls:
         fields["tool_calls"] = [
             {"type": "function", "function": {"name": call.name, "arguments": dict(call.arguments)}}
             | ({} if call.id is None else {"id": call.id})
-            for call in message.tool_calls
+            for call in calls
         ]
     if native and message.tool_call_id is not None:
         fields["tool_call_id"] = message.tool_call_id

@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ayllu.text.template import render_text
+from ayllu.text.template_shape import fitted
 
 if TYPE_CHECKING:
     from ayllu.text.tokenizer import Tokenizer
@@ -55,7 +56,7 @@ class Written:
         """What the template writes; ValueError when it refuses."""
         return render_text(
             self.template,
-            messages,
+            fitted(self.template, messages, self.tokenizer.named),
             special=self.tokenizer.named,
             tools=[_guard(tool, self._special, self.free[0]) for tool in self.tools],
             reply=reply,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ayllu.text.calls.pieces import Scan
 from ayllu.text.calls.read import literal, load
 from ayllu.text.calls.shape import ID, ArgumentTags, CallForm, CallKeys, parts
-from ayllu.text.chat import Message, render_text_of
+from ayllu.text.chat import Message, render_text_of, writes_calls
+from ayllu.text.template_shape import named_of, writes_tools
 from ayllu.text.tool_calls import CALL_NAME, Tool, ToolCall
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ def call_forms(tokenizer: Tokenizer) -> tuple[CallForm, ...]:
 
     A name outside of the JSON may begin in another way where it is not the first of a turn: then there are two forms.
     """
+    template = tokenizer.template_for(with_tools=True)
+    # One that has no place for tools may write calls all the same (DeepSeek's R1 distilled into Llama).
+    if template and not writes_tools(template, named_of(tokenizer)) and not writes_calls(template, tokenizer):
+        return ()
     # Some templates want to be told something first, or a result behind each call.
     for system, result in product((False, True), repeat=2):
         if (written := _written(tokenizer, [_call(NAME)], system=system, result=result)) is not None:
@@ -62,15 +67,15 @@ def _call(name: str, *, several: bool = False) -> ToolCall:
 
 def _written(tokenizer: Tokenizer, calls: Sequence[ToolCall], *, system: bool, result: bool) -> str | None:
     """What the template writes of a turn with calls, from where it differs from the prompt; None where it refuses."""
-    schema = {"type": "object", "properties": {KEY: {"type": "string"}, SECOND: {"type": "string"}}}
+    schema = {"type": "object", "properties": {key: {"type": "string", "description": key} for key in (KEY, SECOND)}}
     tools = [Tool(name=call.name, description=call.name, parameters=schema) for call in calls]
     asked = [Message(role="system", content="?")] if system else []
     asked.append(Message(role="user", content="?"))
     turns = [*asked, Message(role="assistant", tool_calls=tuple(calls))]
     turns += [Message(role="tool", content=RESULT, tool_call_id=call.id) for call in calls if result]
     try:
-        before = render_text_of(asked, tokenizer, tools=tools, reply=True)
-        after = render_text_of(turns, tokenizer, tools=tools, reply=False)
+        before = render_text_of(asked, tokenizer, tools=tools, reply=True, native=True)
+        after = render_text_of(turns, tokenizer, tools=tools, reply=False, native=True)
     except ValueError:
         return None
     same = _alike(before, after)

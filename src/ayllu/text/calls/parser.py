@@ -266,6 +266,7 @@ class CallParser:
         start = self._text.find("{")
         head = self._text if start < 0 else self._text[:start]
         between = re.escape(self._form.between.strip()).replace(re.escape(ID), r"[\w.:-]+")
+        between = re.sub(r"(?<=:)0\b", r"\\d+", between)  # Kimi K2 numbers the calls of a turn
         named = re.fullmatch(rf"\s*({CALL_NAME.pattern})\s*{between}\s*", head)
         if start < 0 and not final and len(head.strip()) <= LONGEST_NAME + len(between):
             return
