@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ayllu.model.files import gguf
+from ayllu.model.files import gguf, hf
 from ayllu.model.files.vocabulary import read_vocabulary, write_vocabulary
+from ayllu.release.exports.export import export_model
 from ayllu.text.chat import Message, render
 from ayllu.text.tokenizer import Tokenizer
 from ayllu.text.tool_calls import Tool
@@ -70,7 +72,35 @@ def test_gguf_files_hold_it_too(tmp_path: Path) -> None:
     assert rendered(tmp_path / "back") == rendered(tmp_path)
 
 
+@pytest.mark.parametrize("place", ["a list", "a processor's file"])
+def test_the_templates_of_a_folder_of_others_are_exported(tmp_path: Path, place: str) -> None:
+    hf.save(tmp_path, tiny_model())
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
+    write_tokenizer(tmp_path, NAMED if place == "a list" else None)
+    if place != "a list":
+        (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": PLAIN}))
+    export_model(tmp_path, "gguf", tmp_path / "out")
+    vocabulary = gguf.read(next((tmp_path / "out").glob("*.gguf"))).vocabulary
+    assert vocabulary.chat_template == PLAIN
+    assert vocabulary.named_templates == ({"tool_use": TOOL_BLOCKS} if place == "a list" else {})
+
+
 def test_a_name_that_is_a_path_is_refused(tmp_path: Path) -> None:
     write_tokenizer(tmp_path, [*NAMED, {"name": "../up", "template": PLAIN}])
     with pytest.raises(ValueError, match=r"names a chat template '\.\./up'"):
+        Tokenizer.load(tmp_path)
+
+
+def test_a_template_of_an_older_processor_counts_where_there_is_no_other(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path, None)
+    (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": PLAIN}))
+    assert Tokenizer.load(tmp_path).chat_template == PLAIN
+    (tmp_path / "chat_template.jinja").write_text(TOOL_BLOCKS)
+    assert Tokenizer.load(tmp_path).chat_template == TOOL_BLOCKS
+
+
+def test_a_template_that_is_no_text_is_named(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path, None)
+    (tmp_path / "chat_template.jinja").write_bytes(b"\xe9" + PLAIN.encode())
+    with pytest.raises(ValueError, match=r"chat_template\.jinja is not UTF-8 text"):
         Tokenizer.load(tmp_path)

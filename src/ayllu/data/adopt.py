@@ -76,6 +76,7 @@ _BESIDE = (
     "tokenizer.model",
     "generation_config.json",
     "chat_template.jinja",
+    "chat_template.json",
 )
 """What a folder of weights may have beside them that is read."""
 _NAMED_TEMPLATES = "additional_chat_templates/*.jinja"
@@ -222,7 +223,9 @@ def _read_gguf(file: Path, folder: Path) -> _GgufFacts:
     tokenizer = _usable_tokenizer(folder, contents.model.config.vocabulary)
     dtype = _gguf_dtype(contents.types, contents.model)
     stops = sorted(tokenizer.stops)
-    hf.save(folder, contents.model, dtype=dtype, bos=vocabulary.bos, stops=stops, pad=vocabulary.pad)
+    # A base model is drawn from as whoever asks says: what suits answers is no recommendation for texts.
+    sampling = hf.SAMPLING if vocabulary.chat_template else {}
+    hf.save(folder, contents.model, dtype=dtype, bos=vocabulary.bos, stops=stops, pad=vocabulary.pad, sampling=sampling)
     return _GgufFacts(
         title=contents.name,
         licence=contents.licence,

@@ -34,11 +34,13 @@ from ayllu.text.special_tokens import (
     end_of,
     find_marks,
     llama_marks,
+    read_object,
     stated_stops,
 )
 
 NAMED_TEMPLATES = "additional_chat_templates"
 """Folder of the named templates beside `chat_template.jinja`, as transformers writes it."""
+OLDER_TEMPLATE = "chat_template.json"
 TOOL_USE = "tool_use"
 """The named template that transformers takes where there are tools."""
 
@@ -201,6 +203,11 @@ class Tokenizer:
                 at = end
         return ids, starts
 
+    @property
+    def holds_conversations(self) -> bool:
+        """Whether it has a chat template, or Llama 3's format."""
+        return self.chat_template != "" or bool(self.named_templates)
+
     def template_for(self, *, with_tools: bool) -> str | None:
         """The template of a conversation, as transformers chooses among named ones; None for Llama 3's format."""
         return self.named_templates.get(TOOL_USE, self.chat_template) if with_tools else self.chat_template
@@ -299,9 +306,23 @@ def _template_of(folder: Path, settings: Mapping[str, Any]) -> str | None:
     """The chat template of a folder: a file of its own, or a setting, which may be a list of named ones."""
     file = folder / "chat_template.jinja"
     if file.is_file():
-        return file.read_text(encoding="utf-8")
+        return _read_template(file)
     stated = settings.get("chat_template")
-    return stated if isinstance(stated, str) else _listed_templates(folder, stated).get("default")
+    if isinstance(stated, str):
+        return stated
+    found = _listed_templates(folder, stated).get("default")
+    if found is None and stated is None:
+        # What processors of transformers wrote before 4.50 beside a tokenizer that has none.
+        alone = read_object(folder / OLDER_TEMPLATE).get("chat_template")
+        return alone if isinstance(alone, str) else None
+    return found
+
+
+def _read_template(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not UTF-8 text ({error}); write it again as UTF-8") from None
 
 
 def _listed_templates(folder: Path, stated: Any) -> dict[str, str]:
@@ -320,7 +341,7 @@ def _named_templates(folder: Path, settings: Mapping[str, Any]) -> dict[str, str
     """The named templates beside the default one. Raises ValueError for a name that is no name of a file."""
     files = sorted((folder / NAMED_TEMPLATES).glob("*.jinja"))
     if files or (folder / "chat_template.jinja").is_file():
-        return {file.stem: file.read_text(encoding="utf-8") for file in files}
+        return {file.stem: _read_template(file) for file in files}
     stated = settings.get("chat_template")
     listed = {} if isinstance(stated, str) else _listed_templates(folder, stated)
     found = {name: template for name, template in listed.items() if name != "default"}

@@ -195,7 +195,8 @@ def _write(
         ]  # a file system takes 255 bytes, of three to a letter in some scripts
         licence = about.get("licence")
         path = place / f"{name}.gguf"
-        gguf.write(path, model, folder, dtype=kind, name=title, licence=licence, importance=importance)
+        with _tokenizer_folder(folder) as words:
+            gguf.write(path, model, words, dtype=kind, name=title, licence=licence, importance=importance)
         write_modelfile(place, path.name, folder, model.config.context, licence)
         return
     tokenizer = Tokenizer.load(folder)
@@ -217,6 +218,25 @@ def _write(
     else:
         _write_hf(folder, place, model, sorted(tokenizer.stops), kind)
     _copy_papers(folder, place, title, about.get("licence"))
+
+
+@contextmanager
+def _tokenizer_folder(folder: Path) -> Iterator[Path]:
+    """A folder with the tokenizer's files, each template in a file of its own.
+
+    Others keep templates as a list among the settings, or in a file that only transformers' processors read.
+    """
+    from ayllu.text.tokenizer import Tokenizer
+
+    if (folder / "chat_template.jinja").is_file() or not (folder / "tokenizer.json").is_file():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="ayllu-tokenizer-") as name:
+        for file in ("config.json", "generation_config.json"):
+            if (folder / file).is_file():
+                shutil.copyfile(folder / file, Path(name) / file)
+        Tokenizer.load(folder).save(Path(name))
+        yield Path(name)
 
 
 def _copy_papers(folder: Path, place: Path, title: str, licence: Any) -> None:
