@@ -239,6 +239,7 @@ def evaluate_hazards(
     from ayllu.safety.suites.files import read_hazard_files
     from ayllu.safety.suites.subject import Subject
     from ayllu.safety.suites.suite import HAZARDS_FILE, ITEMS, measure_hazards
+    from ayllu.text.chat import NO_TEMPLATE
 
     if dtype not in ("float32", "bfloat16"):
         raise UserError(f"dtype is {dtype!r}; choose float32 or bfloat16")
@@ -246,6 +247,8 @@ def evaluate_hazards(
     files = read_hazard_files(Path(hazards)) if hazards is not None else {}
     found = model if isinstance(model, Model) else load(model, home=home)
     transformer, tokenizer = found.weights()
+    if not tokenizer.holds_conversations:
+        raise UserError(NO_TEMPLATE)
     subject = Subject(transformer=transformer, tokenizer=tokenizer, dtype=getattr(torch, dtype))
     count = ITEMS if items is None else items
     told = {"model": found.name, "dtype": dtype, **under}

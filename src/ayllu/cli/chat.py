@@ -12,6 +12,7 @@ from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
 from ayllu.model.sampling import Sampling
 from ayllu.serve.conversation import Conversation
+from ayllu.text.chat import NO_TEMPLATE
 
 HELP = """/reset forgets the conversation · /system TEXT tells the model how to behave (no TEXT: nothing) · /quit leaves
 Ctrl-C stops an answer · Ctrl-D leaves · a line that ends in \\ goes on in the next"""
@@ -44,6 +45,8 @@ def chat_terminal(
         message = _piped()
     if message is not None and not message.strip():
         raise UserError("the message is empty; give some text with --message or on stdin")
+    if not model.engine.tokenizer.holds_conversations:
+        raise UserError(NO_TEMPLATE)
     conversation = model.conversation(system=system, sampling=sampling, max_tokens=max_tokens)
     title = model.about.name
     if message is None:

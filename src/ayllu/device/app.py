@@ -103,7 +103,7 @@ def serve_glasses(how: Wearing) -> None:
         models = Models() if how.model is None else Models(FolderSource(how.model, home=home))
         parts = load_parts(default_cache())
         if how.model is not None:
-            models.load_first()
+            models.load_first().check_converses()
         outside = not is_loopback(listener)
         with contextlib.ExitStack() as ending:
             for part in (parts, models):

@@ -22,7 +22,7 @@ from ayllu.serve.operations.course import Watcher
 from ayllu.serve.queue import EngineQueue
 from ayllu.text.calls.form import call_forms
 from ayllu.text.calls.shape import CallForm
-from ayllu.text.chat import Message
+from ayllu.text.chat import NO_TEMPLATE, Message
 from ayllu.text.tool_calls import Tool
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ class Served:
         self._held = 0
         self.used = time.monotonic()
         """When it was last asked for."""
+
+    def check_converses(self) -> None:
+        """Raises UserError where the model only continues texts, before somebody has said something to it."""
+        if not self.queue.engine.tokenizer.holds_conversations:
+            raise UserError(NO_TEMPLATE)
 
     @property
     def names(self) -> tuple[str, ...]:

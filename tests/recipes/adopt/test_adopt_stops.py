@@ -11,15 +11,28 @@ import pytest
 from tokenizers import AddedToken
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from ayllu.api.measuring import evaluate_hazards
+from ayllu.api.models import Model
+from ayllu.assistant.models.local import LocalDriver
+from ayllu.cli.chat import chat_terminal
 from ayllu.lab.error import UserError
 from ayllu.model.files import gguf
 from ayllu.model.sampling import Sampling, recommended_sampling
 from ayllu.recipes.adopt import adopt
 from ayllu.release.exports.export import export_model
 from ayllu.serve.about import describe
+from ayllu.serve.source import FolderSource
 from ayllu.text.chat import Message, render, render_masked
 from ayllu.text.tokenizer import Tokenizer
 from support.adopted import CHATML, CHATML_MARKS, edit, ids_of, save_source
+
+
+class Terminal:
+    """A stdin in which somebody could type."""
+
+    def isatty(self) -> bool:
+        return True
+
 
 BASE = {"bos_token": "<|begin_of_text|>", "eos_token": "<|end_of_text|>"}
 SECOND = AddedToken("<|second_end|>", special=True)
@@ -131,6 +144,32 @@ def test_a_base_model_stays_one(tmp_path: Path, to: Any) -> None:
     assert (tokenizer.stops, tokenizer.eos, tokenizer.bos) == ({end}, end, ids["<|begin_of_text|>"])
     with pytest.raises(ValueError, match="no chat template"):
         render([Message(role="user", content="Hi")], tokenizer)
+
+
+def test_a_base_model_in_a_gguf_file_recommends_nothing_that_it_does_not(tmp_path: Path) -> None:
+    found = []
+    for name, template in (("base", None), ("chat", CHATML)):
+        names = BASE if template is None else BASE | {"eos_token": "<|im_end|>"}
+        source = save_source(tmp_path / name, added=CHATML_MARKS, settings=names, template=template)
+        export_model(adopt(str(source), home=tmp_path / "home").folder, "gguf", tmp_path / f"{name}.out")
+        file = next((tmp_path / f"{name}.out").glob("*.gguf"))
+        again = adopt(str(file), name=f"{name}-again", home=tmp_path / "home")
+        found.append(json.loads((again.folder / "generation_config.json").read_text()))
+    assert found[0].keys() <= {"bos_token_id", "eos_token_id", "pad_token_id"}
+    assert found[1]["repetition_penalty"] > 1
+
+
+def test_a_base_model_is_refused_before_somebody_says_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adopted = adopt(str(save_source(tmp_path / "base", settings=BASE)), home=tmp_path / "home")
+    with pytest.raises(UserError, match="no chat template"):
+        LocalDriver(FolderSource(str(adopted.folder), engine="torch", home=tmp_path / "home"))
+    monkeypatch.setattr("sys.stdin", Terminal())
+    with pytest.raises(UserError, match="no chat template"):
+        chat_terminal(Model(adopted.folder, engine="torch"))
+    with pytest.raises(UserError, match="no chat template"):
+        evaluate_hazards(adopted.folder, items=1)
 
 
 @pytest.mark.parametrize("file", ["config.json", "generation_config.json"])

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ayllu.assistant.models.driver import Asked, ModelError, Turned, Words
+from ayllu.lab.error import UserError
 from ayllu.serve.errors import ApiError
 from ayllu.serve.limits import Limits
 from ayllu.serve.responses.body import ResponseBody
@@ -20,10 +21,19 @@ class LocalDriver:
     """Drives a `Source`'s model, or the first of `Models`; calls of tools are held to their schemas by the grammar."""
 
     def __init__(self, source: Source | Models, *, limits: Limits | None = None) -> None:
-        """Loads the model: UserError where it cannot be had. `Models` that others use too are theirs to close."""
+        """Loads the model: UserError where it cannot be had, or holds no conversations.
+
+        `Models` that others use too are theirs to close.
+        """
         self._models = source if isinstance(source, Models) else Models(source)
         self._own = self._models is not source
         served = self._models.load_first()
+        try:
+            served.check_converses()
+        except UserError:
+            if self._own:
+                self._models.close()
+            raise
         self.name, self.parameters = served.about.name, served.about.parameters
         self._responder = Responder(self._models, limits or Limits(), Keeper(None))
 

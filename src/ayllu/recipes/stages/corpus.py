@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, stage
 from ayllu.lab.progress import bar
 from ayllu.recipes.stages.artifacts import Weights, open_corpus, open_dialogues, open_tokenizer, open_tokens
@@ -98,9 +99,11 @@ def tokenize_chat(
 ) -> None:
     """Packed conversations, of which only the assistant's words are to be predicted, and some documents to remember."""
     from ayllu.data.tokens.pack import TokenizedDocument, write_tokens
-    from ayllu.text.chat import Message, render_masked
+    from ayllu.text.chat import NO_TEMPLATE, Message, render_masked
 
     vocabulary = tokenizer.value
+    if not vocabulary.holds_conversations:
+        raise UserError(NO_TEMPLATE)
 
     def rendered() -> Iterator[TokenizedDocument]:
         for dialogue in chats.value.dialogues("train"):
