@@ -14,7 +14,7 @@ from ayllu.lab.error import UserError
 from ayllu.model.files import onnx
 from ayllu.release.exports.export import export_measured, export_model
 from ayllu.release.exports.loss import Limit
-from support.models import SHAPES, save_tiny_model, sharp_model
+from support.models import SHAPES, TINY, save_tiny_model, sharp_model, tiny_model
 from support.parts import need_module
 from support.texts import ENGLISH
 
@@ -111,3 +111,10 @@ def test_what_it_loses_is_what_onnx_runtime_computes(tmp_path: Path) -> None:
     assert few.bytes < whole.bytes
     with pytest.raises(UserError, match="onnx has no type Q4_K_M"):
         export_measured(folder, "onnx", tmp_path / "no", dtype="Q4_K_M", limit=limit)
+
+
+def test_heads_that_onnx_runtime_has_no_attention_for_are_refused(tmp_path: Path) -> None:
+    model = tiny_model(TINY)
+    with pytest.raises(ValueError, match="heads are 8 wide"):
+        onnx.write(tmp_path, model)
+    assert not any(tmp_path.iterdir())

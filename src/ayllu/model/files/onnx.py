@@ -35,6 +35,8 @@ FILE, DATA = "model.onnx", "model.onnx.data"
 OPSET, CONTRIBUTED = 23, "com.microsoft"
 ONE_FILE = 1 << 30
 """Bytes of weights that the graph's own file holds: protobuf ends at two GiB. More go into `DATA` beside it."""
+HEAD_STEP = 16
+"""What the width of a head must be a multiple of, where the node rotates positions (`GroupQueryAttention`)."""
 ALIGNED = 4096
 """Tensors in `DATA` begin at multiples of this, so that they can be mapped."""
 
@@ -48,6 +50,10 @@ def write(folder: Path, model: Transformer, *, dtype: Type = "F32") -> list[str]
 
     if dtype in ("Q8_0", "Q4_0") and any(size % BLOCK for size in (model.config.width, model.config.feed_forward)):
         raise ValueError(f"{dtype} needs rows of whole blocks of {BLOCK} weights; write F16")
+    if model.config.head_width % HEAD_STEP:
+        raise ValueError(
+            f"its heads are {model.config.head_width} wide, and ONNX Runtime's attention takes multiples of {HEAD_STEP}"
+        )
     graph = _Graph(model, dtype)
     graph.build()
     split = graph.size > ONE_FILE
