@@ -152,7 +152,7 @@ def smol(
             check_own_licence(path, licence, policy=policy_arguments(policy, private=private)[0])
     if traces is not None:
         check_own_licence(traces, licence, policy=policy_arguments(policy, private=private)[0])
-        own["chats"] = with_traces(traces, own.get("chats"), lambda file: _own(file, read_chats))
+        own["chats"] = with_traces(traces, own.get("chats"), lambda file, names: _own(file, read_chats, called=names))
     return from_adopted(
         adopted(base),
         budget=budget,
@@ -396,12 +396,17 @@ def _evidence(
     )
 
 
-def _own(path: Path, read: Callable[..., Any]) -> str:
-    """The digest of a file of yours; every line is read first, so that a bad one stops the run before it starts."""
+def _own(path: Path, read: Callable[..., Any], *, called: str | None = None) -> str:
+    """The digest of a file of yours, `called` so if not by its path.
+
+    Every line is read first, so that a bad one stops the run before it starts.
+    """
     from ayllu.data.archive import default_cache
     from ayllu.data.conversations.chats import store_copy
 
     unread: Counter[str] = Counter()
+    path = path.expanduser()
+    shown = visible(called or str(path))
 
     def words(messages: list[Message]) -> int:
         return sum(len(message.content.split()) for message in messages)
@@ -409,14 +414,14 @@ def _own(path: Path, read: Callable[..., Any]) -> str:
     try:
         content = path.read_bytes()  # once: a pipe says it only once
     except OSError as error:
-        raise UserError(f"{visible(str(path))} cannot be read ({error.strerror}): give a JSONL file") from error
+        raise UserError(f"{shown} cannot be read ({error.strerror}): give a JSONL file") from error
     with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "own.jsonl"
+        copy = Path(scratch) / (path.name or "own")  # its ending says how it is packed
         copy.write_bytes(content)
         # A token has at least one byte, so that what is too long for any tokenizer shows already here.
-        read(copy, longest=4 * LONGEST, length=words, shown=visible(str(path)), unread=unread)
-        digest = store_copy(copy, default_cache(), called=path)
+        read(copy, longest=4 * LONGEST, length=words, shown=shown, unread=unread)
+        digest = store_copy(copy, default_cache(), called=Path(shown))
     if unread:
         named = ", ".join(f"{visible(name, longest=60)} ({count:,})" for name, count in sorted(unread.items()))
-        say(f"{visible(str(path))}: not read: {named}")
+        say(f"{shown}: not read: {named}")
     return digest

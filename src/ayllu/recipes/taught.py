@@ -13,6 +13,9 @@ GENERATED = (
 )
 """What the model learns from, as the release's licences name it."""
 
+BESIDE = " + "
+"""Between the names of several files of yours that were put into one."""
+
 
 def unused_sources(methods: tuple[str, ...], *, only_chats: bool) -> tuple[str, ...]:
     """Names of `GENERATED` that nothing is learnt from."""
@@ -40,12 +43,16 @@ def own_sources(own: tuple[tuple[str, str, str], ...], cache: Path) -> list[dict
     return [
         {
             "name": f"own-{kind}",
-            "title": f"{titles[kind]} of whoever trained the model ({Path(name_of_copy(digest, cache)).name})",
+            "title": f"{titles[kind]} of whoever trained the model ({_file_names(name_of_copy(digest, cache))})",
             "licence": licence,
             "sha256": digest,
         }
         for kind, digest, licence in own
     ]
+
+
+def _file_names(called: str) -> str:
+    return BESIDE.join(Path(part).name for part in called.split(BESIDE))
 
 
 def safety_sources() -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -185,6 +186,15 @@ def test_what_cannot_be_honoured_is_refused_before_anything_runs(
         smol(**options)  # type: ignore[arg-type]
     if said.endswith("--licence"):
         smol(**{**options, "licence": None, "private": True})  # type: ignore[arg-type]
+
+
+def test_packed_conversations_are_unpacked_and_a_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = write(tmp_path / "chats.json").read_bytes()
+    (tmp_path / "own.json.gz").write_bytes(gzip.compress(content))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    own = arguments("lessons", chats=Path("~/own.json.gz"), licence="MIT", only_chats=True, methods=("sft",))
+    assert stored_copy(str(own["chats"]), default_cache()).read_bytes() == content
+    assert name_of_copy(str(own["chats"]), default_cache()) == str(tmp_path / "own.json.gz")
 
 
 def test_conversations_from_a_pipe_are_read_once_and_kept_whole(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from ayllu.recipes.smol import smol
 from ayllu.recipes.stages.dataset import build_dataset
 from ayllu.recipes.stages.own import score_own
 from ayllu.recipes.stages.posttrain import plan_posttraining, posttrain
+from ayllu.recipes.taught import own_sources
 from support.programs.smol import tiny
 
 
@@ -86,7 +88,18 @@ def test_traces_are_learnt_beside_ones_own_conversations(folder: Path, tmp_path:
     both = lessons(traces=folder, chats=chats, **own)
     rows = [json.loads(line) for line in stored_copy(both, default_cache()).read_text().splitlines()]
     assert len(rows) == 9 and rows[0]["instruction"] == "Say 1"
-    assert both != lessons(traces=folder, **own) and "traces" in name_of_copy(both, default_cache())
+    assert both != lessons(traces=folder, **own)
+    assert name_of_copy(both, default_cache()) == f"{chats} + {folder}"
+    (named,) = own_sources((("chats", both, "MIT"),), default_cache())
+    assert named["title"].endswith(f"(chats.json + {folder.name})"), "both stand in the release's licences"
+
+
+def test_a_trace_that_cannot_be_learnt_is_told_of_by_its_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for file in trace_files(folder):
+        approve(file)
+    monkeypatch.setattr("ayllu.recipes.smol.LONGEST", 1)
+    with pytest.raises(UserError, match=rf"^{re.escape(str(folder))} cannot be used: line 1: it has"):
+        smol(traces=folder, licence="MIT", only_chats=True, methods=("sft",))
 
 
 @pytest.mark.parametrize(
