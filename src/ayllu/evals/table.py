@@ -131,9 +131,27 @@ def _other_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def _remarks(scores: Mapping[str, Any]) -> list[str]:
     """What must be known to read a row, set by set."""
     remarks = ((entry["title"], "; ".join(_caveats(entry))) for entry in scores["sets"].values())
-    began = BEGINNINGS.get(str((scores.get("about", {}).get("first_token") or {}).get("kind")))
     told = [visible(f"{title}: {caveats}.") for title, caveats in remarks if caveats]
-    return [*told, *([began] if began else [])]
+    return [*told, *_conditions(scores)]
+
+
+def _conditions(scores: Mapping[str, Any]) -> Iterable[str]:
+    """How all of it was asked, where others may do it in another way."""
+    about = scores.get("about", {})
+    if began := BEGINNINGS.get(str((about.get("first_token") or {}).get("kind"))):
+        yield began
+    if about.get("chat_template") is True:
+        yield "Prompts stand in the model's chat format, as with lm-eval's --apply_chat_template."
+    if about.get("dtype") not in (None, "float32"):
+        yield visible(f"Computed in {about['dtype']}.")
+    penalty = about.get("repetition_penalty")
+    if penalty not in (None, 1.0) and any(entry["mode"] == "generate" for entry in scores.get("scores", ())):
+        yield f"Text is generated with a repetition penalty of {penalty:g}, which the model recommends."
+    if cut := about.get("cut"):
+        told = ", ".join(f"{_title(name)} {count:,}" for name, count in cut.items())
+        yield visible(
+            f"Longer than the model's context of {about['context']:,} tokens, so without their beginning: {told}."
+        )
 
 
 def _caveats(entry: Mapping[str, Any]) -> Iterable[str]:

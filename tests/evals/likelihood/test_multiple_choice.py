@@ -133,6 +133,20 @@ def test_a_model_that_answers_nothing_is_reported_as_such(tokenizer):
     assert entry["gold_bits_per_byte"]["value"] is None
 
 
+def test_what_does_not_fit_into_the_context_is_counted_and_said(tokenizer):
+    long = replace(ROOF, id="hellaswag/1", context="He waits. " * 60 + ROOF.context)
+    small = sharp_model(replace(TINY, vocabulary=tokenizer.size, context=64))
+    [question] = tokenize_items(tokenizer, [ROOF])
+    assert question.longest <= 64
+    found = evaluate_suite(small, tokenizer, Suite(name="mine", items=(ROOF, long)), dtype=torch.bfloat16).as_json()
+    assert found["about"]["cut"] == {"hellaswag": 1}
+    said = scores_table(found)
+    assert "Longer than the model's context of 64 tokens, so without their beginning: HellaSwag 1." in said
+    assert "Computed in bfloat16." in said
+    short = evaluate_suite(small, tokenizer, Suite(name="mine", items=(ROOF,))).as_json()
+    assert "cut" not in short["about"] and "Longer than" not in scores_table(short)
+
+
 def test_a_killed_evaluation_goes_on_where_it_was(tokenizer, model, tmp_path, monkeypatch):
     items = [replace(ROOF, id=f"hellaswag/{i}", context=f"{ROOF.context}{' and he' * i}") for i in range(12)]
     suite = Suite(name="mine", items=tuple(items))

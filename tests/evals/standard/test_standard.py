@@ -302,3 +302,12 @@ def test_a_chat_format_stands_around_what_is_given_and_answers_begin_behind_its_
     assert chat.owner["template"] != plain.owner["template"]
     [one], [other] = (list(asker.answers(TASKS["piqa"], [prompt])) for asker in (chat, plain))
     assert one.log_likelihoods != other.log_likelihoods
+
+
+def test_prompts_that_do_not_fit_into_the_context_are_counted(model, tokenizer):
+    respondent = WeightsRespondent(model, tokenizer, dtype=torch.float32)
+    short, long = "who barks?", "who barks? " * model.config.context
+    asked = [Prompt(id=text[:12], task="piqa", asked=ranked(text, ["dog", "cat"], 0), row={}) for text in (short, long)]
+    assert [respondent.too_long(TASKS["piqa"], [prompt]) for prompt in asked] == [0, 1]
+    task = replace(TASKS["gsm8k"], generation=Generation(most=12))
+    assert [respondent.too_long(task, [prompt]) for prompt in asked] == [0, 1]

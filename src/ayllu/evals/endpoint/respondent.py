@@ -62,6 +62,9 @@ class EndpointRespondent:
             return "chat completions tell nothing of how likely a given text is: leave the chat template off or at auto"
         return self._why
 
+    def too_long(self, task: Task, prompts: Sequence[Prompt]) -> None:
+        """The server's own matter: it tells nobody what it cuts."""
+
     def cannot_ask(self, prompts: Sequence[Prompt]) -> str:
         """Why these prompts cannot be put to the server; empty where they can."""
         bare = any(not given.strip() for prompt in prompts for given, scored in prompt.asked.pairs if scored)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -64,6 +66,7 @@ def evaluate_suite(
         "context": model.config.context,
     }
     conditions |= {"first_token": told_first_token(tokenizer, first_token)}
+    cut = too_long(tokenizer, suite.items, first_token, context=model.config.context)
     journal = _journal(model, tokenizer, suite, conditions, folder)
     known = dict(journal.outcomes) if journal else {}
     with progress.bar(f"evaluate {suite.name}", total=len(suite.items), unit="items") as bar:
@@ -78,8 +81,18 @@ def evaluate_suite(
     return Scores(
         outcomes=tuple(replace(o, overlap=overlap.of(o.id)) if overlap is not None else o for o in marked),
         trained_on=contaminated_by(suite.sets, trains_on or {}),
-        about={**conditions, **(about or {})},
+        about={**conditions, **({"cut": cut} if cut else {}), **(about or {})},
     )
+
+
+def too_long(tokenizer: Encoder, items: Sequence[Item], first_token: FirstToken, *, context: int) -> dict[str, int]:
+    """By set how many items the `context` does not hold: their beginning is left out."""
+    whole = tokenizer.encode_batch([before + after for item in items for before, after in item.texts()])
+    found, lengths = Counter[str](), (len(ids) for ids in whole)
+    for item in items:
+        longest = max(islice(lengths, len(item.choices)))
+        found[item.set] += longest + (first_token == "bos") - 1 > context
+    return {name: count for name, count in found.items() if count}
 
 
 def _journal(

@@ -40,6 +40,7 @@ def evaluate_tasks(
     missing = {task.name: reason for task in tasks if (reason := unmeasurable(task, reader, respondent))}
     outcomes: list[Outcome] = []
     others: list[Answer] = []
+    cut: dict[str, int] = {}
     for task in (task for task in tasks if task.name not in missing):
         prompts = prompts_of(task, reader, chosen_rows(task, reader, items), shots=shots)
         if reason := respondent.cannot_ask(prompts):
@@ -47,6 +48,8 @@ def evaluate_tasks(
             continue
         if task.mode == "rank":
             say(power_of(task.title, [1 / len(prompt.asked.pairs) for prompt in prompts]))
+        if count := respondent.too_long(task, prompts):
+            cut[task.name] = count
         found = _answered(respondent, task, prompts, _journal(reader.cache, respondent, task))
         if task.mode == "rank":
             outcomes += (outcome_of(prompt, answer) for prompt, answer in zip(prompts, found, strict=True))
@@ -57,7 +60,7 @@ def evaluate_tasks(
         outcomes=tuple(outcomes),
         answers=tuple(others),
         not_measured=missing,
-        about={**respondent.conditions, **told, **(about or {})},
+        about={**respondent.conditions, **told, **({"cut": cut} if cut else {}), **(about or {})},
     )
 
 

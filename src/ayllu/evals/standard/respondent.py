@@ -46,6 +46,10 @@ class Respondent(Protocol):
         """Why these prompts cannot be asked; empty where they can."""
         ...
 
+    def too_long(self, task: Task, prompts: Sequence[Prompt]) -> int | None:
+        """How many of the prompts lose their beginning because they do not fit; None where that cannot be known."""
+        ...
+
     def answers(self, task: Task, prompts: Sequence[Prompt]) -> Iterator[Answer]:
         """Yield an answer to each prompt, as they come."""
         ...
@@ -97,6 +101,17 @@ class WeightsRespondent:
     def cannot_ask(self, prompts: Sequence[Prompt]) -> str:
         """Nothing: weights take any prompt."""
         return ""
+
+    def too_long(self, task: Task, prompts: Sequence[Prompt]) -> int:
+        """How many of the prompts lose their beginning because the context does not hold them."""
+        context = self._forward.model.config.context
+        if task.mode == "rolling":
+            return 0  # a whole text goes through in windows
+        if task.mode == "generate":
+            room = context - task.generation.most
+            return sum(len(ids) > room for ids in self._encoder.contexts([p.asked.pairs[0][0] for p in prompts]))
+        asked = self._encoder.pairs([prompt.asked for prompt in prompts])
+        return sum(any(len(given) + len(scored) > context + 1 for given, scored in pairs) for pairs in asked)
 
     def answers(self, task: Task, prompts: Sequence[Prompt]) -> Iterator[Answer]:
         """Yield the model's answer to each prompt, as they come."""
