@@ -92,6 +92,21 @@ def test_who_waits_who_left_and_who_was_refused_are_counted(folder: Path, engine
     assert 'handler="other"' in text
 
 
+def test_methods_that_clients_make_up_are_one_label(folder: Path, engine: TorchEngine) -> None:
+    with serving(folder, engine) as address:
+        seen = [httpx2.request(f"MADE{number}", f"{address}/made/{number}").status_code for number in range(20)]
+        found = httpx2.get(f"{address}/metrics").text
+    assert set(seen) <= {404, 405}
+    methods = {
+        sample.labels["method"]
+        for family in text_string_to_metric_families(found)
+        for sample in family.samples
+        if "method" in sample.labels
+    }
+    assert "_OTHER" in methods
+    assert not any(method.startswith("MADE") for method in methods)
+
+
 def test_metrics_need_a_key_for_them_where_keys_are_asked_for(
     folder: Path, engine: TorchEngine, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Coroutine
 from pathlib import Path
@@ -14,6 +15,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ayllu.serve.engines.torch_engine import TorchEngine
+from ayllu.serve.operations.request_log import RequestLog
+from ayllu.serve.responses import socket as socket_routes
 from support.serving.responses import check_event, check_events
 from support.serving.server import Watched, serving
 
@@ -117,6 +120,37 @@ def test_a_bad_message_is_refused_and_the_next_is_answered(url: str, message: An
     assert (check["type"], check["status"]) == ("error", status)
     assert words in check["error"]["message"]
     check_events(rest)
+
+
+def test_only_so_many_connections_are_open(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket_routes, "MOST_SOCKETS", 2)
+    place = url.replace("http", "ws") + "/v1/responses"
+
+    async def work() -> tuple[int | None, list[str]]:
+        async with connect(place), connect(place) as second:
+            async with connect(place) as third:
+                await third.wait_closed()
+            await second.close()
+            said = []
+            while not said:  # the server hears of it a moment later
+                async with connect(place) as another:
+                    with contextlib.suppress(ConnectionClosed):
+                        await another.send("no JSON")
+                        said.append(json.loads(await another.recv())["type"])
+            return third.close_code, said
+
+    assert run(work()) == (1013, ["error"])
+
+
+def test_each_answer_of_a_connection_is_logged_when_it_ends(
+    folder: Path, engine: TorchEngine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A connection may live for days: nothing is kept of its answers until then."""
+    with serving(folder, engine, log=RequestLog("json")) as address:
+        talk(address, create(), create())
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    assert sum("finish_reason" in line for line in lines) == 2
+    assert not any("answers" in line for line in lines)
 
 
 def test_foreign_pages_and_large_messages_are_turned_away(url: str) -> None:

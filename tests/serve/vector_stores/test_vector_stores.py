@@ -10,9 +10,11 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
+import numpy as np
 import openai
 import pytest
 from openai.types import VectorStore, VectorStoreDeleted
@@ -20,6 +22,8 @@ from openai.types.vector_stores import VectorStoreFileDeleted
 
 from ayllu.serve.embeddings.encoder import SentenceEncoder
 from ayllu.serve.engines.torch_engine import TorchEngine
+from ayllu.serve.retrieval.index import Index, Passage
+from ayllu.serve.vector_stores.ingest import MOST_OPEN, Indexes
 from support.serving.encoders import save_encoder, tiny_bert
 from support.serving.server import serving
 
@@ -189,6 +193,27 @@ def test_lists_changes_and_deletion(client: openai.OpenAI, home: Path) -> None:
     assert list((home / "vector_stores").glob(f"{made[0]}*")) == []
     with pytest.raises(openai.NotFoundError, match="no vector store"):
         client.vector_stores.retrieve(made[0])
+
+
+def test_many_stores_hold_few_files_open(tmp_path: Path) -> None:
+    indexes, count = Indexes(tmp_path), 3 * MOST_OPEN
+
+    def of(number: int) -> Index:
+        return indexes.of(SimpleNamespace(id=f"vs_{number}", fingerprint="tiny", dimensions=2))  # type: ignore[arg-type]
+
+    def opened() -> int:
+        return sum(str(tmp_path) in str(place.resolve()) for place in Path("/proc/self/fd").iterdir())
+
+    one = np.ones((1, 2), np.float32)
+    in_use = of(0)
+    for number in range(count):
+        of(number).add("file", [Passage(text=f"llama {number}", vectors=one)])
+    assert opened() <= 3 * (MOST_OPEN + 1)
+    for number in (0, 1, count - 1):
+        assert [hit.text for hit in of(number).search("llama", one[0], most=3)] == [f"llama {number}"]
+    assert len(in_use.search("llama", one[0], most=3)) == 1, "it stays open for whoever uses it"
+    indexes.delete("vs_0")
+    assert not (tmp_path / "vs_0.sqlite").exists()
 
 
 def test_a_deleted_file_is_found_no_more(client: openai.OpenAI) -> None:

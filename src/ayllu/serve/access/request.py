@@ -12,6 +12,11 @@ from starlette.types import Scope
 
 from ayllu.serve.access.keys import Key
 
+METHODS = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE", "WEBSOCKET"}
+)
+"""HTTP's own, and our word for what has none."""
+
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class RequestContext:
@@ -20,6 +25,7 @@ class RequestContext:
     id: str
     """What the client, the log and the traces call it."""
     method: str = ""
+    """As the client wrote it, which may be any word."""
     path: str = ""
     key: Key | None = None
     """Whose it is; None where keys are not asked for."""
@@ -39,6 +45,11 @@ class RequestContext:
     """Its span where it is traced."""
     at_end: list[Callable[[], None]] = field(default_factory=list)
     """What is done when it has ended."""
+
+    @property
+    def known_method(self) -> str:
+        """The method, or OpenTelemetry's word for others: what a client makes up is no label of a metric."""
+        return self.method if self.method in METHODS else "_OTHER"
 
     def line(self, client: str) -> str:
         """Whose turn it is in a queue: that of the key, however many clients it has, or of `client`."""

@@ -107,8 +107,8 @@ class Metrics:
     def closed(self, context: RequestContext) -> None:
         """Count a request that has ended."""
         self._open.dec()
-        self._requests.labels(context.method, context.route, str(context.status)).inc()
-        self._seconds.labels(context.method, context.route).observe(context.seconds)
+        self._requests.labels(context.known_method, context.route, str(context.status)).inc()
+        self._seconds.labels(context.known_method, context.route).observe(context.seconds)
 
     def text(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the format that a scraper takes, and its media type."""

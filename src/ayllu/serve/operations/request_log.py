@@ -49,7 +49,8 @@ class RequestLog:
             told["first_token_seconds"] = _rounded(course.first - course.arrived)
         if course.said is not None and self.prompts:
             told["prompt"], told["answer"] = course.said
-        if course.context.ended:  # work that goes on behind the answer
+        # Work that goes on behind the answer, and connections of any number of answers.
+        if course.context.ended or course.context.method == "WEBSOCKET":
             self._write("answer", course.context, told)
         else:
             self._answers.setdefault(course.context, []).append(told)

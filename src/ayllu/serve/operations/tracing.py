@@ -41,7 +41,7 @@ class Tracing:
 
         carrier = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
         context.span = self._tracer.start_span(
-            context.method,
+            context.known_method,
             self._propagator.extract(carrier),
             kind=SpanKind.SERVER,
             start_time=self._at(context.arrived),
@@ -54,10 +54,10 @@ class Tracing:
         span = context.span
         if span is None:
             return
-        span.update_name(f"{context.method} {context.route}")
+        span.update_name(f"{context.known_method} {context.route}")
         span.set_attributes(
             {
-                "http.request.method": context.method,
+                "http.request.method": context.known_method,
                 "http.route": context.route,
                 "url.path": context.path,
                 "http.response.status_code": context.status,

@@ -27,6 +27,8 @@ from ayllu.serve.state.items import Item
 
 log = logging.getLogger("uvicorn.error")
 
+MOST_SOCKETS = 256
+"""Connections at a time: they may be idle for as long as their clients like, and each takes a file of the process."""
 MOST_LANES = 16
 MOST_WAITING = 16
 """Requests that may wait in one lane."""
@@ -39,6 +41,7 @@ class Socket:
 
     def __init__(self, responder: Responder) -> None:
         self._responder = responder
+        self._open = 0
 
     def add_to(self, app: FastAPI) -> None:
         """Give `app` the route."""
@@ -47,12 +50,18 @@ class Socket:
     async def connect(self, socket: WebSocket) -> None:
         """Answer what comes over one connection until it ends; what is under way then is stopped."""
         await socket.accept()
+        if self._open >= MOST_SOCKETS:
+            why = f"{MOST_SOCKETS} connections are open; try again later, or use one of them"
+            await socket.close(CloseCode.TRY_AGAIN_LATER, why)
+            return
         connection = _Connection(socket, self._responder)
+        self._open += 1
         try:
             await connection.read()
         except WebSocketDisconnect:
             pass
         finally:
+            self._open -= 1
             await connection.end()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import weakref
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,7 @@ class Index:
         """Open or make the file. Raises OtherEmbedder where its vectors are of another embedder."""
         self._dimensions = dimensions
         self._database = Database(path, SCHEMA)
+        weakref.finalize(self, self._database.close)  # nobody may be the last to use it
         self._lock = threading.Lock()
         self._generation, self._rows, self._matrix = -1, np.empty(0, np.int64), np.empty((0, dimensions), np.float32)
         with self._database.writing() as cursor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,29 +22,39 @@ from ayllu.serve.vector_stores.catalogue import Catalogue, StoreFile, VectorStor
 
 CLIENT = "vector stores"
 """Whose turn it is at the embedder: all reading is one client, so that those who wait for an answer go between."""
+MOST_OPEN = 32
+"""Indexes that are held open, so that a client's many stores take no more memory and files with each."""
 SPARE = 8
 """A window is shorter than the longest text by one part in so many: a word that is cut has more tokens than it had."""
 log = logging.getLogger(__name__)
 
 
 class Indexes:
-    """The indexes of vector stores, opened when they are needed."""
+    """The indexes of vector stores, opened when they are needed: each holds its vectors and some open files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._open: dict[str, Index] = {}
+        self._open: OrderedDict[str, Index] = OrderedDict()
+        self._guard = threading.Lock()
 
     def of(self, store: VectorStore) -> Index:
-        """The index of a store."""
-        if store.id not in self._open:
-            self._open[store.id] = Index(
-                self._folder / f"{store.id}.sqlite", embedder=store.fingerprint, dimensions=store.dimensions
-            )
-        return self._open[store.id]
+        """The index of a store; one that was not asked for of late is held by whoever still uses it alone."""
+        with self._guard:
+            index = self._open.get(store.id)
+            if index is None:
+                path = self._folder / f"{store.id}.sqlite"
+                index = Index(path, embedder=store.fingerprint, dimensions=store.dimensions)
+                self._open[store.id] = index
+            self._open.move_to_end(store.id)
+            while len(self._open) > MOST_OPEN:
+                self._open.popitem(last=False)
+            return index
 
     def delete(self, store: str) -> None:
         """Delete the index of a store."""
-        if (index := self._open.pop(store, None)) is not None:
+        with self._guard:
+            index = self._open.pop(store, None)
+        if index is not None:
             index.close()
         for ending in ("", "-wal", "-shm"):
             (self._folder / f"{store}.sqlite{ending}").unlink(missing_ok=True)
