@@ -13,6 +13,7 @@ BAD = {
     "no end": (b'", "x": -Infinity, "y": "', "-Infinity is no number"),
     "too large": (b'", "x": [1e999], "y": "', "too large"),
     "no UTF-8": (b"\xff", "not UTF-8"),
+    "too long a number": (b'", "x": ' + b"9" * 5_000 + b', "y": "', "a number of more than 4,300 digits"),
     "too deep": (b'", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b', "y": "', "too many levels"),
 }
 ROUTES = {

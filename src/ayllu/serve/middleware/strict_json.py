@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -29,6 +30,11 @@ def strict_json(body: bytes | str) -> Any:
         raise json.JSONDecodeError("it has text that is not Unicode: half a surrogate pair", "", 0) from None
     except RecursionError:
         raise json.JSONDecodeError("it has too many levels", "", 0) from None
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # Python reads no whole number of more digits, for that takes their square of time
+        digits = sys.get_int_max_str_digits()
+        raise json.JSONDecodeError(f"it has a number of more than {digits:,} digits", "", 0) from None
     return value
 
 
