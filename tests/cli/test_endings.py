@@ -53,7 +53,40 @@ def slow(*words: str, began: Path, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, text=True, env=surroundings | environment, **pipes)  # type: ignore[call-overload,no-any-return]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+LOADS = """
+import signal, sys, time
+from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from ayllu.cli.assistant import talk
+from ayllu.cli.main import main
+
+def slow(*_, **__):
+    Path(sys.argv[1]).touch()
+    for _ in range(600):
+        time.sleep(0.1)
+
+talk.open_driver = slow
+main(["assist", "--model", "any", "--once", "Hi", "--home", sys.argv[2]])
+"""
+
+
+def test_ctrl_c_ends_an_assistant_whose_model_is_still_loaded(tmp_path: Path) -> None:
+    """Loading packs and compiles for a minute the first time, and awaits nothing."""
+    began = tmp_path / "began"
+    command = [sys.executable, "-c", LOADS, str(began), str(tmp_path)]
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not began.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=40)
+    assert (process.returncode, out) == (130, "")
+    assert err.endswith("ayllu: interrupted; start it again to go on\n") and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -signal.SIGHUP)]
+)
 def test_a_signal_outside_training_ends_a_command_without_success(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -132,6 +134,46 @@ def test_a_process_that_ends_again_and_again_is_given_up(
 def test_what_cannot_be_opened_is_said_as_by_the_engine_itself(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a folder"):
         start_engine(tmp_path / "nothing", "torch")
+
+
+LOADS = """
+import signal, sys, time
+from ayllu.serve.engines.process import child
+
+def slow(*_, **__):
+    print("loading", flush=True)
+    for _ in range(600):
+        time.sleep(0.1)
+
+child.open_engine = slow
+child.main(int(sys.argv[1]))
+"""
+SERVER = """
+import socket, subprocess, sys, time
+from ayllu.serve.engines.process.wire import Wire
+
+ours, theirs = socket.socketpair()
+loads = subprocess.Popen([sys.executable, "-c", sys.argv[1], str(theirs.fileno())], pass_fds=[theirs.fileno()])
+Wire(ours).send({"adapters": {}, "folder": "", "engine": "torch", "bits": None, "cache_bits": None})
+print(loads.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_process_that_still_loads_ends_with_its_server() -> None:
+    command = [sys.executable, "-c", SERVER, LOADS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        said = {server.stdout.readline().strip() for _ in range(2)}
+        (pid,) = (int(word) for word in said if word.isdecimal())
+        assert "loading" in said
+        server.kill()
+    for _ in range(300):
+        if not _runs(pid):
+            return
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    raise AssertionError("it goes on loading for nobody")
 
 
 def test_a_client_hears_of_it_and_is_answered_at_the_next_try(folder: Path, apart: SupervisedEngine) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from ayllu.api.home import find_home
+from ayllu.cli.interrupt import run_async
 from ayllu.cli.options import Home
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
@@ -44,7 +44,7 @@ def mcp(
         raise UserError(f"--approve {missing[0]}: there is no such tool; see `ayllu assist tools`")
     server = mcp_server([tool for tool in tools if not tool.effect or tool.name in named])
     if http is None:
-        asyncio.run(serve_stdio(server))
+        run_async(serve_stdio(server))
         return
     import uvicorn
 

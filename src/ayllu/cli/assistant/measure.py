@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ayllu.api.home import find_home
+from ayllu.cli.interrupt import run_async
 from ayllu.cli.options import Flag, Home, Json, print_json, print_lines
 from ayllu.lab.error import UserError
 
@@ -58,7 +58,7 @@ def tasks(
     chosen = load_tasks(tasks, seed=seed)[:most]
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-    found = asyncio.run(_measured(model, chosen, find_home(home), out, faults, engine, guide))
+    found = run_async(_measured(model, chosen, find_home(home), out, faults, engine, guide))
     value = {"model": found.pop("model"), "set": tasks, "faults": bool(faults), **found}
     if json:
         print_json(value)
@@ -143,7 +143,7 @@ def replay(file: Path, /, *, json: Json = False) -> int:
         store = open_store(None, home=Path(place))
         assert store is not None
         try:
-            differences = asyncio.run(replayed(trace, store))
+            differences = run_async(replayed(trace, store))
         finally:
             store.close()
     if json:

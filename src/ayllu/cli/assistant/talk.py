@@ -29,6 +29,7 @@ from ayllu.assistant.tools.files import Folders
 from ayllu.assistant.tools.tool import RunnableTool
 from ayllu.assistant.trace import write_trace
 from ayllu.cli.assistant.terminal import Screen, ask_in_terminal
+from ayllu.cli.interrupt import run_async
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
 from ayllu.sandbox.session import Session as Interpreter
@@ -66,12 +67,12 @@ class Options:
 
 def run_once(options: Options, request: str | None, *, quiet: bool) -> dict[str, Any]:
     """Answer one request, or go on with what was interrupted; gives what `--json` prints."""
-    return asyncio.run(_once(options, request, quiet=quiet))
+    return run_async(_once(options, request, quiet=quiet))
 
 
 def talk(options: Options) -> None:
     """A conversation, until Ctrl-D."""
-    asyncio.run(_talk(options))
+    run_async(_talk(options))
 
 
 async def _once(options: Options, request: str | None, *, quiet: bool) -> dict[str, Any]:

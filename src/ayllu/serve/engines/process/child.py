@@ -19,6 +19,8 @@ from ayllu.serve.engines.engine import Engine
 from ayllu.serve.engines.process.wire import Message, Wire, chunk_to_json, request_from_json
 
 log = logging.getLogger("ayllu.engine")
+LOOK = 0.5
+"""Seconds between two looks at whether the server is still there, while the engine is loaded."""
 LEAVING = 8
 """Threads beside one for each answer: whoever has left may still be computed for a moment."""
 
@@ -28,6 +30,7 @@ def main(number: int) -> None:
     # Whoever tells the server to stop may tell all processes; the server says when this one ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # what loading has put on the disk is removed
+    loading = _leave_without(os.getppid())
     wire = Wire(socket.socket(fileno=number))
     messages = wire.messages()
     first = next(messages, None)
@@ -46,6 +49,7 @@ def main(number: int) -> None:
     except UserError as error:
         wire.send({"refused": str(error)})
         return
+    loading.set()  # from now on the end of the messages says it
     # Answers under way may finish.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     wire.send(
@@ -61,6 +65,20 @@ def main(number: int) -> None:
         }
     )
     _Answers(engine, wire).run(messages)
+
+
+def _leave_without(server: int) -> threading.Event:
+    """End this process where `server` ends before the event is set: loading may take a minute, and reads nothing."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(LOOK):
+            if os.getppid() != server:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    return done
 
 
 class _Answers:
