@@ -62,7 +62,9 @@ install-dev: $(ROOT)/.venv/installed-dev
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo "Ayllu needs Python 3.11 or newer; name one with make PYTHON=/path/to/python3.11" >&2; exit 2; }
-	$(PYTHON) -m venv $(ROOT)/.venv
+	@# Half an environment would be taken for a whole one the next time.
+	$(PYTHON) -m venv $(ROOT)/.venv || { rm -rf $(ROOT)/.venv; \
+	echo "Python made no environment: on Debian and Ubuntu apt-get install python3-venv, then again" >&2; exit 2; }
 
 $(ROOT)/.venv/installed: $(ROOT)/pyproject.toml $(LOCK) | $(BIN)/python
 	@echo "Installing Ayllu and what it needs into $(ROOT)/.venv: about five minutes the first time"
