@@ -246,3 +246,21 @@ def test_a_home_that_can_only_be_read_is_enough_to_read(
     said = ayllu("adopt", "smollm2", "--home", str(closed), capsys=capsys, code=2)
     assert "cannot write to" in said and "--home" in said
     assert Store(closed, writes=False).manifests()
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["memory list", "documents list", "assist --model tiny --once Hi", "gc --yes", "tag tiny mine"],
+)
+def test_a_home_that_can_only_be_read_is_named_where_it_does_not_suffice(
+    words: str, closed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = ayllu(*words.split(), "--home", str(closed), capsys=capsys, code=2)
+    assert said.count("\n") <= 1
+    assert "cannot write to" in said and "choose another folder with --home" in said
+
+
+def test_what_could_go_is_listed_from_a_home_that_can_only_be_read(
+    closed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "remove them with" in ayllu("gc", "--home", str(closed), capsys=capsys)

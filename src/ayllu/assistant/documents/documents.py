@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sqlite3
@@ -80,6 +81,9 @@ class Documents:
             self._catalogue = Catalogue(self._folder / "catalogue.sqlite")
             self._index = Index(self._folder / "passages.sqlite", embedder=ENCODER, dimensions=DIMENSIONS)
         except (OSError, sqlite3.Error, NewerSchema, OtherEmbedder) as error:
+            if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                told = f"cannot write to {home} ({error.strerror}); choose another folder with --home"
+                raise UserError(told) from error
             raise UserError(f"the documents in {self._folder} cannot be opened ({error}); free or repair it") from error
 
     def add(self, places: Sequence[Path], *, told: Told = lambda path, size: None) -> Added:

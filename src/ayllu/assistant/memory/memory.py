@@ -16,7 +16,7 @@ from ayllu.assistant.tools.tool import Citation, RunnableTool, ToolError, ToolRe
 from ayllu.assistant.tools.trust import TRUST
 from ayllu.assistant.tools.words import told
 from ayllu.lab.error import UserError
-from ayllu.serve.state.database import StateUnavailable
+from ayllu.serve.state.database import StateReadOnly, StateUnavailable
 from ayllu.serve.state.sqlite import SqliteDatabase
 from ayllu.serve.state.store import Store
 
@@ -141,6 +141,8 @@ class Memories:
             with self._database.writing() as transaction:
                 for statement in _SCHEMA:
                     transaction.execute(statement)
+        except StateReadOnly as error:
+            raise UserError(f"cannot write to {home} ({error}); choose another folder with --home") from None
         except StateUnavailable as error:
             raise UserError(f"{home / FILE} cannot be used ({error}); mend or delete it") from None
 

@@ -111,11 +111,10 @@ def export(*, out: Path, home: Home = None, json: Json = False) -> None:
 @contextmanager
 def _open(home: Path | None) -> Generator[tuple[Memories, Store]]:
     from ayllu.assistant.memory.memory import Memories
-    from ayllu.serve.state.choose import open_store
+    from ayllu.serve.state.choose import open_home_store
 
     place = find_home(home)
-    store = open_store(None, home=place)
-    assert store is not None
+    store = open_home_store(place)
     try:
         memories = Memories(place)
         try:

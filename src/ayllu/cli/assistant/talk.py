@@ -33,7 +33,7 @@ from ayllu.cli.interrupt import run_async
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
 from ayllu.sandbox.session import Session as Interpreter
-from ayllu.serve.state.choose import open_store
+from ayllu.serve.state.choose import open_home_store
 from ayllu.serve.state.items import Missing
 from ayllu.serve.state.store import Store
 
@@ -184,8 +184,7 @@ async def _with_tools(
         if not folder.expanduser().is_dir():
             raise UserError(f"--folder {folder} is no folder")
     limits = Limits(turns=options.turns, seconds=options.seconds, tokens=options.tokens)
-    store = open_store(None, home=options.home)
-    assert store is not None
+    store = open_home_store(options.home)
     try:
         driver = open_driver(options.model, tools, home=options.home, engine=options.engine, guide=options.guide)
         gate = Gate(book=ApprovalBook(options.home), asker=asker, granted=set(options.approve))

@@ -108,7 +108,7 @@ def gc(*, yes: Flag = False, days: float = 7.0, now: Flag = False, home: Home = 
         raise UserError(f"days is {days:g}; give 0 or more")
     if now and not yes:
         raise UserError("--now frees for good and needs --yes; without both, what would go is only listed")
-    store = changing_store(home)
+    store = changing_store(home) if yes else Store(absolute(home) if home else default_home(), writes=False)
     items = storage.removable(store, days=days)
     total = sum(item.bytes for item in items)
     waiting = sum(move["bytes"] for row in storage.removals(store) for move in row["items"])

@@ -26,6 +26,24 @@ def open_store(state: str | None, *, home: Path, keep_days: float = 30) -> Store
         raise UserError(f"responses cannot be kept for {keep_days:g} days; give a number of days, or 0 for ever")
     if state == "none":
         return None
+    try:
+        return _opened(state, home, keep_days)
+    except StateReadOnly as error:
+        # Nobody asked for it by name, and models can be served from a home that can only be read.
+        say(f"{home} cannot be written to ({error}): responses and conversations are not kept; see --state")
+        return None
+
+
+def open_home_store(home: Path) -> Store:
+    """The home's store, for what cannot do without. Raises UserError where it cannot be used."""
+    try:
+        return _opened(None, home, keep_days=30)
+    except StateReadOnly as error:
+        raise UserError(f"cannot write to {home} ({error}); choose another folder with --home") from None
+
+
+def _opened(state: str | None, home: Path, keep_days: float) -> Store:
+    """Raises StateReadOnly where nothing is named and the home can only be read, and UserError."""
     place = state or str(home / FILE)
     try:
         database = _database(place)
@@ -33,9 +51,7 @@ def open_store(state: str | None, *, home: Path, keep_days: float = 30) -> Store
         migrate(database)
     except StateUnavailable as error:
         if state is None and isinstance(error, StateReadOnly):
-            # Nobody asked for it by name, and models can be served from a home that can only be read.
-            say(f"{home} cannot be written to ({error}): responses and conversations are not kept; see --state")
-            return None
+            raise
         raise UserError(
             f"the state in {_shown(place)} cannot be used ({error}); give another place by --state"
         ) from None
