@@ -68,8 +68,8 @@ def serve(
         Another name that this server is reached by, such as host.docker.internal; can be given several times.
         IP addresses, localhost and the name given as host need none.
     engine
-        What computes the answers: auto (native where it can be), native (our C code for processors), llama.cpp or
-        torch.
+        What computes the answers: auto (native where it can be), native (our C code for processors), llama.cpp,
+        torch, vllm (the program of that name, for GPUs), or the http URL of a vLLM that serves the model elsewhere.
     bits
         Bits of a weight in the engine native: 4, 8 or 16; 8 unless given. The others take what the files hold.
     cache_bits

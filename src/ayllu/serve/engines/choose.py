@@ -14,7 +14,7 @@ from ayllu.lab.plugins import Registry
 from ayllu.lab.progress import say
 from ayllu.serve.engines.engine import Engine, load_tokenizer_and_config
 
-OURS = ("auto", "native", "llama.cpp", "torch")
+OURS = ("auto", "native", "llama.cpp", "torch", "vllm")
 ENGINES: Registry[Callable[[Path], Engine]] = Registry("engine", "ayllu.engines", taken=OURS)
 """Engines of others by name, beside `OURS`: each loads a folder of weights."""
 
@@ -37,12 +37,14 @@ def open_engine(
     `cache_bits` (8 or 16, 16 unless given); others take what the files hold. Where its self-test fails, another engine
     serves, and a line says so.
 
+    `vllm` starts the program of that name for the folder; an http URL is a server of vLLM that runs elsewhere.
+
     `auto` is `native`, the fastest on a processor, where there is a C compiler and the model's shape fits; a line says
     why it is not. Then it is llama.cpp where the package xllamacpp is installed and the folder
     has one GGUF file that it can read; else torch. With `convert` a folder without one is served by llama.cpp too: from
     a file that is written for it and gone once it is loaded. Raises UserError when engine or model cannot be had.
     """
-    if adapters and name not in OURS:
+    if adapters and name not in OURS and not name.startswith(("http://", "https://")):
         raise UserError(f"the engine {name} has no adapters; choose one of {', '.join(OURS[1:])}")
     if name in ("native", "auto"):
         from ayllu.serve.engines.native.engine import NativeEngine
@@ -61,6 +63,10 @@ def open_engine(
             raise UserError(
                 f"{option} is {value}, and only the engine native packs numbers; leave it out or choose that engine"
             )
+    if name == "vllm" or name.startswith(("http://", "https://")):
+        from ayllu.serve.engines.vllm.engine import VllmEngine
+
+        return VllmEngine(folder, url=None if name == "vllm" else name, adapters=adapters)
     if name not in OURS:
         if name not in ENGINES.names():
             known = ", ".join([*OURS, *ENGINES.names()])

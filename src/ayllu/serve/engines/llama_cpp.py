@@ -8,7 +8,7 @@ import re
 import secrets
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from ayllu.serve.engines.engine import (
     refuse_unable,
 )
 from ayllu.serve.engines.memory import machine_memory, machine_threads, parallel_answers
+from ayllu.serve.engines.sse import events
 from ayllu.serve.grammar import NEWER, WHITESPACE, Follower
 
 MOST_PARALLEL = 8
@@ -221,18 +222,4 @@ def _older(grammar: str) -> str:
 def _events(reply: httpx2.Response) -> Iterator[dict[str, Any]]:
     if reply.status_code != 200:
         raise RuntimeError(f"llama.cpp answered {reply.status_code}: {reply.read().decode(errors='replace')}")
-    for line in _lines(reply.iter_bytes()):
-        if line.startswith(b"data: "):
-            event = json.loads(line.removeprefix(b"data: "))
-            if "error" in event:
-                raise RuntimeError(f"llama.cpp failed: {event['error']}")
-            yield event
-
-
-def _lines(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines of server-sent events. Only a line feed ends one: U+2028 and its like are characters of the text."""
-    rest = b""
-    for part in parts:
-        *lines, rest = (rest + part).split(b"\n")
-        yield from lines
-    yield rest
+    yield from events(reply.iter_bytes())

@@ -15,7 +15,7 @@ from typing import Any
 
 from ayllu.lab.error import UserError
 from ayllu.serve.engines.choose import open_engine
-from ayllu.serve.engines.engine import Engine
+from ayllu.serve.engines.engine import Engine, EngineEnded
 from ayllu.serve.engines.process.wire import Message, Wire, chunk_to_json, request_from_json
 
 log = logging.getLogger("ayllu.engine")
@@ -50,6 +50,8 @@ def main(number: int) -> None:
         wire.send({"refused": str(error)})
         return
     loading.set()  # from now on the end of the messages says it
+    if (program := getattr(engine, "program", None)) is not None:
+        threading.Thread(target=_end_with, args=(program,), daemon=True).start()
     # Answers under way may finish.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     wire.send(
@@ -110,9 +112,12 @@ class _Answers:
         try:
             end = work(message)
         except Exception as error:
-            if not isinstance(error, ValueError):
+            if _kind(error) == "failure":
                 log.exception("an answer failed in the engine")
-            end = {"error": str(error), "kind": "value" if isinstance(error, ValueError) else "failure"}
+            end = {"error": str(error), "kind": _kind(error)}
+            program = getattr(self._engine, "program", None)
+            if end["kind"] == "ended" and program is not None and program.ended():
+                return  # this process is about to end too, and the server sees that
         self._cancelled.pop(number, None)
         try:
             self._wire.send({"id": number, **end})
@@ -132,6 +137,17 @@ class _Answers:
     def _embed(self, message: Message) -> Message:
         vector = self._engine.embed(message["embed"])  # type: ignore[attr-defined]
         return {"value": [float(value) for value in vector]}
+
+
+def _kind(error: Exception) -> str:
+    kinds = {ValueError: "value", EngineEnded: "ended"}
+    return next((name for kind, name in kinds.items() if isinstance(error, kind)), "failure")
+
+
+def _end_with(program: Any) -> None:
+    """End when the program that computes does: the server starts both again, and asks again what it may."""
+    program.watch()
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -325,4 +325,4 @@ def start_engine(
 
 def _raise_error(message: dict[str, Any]) -> None:
     if "error" in message:
-        raise (ValueError if message["kind"] == "value" else RuntimeError)(message["error"])
+        raise {"value": ValueError, "ended": EngineEnded}.get(message["kind"], RuntimeError)(message["error"])
