@@ -16,9 +16,8 @@ from ayllu.device.audio.pcm import Resampler, Samples
 from ayllu.device.hear.ear import MILLISECOND, Started
 from ayllu.device.hear.listener import Failed, Final, Heard, Listener, Partial, Told
 from ayllu.device.hear.problems import Problems
-from ayllu.device.hear.wake import Wake
 from ayllu.device.parts import Parts
-from ayllu.device.privacy.consent import QUESTION, Consent, Mode
+from ayllu.device.privacy.consent import QUESTION, Mode
 from ayllu.device.privacy.ledger import Ledger
 from ayllu.device.realtime.captures import Captures
 from ayllu.device.realtime.formats import decoded, parsed, rate_of
@@ -33,6 +32,7 @@ from ayllu.device.realtime.settings import (
     updated,
 )
 from ayllu.device.realtime.sight import Sight
+from ayllu.device.realtime.taking import Taking
 from ayllu.device.realtime.transcripts import Transcripts
 from ayllu.device.speech import told_stuck
 from ayllu.device.think.assisted import Assistant
@@ -66,9 +66,7 @@ class Session:
     ) -> None:
         self.parts, self.plain, self._out = parts, mind, out
         self.mind = mind if assistant is None else assistant.joined(mind, self._stepped)
-        self.consent, self.wake = Consent(consent), Wake(wake)
-        self._awake = self.wake.awake
-        """Whether the open turn is meant for the glasses without the phrase."""
+        self.taking = Taking(self.send, self._question, consent=consent, wake=wake)
         self.transcripts = Transcripts(self.send)
         self.id = new_id("sess")
         self.captures = Captures(ledger, self.id)
@@ -150,7 +148,7 @@ class Session:
             raise ApiError(400, "session must be an object", param="session", code="invalid_value")
         before = self.settings
         found = updated(before, change, voice=self.parts.voice.name, model=self.mind.name)
-        if self.consent.mode == "push" and found.audio.input.turn_detection is not None:
+        if self.taking.consent.mode == "push" and found.audio.input.turn_detection is not None:
             raise ApiError(
                 400,
                 "these glasses listen while a button is held, so turn_detection must be null",
@@ -225,7 +223,7 @@ class Session:
             if part["type"] == "input_audio":
                 await self._hear_part(part)
         with self.sight.taking():
-            await self.sight.look(item, allowed=self.consent.open)
+            await self.sight.look(item, allowed=self.taking.consent.open)
             before = self.conversation.add(item, previous)
             await self.send("conversation.item.added", previous_item_id=before, item=item.said)
             await self.send("conversation.item.done", previous_item_id=before, item=item.said)
@@ -317,7 +315,7 @@ class Session:
         )
         reply = self.reply
         task = reply.start()
-        task.add_done_callback(lambda _: self.wake.stay(sum(item.milliseconds for item in reply.output) / 1000))
+        task.add_done_callback(lambda _: self.taking.wake.stay(sum(item.milliseconds for item in reply.output) / 1000))
         self._keep(task)
 
     async def _follow(self) -> None:
@@ -343,14 +341,14 @@ class Session:
             case Final():
                 item = self._turn.pop(event.number, None)
                 if item is not None:
-                    rest = self.wake.rest(event.text)
-                    item.said["content"][0]["transcript"] = event.text if rest is None else rest
+                    item.said["content"][0]["transcript"] = self.taking.finally_said(event.text)
                     await self._transcribed(item)
             case Failed():
                 await self.transcripts.failed(self._open or "", event.why)
 
     async def _started(self, event: Started) -> None:
-        self._open, self._awake = new_id("item"), self.wake.awake
+        self._open = new_id("item")
+        self.taking.opened()
         at = (self._before + event.at) // MILLISECOND
         await self.send("input_audio_buffer.speech_started", audio_start_ms=at, item_id=self._open)
         detection = self.settings.audio.input.turn_detection
@@ -359,7 +357,7 @@ class Session:
 
     async def _partly(self, text: str) -> None:
         """Tell what has been said so far, where a recogniser's growing text goes on from what was told."""
-        meant = self.wake.meant(text, awake=self._awake)
+        meant = self.taking.partly(text)
         if meant and self.settings.audio.input.transcription is not None and self._open is not None:
             await self.transcripts.partly(self._open, meant)
 
@@ -367,15 +365,8 @@ class Session:
         item_id = self._open or new_id("item")
         at = (self._before + event.end) // MILLISECOND
         await self.send("input_audio_buffer.speech_stopped", audio_end_ms=at, item_id=item_id)
-        if not self.consent.open:
-            await self._ask(event.text)
-            return
-        text = self.wake.meant(event.text, awake=self._awake)
-        if self.wake.phrase is not None:
-            await self.send("x.wake", phrase=self.wake.phrase, awake=text is not None)
-        if text is None or (self.wake.phrase is not None and not text):
-            if text is not None and event.text:  # the phrase alone: what is said next is meant
-                self.wake.stay()
+        text = await self.taking.taken(event)
+        if text is None:
             self._open = None
             return
         await self._note(event.audio, "somebody spoke")
@@ -390,18 +381,10 @@ class Session:
         if text and detection and detection.create_response and idle:
             self._answer(ResponseSettings())
 
-    async def _ask(self, text: str) -> None:
-        """Nothing is taken before somebody has said yes: what was said until then is neither kept nor answered."""
-        self._open = None
-        idle = self.reply is None or self.reply.status != "in_progress"
-        if not self.consent.answer(text) and idle:
-            self._say(QUESTION)
-        await self.send("x.consent", given=self.consent.given)
-
-    def _say(self, text: str) -> None:
-        """Speak for the glasses themselves, beside the conversation."""
-        settings = ResponseSettings(conversation="none", input=[], instructions="")
-        self._start(settings, Saying(text))
+    def _question(self) -> None:
+        """Ask for leave to listen, beside the conversation, unless something is being said."""
+        if self.reply is None or self.reply.status != "in_progress":
+            self._start(ResponseSettings(conversation="none", input=[], instructions=""), Saying(QUESTION))
 
     async def _note(self, audio: Samples, why: str) -> None:
         went = (self.parts.recogniser.name, self.mind.name)
