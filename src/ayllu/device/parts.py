@@ -14,6 +14,7 @@ from ayllu.device.hear.moonshine import Moonshine
 from ayllu.device.hear.opinion import said_once, says_again
 from ayllu.device.hear.turn import FixedWait, SmartTurn, TurnEnd
 from ayllu.device.hear.vad import Detector, Silero
+from ayllu.device.hear.wearer import Voices
 from ayllu.device.hear.whisper import Whisper
 from ayllu.device.see.eyes import Eyes
 from ayllu.device.see.scene import Scene
@@ -80,11 +81,14 @@ class Parts:
     """The stronger one, whose text is kept."""
     voice: Voice
     eyes: Looker | None = None
+    voices: Voices | None = None
+    """Tells voices apart, where only the wearer is answered."""
     following: Worker = field(default_factory=lambda: Worker("the recogniser"))
     judging: Worker = field(default_factory=lambda: Worker("the judge of pauses"))
     rescoring: Worker = field(default_factory=lambda: Worker("the second recogniser"))
     speaking: Worker = field(default_factory=lambda: Worker("the voice"))
     seeing: Worker = field(default_factory=lambda: Worker("what looks at pictures"))
+    telling: Worker = field(default_factory=lambda: Worker("what tells voices apart"))
 
     @property
     def names(self) -> dict[str, str]:
@@ -96,6 +100,7 @@ class Parts:
             "final recognition": self.final.name if self.final else "none",
             "voice": self.voice.name,
             **(self.eyes.names if self.eyes else {}),
+            **({"voices, told apart": self.voices.name} if self.voices else {}),
         }
 
     async def follow(self, audio: Samples) -> str:
@@ -109,14 +114,20 @@ class Parts:
         text = await self.rescoring.within(len(audio) / RATE, partial(self.final.transcribe, audio))
         return said_once(text, await self.follow(audio)) if says_again(text) else text
 
+    async def whose(self, audio: Samples) -> Samples | None:
+        """Whose voice a piece of sound at 16 kHz has; None where nobody asks. Raises Stuck where that hangs."""
+        if self.voices is None:
+            return None
+        return await self.telling.within(len(audio) / RATE, partial(self.voices.of, audio))
+
     def close(self) -> None:
         """Let the threads go."""
-        for worker in (self.following, self.judging, self.rescoring, self.speaking, self.seeing):
+        for worker in (self.following, self.judging, self.rescoring, self.speaking, self.seeing, self.telling):
             worker.close()
 
 
-def load_parts(cache: Path) -> Parts:
-    """Fetch every model, and load all but the eyes', which the first picture loads.
+def load_parts(cache: Path, *, voices: bool = False) -> Parts:
+    """Fetch every model, and load all but the eyes', which the first picture loads; what tells `voices` apart if asked.
 
     Raises UserError where one that has no stand-in cannot be had.
 
@@ -148,4 +159,11 @@ def load_parts(cache: Path) -> Parts:
         final=final,
         voice=Piper(cache, threads=1),
         eyes=eyes,
+        voices=_voices(cache) if voices else None,
     )
+
+
+def _voices(cache: Path) -> Voices:
+    from ayllu.device.hear.campplus import CamPlus  # torch, which nothing else of the glasses needs
+
+    return CamPlus(cache)

@@ -32,6 +32,7 @@ def glasses(
     allow_host: list[str] | None = None,
     consent: Literal["light", "ask", "push"] = "light",
     wake: str | None = None,
+    wearer: Flag = False,
     assist: Flag = False,
     folder: list[Path] | None = None,
     approve: list[str] | None = None,
@@ -56,6 +57,8 @@ def glasses(
         somebody has said yes aloud), push (a button is held for every word).
     wake
         A phrase, such as "okay glasses": what is said without it is neither answered nor kept.
+    wearer
+        Answer the wearer alone: turns in other voices than the enrolled one are passed over (`ayllu glasses enrol`).
     assist
         Let the model work with the tools of `ayllu assist`; what needs approval is asked aloud.
     folder
@@ -85,6 +88,7 @@ def glasses(
             home=place,
             consent=consent,
             wake=None if wake is None else checked_phrase(wake),
+            wearer=bool(wearer),
             assist=bool(assist),
             folders=tuple(folder or ()),
             approve=tuple(approve or ()),
@@ -238,22 +242,55 @@ def ledger(*, home: Home = None, json: Json = False) -> None:
 
 
 @app.command
-def erase(*, session: str | None = None, everything: Flag = False, home: Home = None) -> None:
+def enrol(*recordings: Path, home: Home = None) -> None:
+    """Keep the wearer's voice, for `--wearer`: as 192 numbers, on this machine alone, until they are erased.
+
+    The page does the same with its microphone, by "My voice".
+
+    Parameters
+    ----------
+    recordings
+        WAV files of the wearer, at least three sentences, one in each; none of anybody else.
+    """
+    if not recordings:
+        raise UserError(
+            'give WAV files with a sentence each, or press "My voice" on the page of: ayllu glasses --wearer'
+        )
+    from ayllu.data.archive import default_cache
+    from ayllu.device.hear.campplus import CamPlus
+    from ayllu.device.privacy.wearer import Wearer
+    from ayllu.device.simulated.senses import read_wav
+
+    sentences = [read_wav(path) for path in recordings]
+    wearer = Wearer(find_home(home), CamPlus(default_cache()))
+    wearer.enrol(sentences)
+    print_lines([f"your voice is in {wearer.path}; `ayllu glasses erase --voice` takes it away"])
+
+
+@app.command
+def erase(*, session: str | None = None, voice: Flag = False, everything: Flag = False, home: Home = None) -> None:
     """Erase lines of the ledger; that they were there, and that they were erased, stays.
 
     Parameters
     ----------
     session
         The lines of one session.
+    voice
+        The wearer's voice, and no line.
     everything
-        All lines.
+        All lines, and the wearer's voice.
     """
-    if everything == (session is not None):
-        raise UserError("say what to erase: --session NAME or --everything")
+    if [bool(voice), bool(everything), session is not None].count(True) != 1:
+        raise UserError("say what to erase: --session NAME, --voice or --everything")
     from ayllu.device.privacy.ledger import Ledger
+    from ayllu.device.privacy.wearer import forget
 
-    count = Ledger(find_home(home)).erase(lambda content: everything or content.get("session") == session)
-    print_lines([f"{count} lines erased"])
+    place = find_home(home)
+    if voice or everything:
+        print_lines(["the wearer's voice was erased" if forget(place) else "no voice was kept"])
+    if not voice:
+        count = Ledger(place).erase(lambda content: everything or content.get("session") == session)
+        print_lines([f"{count} lines erased"])
 
 
 def _told(content: dict[str, Any] | None) -> str:

@@ -35,6 +35,8 @@ class Listening:
     """Probability from which a turn counts as complete."""
     longest: int = 60_000
     """A turn is cut here."""
+    voiced: int = 1000
+    """So much of a turn is looked at to know whose voice it is, while it goes on."""
     partial: int = 700
     """Between two looks at what has been said so far; 0 for none."""
 

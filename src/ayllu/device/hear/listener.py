@@ -34,6 +34,14 @@ class Partial:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Voiced:
+    """Whose voice turn `number` has, from its beginning."""
+
+    number: int
+    voice: Samples
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Heard:
     """A turn has ended; `start` and `end` count samples of the stream, the others are monotonic seconds."""
 
@@ -41,6 +49,8 @@ class Heard:
     text: str
     """Empty where nobody said a word."""
     audio: Samples
+    voice: Samples | None = None
+    """Whose it is, where voices are told apart and it could be told."""
     start: int
     end: int
     decided: float
@@ -71,13 +81,14 @@ class _Pause:
     at: int
     probability: float | None = None
     text: str | None = None
+    voice: Samples | None = None
     ready: float = 0.0
     decided: float | None = None
     judged: int = 0
     """How often it has been judged again."""
 
 
-Told = Started | Partial | Heard | Final | Failed
+Told = Started | Partial | Voiced | Heard | Final | Failed
 
 
 @dataclass
@@ -92,7 +103,7 @@ class Listener:
         self.ear = Ear(self.parts.activity.stream(), self.how)
         self._pause: _Pause | None = None
         self._start = self._number = self._looked = 0
-        self._following = False
+        self._following = self._voiced = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def feed(self, audio: Samples) -> None:
@@ -100,7 +111,7 @@ class Listener:
         for event in self.ear.push(audio):
             match event:
                 case Started():
-                    self._start, self._looked = event.at, 0
+                    self._start, self._looked, self._voiced = event.at, 0, False
                     self.tell(event)
                 case Paused():
                     self._pause = _Pause(event.at)
@@ -109,6 +120,7 @@ class Listener:
                     self._pause = None
         self._decide()
         self._follow()
+        self._whose()
 
     def cut(self) -> Samples:
         """Close the open turn without a word about it; gives its sound, and nothing where nobody speaks."""
@@ -138,7 +150,9 @@ class Listener:
 
         async def words() -> None:
             try:
-                pause.text = await self.parts.follow(audio)
+                spoken = audio[: max(0, pause.at - self._start)]
+                text, pause.voice = await asyncio.gather(self.parts.follow(audio), self._voice(spoken))
+                pause.text = text
             except Exception as error:
                 # The turn ends all the same, and the next one is heard again.
                 log.exception("the recogniser failed")
@@ -191,6 +205,7 @@ class Listener:
             number=self._number,
             text=pause.text,
             audio=audio,
+            voice=pause.voice,
             start=self._start,
             end=pause.at,
             decided=pause.decided,
@@ -215,6 +230,25 @@ class Listener:
             return
         self._looked, self._following = self.ear.length, True
         self._spawn(self._partial(self.ear.audio, self._number))
+
+    def _whose(self) -> None:
+        """Ask once in a turn whose voice it is, before it has ended."""
+        if self.parts.voices is None or self._voiced or not self.ear.speaking or self.ear.length < self.how.voiced:
+            return
+        self._voiced = True
+        self._spawn(self._tell_voice(self.ear.audio, self._number + 1))
+
+    async def _tell_voice(self, audio: Samples, number: int) -> None:
+        voice = await self._voice(audio)
+        if voice is not None and number == self._number + 1 and self.ear.speaking:
+            self.tell(Voiced(number=number, voice=voice))
+
+    async def _voice(self, audio: Samples) -> Samples | None:
+        try:
+            return await self.parts.whose(audio)
+        except Exception:
+            log.exception("what tells voices apart failed")
+            return None
 
     async def _partial(self, audio: Samples, number: int) -> None:
         try:

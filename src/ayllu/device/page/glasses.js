@@ -17,6 +17,7 @@ let grounded = ""; // what the answer under way rests on, which is shown below i
 let asked = false; // whether to look as soon as the server is there
 let talking = false;
 let ready = false;
+let enrolling = false; // whether the wearer's voice is to be known
 
 function tell(text) {
   find("state").textContent = text;
@@ -43,6 +44,7 @@ const handlers = {
   "session.updated": () => {
     ready = true;
     session.send("x.camera", { on: cameraOn() });
+    if (enrolling) session.send("x.enrol", { on: true });
     if (asked) {
       asked = false;
       look(QUESTION);
@@ -96,6 +98,16 @@ const handlers = {
     if (step.kind === "decided" && !step.allowed) caption(`step ${basis++}`, "basis").textContent = `not done: ${step.why}`;
   },
   "x.wake": ({ phrase, awake }) => tell(awake ? "" : `not for the glasses: say “${phrase}” first`),
+  "x.wearer": ({ enrolled, known }) => {
+    find("voice").hidden = false;
+    if (!enrolled) tell("nobody is answered before you have pressed “My voice” and said a few sentences");
+    else if (known !== null) tell(known ? "" : "another voice: not for the glasses");
+  },
+  "x.enrol": ({ sentences, seconds, sentences_needed, seconds_needed, done }) => {
+    enrolling = enrolling && !done;
+    tell(done ? "your voice is known now; it is kept on the glasses' machine alone"
+      : `say a few sentences: ${sentences} of ${sentences_needed}, ${Math.round(seconds)} of ${seconds_needed} seconds`);
+  },
   "x.consent": ({ given }) => tell(given ? "somebody said yes: listening" : "waiting for a yes"),
   error: ({ error }) => tell(error.message),
 };
@@ -217,6 +229,12 @@ function watch(view) {
     last = view.currentTime;
   }, 3000);
 }
+
+find("voice").onclick = () => {
+  if (find("listen").getAttribute("aria-pressed") !== "true") return tell("press “Listen” first, then “My voice”");
+  enrolling = true;
+  session.send("x.enrol", { on: true });
+};
 
 find("forget").onclick = () => {
   speaker.stop();

@@ -15,6 +15,7 @@ from ayllu.device.adapters.xiaozhi import Xiaozhi
 from ayllu.device.parts import Parts
 from ayllu.device.privacy.consent import Mode
 from ayllu.device.privacy.ledger import Ledger
+from ayllu.device.privacy.wearer import Wearer
 from ayllu.device.realtime.session import Session
 from ayllu.device.think.assisted import Assistant
 from ayllu.device.think.mind import Mind
@@ -43,9 +44,10 @@ class Realtime:
         consent: Mode = "light",
         assistant: Assistant | None = None,
         wake: str | None = None,
+        wearer: Wearer | None = None,
     ) -> None:
         self._parts, self._mind, self._ledger, self._consent = parts, mind, ledger, consent
-        self._assistant, self._wake = assistant, wake
+        self._assistant, self._wake, self._wearer = assistant, wake, wearer
         self._sessions = 0
 
     def add_to(self, app: FastAPI) -> None:
@@ -63,6 +65,7 @@ class Realtime:
             consent=self._consent,
             assistant=self._assistant,
             wake=self._wake,
+            wearer=self._wearer,
         )
 
     async def connect(self, socket: WebSocket) -> None:

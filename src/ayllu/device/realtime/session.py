@@ -14,12 +14,14 @@ from pydantic import ValidationError
 from ayllu.assistant.steps import Step, as_json
 from ayllu.device.audio.pcm import Resampler, Samples
 from ayllu.device.hear.ear import MILLISECOND, Started
-from ayllu.device.hear.listener import Failed, Final, Heard, Listener, Partial, Told
+from ayllu.device.hear.listener import Failed, Final, Heard, Listener, Partial, Told, Voiced
 from ayllu.device.hear.problems import Problems
 from ayllu.device.parts import Parts
 from ayllu.device.privacy.consent import QUESTION, Mode
 from ayllu.device.privacy.ledger import Ledger
+from ayllu.device.privacy.wearer import Wearer
 from ayllu.device.realtime.captures import Captures
+from ayllu.device.realtime.enrolment import Enrolment
 from ayllu.device.realtime.formats import decoded, parsed, rate_of
 from ayllu.device.realtime.items import Conversation, Item, checked_item, context_of, new_id
 from ayllu.device.realtime.reply import Reply
@@ -63,13 +65,15 @@ class Session:
         consent: Mode = "light",
         assistant: Assistant | None = None,
         wake: str | None = None,
+        wearer: Wearer | None = None,
     ) -> None:
         self.parts, self.plain, self._out = parts, mind, out
         self.mind = mind if assistant is None else assistant.joined(mind, self._stepped)
-        self.taking = Taking(self.send, self._question, consent=consent, wake=wake)
         self.transcripts = Transcripts(self.send)
         self.id = new_id("sess")
         self.captures = Captures(ledger, self.id)
+        enrolment = Enrolment(parts, self.send, self.captures, wearer)
+        self.taking = Taking(self.send, self._question, enrolment, consent=consent, wake=wake, wearer=wearer)
         self.sight = Sight(parts, mind, self.send, self.captures)
         self.conversation = Conversation()
         self.settings = Settings(instructions=INSTRUCTIONS, model=mind.name)
@@ -83,6 +87,8 @@ class Session:
         self._turn: dict[int, Item] = {}
         self._open: str | None = None
         """The name of the item that the open turn will have."""
+        self._begun = 0
+        """The sample of the listener at which it has begun."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._events: asyncio.Queue[Told] = asyncio.Queue()
         self._listener: Listener | None = None
@@ -92,6 +98,7 @@ class Session:
         """Greet, and begin to answer what the ear tells."""
         self._keep(asyncio.create_task(self._follow()))
         await self.send("session.created", session=self._described())
+        await self.taking.begin()
 
     async def send(self, kind: str, **fields: Any) -> None:
         """One event to the client; waits where the client does not read."""
@@ -133,6 +140,7 @@ class Session:
             "response.create": (self._respond, ("response",)),
             "response.cancel": (self._cancel, ("response_id",)),
             "x.camera": (self.sight.switch, ("on",)),
+            "x.enrol": (self.taking.enrolment.switch, ("on",)),
         }
         if kind not in known:
             shown = str(kind)[:100]
@@ -333,7 +341,12 @@ class Session:
     async def _heard(self, event: Told) -> None:
         match event:
             case Started():
-                await self._started(event)
+                self._open, self._begun = new_id("item"), event.at
+                if self.taking.opened():
+                    await self._started()
+            case Voiced():
+                if self._open is not None and self.taking.voiced(event.voice):
+                    await self._started()
             case Partial():
                 await self._partly(event.text)
             case Heard():
@@ -346,10 +359,9 @@ class Session:
             case Failed():
                 await self.transcripts.failed(self._open or "", event.why)
 
-    async def _started(self, event: Started) -> None:
-        self._open = new_id("item")
-        self.taking.opened()
-        at = (self._before + event.at) // MILLISECOND
+    async def _started(self) -> None:
+        """Tell that somebody speaks, who may interrupt."""
+        at = (self._before + self._begun) // MILLISECOND
         await self.send("input_audio_buffer.speech_started", audio_start_ms=at, item_id=self._open)
         detection = self.settings.audio.input.turn_detection
         if detection and detection.interrupt_response and self.reply and self.reply.status == "in_progress":
@@ -362,10 +374,14 @@ class Session:
             await self.transcripts.partly(self._open, meant)
 
     async def _ended(self, event: Heard) -> None:
-        item_id = self._open or new_id("item")
-        at = (self._before + event.end) // MILLISECOND
-        await self.send("input_audio_buffer.speech_stopped", audio_end_ms=at, item_id=item_id)
-        text = await self.taking.taken(event)
+        known = await self.taking.known(event)
+        item_id = self._open = self._open or new_id("item")
+        if known and not self.taking.told:
+            await self._started()
+        if known or self.taking.told:
+            at = (self._before + event.end) // MILLISECOND
+            await self.send("input_audio_buffer.speech_stopped", audio_end_ms=at, item_id=item_id)
+        text = await self.taking.taken(event) if known else None
         if text is None:
             self._open = None
             return
