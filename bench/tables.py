@@ -21,7 +21,7 @@ import masks
 import planner
 import post
 import startup
-from glasses import session
+from glasses import session, translation, wearer
 from keep import RECORDS, ROOT
 from measuring import agreement, evals, planted, profiles, repetition, smol, verify
 from serving import clients, engines, load
@@ -36,6 +36,8 @@ TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "evals_bfloat16": evals.table,
     "evals_float32": evals.table,
     "glasses_session": session.table,
+    "glasses_translation": translation.table,
+    "glasses_wearer": wearer.table,
     "grpo": grpo.table,
     "gateway": gateway.table,
     "lab_page": lab_page.table,

@@ -54,6 +54,8 @@ class Wearing:
     """The phrase without which nothing is answered; None for none."""
     wearer: bool = False
     """Whether other voices than the enrolled one are passed over."""
+    translate: tuple[str, str] | None = None
+    """From which language to which what is heard and seen is translated."""
     assist: bool = False
     """Whether the model works with the assistant's tools."""
     folders: Sequence[Path] = ()
@@ -107,7 +109,7 @@ def serve_glasses(how: Wearing) -> None:
         from ayllu.serve.source import FolderSource
 
         models = Models() if how.model is None else Models(FolderSource(how.model, home=home))
-        parts = load_parts(default_cache(), voices=how.wearer)
+        parts = load_parts(default_cache(), voices=how.wearer, translate=how.translate)
         if how.model is not None:
             models.load_first().check_converses()
         outside = not is_loopback(listener)

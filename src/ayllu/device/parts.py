@@ -18,7 +18,9 @@ from ayllu.device.hear.wearer import Voices
 from ayllu.device.hear.whisper import Whisper
 from ayllu.device.see.eyes import Eyes
 from ayllu.device.see.scene import Scene
+from ayllu.device.speak.kokoro import Kokoro, KokoroModel
 from ayllu.device.speak.piper import Piper
+from ayllu.device.translate.translator import Translator
 from ayllu.device.worker import Worker
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
@@ -83,12 +85,18 @@ class Parts:
     eyes: Looker | None = None
     voices: Voices | None = None
     """Tells voices apart, where only the wearer is answered."""
+    language: str = "en"
+    """Which one is heard."""
+    translator: Translator | None = None
+    other_voice: Voice | None = None
+    """Speaks the language that is translated into."""
     following: Worker = field(default_factory=lambda: Worker("the recogniser"))
     judging: Worker = field(default_factory=lambda: Worker("the judge of pauses"))
     rescoring: Worker = field(default_factory=lambda: Worker("the second recogniser"))
     speaking: Worker = field(default_factory=lambda: Worker("the voice"))
     seeing: Worker = field(default_factory=lambda: Worker("what looks at pictures"))
     telling: Worker = field(default_factory=lambda: Worker("what tells voices apart"))
+    translating: Worker = field(default_factory=lambda: Worker("the translation"))
 
     @property
     def names(self) -> dict[str, str]:
@@ -101,6 +109,7 @@ class Parts:
             "voice": self.voice.name,
             **(self.eyes.names if self.eyes else {}),
             **({"voices, told apart": self.voices.name} if self.voices else {}),
+            **({"translation": self.translator.name} if self.translator else {}),
         }
 
     async def follow(self, audio: Samples) -> str:
@@ -122,18 +131,29 @@ class Parts:
 
     def close(self) -> None:
         """Let the threads go."""
-        for worker in (self.following, self.judging, self.rescoring, self.speaking, self.seeing, self.telling):
+        for worker in (
+            self.following,
+            self.judging,
+            self.rescoring,
+            self.speaking,
+            self.seeing,
+            self.telling,
+            self.translating,
+        ):
             worker.close()
 
 
-def load_parts(cache: Path, *, voices: bool = False) -> Parts:
-    """Fetch every model, and load all but the eyes', which the first picture loads; what tells `voices` apart if asked.
+def load_parts(cache: Path, *, voices: bool = False, translate: tuple[str, str] | None = None) -> Parts:
+    """Fetch every model, and load all but the eyes', which the first picture loads; what tells `voices` apart, and what
+    translates from a language to another, if asked.
 
     Raises UserError where one that has no stand-in cannot be had.
 
     Without a judge of pauses turns end by a fixed wait, without the second recogniser the first has the last word, and
     without a part of the eyes pictures are refused.
     """
+    translator = Translator(*translate, cache) if translate else None
+    language = translator.source if translator else "en"
     turn: TurnEnd
     final: Recogniser | None
     eyes: Looker | None
@@ -143,7 +163,7 @@ def load_parts(cache: Path, *, voices: bool = False) -> Parts:
         say(f"turns end by a fixed wait: {error}")
         turn = FixedWait()
     try:
-        final = Whisper(cache)
+        final = Whisper(cache) if language == "en" else None
     except UserError as error:
         say(f"what was heard is not looked at a second time: {error}")
         final = None
@@ -152,15 +172,34 @@ def load_parts(cache: Path, *, voices: bool = False) -> Parts:
     except UserError as error:
         say(f"pictures are not looked at: {error}")
         eyes = None
+    voice = Piper(cache, threads=1)
     return Parts(
         activity=Silero(cache),
         turn=turn,
-        recogniser=Moonshine(cache),
+        recogniser=Moonshine(cache) if language == "en" else Whisper(cache, language=language),
         final=final,
-        voice=Piper(cache, threads=1),
+        voice=voice,
         eyes=eyes,
         voices=_voices(cache) if voices else None,
+        language=language,
+        translator=translator,
+        other_voice=_other_voice(translator, voice, cache),
     )
+
+
+KOKORO = {"pt": ("pf_dora", "pt-br"), "es": ("ef_dora", "es")}
+"""By language, the voice, and what espeak-ng calls the language."""
+
+
+def _other_voice(translator: Translator | None, voice: Voice, cache: Path) -> Voice | None:
+    """What speaks the target language."""
+    if translator is None or translator.target == "en":
+        return voice if translator else None
+    try:
+        return Kokoro(KokoroModel(cache), cache, *KOKORO[translator.target])
+    except UserError as error:
+        say(f"translations are shown and not spoken: {error}")
+        return None
 
 
 def _voices(cache: Path) -> Voices:

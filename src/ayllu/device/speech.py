@@ -37,11 +37,10 @@ def told_stuck() -> Iterator[None]:
 class DeviceSpeech:
     """Passages between two pauses, each heard by the stronger recogniser; clauses, each spoken when it is due."""
 
-    languages = frozenset({"en"})
-
     def __init__(self, parts: Parts, *, ledger: Ledger | None = None, by: str = "/v1/audio") -> None:
         """What is heard is written into the `ledger`, where there is one; `by` is the way that it came."""
         self._parts, self._ledger, self._by = parts, ledger, by
+        self.languages = frozenset({parts.language})
         self.hearing = (parts.final or parts.recogniser).name
         self.voice, self.rate = parts.voice.name, parts.voice.rate
 

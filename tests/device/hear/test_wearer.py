@@ -139,6 +139,7 @@ def test_only_the_wearer_is_told_of_kept_and_answered(telling: Parts, tmp_path: 
             await client.until("response.done")
         return client
 
+    assert telling.voices is not None
     with wearing(telling, ledger=Ledger(tmp_path), wearer=Wearer(tmp_path, telling.voices)) as address:
         client = run(scenario(address))
     events = [event for event in client.events if event["type"] == "x.wearer"]

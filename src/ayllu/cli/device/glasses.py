@@ -33,6 +33,7 @@ def glasses(
     consent: Literal["light", "ask", "push"] = "light",
     wake: str | None = None,
     wearer: Flag = False,
+    translate: str | None = None,
     assist: Flag = False,
     folder: list[Path] | None = None,
     approve: list[str] | None = None,
@@ -59,6 +60,9 @@ def glasses(
         A phrase, such as "okay glasses": what is said without it is neither answered nor kept.
     wearer
         Answer the wearer alone: turns in other voices than the enrolled one are passed over (`ayllu glasses enrol`).
+    translate
+        Translate what is heard and seen instead of answering it: from one language to another, such as en-pt, of
+        English, Portuguese and Spanish.
     assist
         Let the model work with the tools of `ayllu assist`; what needs approval is asked aloud.
     folder
@@ -70,6 +74,7 @@ def glasses(
     """
     from ayllu.device.app import Wearing, serve_glasses
     from ayllu.device.hear.wake import checked_phrase
+    from ayllu.device.translate.translator import languages
     from ayllu.lab.channel import find_model
 
     place = find_home(home)
@@ -89,6 +94,7 @@ def glasses(
             consent=consent,
             wake=None if wake is None else checked_phrase(wake),
             wearer=bool(wearer),
+            translate=None if translate is None else languages(translate),
             assist=bool(assist),
             folders=tuple(folder or ()),
             approve=tuple(approve or ()),
@@ -197,7 +203,7 @@ def _played(found: dict[str, Any]) -> list[str]:
 
 
 @app.command
-def look(picture: Path, question: str | None = None, /, *, json: Json = False) -> None:
+def look(picture: Path, question: str | None = None, /, *, translate: str | None = None, json: Json = False) -> None:
     """Look at a picture and tell what is seen, each statement with its place and how sure it is.
 
     Parameters
@@ -206,26 +212,53 @@ def look(picture: Path, question: str | None = None, /, *, json: Json = False) -
         A picture (JPEG, PNG, WebP, GIF), or a folder, whose newest picture is taken.
     question
         What to answer, such as "What does the sign say?"; everything is told where nothing is asked.
+    translate
+        From which language to which the answer is translated, such as pt-en.
     """
     from ayllu.data.archive import default_cache
     from ayllu.device.see.answer import as_json
     from ayllu.device.see.eyes import Eyes
     from ayllu.device.see.tool import answered, look_at, newest
+    from ayllu.device.translate.translator import Translator, languages
 
+    way = None if translate is None else languages(translate)
     path = newest(picture)
     if not path.is_file():
         raise UserError(f"there is no picture {path}")
     scene = look_at(Eyes(default_cache()), path)
     found = answered(scene, question)
+    writing = " ".join(one.what for one in found.rests_on if one.kind == "writing")
+    told = Translator(*way, default_cache()).translate(writing) if way and writing else None
     if json:
-        print_json({**as_json(found), "seen": [one.body() for one in scene.seen], "faces_blurred": scene.faces})
+        translated = {} if way is None else {"translation": told}
+        print_json(
+            {**as_json(found), **translated, "seen": [one.body() for one in scene.seen], "faces_blurred": scene.faces}
+        )
     else:
-        print_lines([found.text, *(f"  {_sight(one)}" for one in found.rests_on)])
+        print_lines([found.text, *([told] if told else []), *(f"  {_sight(one)}" for one in found.rests_on)])
 
 
 def _sight(one: Seen) -> str:
     left, top, right, bottom = one.box
     return f"{one.kind} {one.what} · {one.place} ({left:.2f} {top:.2f} {right:.2f} {bottom:.2f}) · {one.confidence:.0%}"
+
+
+@app.command
+def translate(languages: str, text: str, /) -> None:
+    """Translate a text between English, Portuguese and Spanish.
+
+    Parameters
+    ----------
+    languages
+        From which to which, such as en-pt.
+    text
+        One sentence or more.
+    """
+    from ayllu.data.archive import default_cache
+    from ayllu.device.translate import translator
+
+    source, target = translator.languages(languages)
+    print_lines([translator.Translator(source, target, default_cache()).translate(text)])
 
 
 @app.command

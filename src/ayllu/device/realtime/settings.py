@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ayllu.device.hear.ear import Listening
 from ayllu.device.realtime.formats import Format, Pcm
+from ayllu.device.translate.translator import LANGUAGES
 from ayllu.serve.errors import ApiError
 from ayllu.serve.turn.asked import ToolChoice
 from ayllu.text.tool_calls import Tool
@@ -156,7 +157,7 @@ class ResponseSettings(Strict):
     reasoning: None = None
 
 
-def updated(settings: Settings, change: dict[str, Any], *, voice: str, model: str) -> Settings:
+def updated(settings: Settings, change: dict[str, Any], *, voice: str, model: str, language: str = "en") -> Settings:
     """The settings after `session.update`; ApiError, and no change, where something of it cannot be honoured."""
     merged = _merged(settings.model_dump(), change)
     try:
@@ -165,15 +166,25 @@ def updated(settings: Settings, change: dict[str, Any], *, voice: str, model: st
         raise refused(error, "session") from None
     check_voice(found.audio.output.voice, voice)
     found.audio.output.voice, found.model = voice, model
-    language = found.audio.input.transcription and found.audio.input.transcription.language
-    if language and language.partition("-")[0] != "en":
+    asked = found.audio.input.transcription and found.audio.input.transcription.language
+    if asked and asked.partition("-")[0] != language:
+        told = LANGUAGES[language]
         raise ApiError(
             400,
-            f"only English is understood here, not {language[:20]!r}",
+            f"only {told} is understood here, not {asked[:20]!r}",
             param="session.audio.input.transcription.language",
             code="invalid_value",
         )
     return found
+
+
+def described(settings: Settings, session: str, hearing: str) -> dict[str, Any]:
+    """A session as its client sees it; `hearing` is what writes down what is said."""
+    shown = settings.model_dump()
+    heard = shown["audio"]["input"]["transcription"]
+    if heard is not None:
+        heard["model"] = hearing
+    return {"id": session, "object": "realtime.session", **shown}
 
 
 def check_voice(asked: str | None, voice: str) -> None:
