@@ -179,6 +179,28 @@ def test_a_bystander_does_not_stop_an_answer_and_the_wearer_does(telling: Parts,
         assert run(scenario(address)) == ["completed", "cancelled"]
 
 
+@pytest.mark.parametrize("gated", [False, True])
+def test_the_own_voice_in_the_microphone_is_no_wearer(telling: Parts, tmp_path: Path, gated: bool) -> None:
+    """A speaker that the microphone hears, 20 dB down, and nothing that cancels it: the glasses' own words stop them
+    unless only the wearer may."""
+    assert telling.voices is not None
+    other = Wearer(tmp_path, telling.voices)
+    other.enrol([at_16k(stranger(text)) for text in SENTENCES])
+    long = "The museum closes at six, and the next train to the city leaves at seven from the station near the river. "
+
+    async def scenario(address: str) -> str:
+        async with session(address) as client:
+            await client.send("conversation.item.create", item=message(long * 4))
+            await client.send("response.create")
+            await client.until("response.output_audio.delta")
+            await client.play(np.concatenate([0.1 * speech(telling, long), QUIET]))
+            done = await client.until("response.done")
+            return str(done["response"]["status"])
+
+    with wearing(telling, wearer=other if gated else None) as address:
+        assert run(scenario(address)) == ("completed" if gated else "cancelled")
+
+
 def test_glasses_that_answer_every_voice_enrol_nobody(parts: Parts) -> None:
     async def scenario(address: str) -> Client:
         async with session(address) as client:
