@@ -28,13 +28,17 @@ class ServerTools:
         self._sources, self._servers = sources, servers or AllowedServers(())
         self.containers = SandboxContainers()
 
+    @property
+    def servers(self) -> Sequence[str]:
+        return list(self._servers.named)
+
     async def toolbox(
         self, tools: Sequence[HostedTool], *, owner: str, past: Sequence[Item], functions: Sequence[str] = ()
     ) -> Toolbox:
         """Runs the tools of one response. ApiError for a container, a file or a server that is not there."""
         theirs = [tool for tool in tools if isinstance(tool, McpTool)]
         for server in theirs:
-            self._servers.check(server)  # before anything is made
+            self._servers.found(server)  # before anything is made
         container = None
         for tool in tools:
             if isinstance(tool, CodeInterpreterTool):

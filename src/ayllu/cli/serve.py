@@ -90,8 +90,8 @@ def serve(
         Run code_interpreter (in the sandbox) and file_search (in vector stores) for clients of /v1/responses.
     mcp_server
         With --tools: an MCP server that clients of /v1/responses may name as server_url, such as
-        http://127.0.0.1:9000/mcp; without a path all of that host and port. Can be given several times; no other
-        server is gone to.
+        http://127.0.0.1:9000/mcp; without a path all of that host and port. NAME=URL offers it on the chat page, and to
+        clients by that name as server_label, without its URL. Can be given several times; no other server is gone to.
     state
         Where responses and conversations are kept: a file (in the home unless given), postgresql://HOST/DATABASE, or
         none.

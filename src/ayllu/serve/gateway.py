@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from ayllu.serve.moderations.routes import Moderations
 from ayllu.serve.operations.health import Health
 from ayllu.serve.operations.operations import Operations
 from ayllu.serve.responses.conversations import Conversations
-from ayllu.serve.responses.hosted.tools import HostedFactory, Sources
+from ayllu.serve.responses.hosted.tools import DEFINITIONS, HostedFactory, HostedTools, Sources
 from ayllu.serve.responses.responder import Responder
 from ayllu.serve.responses.routes import Responses
 from ayllu.serve.responses.socket import Socket
@@ -102,7 +102,6 @@ def create_app(
     add_get(app, "/", _page, described=False)
     app.mount("/static", _Static(directory=PAGE))
     embedders = Embedders(*encoders, models=models)
-    _Descriptions(models, encoders, browser).add_to(app)
     if browser:
         Browser(models, PAGE).add_to(app)
     Health(models, operations.metrics).add_to(app)
@@ -117,6 +116,7 @@ def create_app(
     if hosted is not None:
         responder.hosted = hosted(Sources(search=stores.passages, file=files.read))
     containers = responder.hosted.containers if responder.hosted is not None else None
+    _Descriptions(models, encoders, browser, responder.hosted).add_to(app)
     ContainerRoutes(containers, files, most_bytes=limits.upload_bytes).add_to(app)
     Audio(speech).add_to(app)
     Responses(responder, models).add_to(app)
@@ -142,8 +142,11 @@ class _Static(StaticFiles):
 class _Descriptions:
     """What is served."""
 
-    def __init__(self, models: Models, encoders: Sequence[Embedder], browser: bool) -> None:
-        self._models, self._encoders, self._browser = models, encoders, browser
+    def __init__(self, models: Models, encoders: Sequence[Embedder], browser: bool, hosted: HostedTools | None) -> None:
+        self._models, self._encoders = models, encoders
+        # What visitors of the page can be offered: the server's own tools, and MCP servers by their names.
+        own, servers = (list(DEFINITIONS), list(hosted.servers)) if hosted is not None else ([], [])
+        self._offer = {"browser": browser, "tools": own, "mcp_servers": servers}
 
     def add_to(self, app: FastAPI) -> None:
         """Give `app` the routes."""
@@ -161,8 +164,8 @@ class _Descriptions:
     async def models(self) -> dict[str, Any]:
         """What is served, by each of its names."""
         abouts = self._models.abouts
-        data = [_description(about, name, self._browser) for about in abouts for name in about.names]
-        data += [_description(one.adapted(name), name, self._browser) for one in abouts for name in one.adapters]
+        data = [_description(about, name, self._offer) for about in abouts for name in about.names]
+        data += [_description(one.adapted(name), name, self._offer) for one in abouts for name in one.adapters]
         data += map(_description_of_encoder, self._encoders)
         return {"object": "list", "data": data}
 
@@ -173,10 +176,10 @@ class _Descriptions:
         for encoder in self._encoders:
             if encoder.name == name:
                 return _description_of_encoder(encoder)
-        return _description(self._models.about(name), name, self._browser)
+        return _description(self._models.about(name), name, self._offer)
 
 
-def _description(about: About, name: str, browser: bool) -> dict[str, Any]:
+def _description(about: About, name: str, offer: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": name,
         "object": "model",
@@ -193,7 +196,7 @@ def _description(about: About, name: str, browser: bool) -> dict[str, Any]:
             "bits_per_byte": about.bits_per_byte,
             "temperature": about.sampling.temperature,
             "card": about.card is not None,
-            "browser": browser,
+            **offer,
         },
     }
 

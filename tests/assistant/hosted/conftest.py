@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,24 +15,12 @@ import torch
 from ayllu.assistant.hosted import ServerTools
 from ayllu.sandbox.outcome import NoSandbox
 from ayllu.sandbox.session import Session
-from ayllu.serve.engines.engine import GenerationRequest, TextChunk
-from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.responses.hosted.tools import HostedFactory
 from ayllu.serve.state.choose import open_store
 from support.models import TINY, save_tiny_model
 from support.parts import need
+from support.serving.scripted import Scripted
 from support.serving.server import serving
-
-
-class Scripted(TorchEngine):
-    """The real engine's tokenizer and checks; what it says is given."""
-
-    says: list[str] = []  # noqa: RUF012
-    prompts: list[str] = []  # noqa: RUF012
-
-    def generate(self, request: GenerationRequest, cancelled: threading.Event) -> Iterator[TextChunk]:
-        self.prompts.append(self.tokenizer.decode(request.prompt))
-        yield TextChunk(text=self.says.pop(0), tokens=1, finish_reason="stop")
 
 
 @contextmanager

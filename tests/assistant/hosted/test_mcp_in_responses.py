@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,41 +18,12 @@ from ayllu.lab.error import UserError
 from ayllu.text.tool_calls import ToolCall, write_calls
 from support.parts import need_module
 from support.serving.responses import OFFICIAL, OFFICIAL_EVENT, OFFICIAL_ITEM
+from support.serving.shop import mcp_shop
 
 from .conftest import gateway
 
 need_module("mcp", "MCP needs the package mcp")
 Script = Callable[..., Any]
-SHOP = """
-import socket, sys
-from mcp.server import MCPServer
-from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import ToolAnnotations
-
-server = MCPServer("shop")
-
-@server.tool(annotations=ToolAnnotations(read_only_hint=True))
-def price(item: str) -> float:
-    "The price of an item."
-    return {"tea": 3.5}[item]
-
-@server.tool()
-def sell(item: str, context: Context) -> str:
-    "Sell an item."
-    if item == "milk":
-        raise ToolError("there is no milk left")
-    with open(sys.argv[1], "a") as sold:
-        sold.write(item + "\\n")
-    return f"sold {item} to {context.headers.get('authorization')}"
-
-import uvicorn
-door = socket.socket()
-door.bind(("127.0.0.1", 0))
-door.listen()
-print(f"http://127.0.0.1:{door.getsockname()[1]}/mcp", flush=True)
-uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_level="critical")).run(sockets=[door])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +35,8 @@ def sold(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shop(sold: Path) -> Iterator[str]:
-    program = sold.with_name("shop.py")
-    program.write_text(textwrap.dedent(SHOP))
-    with subprocess.Popen([sys.executable, str(program), str(sold)], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        assert url.startswith("http"), "the server did not start"
+    with mcp_shop(sold) as url:
         yield url
-        process.terminate()
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +197,22 @@ def test_no_server_is_gone_to_that_was_not_allowed(client: openai.OpenAI, shop: 
 def test_what_is_not_done_is_said(client: openai.OpenAI, shop: str, more: Any, words: str) -> None:
     with pytest.raises(openai.BadRequestError, match=words):
         client.responses.create(model="tiny", input="Go", tools=[tool(shop, **more)])
+
+
+def test_a_server_with_a_name_is_used_without_its_address(shop: str, script: Script, tmp_path: Path) -> None:
+    with gateway(tmp_path, partial(ServerTools, servers=AllowedServers([f"corner={shop}"]))) as client:
+        assert client.models.list().data[0].to_dict()["meta"]["mcp_servers"] == ["corner"]  # type: ignore[index]
+        script(calls("price", item="tea"), "3.50")
+        named: Any = {"type": "mcp", "server_label": "corner", "require_approval": "never"}
+        made = client.responses.create(model="tiny", input="Tea?", tools=[named])
+        assert kinds(made) == ["mcp_list_tools", "mcp_call", "message"]
+        assert shop not in made.to_json(), "an address may hold a secret"
+        with pytest.raises(openai.BadRequestError, match="no MCP server of the name other"):
+            client.responses.create(model="tiny", input="Go", tools=[{**named, "server_label": "other"}])
+        with pytest.raises(openai.BadRequestError, match="its operator allows one"):
+            client.responses.create(model="tiny", input="Go", tools=[{**named, "server_url": shop}])
+    with pytest.raises(UserError, match="corner twice"):
+        AllowedServers([f"corner={shop}", f"corner={shop}"])
 
 
 def test_an_answer_to_no_request_is_refused(client: openai.OpenAI, shop: str) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from ayllu.assistant.mcp.client import CALL_SECONDS, CONNECT_SECONDS, MOST_TOOLS, first_error, need_mcp, text_of, why
 from ayllu.lab.error import UserError
 from ayllu.serve.errors import ApiError
-from ayllu.serve.responses.hosted.mcp import McpOffer, McpTool, approvals, failed
+from ayllu.serve.responses.hosted.mcp import LABEL, McpOffer, McpTool, approvals, failed
 from ayllu.serve.responses.items import new_id
 from ayllu.serve.state.items import Item
 from ayllu.serve.turn.offered import offered_tool
@@ -31,21 +31,36 @@ PORTS = {"http": 80, "https": 443}
 
 
 class AllowedServers:
-    """The servers that the operator allows: each a URL, or scheme://host:port for all of its paths."""
+    """The servers that the operator allows: each a URL, or scheme://host:port for all of its paths.
+
+    NAME=URL is offered to everybody by its name, and its URL, which may hold a secret, is told to nobody.
+    """
 
     def __init__(self, urls: Sequence[str]) -> None:
         """UserError for what is no such URL, or where the package is missing."""
         if urls:
             need_mcp()
         self._allowed = set()
-        for url in urls:
+        self.named: dict[str, str] = {}
+        for given in urls:
+            name, url = _named(given)
             place = _place(url)
             if place is None:
-                raise UserError(f"--mcp-server {url[:200]} is no URL of a server; give http(s)://HOST:PORT/PATH")
-            self._allowed.add(place)
+                raise UserError(f"--mcp-server {given[:200]} is no URL of a server; give http(s)://HOST:PORT/PATH")
+            if name in self.named:
+                raise UserError(f"--mcp-server has {name} twice; give each a name of its own")
+            if name:
+                self.named[name] = url
+            else:
+                self._allowed.add(place)
 
-    def check(self, tool: McpTool) -> None:
-        """ApiError where the operator does not allow the server of a tool."""
+    def found(self, tool: McpTool) -> McpTool:
+        """A tool with its server's URL. ApiError where the operator does not allow that server, or names none so."""
+        if tool.server_url is None:
+            if tool.server_label not in self.named:
+                words = f"this server has no MCP server of the name {tool.server_label}; give its server_url"
+                raise ApiError(400, f"mcp: {words}", param="tools")
+            return tool.model_copy(update={"server_url": self.named[tool.server_label]})
         place = _place(tool.server_url)
         if place is None or not {place, (place[0], "")} & self._allowed:
             raise ApiError(
@@ -54,11 +69,11 @@ class AllowedServers:
                 "`ayllu serve --tools --mcp-server URL`",
                 param="tools",
             )
+        return tool
 
     async def toolbox(self, tools: Sequence[McpTool], *, taken: Sequence[str], past: Sequence[Item]) -> McpToolbox:
         """The tools of servers, as they list them now. ApiError where one is not allowed, or lists nothing."""
-        for tool in tools:
-            self.check(tool)
+        tools = [self.found(tool) for tool in tools]
         found = McpToolbox(taken, past)
         for tool in tools:
             found.add(tool, await _listed(tool))
@@ -166,6 +181,12 @@ def _call(label: str, name: str, arguments: str, *, approval: str | None = None)
     }
 
 
+def _named(given: str) -> tuple[str, str]:
+    """Name and URL of NAME=URL; the name is empty where there is none."""
+    name, equals, url = given.partition("=")
+    return (name, url) if equals and re.fullmatch(LABEL, name) else ("", given)
+
+
 def _place(url: str) -> tuple[tuple[str, str, int], str] | None:
     """Scheme, host and port, and path with query; None for what nobody should be sent to."""
     try:
@@ -185,6 +206,7 @@ async def _connected(tool: McpTool) -> AsyncGenerator[Client]:
     from mcp import Client
     from mcp.client.streamable_http import streamable_http_client
 
+    assert tool.server_url is not None, "a tool of a named server has its URL by now"
     headers = dict(tool.headers or {})
     if tool.authorization is not None:
         headers["Authorization"] = f"Bearer {tool.authorization}"

@@ -61,7 +61,8 @@ class McpTool(_Strict):
 
     type: Literal["mcp"]
     server_label: str = Field(pattern=LABEL)
-    server_url: str = Field(min_length=1, max_length=2048)
+    server_url: str | None = Field(None, min_length=1, max_length=2048)
+    """Where it is; left out, it is the server that the operator has given the name `server_label`."""
     server_description: str | None = Field(None, max_length=4096)
     # Secrets of the client: neither kept nor told to anybody but the server.
     authorization: str | None = Field(None, max_length=16_384, pattern=r"^[\x21-\x7e]+$", exclude=True, repr=False)

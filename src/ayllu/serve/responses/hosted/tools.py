@@ -117,6 +117,11 @@ class HostedTools(Protocol):
     """Runs hosted tools; the gateway has one, or refuses them."""
 
     @property
+    def servers(self) -> Sequence[str]:
+        """The labels of the MCP servers that everybody may use without knowing where they are."""
+        ...
+
+    @property
     def containers(self) -> Containers:
         """Where programs run."""
         ...
