@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ayllu.sandbox.files import checked
 from ayllu.sandbox.outcome import Limits, Outcome
@@ -40,6 +41,18 @@ class Container:
     def touch(self) -> None:
         """It is used now."""
         self.active, self.used = time.time(), time.monotonic()
+
+    def keep(self, pictures: Sequence[bytes]) -> dict[str, bytes]:
+        """Put pictures beside the files, as far as there is room; by the names that they get."""
+        kept: dict[str, bytes] = {}
+        for picture in pictures:
+            number = 1
+            while (path := f"picture-{number}.png") in self.files:
+                number += 1
+            with contextlib.suppress(ValueError):
+                _check_room({**self.files, path: picture})
+                self.waiting[path] = kept[path] = picture
+        return kept
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -109,13 +122,14 @@ class SandboxContainers:
                 await asyncio.to_thread(found.session.run, code)
 
     async def run(self, owner: str, name: str, code: str) -> Outcome:
-        """Run a cell. Raises KeyError where the container has ended, and NoSandbox."""
+        """Run a cell; its pictures are among its files. Raises KeyError where the container has ended; NoSandbox."""
         found = self._find(owner, name)
         async with found.lock:
             waiting, found.waiting = found.waiting, {}
             found.touch()
             try:
-                return await asyncio.to_thread(found.session.run, code, files=waiting)
+                outcome = await asyncio.to_thread(found.session.run, code, files=waiting)
+                return replace(outcome, files={**outcome.files, **found.keep(outcome.pictures)})
             except asyncio.CancelledError:
                 found.session.cancel()
                 raise
@@ -149,10 +163,16 @@ def _state(key: str, one: Container) -> ContainerState:
     return ContainerState(id=key, name=one.name, created=int(one.created), active=int(one.active), minutes=one.minutes)
 
 
+def file_id(container: str, path: str) -> str:
+    """The id of a file in a container."""
+    return f"cfile_{hashlib.sha256(f'{container}/{path}'.encode()).hexdigest()[:32]}"
+
+
 def _file(container: str, path: str, content: bytes, one: Container) -> ContainerFile:
-    number = hashlib.sha256(f"{container}/{path}".encode()).hexdigest()[:32]
     when = one.given.get(path, int(one.active))
-    return ContainerFile(id=f"cfile_{number}", path=path, size=len(content), created=when, by_user=path in one.given)
+    return ContainerFile(
+        id=file_id(container, path), path=path, size=len(content), created=when, by_user=path in one.given
+    )
 
 
 def _check_room(files: Mapping[str, bytes]) -> None:

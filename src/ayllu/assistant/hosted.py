@@ -7,13 +7,21 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ayllu.assistant.containers import MOST_MINUTES, SandboxContainers
+from ayllu.assistant.containers import MOST_MINUTES, SandboxContainers, file_id
 from ayllu.assistant.mcp.hosted import AllowedServers, McpToolbox
 from ayllu.assistant.tools.code import told
 from ayllu.sandbox.outcome import NoSandbox
 from ayllu.serve.errors import ApiError
 from ayllu.serve.responses.hosted.mcp import McpOffer, McpTool
-from ayllu.serve.responses.hosted.tools import CodeInterpreterTool, FileSearchTool, HostedTool, Sources, Toolbox
+from ayllu.serve.responses.hosted.tools import (
+    CodeInterpreterTool,
+    FileSearchTool,
+    HostedTool,
+    MadeFile,
+    Ran,
+    Sources,
+    Toolbox,
+)
 from ayllu.serve.responses.items import new_id
 from ayllu.serve.state.items import Item
 from ayllu.serve.turn.events import CallEnded
@@ -134,27 +142,31 @@ class _Toolbox:
         fields: dict[str, Any] = {"queries": [str(arguments.get("query", ""))], "results": []}
         return {"id": new_id("fs"), "type": "file_search_call", "status": "in_progress", **fields}
 
-    async def run(self, item: Item) -> Item:
+    async def run(self, item: Item) -> Ran:
         if item["type"] == "code_interpreter_call":
             return await self._code(item)
         if item["type"] == "mcp_call":
-            return await self._servers.run(item)
+            return Ran(item=await self._servers.run(item))
         assert self._search is not None
         try:
             results = await self._tools.search(self._search, self._owner, item["queries"][0])
         except ApiError:
-            return {**item, "status": "failed"}
-        return {**item, "status": "completed", "results": results}
+            return Ran(item={**item, "status": "failed"})
+        return Ran(item={**item, "status": "completed", "results": results})
 
-    async def _code(self, item: Item) -> Item:
+    async def _code(self, item: Item) -> Ran:
         try:
             outcome = await self._tools.containers.run(self._owner, item["container_id"], item["code"])
         except (NoSandbox, KeyError) as error:
             words = str(error) if isinstance(error, NoSandbox) else "the container has ended"
-            return {**item, "status": "failed", "outputs": [{"type": "logs", "logs": words}]}
+            return Ran(item={**item, "status": "failed", "outputs": [{"type": "logs", "logs": words}]})
         logs = told(outcome) if outcome.error is None else f"{outcome.stdout}{outcome.error}"
         pictures = [
             {"type": "image", "url": f"data:image/png;base64,{base64.b64encode(picture).decode()}"}
             for picture in outcome.pictures
         ]
-        return {**item, "status": "completed", "outputs": [{"type": "logs", "logs": logs}, *pictures]}
+        place = item["container_id"]
+        files = [MadeFile(id=file_id(place, path), container=place, path=path) for path in outcome.files]
+        return Ran(
+            item={**item, "status": "completed", "outputs": [{"type": "logs", "logs": logs}, *pictures]}, files=files
+        )

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+WORK = "/mnt/data"
+"""Where OpenAI's API shows the work folder; programs here find the files in their current folder."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerState:

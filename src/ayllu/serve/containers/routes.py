@@ -10,13 +10,11 @@ from fastapi import FastAPI, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from ayllu.serve.containers.kept import ContainerFile, Containers, ContainerState
+from ayllu.serve.containers.kept import WORK, ContainerFile, Containers, ContainerState
 from ayllu.serve.errors import ApiError
 from ayllu.serve.files.form import read_form
 from ayllu.serve.files.routes import Files, owner, page
 
-WORK = "/mnt/data"
-"""Where OpenAI's API shows the work folder; programs here find the files in their current folder."""
 FileId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Order = Literal["asc", "desc"]

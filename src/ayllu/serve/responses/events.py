@@ -9,6 +9,8 @@ from typing import Any
 
 from ayllu.serve.engines.engine import DrawnToken
 from ayllu.serve.responses.hosted.answer import REQUEST, HostedBegan, HostedDone, HostedEvent
+from ayllu.serve.responses.hosted.citations import citations
+from ayllu.serve.responses.hosted.tools import MadeFile
 from ayllu.serve.responses.items import new_id, output_text
 from ayllu.serve.state.items import Item
 from ayllu.serve.turn.events import CallArguments, CallEnded, CallStarted, End, Words
@@ -34,6 +36,8 @@ class EventWriter:
         self._number = 0
         self._obfuscate, self._told = obfuscate, told
         self._open = False
+        self._files: list[MadeFile] = []
+        """What programs have written since the last message."""
 
     def about(self, kind: str, body: dict[str, Any]) -> Sent:
         """An event that shows the whole response."""
@@ -44,6 +48,7 @@ class EventWriter:
         if isinstance(event, HostedBegan):
             yield from self._began(event.item)
         elif isinstance(event, HostedDone):
+            self._files += event.files
             yield from self._ended(event.item)
         elif isinstance(event, Words):
             if not self._open:
@@ -140,6 +145,12 @@ class EventWriter:
         item = self.output[-1]
         part = item["content"][0]
         item["status"] = "completed" if status == "completed" else "incomplete"
+        for number, annotation in enumerate(citations(self._files, part["text"])):
+            part["annotations"].append(annotation)
+            yield self._part(
+                "response.output_text.annotation.added", annotation_index=number, annotation=dict(annotation)
+            )
+        self._files.clear()
         yield self._part("response.output_text.done", text=part["text"], logprobs=list(part["logprobs"]))
         yield self._part("response.content_part.done", part=dict(part))
         yield self._event("response.output_item.done", output_index=self._last, item={**item, "content": [dict(part)]})

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from ayllu.serve.responses.hosted.tools import Toolbox
+from ayllu.serve.responses.hosted.tools import MadeFile, Ran, Toolbox
 from ayllu.serve.state.items import Item
 from ayllu.serve.turn.answer import Answer
 from ayllu.serve.turn.events import CallArguments, CallEnded, CallStarted, End, Event, Words
@@ -29,6 +29,8 @@ class HostedDone:
     """It has ended."""
 
     item: Item
+    files: Sequence[MadeFile] = ()
+    """What it has written."""
 
 
 HostedEvent = Event | HostedBegan | HostedDone
@@ -76,8 +78,9 @@ class HostedAnswer:
             yield HostedDone(item=item)
         for item in self._toolbox.approved:
             yield HostedBegan(item=item)
-            said.append(await self._toolbox.run(item))
-            yield HostedDone(item=said[-1])
+            ran = await self._toolbox.run(item)
+            said.append(ran.item)
+            yield HostedDone(item=ran.item, files=ran.files)
         if self._toolbox.approved:
             self._answer = await self._again(said)  # the first one knows nothing of what these calls gave
         while True:
@@ -103,12 +106,11 @@ class HostedAnswer:
             for call in calls[:left]:
                 item = self._toolbox.begin(call)
                 yield HostedBegan(item=item)
-                if item["type"] == REQUEST:
-                    others = True
-                else:
-                    item = await self._toolbox.run(item)
-                said.append(item)
-                yield HostedDone(item=item)
+                asked = item["type"] == REQUEST
+                others = others or asked
+                ran = Ran(item=item) if asked else await self._toolbox.run(item)
+                said.append(ran.item)
+                yield HostedDone(item=ran.item, files=ran.files)
             left -= len(calls)
             # A client answers its own calls and what it is asked first; and at the limit the model is not asked again.
             if not calls or others or left <= 0 or end.reason == "length":

@@ -86,6 +86,25 @@ DEFINITIONS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MadeFile:
+    """A file that a program has written, in its container."""
+
+    id: str
+    container: str
+    path: str
+    """Below the work folder."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ran:
+    """A call that has ended."""
+
+    item: Item
+    files: Sequence[MadeFile] = ()
+    """What it has written."""
+
+
 class Toolbox(Protocol):
     """The hosted tools of one response."""
 
@@ -108,7 +127,7 @@ class Toolbox(Protocol):
         """The item of a call that begins; a request for approval is not run."""
         ...
 
-    async def run(self, item: Item) -> Item:
+    async def run(self, item: Item) -> Ran:
         """Run it; the item as it ended, failures too."""
         ...
 
