@@ -48,6 +48,11 @@ def folder_lines(folder: Path, depth: int = 0) -> list[str]:
     return lines
 
 
+def plain_files(folder: Path) -> str:
+    """The names of the files of a folder that is no package."""
+    return " ".join(sorted(path.name for path in folder.iterdir() if path.is_file()))
+
+
 def file_map() -> str:
     """Every folder and file of the package, floor by floor."""
     floors, lines = layers(), []
@@ -62,8 +67,10 @@ def file_map() -> str:
     lines += [
         "beside the floors",
         "page/             The chat page that serve hands out: no build step, nothing from elsewhere.",
+        f"{'':18}{plain_files(PACKAGE / 'page')}",
+        "  tools/          What the model's tools do, on that page: cards, questions, files, passages.",
+        f"{'':18}{plain_files(PACKAGE / 'page' / 'tools')}",
     ]
-    lines += [f"{'':18}{' '.join(sorted(path.name for path in (PACKAGE / 'page').iterdir() if path.is_file()))}"]
     return "```\n" + "\n".join(lines) + "\n```"
 
 

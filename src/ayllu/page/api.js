@@ -50,7 +50,7 @@ export async function* answer(body, signal) {
 }
 
 /** The data of server-sent events, which can be cut anywhere on their way. */
-async function* events(stream) {
+export async function* events(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {
@@ -59,14 +59,18 @@ async function* events(stream) {
       if (done) return;
       const parts = (rest + value).split("\n\n");
       rest = parts.pop();
-      for (const part of parts) if (part.startsWith("data: ")) yield part.slice("data: ".length);
+      for (const part of parts) {
+        const data = part.split("\n").find((line) => line.startsWith("data: "));
+        if (data) yield data.slice("data: ".length);
+      }
     }
   } finally {
     reader.cancel().catch(() => {});
   }
 }
 
-async function ask(path, options = {}) {
+/** A reply of the server; an error that it gave as a reply is `refused`: nothing was begun. */
+export async function ask(path, options = {}) {
   let reply;
   try {
     // The path is one below the page's own, wherever a proxy has put it.
@@ -80,9 +84,9 @@ async function ask(path, options = {}) {
   if (reply.status === 401 && (await askForKey(sentence(body?.error?.message ?? "this server needs a key")))) {
     return ask(path, options);
   }
-  throw new Error(sentence(body?.error?.message ?? `the server answered ${reply.status}`));
+  throw Object.assign(new Error(sentence(body?.error?.message ?? `the server answered ${reply.status}`)), { refused: true });
 }
 
-function sentence(text) {
+export function sentence(text) {
   return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }

@@ -1,10 +1,16 @@
 // The page: which chat is open, what is being answered, and what the buttons do.
 
-import * as api from "./api.js";
 import { loops } from "./loops.js";
-import { element, show } from "./markdown.js";
+import { element } from "./markdown.js";
+import { applySettings, meetModel, state } from "./model.js";
 import * as store from "./store.js";
-import { editForm, fill, growing, iconButton, messageItem, Reader, say, sendOnEnter } from "./view.js";
+import { askAbout } from "./tools/approval.js";
+import { fillParts } from "./tools/cards.js";
+import { sourcesOf } from "./tools/citations.js";
+import { answerItem, pending, serversOf } from "./tools/items.js";
+import { toolsFor } from "./tools/offer.js";
+import { partsOf } from "./tools/stream.js";
+import { editForm, fill, growing, iconButton, messageItem, paced, Reader, say, sendOnEnter } from "./view.js";
 
 const IDEAS = [
   "Tell me a short story about a llama.",
@@ -12,8 +18,6 @@ const IDEAS = [
   "What can two friends do on a rainy day?",
   "Why do we sleep?",
 ];
-const LENGTHS = [32, 64, 128, 256, 512, 1024, 2048, 4096];
-const FRAME = 50; // milliseconds between two drawings of a growing answer, at least
 const KEEP = 1000; // milliseconds after which what has come of an answer is kept
 
 const $ = (id) => document.getElementById(id);
@@ -22,60 +26,41 @@ const scroller = $("scroller");
 const narrow = matchMedia("(max-width: 760px)");
 const fitPrompt = growing(prompt);
 
-let model = null;
-let settings = store.loadSettings();
 let chat = store.newChat(); // the open one, as it is stored, and the answer under way
-let flight = null; // the answer under way in it: {answer, question, controller, left}
+// The answer under way in it: {answer, question, controller, left}, and `asking` while the user has to decide about calls.
+let flight = null;
 
 // ---- talking to the model
 
-/** Answers the last message of the open chat. */
-async function respond() {
+/** Answers the last message of the open chat, or goes on with an answer about whose calls the user has decided. */
+async function respond(begun) {
   const asked = chat;
-  const answer = { id: store.newId(), role: "assistant", content: "", waiting: true };
-  const mine = { answer, question: asked.messages.at(-1).id, controller: new AbortController() };
-  const messages = [
-    ...(settings.system.trim() ? [{ role: "system", content: settings.system.trim() }] : []),
-    ...asked.messages.map(({ role, content }) => ({ role, content })),
-  ];
-  asked.messages.push(answer);
+  const tools = toolsFor(state.settings.off, serversOf(begun));
+  const answer = begun ?? { id: store.newId(), role: "assistant", content: "", ...(tools.length ? { items: [] } : {}) };
+  if (!begun) asked.messages.push(answer);
+  answer.waiting = true;
+  for (const name of ["asking", "error", "finish"]) delete answer[name];
+  const before = asked.messages.slice(0, asked.messages.indexOf(answer));
+  const mine = { answer, question: before.at(-1)?.id, controller: new AbortController() };
   flight = mine;
   draw();
   toEnd();
-  const item = items.get(answer);
-  const reader = new Reader();
-  let next = 0;
-  let kept = performance.now();
+  const reader = new Reader(answer.content.length);
+  const update = growth(asked, mine, reader);
   let first = 0;
-  const update = (now) => {
-    if (now - kept > KEEP) {
-      kept = now;
-      keep(asked, mine);
-      $("loop").hidden = flight !== mine || !loops(answer.content);
-    }
-    if (now < next) return;
-    const follow = atEnd();
-    fill(item, answer);
-    reader.push(answer.content);
-    if (follow) toEnd();
-    // A long answer takes longer to draw, and must leave time for everything else.
-    next = now + Math.max(FRAME, 4 * (performance.now() - now));
-  };
   try {
-    const body = { messages };
-    if (settings.temperature !== null) body.temperature = settings.temperature;
-    if (settings.length) body.max_tokens = settings.length;
-    for await (const part of api.answer(body, mine.controller.signal)) {
+    for await (const part of partsOf(answer, before, tools, mine.controller.signal)) {
       first ||= part.text ? performance.now() : 0;
       answer.content += part.text ?? "";
       if (part.model) answer.model = part.model;
       if (part.dropped) answer.dropped = part.dropped;
       if (part.usage) finish(answer, part, performance.now() - first);
-      update(performance.now());
+      if (part.keep) keep(asked, mine);
+      update();
     }
   } catch (error) {
     if (mine.left) return;
-    if (error.name === "AbortError") answer.finish = "stopped";
+    if (error.name === "AbortError") endAsStopped(answer);
     else answer.error = error.message;
   }
   delete answer.waiting;
@@ -84,37 +69,62 @@ async function respond() {
   if (answer.error ?? answer.finish === "stopped") say(answer.error ?? "Stopped.");
   keep(asked, mine);
   const follow = atEnd();
-  if (chat.id === asked.id) draw();
+  if (chat.id === asked.id) {
+    takeUp();
+    draw();
+  }
   if (follow) toEnd();
-  if (answer.model && answer.model !== model?.id) meetModel();
+  if (answer.model && answer.model !== state.model?.id) meetModel(draw);
+}
+
+/** A function that is called whenever an answer has grown: it draws, reads aloud and keeps it at times. */
+function growth(asked, mine, reader) {
+  const { answer } = mine;
+  let kept = performance.now();
+  const paint = paced(() => {
+    if (!answer.waiting) return; // it has ended, and was drawn
+    const follow = atEnd();
+    fill(items.get(answer), answer, drawParts);
+    reader.push(answer.content);
+    if (follow) toEnd();
+  });
+  return () => {
+    if (performance.now() - kept > KEEP) {
+      kept = performance.now();
+      keep(asked, mine);
+      $("loop").hidden = flight !== mine || !loops(answer.content);
+    }
+    paint();
+  };
 }
 
 /** Stores what there is of an answer. What failed before its first word is no message: it is not sent to the model. */
 function keep(asked, { answer, question, controller }) {
   const stored = store.changeChat(asked.id, (kept) => {
-    if (!answer.content && answer.error && kept.messages.at(-1)?.id === question) kept.error = answer.error;
+    if (!answer.content && !answer.items?.length && answer.error && kept.messages.at(-1)?.id === question) kept.error = answer.error;
     return store.placeAnswer(kept, answer, question);
   });
-  if (stored) take(chat.id === asked.id ? chat : asked, stored);
+  if (stored) take(chat.id === asked.id ? chat : asked, stored, answer);
   else controller.abort(); // the chat, or the question, was deleted
 }
 
-/** Brings a chat up to date with what is stored; messages that are shown keep their place in the page. */
-function take(mine, stored) {
+/** Brings a chat up to date with what is stored; messages that are shown keep their place in the page, `own` as it is. */
+function take(mine, stored, own = flight?.answer) {
   const known = new Map(mine.messages.map((message) => [message.id, message]));
-  const going = flight && known.get(flight.answer.id);
+  const going = own && known.get(own.id);
   mine.messages = stored.messages.map((message) => {
     const old = known.get(message.id);
     return old ? (old === going ? old : Object.assign(old, message)) : message;
   });
-  if (going && !mine.messages.includes(going)) mine.messages.push(going);
+  if (going && going === flight?.answer && !mine.messages.includes(going)) mine.messages.push(going);
   mine.error = stored.error;
 }
 
 function finish(answer, { finish: reason, usage }, milliseconds) {
   answer.finish = reason;
-  answer.tokens = usage.completion_tokens;
-  if (usage.completion_tokens > 1) answer.rate = (1000 * (usage.completion_tokens - 1)) / Math.max(milliseconds, 1);
+  answer.tokens = (answer.tokens ?? 0) + usage.completion_tokens;
+  // Between the words of an answer with tools is time in which they ran.
+  if (usage.completion_tokens > 1 && !answer.items) answer.rate = (1000 * (usage.completion_tokens - 1)) / Math.max(milliseconds, 1);
 }
 
 function send(text) {
@@ -146,8 +156,54 @@ function ask(stored) {
   return respond();
 }
 
+/** Ends the answer under way; calls that wait for the user's word are not made. */
 function stop() {
-  flight?.controller.abort();
+  if (!flight?.asking) return flight?.controller.abort();
+  const { answer, question, controller } = flight;
+  leaveOpen();
+  endAsStopped(answer);
+  keep(chat, { answer, question, controller });
+  say("Stopped.");
+  draw();
+}
+
+function endAsStopped(answer) {
+  answer.finish = "stopped";
+  for (const request of pending(answer.items)) answer.items.push(answerItem(request, false, "stopped"));
+}
+
+// ---- what the user decides about calls
+
+/** Waits for the user where the open chat ends with calls that need a word of theirs. */
+function takeUp() {
+  const answer = chat.messages.at(-1);
+  if (flight || !pending(answer?.items).length) return;
+  answer.waiting = answer.asking = true;
+  flight = { answer, question: chat.messages.at(-2)?.id, controller: new AbortController(), asking: true };
+}
+
+/** Leaves the question open, for this tab or another one to take it up. */
+function leaveOpen() {
+  delete flight.answer.waiting;
+  delete flight.answer.asking;
+  flight = null;
+}
+
+function decide(request, approve, how) {
+  const { answer } = flight;
+  const decided = answerItem(request, approve, how);
+  // Of two tabs that show the question, the first counts.
+  const stored = store.changeChat(chat.id, (kept) => {
+    const message = kept.messages.find(({ id }) => id === answer.id);
+    if (!pending(message?.items).some(({ id }) => id === request.id)) return false;
+    message.items.push(decided);
+  });
+  if (!stored) return chatChanged(chat.id);
+  answer.items.push({ ...decided });
+  if (pending(answer.items).length) return draw();
+  leaveOpen();
+  respond(answer);
+  if (!focusPrompt()) scroller.focus({ preventScroll: true });
 }
 
 // ---- drawing
@@ -168,6 +224,7 @@ function draw() {
   $("stop").hidden = !flight;
   $("send").hidden = Boolean(flight);
   $("loop").hidden ||= !flight;
+  askAbout(flight?.asking ? flight.answer.items : [], itemsOfChat(), decide);
   history.replaceState(null, "", chat.messages.length ? `#${chat.id}` : location.pathname);
   document.title = chat.messages.length ? `${store.title(chat)} · Ayllu` : "Ayllu";
   drawChats();
@@ -181,9 +238,15 @@ function itemOf(message) {
     items.set(message, messageItem(message, actions));
   }
   const item = items.get(message);
-  item.firstChild.textContent = message.role === "user" ? "You" : (message.model ?? model?.id ?? "The model");
-  fill(item, message);
+  item.firstChild.textContent = message.role === "user" ? "You" : (message.model ?? state.model?.id ?? "The model");
+  fill(item, message, drawParts);
   return item;
+}
+
+const itemsOfChat = () => chat.messages.flatMap((message) => message.items ?? []);
+
+function drawParts(place, message) {
+  fillParts(place, message, itemsOfChat().flatMap(sourcesOf));
 }
 
 function failure(words) {
@@ -228,6 +291,7 @@ function followScroll() {
 
 /** Opens a chat, or a new one; its address becomes a place to come back to unless it is where the visitor came from. */
 function openChat(id, { came = false } = {}) {
+  if (flight?.asking) leaveOpen();
   stop();
   flight = null;
   const found = id ? store.loadChat(id) : null;
@@ -236,9 +300,10 @@ function openChat(id, { came = false } = {}) {
   const address = found ? `#${found.id}` : location.pathname;
   if (!came && location.hash !== (found ? address : "")) history.pushState(null, "", address);
   closeMenu();
+  takeUp();
   draw();
   toEnd();
-  focusPrompt();
+  if (!flight) focusPrompt();
 }
 
 /** Another tab changed chat `id`, or any of them. */
@@ -246,7 +311,9 @@ function chatChanged(id, words = "This chat was deleted in another tab.") {
   if (id !== null && id !== chat.id) return drawChats();
   const stored = store.loadChat(chat.id);
   if (stored) {
+    if (flight?.asking) leaveOpen();
     take(chat, stored);
+    takeUp();
     // While a message is edited here, its form stays.
     return document.querySelector(".editing") ? drawChats() : draw();
   }
@@ -270,7 +337,9 @@ function forget(other) {
 
 function focusPrompt() {
   // On a touch screen that would open the keyboard over the page.
-  if (matchMedia("(hover: hover)").matches) prompt.focus();
+  const fits = matchMedia("(hover: hover)").matches;
+  if (fits) prompt.focus();
+  return fits;
 }
 
 // ---- the menu on narrow screens
@@ -291,71 +360,6 @@ function placeMenu() {
   $("sidebar").inert = narrow.matches && !open;
   document.querySelector("main").inert = narrow.matches && open;
   $("open-menu").setAttribute("aria-expanded", String(open));
-}
-
-// ---- settings and the model
-
-function applySettings() {
-  if ($("system").value !== settings.system) $("system").value = settings.system;
-  const temperature = settings.temperature ?? model?.meta.temperature ?? 0.7;
-  $("temperature").value = temperature;
-  $("temperature-value").value = temperature.toFixed(2);
-  const lengths = LENGTHS.filter((length) => length < (model?.meta.context ?? Infinity));
-  const options = [new Option("As long as it fits", 0), ...lengths.map((length) => new Option(`${length.toLocaleString("en")} tokens`, length))];
-  $("length").replaceChildren(...options);
-  $("length").value = settings.length;
-  if ($("length").selectedIndex < 0) $("length").value = 0;
-  if (settings.theme === "system") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = settings.theme;
-  $("theme").lastElementChild.textContent = `Theme: ${settings.theme}`;
-}
-
-function change(name, value) {
-  settings = store.changeSettings({ [name]: value });
-  applySettings();
-}
-
-function size(parameters) {
-  const [unit, word] = parameters >= 1e9 ? [1e9, "B"] : parameters >= 1e6 ? [1e6, "M"] : [1e3, "k"];
-  const count = parameters / unit;
-  return `${count < 10 ? count.toFixed(1) : Math.round(count)}${word} parameters`;
-}
-
-async function meetModel() {
-  try {
-    model = await api.servedModel();
-  } catch (error) {
-    $("facts").textContent = error.message;
-    return;
-  }
-  const { parameters, context, bits_per_byte: bits } = model.meta;
-  const facts = [size(parameters), ...(bits ? [`${bits.toFixed(2)} bits per byte`] : []), `${context.toLocaleString("en")} tokens of context`];
-  $("model-name").textContent = model.id;
-  $("facts").replaceChildren(...facts.map((fact) => element("span", {}, fact)));
-  applySettings();
-  draw();
-}
-
-/** A model card without what is for programs only: front matter and comments. */
-function readable(card) {
-  const [first, ...rest] = card.replace(/^---\n[\s\S]*?\n---\n/, "").split("<!--");
-  return first + rest.map((part) => part.split("-->").slice(1).join("-->")).join("");
-}
-
-async function showAbout() {
-  if (!model) return;
-  const { parameters, context, bits_per_byte: bits, card, version, licence, digest } = model.meta;
-  const rows = { Name: version ? `${model.id} ${version}` : model.id, Made: new Date(1000 * model.created).toLocaleDateString("en", { dateStyle: "long" }), Size: `${parameters.toLocaleString("en")} parameters`, Context: `${context.toLocaleString("en")} tokens` };
-  if (bits) rows["Held-out text"] = `${bits.toFixed(3)} bits per byte`;
-  if (licence) rows.Licence = licence;
-  if (digest) rows.Weights = `sha256 ${digest}`;
-  rows.API = `${location.origin}/v1`;
-  $("about-facts").replaceChildren(...Object.entries(rows).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
-  $("card").hidden = !card;
-  $("about").showModal();
-  if (card) {
-    show($("card"), readable(await api.modelCard().catch((error) => error.message)));
-  }
 }
 
 // ---- wiring
@@ -396,26 +400,17 @@ $("open-settings").onclick = () => {
   closeMenu();
   $("settings").showModal();
 };
-$("open-about").onclick = showAbout;
 for (const dialog of document.querySelectorAll("dialog")) {
   dialog.onclick = (event) => {
     if (event.target === dialog) dialog.close();
   };
 }
-$("system").oninput = () => change("system", $("system").value);
-$("temperature").oninput = () => change("temperature", Number($("temperature").value));
-$("length").onchange = () => change("length", Number($("length").value));
-$("defaults").onclick = () => {
-  settings = store.changeSettings({ ...store.DEFAULTS, theme: settings.theme });
-  applySettings();
-};
 $("forget").onclick = () => {
   if (!confirm("Delete all chats?")) return;
   store.deleteChats();
   $("settings").close();
   openChat();
 };
-$("theme").onclick = () => change("theme", { system: "light", light: "dark", dark: "system" }[settings.theme] ?? "system");
 store.onRefusal((words) => {
   $("refusal").textContent = words;
   $("refusal").hidden = !words;
@@ -423,7 +418,7 @@ store.onRefusal((words) => {
 store.onChangeElsewhere({
   onChat: chatChanged,
   onSettings() {
-    settings = store.loadSettings();
+    state.settings = store.loadSettings();
     applySettings();
   },
 });
@@ -445,4 +440,4 @@ document.querySelector(".skip").onclick = (event) => {
 applySettings();
 placeMenu();
 openChat(location.hash.slice(1), { came: true });
-meetModel();
+meetModel(draw);

@@ -13,14 +13,17 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
-/** Shows `text` in `place`, and touches only the blocks that changed since the last time. */
-export function show(place, text) {
+/**
+ * Shows `text` in `place`, and touches only the blocks that changed since the last time. `spell` turns words that are no
+ * code and no link into nodes.
+ */
+export function show(place, text, spell = (words) => [words]) {
   const wanted = blocks(text);
   const old = place.shownBlocks ?? [];
   let same = 0;
   while (same < old.length && same < wanted.length && old[same].html === wanted[same].html) same++;
   while (place.childNodes.length > same) place.lastChild.remove();
-  for (const { tokens } of wanted.slice(same)) build(tokens, place);
+  for (const { tokens } of wanted.slice(same)) build(tokens, place, spell);
   place.shownBlocks = wanted;
 }
 
@@ -38,11 +41,12 @@ function blocks(text) {
   return found;
 }
 
-function build(tokens, place) {
+function build(tokens, place, spell) {
   const open = [place];
   for (const token of tokens) {
     const top = open.at(-1);
-    if (token.type === "inline") build(token.children, top);
+    if (token.type === "inline") build(token.children, top, spell);
+    else if (token.type === "text" && !top.closest("a")) top.append(...spell(token.content));
     else if (token.nesting === 0) top.append(leaf(token));
     else if (token.nesting === -1) open.pop();
     else {

@@ -1,15 +1,19 @@
 // Chats and settings, kept in this browser only. Tabs share them, so every change is made to what is stored at that
 // moment, never to what a tab remembers. Where storage is off or full the page says so, works on, and forgets.
 
+import { forStorage, readItems } from "./tools/items.js";
+
 const CHAT = "ayllu.chat.";
 const SETTINGS = "ayllu.settings";
 
 // A temperature of null is what the model's release recommends, a length of 0 is as long as fits.
-export const DEFAULTS = { system: "", temperature: null, length: 0, theme: "system" };
+export const DEFAULTS = { system: "", temperature: null, length: 0, theme: "system", off: [] };
 const FITS = {
   system: (value) => typeof value === "string",
   temperature: (value) => value === null || (typeof value === "number" && value >= 0 && value <= 2),
   length: (value) => Number.isInteger(value) && value >= 0 && value <= 1e6,
+  // Tools of the server that the model may not use.
+  off: (value) => Array.isArray(value) && value.every((key) => typeof key === "string"),
   theme: (value) => ["system", "light", "dark"].includes(value),
 };
 
@@ -72,8 +76,9 @@ export function loadChat(id) {
 function readMessage(message, fallback) {
   const { id, role, content } = message ?? {};
   if (!["user", "assistant"].includes(role) || typeof content !== "string") return null;
-  if (role === "assistant" && !content) return null; // an older page kept answers before their first word
-  const kept = { id: typeof id === "string" ? id : fallback, role, content };
+  const items = role === "assistant" ? readItems(message.items) : null;
+  if (role === "assistant" && !content && !items?.length) return null; // an older page kept answers before their first word
+  const kept = { id: typeof id === "string" ? id : fallback, role, content, ...(items ? { items } : {}) };
   for (const name of ["finish", "error", "model"]) if (typeof message[name] === "string") kept[name] = message[name];
   for (const name of ["dropped", "tokens", "rate"]) if (Number.isFinite(message[name])) kept[name] = message[name];
   return kept;
@@ -93,9 +98,10 @@ export function placeAnswer(chat, answer, question) {
   const at = chat.messages.findIndex((message) => message.id === answer.id);
   const asked = chat.messages.findIndex((message) => message.id === question);
   if (asked < 0) return false;
-  const { waiting, ...kept } = answer;
+  const { waiting, asking, ...kept } = answer;
+  if (kept.items) kept.items = forStorage(kept.items);
   if (at >= 0) chat.messages[at] = kept;
-  else if (kept.content) chat.messages.splice(asked + 1, 0, kept);
+  else if (kept.content || kept.items?.length) chat.messages.splice(asked + 1, 0, kept);
   return true;
 }
 

@@ -4,7 +4,7 @@ import { element, show } from "./markdown.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
-function icon(name) {
+export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   const use = document.createElementNS(SVG, "use");
   use.setAttribute("href", `#i-${name}`);
@@ -36,33 +36,39 @@ async function copy(text, button) {
   setTimeout(() => button.replaceChildren(icon("copy")), 1500);
 }
 
-/** One message as a list item; `actions` are `{edit}` or `{again}`: what its buttons do beside copying. */
+/** One message as a list item, to be filled; `actions` are `{edit}` or `{again}`: what its buttons do beside copying. */
 export function messageItem(message, actions) {
   const mine = message.role === "user";
-  const body = element("div", { className: mine ? "said" : "text", dir: "auto" });
+  const body = element("div", { className: mine ? "said" : message.items ? "parts" : "text", dir: "auto" });
   const speaker = element("h2", { className: "unseen" });
   const bar = element("div", { className: "actions" }, iconButton("copy", "Copy", (button) => copy(message.content, button)));
   if (actions.edit) bar.append(iconButton("edit", "Edit", actions.edit));
   if (actions.again) bar.append(iconButton("again", "Answer again", actions.again));
-  const item = element("li", { className: `message ${message.role}` }, speaker, body, bar);
-  fill(item, message);
-  return item;
+  return element("li", { className: `message ${message.role}` }, speaker, body, bar);
 }
 
-/** Brings an item up to date with its message. */
-export function fill(item, message) {
+/** Brings an item up to date with its message; `fillParts(place, message)` does so with an answer of several parts. */
+export function fill(item, message, fillParts) {
   const body = item.children[1];
   if (message.role === "user") body.textContent = message.content;
   else {
-    show(body, message.content);
+    if (message.items) fillParts(body, message);
+    else show(body, message.content);
     for (const pre of body.querySelectorAll("pre:not(.ready)")) {
       pre.classList.add("ready");
       pre.append(iconButton("copy", "Copy the code", (button) => copy(pre.firstChild.textContent, button)));
     }
   }
-  item.classList.toggle("thinking", Boolean(message.waiting) && !message.content);
+  item.classList.toggle("thinking", Boolean(message.waiting) && !message.asking && !writing(message));
   item.querySelectorAll(".note").forEach((note) => note.remove());
   for (const note of notes(message)) item.lastElementChild.append(note);
+}
+
+/** Whether something moves where an answer grows: words that come, or a call that runs. */
+function writing({ content, items }) {
+  if (!items) return Boolean(content);
+  const last = items.filter(({ type }) => type !== "mcp_list_tools").at(-1);
+  return last?.type === "message" ? Boolean(last.text) : last?.status === "in_progress" || Boolean(last?.approve);
 }
 
 function notes(message) {
@@ -73,6 +79,7 @@ function notes(message) {
   if (!message.waiting && !message.finish && !message.error && message.role === "assistant") add("", "Not finished.");
   if (message.finish === "length") add("", "Cut: the longest answer was reached.");
   if (message.error) add("error", message.error);
+  if (message.items && message.tokens) add("rate", `${message.tokens} tokens`);
   if (message.rate) add("rate", `${message.tokens} tokens · ${message.rate < 10 ? message.rate.toFixed(1) : Math.round(message.rate)}/s`);
   return found;
 }
@@ -117,6 +124,26 @@ export function growing(area) {
   return fit;
 }
 
+const FRAME = 50; // milliseconds between two drawings of what grows, at least
+
+/** A function that may be called often: it paints at once or soon, what came last too. */
+export function paced(paint) {
+  let next = 0;
+  let later = 0;
+  const now = () => {
+    const began = performance.now();
+    clearTimeout(later);
+    later = 0;
+    paint();
+    // A long answer takes longer to draw, and must leave time for everything else.
+    next = began + Math.max(FRAME, 4 * (performance.now() - began));
+  };
+  return () => {
+    if (performance.now() >= next) now();
+    else later ||= setTimeout(now, next - performance.now());
+  };
+}
+
 const announcer = document.getElementById("announcer");
 
 /** Has a screen reader say `words`. */
@@ -127,7 +154,12 @@ export function say(words) {
 
 /** Reads a growing answer aloud sentence by sentence: word by word, or all at its end, nobody can follow. */
 export class Reader {
-  #said = 0;
+  #said;
+
+  /** Of a text whose first `said` characters were read before. */
+  constructor(said = 0) {
+    this.#said = said;
+  }
 
   push(text) {
     const ready = text.slice(this.#said).match(/^[\s\S]*(?:[.!?…:]["')\]”’]*\s|[。！？]|\n)/);

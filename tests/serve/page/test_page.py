@@ -19,7 +19,7 @@ axe = need_module("axe_playwright_python.sync_playwright", "axe-playwright-pytho
 
 
 def test_the_page_is_light() -> None:
-    weight = sum(len(gzip.compress(path.read_bytes())) for path in PAGE.iterdir())
+    weight = sum(len(gzip.compress(path.read_bytes())) for path in PAGE.rglob("*") if path.is_file())
     assert weight < 150_000
 
 
