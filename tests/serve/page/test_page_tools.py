@@ -105,6 +105,35 @@ def test_a_reload_asks_again_and_the_answer_goes_on(guest: Visit, shop: Shop) ->
     assert (guest.texts()[-1], shop.sold) == ("You are welcome.", ["tea"]), "it is not made again"
 
 
+def test_of_two_calls_each_is_asked_for(guest: Visit, shop: Shop) -> None:
+    shop.script(calls("sell", item="tea") + calls("sell", item="bread"), "One of them.")
+    guest.send("Sell both")
+    assert "1 of 2" in asked(guest) and "tea" in asked(guest)
+    guest.page.click("#approval >> text=Deny")
+    guest.page.wait_for_selector("#approval >> text=bread")
+    assert "of 2" not in asked(guest)
+    guest.page.click("#approval >> text=Allow once")
+    done(guest)
+    assert (states(guest), shop.sold, guest.texts()[-1]) == (["denied", "done"], ["bread"], "One of them.")
+
+
+def test_what_the_server_could_not_begin_is_asked_again(guest: Visit, shop: Shop) -> None:
+    shop.script(calls("sell", item="tea"), "Sold.")
+    guest.send("Sell tea")
+    asked(guest)
+    busy = {"error": {"message": "too many are waiting"}}
+    guest.page.route("**/v1/responses", lambda route: route.fulfill(status=503, json=busy))
+    guest.page.click("#approval >> text=Allow once")
+    guest.page.wait_for_selector(".note >> text=Too many are waiting.")
+    asked(guest)
+    guest.page.unroute("**/v1/responses")
+    assert shop.sold == [] and states(guest) == ["waiting"]
+    guest.page.click("#approval >> text=Allow once")
+    done(guest)
+    assert (shop.sold, guest.texts()[-1]) == (["tea"], "Sold.")
+    guest.complaints = [words for words in guest.complaints if "503" not in words]
+
+
 @pytest.mark.parametrize("way", ["escape", "button"])
 def test_stopping_a_question_is_a_no(guest: Visit, shop: Shop, way: str) -> None:
     prompts = shop.script(calls("sell", item="tea"), "Fine.")
@@ -176,6 +205,18 @@ def test_what_is_allowed_for_good_is_not_asked_until_others_have_written(guest: 
     guest.send("Sell tea")
     asked(guest)
     assert shop.sold == ["tea"] * 3
+
+
+def test_a_tool_that_is_described_otherwise_is_asked_for_again(guest: Visit) -> None:
+    script = """async () => {
+        const { allow, allows } = await import('/static/tools/allowed.js');
+        const request = { server_label: 'shop', name: 'sell' };
+        const items = (...tools) => [{ type: 'mcp_list_tools', server_label: 'shop', tools }];
+        allow(request, items({ name: 'sell', description: 'Sell an item.' }));
+        const now = (description) => allows(request, items({ name: 'sell', description }));
+        return [now('Sell an item.'), now('Sell the shop.'), allows(request, items())];
+    }"""
+    assert guest.page.evaluate(script) == [True, False, False]
 
 
 def test_arguments_and_results_are_shown_whole_as_text(guest: Visit, shop: Shop) -> None:
