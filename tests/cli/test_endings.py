@@ -26,6 +26,7 @@ SLOW = """
 import signal, sys, time
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has its children ignore it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and so does nohup with this
 from ayllu.cli.main import main
 from ayllu.lab.error import Stopped
 from ayllu.lab.graph import Context, stage

@@ -249,8 +249,8 @@ def test_ids_of_calls_reach_the_template_that_writes_them(tmp_path: Path) -> Non
         assert len(read_one(tmp_path, row)) >= 4
     chat = read_one(tmp_path, answered(called("a", "b"), "a", "b"))
     assert [call.id for call in chat[1].tool_calls] == ["a", "b"]
-    assert [_as_json(message, True).get("tool_call_id") for message in chat] == [None, None, "a", "b", None]
-    assert [call["id"] for call in _as_json(chat[1], True)["tool_calls"]] == ["a", "b"]
+    assert [_as_json(message, True, True).get("tool_call_id") for message in chat] == [None, None, "a", "b", None]
+    assert [call["id"] for call in _as_json(chat[1], True, True)["tool_calls"]] == ["a", "b"]
 
 
 HELLO = {"from": "gpt", "value": "Hello!"}
