@@ -17,7 +17,7 @@ from ayllu.model.files import gguf, hf
 from ayllu.model.files.quantize.types import Type
 from ayllu.model.sampling import GREEDY, Sampling
 from ayllu.release.exports.export import export_model
-from ayllu.serve.engines import llama_cpp
+from ayllu.serve.engines import llama_cpp, sse
 from ayllu.serve.engines.choose import open_engine
 from ayllu.serve.engines.engine import Engine, GenerationRequest, TextChunk
 from ayllu.serve.engines.llama_cpp import LlamaCppEngine
@@ -147,7 +147,7 @@ def test_its_memory_has_a_limit_that_is_said(release: Path, monkeypatch: pytest.
 def test_lines_of_events_end_at_line_feeds_only() -> None:
     said = "data: a\u2028b\x85c\x1cd\n\ndata: e\n".encode()
     parts = [said[at : at + 3] for at in range(0, len(said), 3)]
-    assert list(llama_cpp._lines(parts)) == ["data: a\u2028b\x85c\x1cd".encode(), b"", b"data: e", b""]
+    assert list(sse.lines(parts)) == ["data: a\u2028b\x85c\x1cd".encode(), b"", b"data: e", b""]
 
 
 def test_line_ends_of_unicode_in_a_prompt_are_answered(llama: Engine) -> None:
