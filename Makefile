@@ -26,13 +26,16 @@ LOWEST_TESTS := lab/test_key.py lab/test_run.py lab/test_why.py evals fleet cli 
   release/verification/test_verify.py release/verification/test_sign.py data/conversations data/sources data/tokens model/files/test_meta.py \
   model/test_transformer.py train/runs/test_checkpoint.py train/runs/test_loop.py
 
-.PHONY: run test test-all test-lowest check lock install install-dev bench-train mutants clean
+.PHONY: run ready test test-all test-lowest check lock install install-dev bench-train mutants clean
 
-run: install
+run: ready install
 	$(BIN)/ayllu run cria --budget $(BUDGET)
 ifneq ($(SERVE),0)
 	$(BIN)/ayllu serve cria --port $(PORT)
 endif
+
+ready:
+	@$(PYTHON) $(ROOT)/deploy/ready.py '$(BUDGET)' '$(SERVE)' '$(PORT)'
 
 test: install-dev
 	cd $(ROOT) && $(BIN)/python -m pytest $(TOGETHER)
