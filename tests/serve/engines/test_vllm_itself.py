@@ -17,12 +17,9 @@ from ayllu.serve.engines.engine import DrawnToken, Engine, GenerationRequest
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.engines.vllm.engine import VllmEngine
 from ayllu.serve.grammar import compile_json_schema, compile_regex
+from support.parts import need
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-    pytest.mark.skipif(shutil.which("vllm") is None, reason="the program vllm is not on PATH"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 SCHEMA = {
     "type": "object",
     "properties": {"city": {"type": "string"}, "people": {"type": "integer"}},
@@ -43,6 +40,7 @@ def ours(folder: Path) -> TorchEngine:
 
 @pytest.fixture(scope="module")
 def theirs(folder: Path) -> Iterator[VllmEngine]:
+    need(shutil.which("vllm"), "the program vllm is not on PATH")
     engine = VllmEngine(folder)
     yield engine
     engine.close()
