@@ -57,7 +57,6 @@ TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 """Records and who makes a table of their figures."""
 OLDER = {
     "| | predicted | measured |": "b3f53b9",
-    "| | adopted | final | difference, points |": "04de5a9",
     "| ours is … times as fast as | transformers | litgpt | OLMo-core | of a 2048-cubed product's speed |": "da9a332",
     "| | tokens/s | of a product's speed (680 TFLOP/s) | memory, GiB |": "fa0cbb9",
 }
