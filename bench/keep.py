@@ -29,7 +29,7 @@ def keep(
     peers: Mapping[str, str] | None = None,
     folder: Path = RECORDS,
 ) -> Path:
-    """Write `bench/records/NAME.json`.
+    """Write `bench/records/NAME.json`; a name may have a folder before it.
 
     `figures` are what a table shows, `rounds` the raw values that they come from, `peers` the versions of others'
     packages. Raises SystemExit where code is not committed: nobody could run it again.
@@ -46,8 +46,8 @@ def keep(
         "figures": figures,
         "rounds": rounds,
     }
-    folder.mkdir(exist_ok=True)
     path = folder / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)

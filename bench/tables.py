@@ -35,9 +35,9 @@ TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "engines": engines.table,
     "evals_bfloat16": evals.table,
     "evals_float32": evals.table,
-    "glasses_session": session.table,
-    "glasses_translation": translation.table,
-    "glasses_wearer": wearer.table,
+    "glasses/session": session.table,
+    "glasses/translation": translation.table,
+    "glasses/wearer": wearer.table,
     "grpo": grpo.table,
     "gateway": gateway.table,
     "lab_page": lab_page.table,
@@ -63,7 +63,7 @@ OLDER = {
 """Heads of tables that are older than the records, and the commit that each is of, which its section names: each goes
 from here when its bench is run again."""
 TABLE = re.compile(r"^(\|.*)\n\|[-| :]+\|\n", re.MULTILINE)
-PLACE = re.compile(r"(<!-- record: ([\w-]+) -->\n).*?(<!-- end of record -->)", re.DOTALL)
+PLACE = re.compile(r"(<!-- record: ([\w/-]+) -->\n).*?(<!-- end of record -->)", re.DOTALL)
 
 
 def section(name: str, folder: Path = RECORDS) -> str:

@@ -63,7 +63,7 @@ def main() -> None:
     figures = {"models": found, "load_before": round(load, 2)}
     print(json.dumps(figures, indent=1))
     if given.keep:
-        keep("glasses_latency", figures, rounds={name: run.pop("rounds", []) for name, run in found.items()}, seed=0)
+        keep("glasses/latency", figures, rounds={name: run.pop("rounds", []) for name, run in found.items()}, seed=0)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def main() -> None:
     figures = {"calls": given.calls, "resident": found}
     print(json.dumps(figures, indent=1))
     if given.keep:
-        keep("glasses_memory", figures, rounds=found, seed=0)
+        keep("glasses/memory", figures, rounds=found, seed=0)
 
 
 if __name__ == "__main__":

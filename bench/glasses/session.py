@@ -67,7 +67,7 @@ def main() -> None:
     print(json.dumps(figures, indent=1))
     if given.keep:
         rounds = [{name: turn[name] for name in ("status", "after_ms", "asked_again")} for turn in turns]
-        keep("glasses_session", figures, rounds={"turns": rounds, "memory": server.lives}, seed=0)
+        keep("glasses/session", figures, rounds={"turns": rounds, "memory": server.lives}, seed=0)
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def main() -> None:
     print(json.dumps(figures, indent=1))
     print(table(figures), file=sys.stderr)
     if given.keep:
-        keep("glasses_wake", figures, rounds=said, seed=0)
+        keep("glasses/wake", figures, rounds=said, seed=0)
 
 
 if __name__ == "__main__":

@@ -209,7 +209,7 @@ def main() -> None:
     print(json.dumps(figures, indent=1))
     print(table(figures), file=sys.stderr)
     if given.keep:
-        keep("glasses_wearer", figures, rounds=rounds, seed=0)
+        keep("glasses/wearer", figures, rounds=rounds, seed=0)
 
 
 if __name__ == "__main__":
