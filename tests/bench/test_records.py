@@ -16,7 +16,7 @@ sys.path.append(str(ROOT / "bench"))
 import keep  # noqa: E402
 import tables  # noqa: E402
 
-RECORDS = sorted(keep.RECORDS.glob("*.json"))
+RECORDS = {path.relative_to(keep.RECORDS).with_suffix("").as_posix(): path for path in keep.RECORDS.rglob("*.json")}
 
 
 @pytest.mark.parametrize("document", tables.DOCUMENTS, ids=lambda path: path.name)
@@ -36,13 +36,14 @@ def test_a_table_without_a_record_is_found() -> None:
 
 def test_every_record_is_shown_and_every_place_has_one() -> None:
     places = [name for path in tables.DOCUMENTS for _, name, _ in tables.PLACE.findall(path.read_text())]
-    assert sorted(places) == [path.stem for path in RECORDS]
+    assert sorted(places) == sorted(RECORDS)
 
 
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
-def test_a_record_says_what_was_run_where_and_gives_every_round(path: Path) -> None:
+@pytest.mark.parametrize("name", sorted(RECORDS))
+def test_a_record_says_what_was_run_where_and_gives_every_round(name: str) -> None:
+    path = RECORDS[name]
     record = json.loads(path.read_text(encoding="utf-8"))
-    assert record["name"] == path.stem
+    assert record["name"] == name
     assert record["command"].startswith("python bench/")
     assert re.fullmatch(r"[0-9a-f]{40}", record["commit"])
     assert record["machine"]["processor"] and record["machine"]["versions"]["torch"]
