@@ -86,6 +86,7 @@ def test_ids_go_and_come_so_that_the_answer_is_the_models_own(
     theirs, ours = answer(started, request), answer(engine, request)
     assert text(theirs) == text(ours)
     assert theirs[-1].finish_reason == ours[-1].finish_reason
+    assert sum(chunk.cached for chunk in theirs) == 1, "as the stand-in says behind the last id"
     drawn = [[(one.id, one.top) for chunk in chunks for one in chunk.drawn] for chunks in (theirs, ours)]
     assert drawn[0] == [(token, tuple(map(tuple, top))) for token, top in drawn[1]]
 

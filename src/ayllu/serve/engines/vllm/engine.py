@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,11 @@ class VllmEngine:
         self.check(request)
         most, end = max_new_tokens(request, self.context), _End()
         steps = self._steps(request, most, end, cancelled) if most else iter(())
-        yield from text_chunks(
-            steps, self.tokenizer, request, cancelled, cached=lambda: end.cached, finish=lambda count: end.reason
-        )
+        for chunk in text_chunks(
+            steps, self.tokenizer, request, cancelled, cached=lambda: 0, finish=lambda count: end.reason
+        ):
+            # What was there already is told behind the last id, where a stop string has not hung up before.
+            yield chunk if chunk.finish_reason is None else replace(chunk, cached=end.cached)
 
     def close(self) -> None:
         self._client.close()
@@ -162,7 +165,7 @@ class VllmEngine:
             if request.logprobs is None:
                 yield token
                 continue
-            top = (told.get("top_logprobs") or {})[place] or {}
+            top = told["top_logprobs"][place] or {}
             yield _told(
                 token,
                 told["token_logprobs"][place],

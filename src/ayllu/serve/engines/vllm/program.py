@@ -50,6 +50,8 @@ class VllmProgram:
         command = [program, "serve", str(folder), "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--max-model-len", str(context), "--structured-outputs-config.backend", "guidance"]
         command += ["--served-model-name", folder.name, "--enable-prompt-tokens-details"]
+        # What it says is kept for as long as it runs, so it says nothing of each request.
+        command += ["--disable-uvicorn-access-log", "--disable-log-stats"]
         if adapters:
             command += ["--enable-lora", "--max-lora-rank", "64", "--lora-modules"]
             command += [f"{name}={place}" for name, place in adapters.items()]
