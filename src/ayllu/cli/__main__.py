@@ -7,6 +7,7 @@ import signal
 from types import FrameType
 
 from ayllu.cli.interrupt import AGAIN, INTERRUPTED
+from ayllu.lab.loading import loading
 
 
 def main() -> None:
@@ -18,7 +19,8 @@ def main() -> None:
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a shell may have it ignored
     if ours:
         signal.signal(signal.SIGINT, _leave)
-    from ayllu.cli.main import main as command
+    with loading():
+        from ayllu.cli.main import main as command
 
     if ours:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -18,6 +18,7 @@ import uvicorn
 
 from ayllu.data.archive import default_cache
 from ayllu.lab.error import Stopped, UserError
+from ayllu.lab.loading import loading
 from ayllu.lab.progress import say
 from ayllu.lab.store import default_home
 from ayllu.release.trust.revocation import refuse_revoked
@@ -144,9 +145,10 @@ def serve_models(sources: Callable[[], Sequence[Source]], how: Serving) -> None:
     home = how.home or default_home()
     guard = _guard(how.safety)
     listener, store = listen(how.host, how.port), None
-    leaving = Leaving()
+    leaving, starting = Leaving(), contextlib.ExitStack()
     given: Sequence[Source] = ()
     try:
+        starting.enter_context(loading())
         if not is_loopback(listener):
             need_key(home, how.host)
         certificate = _certificate(how, home)
@@ -209,6 +211,7 @@ def serve_models(sources: Callable[[], Sequence[Source]], how: Serving) -> None:
                 every_second=every_second,
                 ending=models.end,
             )
+            starting.close()
             server.run(sockets=[listener])
             if server.told:
                 raise UserError(f"{first.about.name} is served no more, for {server.told}")
@@ -217,6 +220,7 @@ def serve_models(sources: Callable[[], Sequence[Source]], how: Serving) -> None:
             models.close()
             operations.close()
     finally:
+        starting.close()
         for source in given:
             source.give_up()
         if store is not None:
