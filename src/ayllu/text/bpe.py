@@ -38,33 +38,28 @@ class BPE(Protocol):
 
 
 class EngineBPE:
-    """By the library `tokenizers`: what a `tokenizer.json` says."""
+    """By the library `tokenizers`: what a `tokenizer.json` says. To its engine special tokens are characters."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-
-    @functools.cached_property
-    def _plain(self) -> Engine:
-        """One to which special tokens are characters; who only decodes need not wait for it."""
-        plain = Engine.from_str(self.engine.to_str())
-        plain.encode_special_tokens = True
-        return plain
+        # A copy for plain text would take as long as reading the file did, and what is written (`to_str`) is the same.
+        engine.encode_special_tokens = True
 
     def encode(self, text: str) -> list[int]:
         return self._encoded(text).ids
 
     def _encoded(self, text: str) -> Encoding:
         if len(text) < LONG:
-            return self._plain.encode(text, add_special_tokens=False)
+            return self.engine.encode(text, add_special_tokens=False)
         # For a batch, and for it only, the library lets Python's other threads run: a server has some.
-        return self._plain.encode_batch([text], add_special_tokens=False)[0]
+        return self.engine.encode_batch([text], add_special_tokens=False)[0]
 
     def encode_at(self, text: str) -> tuple[list[int], list[int]]:
         found = self._encoded(text)
         return found.ids, [start for start, _ in found.offsets]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return [e.ids for e in self._plain.encode_batch_fast(list(texts), add_special_tokens=False)]
+        return [e.ids for e in self.engine.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode(self, ids: Sequence[int]) -> str:
         return self.engine.decode(list(ids), skip_special_tokens=False)
