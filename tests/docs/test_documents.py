@@ -142,7 +142,6 @@ def test_every_package_that_is_imported_is_declared(project: dict[str, Any]) -> 
         "lm-eval": "the environment that `ayllu eval agree` makes has it",
         "pydantic-core": "pydantic",
         "pydantic-monty-client": "pydantic-monty",
-        "starlette": "fastapi",
         "transformers": "the card's example",
         "wandb": "whoever asks for its format has it",
     }

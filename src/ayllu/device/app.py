@@ -25,11 +25,10 @@ from ayllu.lab.progress import say
 from ayllu.lab.store import default_home
 from ayllu.serve.network.certificate import fingerprint, self_made
 from ayllu.serve.network.listen import checked_host, is_loopback, listen, url
+from ayllu.serve.routing.app import App
 from ayllu.serve.server import StoppableServer, server_config
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
     from ayllu.serve.access.access import Access
     from ayllu.serve.served import Models
 
@@ -77,7 +76,7 @@ def create_glasses_app(
     assistant: Assistant | None = None,
     wake: str | None = None,
     wearer: Wearer | None = None,
-) -> FastAPI:
+) -> App:
     """The gateway of `models`, of which the first answers by voice; without any, what was heard is repeated.
 
     With an `assistant` that model works with its tools; with a `wake` phrase only what follows it is answered, and with

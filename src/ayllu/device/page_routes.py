@@ -6,11 +6,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.responses import FileResponse, Response
-from fastapi.staticfiles import StaticFiles
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
 
 from ayllu.device.see.vision_routes import Vision
+from ayllu.serve.routing.app import App
 
 PAGE = Path(str(resources.files("ayllu"))) / "device" / "page"
 HEADERS = {
@@ -25,10 +25,10 @@ HEADERS = {
 """The sensors are for this page alone, and it may compile WebAssembly, which finds the faces that it blurs."""
 
 
-def add_page(app: FastAPI) -> None:
+def add_page(app: App) -> None:
     """Give `app` the page, at /glasses."""
     Vision().add_to(app)
-    app.add_api_route("/glasses", _page, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_endpoint("/glasses", _page, described=False)
     app.mount("/glasses", _Files(directory=PAGE))
 
 

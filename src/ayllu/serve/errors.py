@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -18,6 +19,7 @@ RETRY_SECONDS = 5
 
 BUSY = "the engine was busy for too long; try again soon"
 FAILED = "the server failed; its log says where"
+NO_OBJECT = "the body must be a JSON object with the header Content-Type: application/json"
 
 
 class ApiError(Exception):
@@ -64,24 +66,22 @@ HOSTED = ("code_interpreter", "file_search")
 """Types of tools that the server runs."""
 
 
-def of_validation(error: RequestValidationError) -> ApiError:
-    """The first thing that is wrong with a body, in a sentence that names the field."""
-    first = error.errors()[0]
-    kind, place = first["type"], [str(part) for part in first["loc"] if part != "body"]
+def of_validation(error: ValidationError, *where: str, body: Any = None) -> ApiError:
+    """The first thing that is wrong with a body, or with what stands at `where`, in a sentence that names the field."""
+    first = error.errors(include_url=False)[0]
+    kind, place = first["type"], [*where, *map(str, first["loc"])]
     if place[:1] == ["tools"] and kind.startswith("union_tag"):
         place.append("type")
     elif place[:1] == ["tools"] and len(place) > 3 and place[2] in ("function", *HOSTED):
-        sent = error.body.get("tools") if isinstance(error.body, dict) else None
+        sent = body.get("tools") if isinstance(body, dict) else None
         if isinstance(sent, list) and "function" not in sent[int(place[1])]:
             del place[2]  # the type by which the form was chosen is no field
-    if kind == "json_invalid":
-        return ApiError(400, f"the body is not JSON: {first['ctx']['error']}", code="invalid_json")
     if kind == "string_unicode":
         return ApiError(400, "the body has text that is not Unicode: half a surrogate pair", code="invalid_value")
     if not place and kind == "value_error":
         return ApiError(400, first["msg"].removeprefix("Value error, "), code="invalid_value")
     if not place:
-        return ApiError(400, "the body must be a JSON object with the header Content-Type: application/json")
+        return ApiError(400, NO_OBJECT)
     param = ".".join(place)[:200]
     if kind == "missing":
         return ApiError(400, f"{param} is missing", param=param, code="missing_required_parameter")
@@ -93,23 +93,22 @@ def of_validation(error: RequestValidationError) -> ApiError:
     return ApiError(400, f"{param}: {message[:1].lower()}{message[1:]}", param=param, code="invalid_value")
 
 
-def install(app: FastAPI) -> None:
+def install(app: Starlette) -> None:
     """Make every problem that `app` meets come out in OpenAI's form."""
 
-    @app.exception_handler(ApiError)
-    async def api(_: Request, error: ApiError) -> JSONResponse:
+    async def api(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ApiError)
         return error.response()
 
-    @app.exception_handler(RequestValidationError)
-    async def validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        return of_validation(error).response()
-
-    @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> JSONResponse:
+    async def http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
         where = f"{request.method} {request.url.path}"
         words = {404: f"there is nothing at {where}", 405: f"{where} is not possible; use another method"}
         return ApiError(error.status_code, words.get(error.status_code, str(error.detail))).response()
 
-    @app.exception_handler(Exception)
     async def anything(_: Request, __: Exception) -> JSONResponse:
         return ApiError(500, FAILED).response()
+
+    app.add_exception_handler(ApiError, api)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, anything)

@@ -7,12 +7,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.responses import FileResponse, Response
-from fastapi.staticfiles import StaticFiles
 from starlette.middleware import Middleware
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
 
-from ayllu.serve import errors
 from ayllu.serve.about import About
 from ayllu.serve.access.access import Access
 from ayllu.serve.audio.routes import Audio
@@ -25,7 +23,6 @@ from ayllu.serve.embeddings.queue import Embedders
 from ayllu.serve.embeddings.routes import Embeddings
 from ayllu.serve.errors import ApiError
 from ayllu.serve.files.routes import Files
-from ayllu.serve.get_route import add_get
 from ayllu.serve.limits import Limits
 from ayllu.serve.messages.routes import Messages
 from ayllu.serve.middleware.access import AccessMiddleware
@@ -34,7 +31,6 @@ from ayllu.serve.middleware.body_limits import BodyLimitMiddleware
 from ayllu.serve.middleware.host_check import HostCheckMiddleware
 from ayllu.serve.middleware.request_ids import RequestMiddleware
 from ayllu.serve.middleware.security_headers import SecurityHeadersMiddleware
-from ayllu.serve.middleware.strict_json import StrictRoute
 from ayllu.serve.moderations.routes import Moderations
 from ayllu.serve.operations.health import Health
 from ayllu.serve.operations.operations import Operations
@@ -43,6 +39,7 @@ from ayllu.serve.responses.hosted.tools import DEFINITIONS, HostedFactory, Hoste
 from ayllu.serve.responses.responder import Responder
 from ayllu.serve.responses.routes import Responses
 from ayllu.serve.responses.socket import Socket
+from ayllu.serve.routing.app import App
 from ayllu.serve.served import Models
 from ayllu.serve.state.keeper import Keeper
 from ayllu.serve.state.store import Store
@@ -67,7 +64,7 @@ def create_app(
     browser: bool = False,
     speech: Speech | None = None,
     hosted: HostedFactory | None = None,
-) -> FastAPI:
+) -> App:
     """The application; `hosts` are names of this server other than IP addresses and localhost.
 
     Without `access` no key is asked for; without `operations` there are metrics, and neither log nor traces.
@@ -95,11 +92,8 @@ def create_app(
         ),
     ]
 
-    # The interactive documentation of FastAPI loads its scripts from another server, so it stays off.
-    app = FastAPI(title="Ayllu", docs_url=None, redoc_url=None, middleware=middleware, lifespan=responder.living)
-    app.router.route_class = StrictRoute
-    errors.install(app)
-    add_get(app, "/", _page, described=False)
+    app = App(middleware=middleware, lifespan=responder.living)
+    app.add_endpoint("/", _page, described=False)
     app.mount("/static", _Static(directory=PAGE))
     embedders = Embedders(*encoders, models=models)
     if browser:
@@ -148,11 +142,11 @@ class _Descriptions:
         own, servers = (list(DEFINITIONS), list(hosted.servers)) if hosted is not None else ([], [])
         self._offer = {"browser": browser, "tools": own, "mcp_servers": servers}
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the routes."""
-        add_get(app, "/card", self.card, described=False)
-        add_get(app, "/v1/models", self.models)
-        add_get(app, "/v1/models/{name:path}", self.model)
+        app.add_endpoint("/card", self.card, described=False)
+        app.add_endpoint("/v1/models", self.models)
+        app.add_endpoint("/v1/models/{name:path}", self.model)
 
     async def card(self) -> Response:
         """The model card of the first model."""

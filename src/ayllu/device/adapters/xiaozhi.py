@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, WebSocket
-from starlette.websockets import WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.frames import CloseCode
 
 from ayllu.device.audio.pcm import Resampler, from_pcm16
 from ayllu.device.realtime.session import Session
+from ayllu.serve.routing.app import App
 
 log = logging.getLogger("uvicorn.error")
 
@@ -64,9 +64,9 @@ class Xiaozhi:
     def __init__(self, make: Callable[[asyncio.Queue[str]], Session], most: int) -> None:
         self._make, self._most, self._open = make, most, 0
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the route."""
-        app.add_api_websocket_route(PATH, self.connect)
+        app.add_socket(PATH, self.connect)
 
     async def connect(self, socket: WebSocket) -> None:
         """One board, until it leaves."""

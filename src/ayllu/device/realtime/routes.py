@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from fastapi import FastAPI, WebSocket
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from websockets.frames import CloseCode
 
 from ayllu.device.adapters.xiaozhi import Xiaozhi
@@ -20,6 +19,7 @@ from ayllu.device.realtime.session import Session
 from ayllu.device.think.assisted import Assistant
 from ayllu.device.think.mind import Mind
 from ayllu.device.webrtc.routes import Calls
+from ayllu.serve.routing.app import App
 
 PATH = "/v1/realtime"
 PROTOCOL = "realtime"
@@ -50,9 +50,9 @@ class Realtime:
         self._assistant, self._wake, self._wearer = assistant, wake, wearer
         self._sessions = 0
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the route."""
-        app.add_api_websocket_route(PATH, self.connect)
+        app.add_socket(PATH, self.connect)
         Calls(self._session, MOST_SESSIONS).add_to(app)
         Xiaozhi(self._session, MOST_SESSIONS).add_to(app)
 

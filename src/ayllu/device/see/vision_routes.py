@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
-from fastapi import FastAPI
-from fastapi.responses import Response
+from starlette.responses import Response
 
 from ayllu.data.archive import Archive, default_cache, fetch, open_member
 from ayllu.device.see.faces import centerface
 from ayllu.lab.error import UserError
 from ayllu.serve.errors import ApiError
+from ayllu.serve.routing.app import App
 
 ONNXRUNTIME_WEB = Archive(
     registry="npm",
@@ -36,9 +36,9 @@ class Vision:
         self._lock = asyncio.Lock()
         self._files: dict[str, bytes] = {}
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the routes, before the page's own files."""
-        app.add_api_route("/glasses/vision/{name}", self.part, methods=["GET", "HEAD"], include_in_schema=False)
+        app.add_endpoint("/glasses/vision/{name}", self.part, described=False)
 
     async def part(self, name: str) -> Response:
         """One file; 503 where it cannot be had."""

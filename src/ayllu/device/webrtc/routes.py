@@ -7,11 +7,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ayllu.device.realtime.session import Session
 from ayllu.serve.errors import ApiError
+from ayllu.serve.routing.app import App
 
 PATH = "/v1/realtime/calls"
 MOST_SDP = 256 << 10
@@ -26,10 +27,10 @@ class Calls:
         self._make, self._most = make, most
         self._calls: dict[str, Any] = {}
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the routes."""
-        app.add_api_route(PATH, self.create, methods=["POST"], include_in_schema=False)
-        app.add_api_route(PATH + "/{call_id}/hangup", self.hang_up, methods=["POST"], include_in_schema=False)
+        app.add_endpoint(PATH, self.create, methods=["POST"], described=False)
+        app.add_endpoint(PATH + "/{call_id}/hangup", self.hang_up, methods=["POST"], described=False)
 
     async def create(self, http: Request) -> Response:
         """Answer an offer; the call is in `Location`."""

@@ -7,18 +7,19 @@ import json
 from collections.abc import Iterator
 from typing import Literal, NoReturn, get_args
 
-import numpy as np
-from fastapi import FastAPI, Request
-from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 
-from ayllu.serve.audio.sound_files import MOST_BYTES, coded, pcm, read_sound, write_wav
 from ayllu.serve.audio.speech import Speech
 from ayllu.serve.audio.transcripts import events, transcript
 from ayllu.serve.errors import ApiError
 from ayllu.serve.files.form import Form, read_form
+from ayllu.serve.routing.app import App
 
 TextFormat = Literal["json", "text", "srt", "verbose_json", "vtt", "diarized_json"]
+MOST_BYTES = 25 << 20
+"""Of a file, as in OpenAI's API."""
 KINDS = ("flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "ogg", "wav", "webm")
 """Endings of files with sound, as in OpenAI's API."""
 SINGLE = ("model", "language", "prompt", "response_format", "temperature", "stream", "chunking_strategy")
@@ -50,14 +51,14 @@ MEDIA = {
 class VoiceId(BaseModel):
     """A voice of one's own."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     id: StrictStr
 
 
 class SpeechBody(BaseModel):
     """`POST /v1/audio/speech`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     model: StrictStr
     input: StrictStr = Field(min_length=1, max_length=4096)
     voice: StrictStr | VoiceId
@@ -73,11 +74,11 @@ class Audio:
     def __init__(self, speech: Speech | None = None) -> None:
         self._speech = speech
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the routes."""
-        app.add_api_route("/v1/audio/transcriptions", self.listen, methods=["POST"], response_model=None)
-        app.add_api_route("/v1/audio/translations", self.translate, methods=["POST"], response_model=None)
-        app.add_api_route("/v1/audio/speech", self.speak, methods=["POST"], response_model=None)
+        app.add_endpoint("/v1/audio/transcriptions", self.listen, methods=["POST"])
+        app.add_endpoint("/v1/audio/translations", self.translate, methods=["POST"])
+        app.add_endpoint("/v1/audio/speech", self.speak, methods=["POST"])
 
     async def translate(self, http: Request) -> NoReturn:
         """Sound to English text, from another language."""
@@ -94,6 +95,8 @@ class Audio:
         _check_heard(form, self._speech)
         if form.file_bytes > MOST_BYTES:
             raise ApiError(413, f"the file has more than {MOST_BYTES >> 20} MiB; cut the sound", param="file")
+        from ayllu.serve.audio.sound_files import read_sound  # which imports numpy, as little else here does
+
         sound = await read_sound(kept.data, (form.filename or "").rpartition(".")[2].lower())
         segments = self._speech.transcribe(sound)
         if form.one("stream") == "true":
@@ -106,6 +109,10 @@ class Audio:
         if self._speech is None:
             raise ApiError(501, "this server cannot speak: no voice is installed", code="not_implemented")
         _check_spoken(body, self._speech)
+        import numpy as np
+
+        from ayllu.serve.audio.sound_files import coded, pcm, write_wav
+
         pieces = self._speech.say(body.input, speed=body.speed)
         if body.response_format == "pcm" and body.stream_format == "audio":
             return StreamingResponse((pcm(piece) async for piece in pieces), media_type="audio/pcm")

@@ -13,8 +13,6 @@ import numpy as np
 from ayllu.serve.audio.speech import Samples, Sound
 from ayllu.serve.errors import ApiError
 
-MOST_BYTES = 25 << 20
-"""Of a file, as in OpenAI's API."""
 LONGEST = 3600
 """Seconds."""
 CODED = {"mp3": "mp3", "opus": "opus", "aac": "adts", "flac": "flac"}

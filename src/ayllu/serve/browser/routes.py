@@ -7,8 +7,7 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from fastapi import FastAPI
-from fastapi.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response
 
 from ayllu.data.archive import Archive, default_cache, fetch, open_member
 from ayllu.lab.error import UserError
@@ -16,6 +15,7 @@ from ayllu.lab.progress import say
 from ayllu.release.exports.export import export_model
 from ayllu.serve.errors import ApiError
 from ayllu.serve.middleware.security_headers import HEADERS
+from ayllu.serve.routing.app import App
 from ayllu.serve.served import Models
 
 WLLAMA = Archive(
@@ -52,11 +52,11 @@ class Browser:
         self._files: dict[str, bytes] = {}
         self._made: tempfile.TemporaryDirectory[str] | None = None
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the routes."""
-        app.add_api_route("/browser", self.page, methods=["GET", "HEAD"], include_in_schema=False)
-        app.add_api_route("/browser/wllama/{name}", self.part, methods=["GET", "HEAD"], include_in_schema=False)
-        app.add_api_route("/browser/model.gguf", self.model, methods=["GET", "HEAD"], include_in_schema=False)
+        app.add_endpoint("/browser", self.page, described=False)
+        app.add_endpoint("/browser/wllama/{name}", self.part, described=False)
+        app.add_endpoint("/browser/model.gguf", self.model, described=False)
 
     async def page(self) -> FileResponse:
         """The chat page, allowed to compute."""

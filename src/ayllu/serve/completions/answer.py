@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from fastapi import Request
+from starlette.requests import Request
 
 from ayllu.serve.completions.generation import Generation
 from ayllu.serve.completions.layout import DONE, Choice, Layout, as_event

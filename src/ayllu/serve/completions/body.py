@@ -53,7 +53,7 @@ CACHED_ANYWAY = "what prompts have in common is always computed once"
 class StreamOptions(BaseModel):
     """What a stream has beside the text."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
     include_usage: Flag | None = None
     include_obfuscation: Annotated[Flag | None, Harmless("chunks are never padded with random characters")] = None
 
@@ -61,7 +61,7 @@ class StreamOptions(BaseModel):
 class Body(BaseModel):
     """What chat and text completions have in common."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", defer_build=True, protected_namespaces=())
 
     model: str | None = None
     """None takes the model that is served."""

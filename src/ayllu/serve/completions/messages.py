@@ -42,7 +42,7 @@ Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_call_
 class TextPart(BaseModel):
     """A part of a message's content; a refusal of an earlier answer is text too."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
     type: Annotated[Literal["text", "refusal"], BeforeValidator(_text_only)]
     text: str = ""
     refusal: str = ""
@@ -58,7 +58,7 @@ class TextPart(BaseModel):
 class CalledFunction(BaseModel):
     """Which function an earlier answer called, and how."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
     name: Name
     arguments: Annotated[str, Also(({"type": "object"},))] = "{}"
 
@@ -81,7 +81,7 @@ class CalledFunction(BaseModel):
 class EarlierCall(BaseModel):
     """A call in an earlier answer."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
     id: str
     type: FunctionType = "function"
     function: CalledFunction
@@ -90,7 +90,7 @@ class EarlierCall(BaseModel):
 class ChatMessage(BaseModel):
     """A message of a conversation; what else an earlier answer carried, such as `annotations`, is ignored."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Annotated[list[TextPart], Also(({"type": "string"}, {"type": "null"}))]
     name: Annotated[str | None, Harmless("the chat format has no place for names of speakers")] = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from ayllu.serve.completions.answer import answer_stream, answer_whole
 from ayllu.serve.completions.body import Body, ChatBody, TextBody, seeds
@@ -15,10 +15,10 @@ from ayllu.serve.completions.layout import ChatLayout, Echo, Layout, TextLayout
 from ayllu.serve.engines.engine import GenerationRequest
 from ayllu.serve.errors import ApiError
 from ayllu.serve.limits import Limits
+from ayllu.serve.routing.app import App
 from ayllu.serve.served import Models, Served
 from ayllu.serve.turn.answer import Answer, NoAnswer
 from ayllu.serve.turn.filtered import check_asked
-from ayllu.serve.turn.grammar import shape_grammar
 from ayllu.serve.turn.prepare import prepare
 from ayllu.serve.turn.reader import Reader
 
@@ -34,10 +34,10 @@ class Completions:
     def __init__(self, models: Models, limits: Limits) -> None:
         self._models, self._limits = models, limits
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the routes."""
-        app.add_api_route("/v1/chat/completions", self.chat, methods=["POST"], response_model=None)
-        app.add_api_route("/v1/completions", self.text, methods=["POST"], response_model=None)
+        app.add_endpoint("/v1/chat/completions", self.chat, methods=["POST"])
+        app.add_endpoint("/v1/completions", self.text, methods=["POST"])
 
     async def chat(self, body: ChatBody, http: Request) -> Response:
         """Continue a conversation."""
@@ -67,7 +67,7 @@ class Completions:
         served = await self._models.find(body.model)
         _check_room(served, body, http)
         n, best_of = body.counts()
-        grammar = await served.prepare(shape_grammar, body.shape())
+        grammar = await _grammar(served, body)
         prompts = [await served.prepare(served.encode, prompt) for prompt in body.prompt]
         if served.queue.guard is not None:
             for prompt in prompts:
@@ -104,6 +104,14 @@ class Completions:
     ) -> Answer:
         kind = NoAnswer if nothing else Answer
         return kind(served.queue, request, reader, client=_client(body, http), seconds=self._limits.answer_seconds)
+
+
+async def _grammar(served: Served, body: TextBody) -> str | None:
+    if (shape := body.shape()) is None:
+        return None
+    from ayllu.serve.turn.grammar import shape_grammar  # which imports llguidance: not for plain words
+
+    return await served.prepare(shape_grammar, shape)
 
 
 async def _respond(

@@ -18,7 +18,7 @@ MOST_TOOLS = 128
 class FunctionDefinition(BaseModel):
     """A function that the model may call."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     name: Name
     description: str | None = None
     parameters: dict[str, Any] | None = None
@@ -37,7 +37,7 @@ class FunctionDefinition(BaseModel):
 class FunctionTool(BaseModel):
     """An entry of `tools`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     type: FunctionType
     function: FunctionDefinition
 

@@ -6,23 +6,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import FastAPI, Query, Request
-from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ayllu.serve.containers.kept import WORK, ContainerFile, Containers, ContainerState
 from ayllu.serve.errors import ApiError
 from ayllu.serve.files.form import read_form
 from ayllu.serve.files.routes import Files, owner, page
+from ayllu.serve.routing.app import App
 
 FileId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
-Limit = Annotated[int, Query(ge=1, le=100)]
+Limit = Annotated[int, Field(ge=1, le=100)]
 Order = Literal["asc", "desc"]
 Shown = TypeVar("Shown", ContainerState, ContainerFile)
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class Expiry(_Strict):
@@ -73,18 +74,18 @@ class ContainerRoutes:
     def __init__(self, containers: Containers | None, files: Files, *, most_bytes: int) -> None:
         self._kept, self._files, self._most = containers, files, most_bytes
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the routes."""
         one, files = "/v1/containers/{name}", "/v1/containers/{name}/files"
-        app.add_api_route("/v1/containers", self.create, methods=["POST"])
-        app.add_api_route("/v1/containers", self.listed, methods=["GET"])
-        app.add_api_route(one, self.retrieve, methods=["GET"])
-        app.add_api_route(one, self.delete, methods=["DELETE"])
-        app.add_api_route(files, self.put, methods=["POST"])
-        app.add_api_route(files, self.files, methods=["GET"])
-        app.add_api_route(f"{files}/{{file_id}}", self.file, methods=["GET"])
-        app.add_api_route(f"{files}/{{file_id}}/content", self.content, methods=["GET"])
-        app.add_api_route(f"{files}/{{file_id}}", self.remove, methods=["DELETE"])
+        app.add_endpoint("/v1/containers", self.create, methods=["POST"])
+        app.add_endpoint("/v1/containers", self.listed, methods=["GET"])
+        app.add_endpoint(one, self.retrieve, methods=["GET"])
+        app.add_endpoint(one, self.delete, methods=["DELETE"])
+        app.add_endpoint(files, self.put, methods=["POST"])
+        app.add_endpoint(files, self.files, methods=["GET"])
+        app.add_endpoint(f"{files}/{{file_id}}", self.file, methods=["GET"])
+        app.add_endpoint(f"{files}/{{file_id}}/content", self.content, methods=["GET"])
+        app.add_endpoint(f"{files}/{{file_id}}", self.remove, methods=["DELETE"])
 
     async def create(self, body: NewContainer, http: Request) -> dict[str, Any]:
         """Make a container with files of the client in it."""

@@ -14,7 +14,7 @@ MOST_INPUTS = 2048
 class EmbeddingBody(BaseModel):
     """`POST /v1/embeddings`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     model: str | None = None
     """None takes the first that embeds."""
     input: list[StrictStr] | list[list[StrictInt]]
@@ -46,14 +46,14 @@ class EmbeddingBody(BaseModel):
 class Document(BaseModel):
     """A document as an object, as Jina's and Cohere's clients may send it."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
     text: StrictStr
 
 
 class RerankBody(BaseModel):
     """`POST /v1/rerank`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     model: str | None = None
     query: StrictStr = Field(min_length=1)
     documents: list[StrictStr | Document] = Field(min_length=1, max_length=1000)

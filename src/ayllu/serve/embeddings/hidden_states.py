@@ -6,8 +6,6 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ayllu.model.files.hf_config import load_config
 from ayllu.serve.embeddings.embedder import EmbedsIds
 from ayllu.serve.embeddings.pooling import Vectors, fingerprint, mean_state
@@ -52,6 +50,8 @@ class HiddenStates:
         return self._engine.tokenizer.encode_rendered(text, unused)[1]
 
     def embed(self, texts: Sequence[Sequence[int]]) -> Vectors:
+        import numpy as np
+
         if isinstance(self._engine, EmbedsIds):
             return np.stack([self._engine.embed(ids) for ids in texts])
         bos = self._engine.tokenizer.bos

@@ -6,15 +6,15 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ayllu.model.transformer import Transformer
 
-Vectors = NDArray[np.float32]
+Vectors: TypeAlias = "NDArray[np.float32]"
 PIECE = 256
 """Tokens that are read at a time."""
 SAMPLE = 1 << 16
@@ -35,6 +35,8 @@ def fingerprint(files: Sequence[Path]) -> str:
 
 def unit(vectors: Vectors) -> Vectors:
     """Vectors (…, D) scaled to length 1; what has no direction stays 0."""
+    import numpy as np
+
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
 
@@ -68,4 +70,4 @@ def mean_state(
             total += states_TD[first if start == 0 else 0 :].sum(0)
         if not torch.isfinite(total).all():
             raise ValueError("the model's hidden states are no numbers")
-        return unit(cast(Vectors, (total / (len(ids) - first)).cpu().numpy()))
+        return unit(cast("Vectors", (total / (len(ids) - first)).cpu().numpy()))

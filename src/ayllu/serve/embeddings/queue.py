@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from ayllu.serve.access.request import current_line, spend_tokens
 from ayllu.serve.embeddings.embedder import Embedder
 from ayllu.serve.embeddings.hidden_states import HiddenStates
@@ -49,6 +47,8 @@ class EmbedderQueue:
         """
         client = current_line(client)
         spend_tokens(sum(map(len, texts)))
+        import numpy as np
+
         found = np.empty((len(texts), self.embedder.dimensions), np.float32)
         async with asyncio.timeout(seconds):
             for some in _pieces(texts):

@@ -9,8 +9,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from fastapi import FastAPI, Request
+from starlette.requests import Request
 
 from ayllu.serve.embeddings.body import EmbeddingBody, RerankBody
 from ayllu.serve.embeddings.embedder import Embedder
@@ -19,6 +18,7 @@ from ayllu.serve.embeddings.queue import EmbedderQueue, Embedders
 from ayllu.serve.errors import BUSY, FAILED, ApiError
 from ayllu.serve.limits import Limits
 from ayllu.serve.queueing.turns import QueueFull
+from ayllu.serve.routing.app import App
 
 MOST_TOKENS = 300_000
 """Tokens of one request, as in OpenAI's API."""
@@ -31,11 +31,11 @@ class Embeddings:
     def __init__(self, embedders: Embedders, limits: Limits) -> None:
         self._embedders, self._limits = embedders, limits
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the routes; rerank has three addresses, since vLLM's, Jina's and Cohere's clients differ."""
-        app.add_api_route("/v1/embeddings", self.embeddings, methods=["POST"])
+        app.add_endpoint("/v1/embeddings", self.embeddings, methods=["POST"])
         for path in ("/v1/rerank", "/v2/rerank", "/rerank"):
-            app.add_api_route(path, self.rerank, methods=["POST"], include_in_schema=path.startswith("/v1"))
+            app.add_endpoint(path, self.rerank, methods=["POST"], described=path.startswith("/v1"))
 
     async def embeddings(self, body: EmbeddingBody, http: Request) -> dict[str, Any]:
         """Texts as vectors."""
@@ -63,6 +63,8 @@ class Embeddings:
         queue, documents = await self._embedders.find(body.model), body.texts
         texts = await self._ids(queue, [body.query, *documents], param="documents")
         vectors = await self._embed(queue, texts, http, body.user)
+        import numpy as np  # nobody should wait for it where a server starts
+
         scores = (1 + np.clip(vectors[1:] @ vectors[0], -1, 1)) / 2
         best = sorted(range(len(documents)), key=lambda i: (-float(scores[i]), i))[: body.top_n]
         results = [

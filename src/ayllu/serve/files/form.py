@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any, Protocol, cast
 
-from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from ayllu.lab.visible import visible
 from ayllu.serve.errors import ApiError

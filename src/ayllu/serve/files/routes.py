@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from fastapi import FastAPI, Query, Request
-from fastapi.responses import FileResponse
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import FileResponse
 
 from ayllu.serve.errors import ApiError
 from ayllu.serve.files.database import NewerSchema
 from ayllu.serve.files.form import Form, read_form
 from ayllu.serve.files.store import FileStore, Incoming, NoRoom, StoredFile
 from ayllu.serve.limits import Limits
+from ayllu.serve.routing.app import App
 
 Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
 """What a client may say a file is for, as in OpenAI's API; here it is a label."""
@@ -38,13 +40,13 @@ class Files:
         self.gone: Callable[[FileStore, str], None] = lambda store, file_id: None
         """Told of each file that was deleted or has expired."""
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the routes."""
-        app.add_api_route("/v1/files", self.upload, methods=["POST"])
-        app.add_api_route("/v1/files", self.listed, methods=["GET"])
-        app.add_api_route("/v1/files/{file_id}", self.retrieve, methods=["GET"])
-        app.add_api_route("/v1/files/{file_id}/content", self.content, methods=["GET"])
-        app.add_api_route("/v1/files/{file_id}", self.delete, methods=["DELETE"])
+        app.add_endpoint("/v1/files", self.upload, methods=["POST"])
+        app.add_endpoint("/v1/files", self.listed, methods=["GET"])
+        app.add_endpoint("/v1/files/{file_id}", self.retrieve, methods=["GET"])
+        app.add_endpoint("/v1/files/{file_id}/content", self.content, methods=["GET"])
+        app.add_endpoint("/v1/files/{file_id}", self.delete, methods=["DELETE"])
 
     async def upload(self, http: Request) -> dict[str, Any]:
         """Keep a file. It is listed when all of it is on disk, and not before."""
@@ -89,7 +91,7 @@ class Files:
         http: Request,
         purpose: str | None = None,
         after: str | None = None,
-        limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+        limit: Annotated[int, Field(ge=1, le=10_000)] = 10_000,
         order: Literal["asc", "desc"] = "desc",
     ) -> dict[str, Any]:
         """The files of whoever asks, the latest first."""

@@ -30,7 +30,7 @@ StopSequence = Annotated[str, Field(min_length=1, max_length=1000)]
 class _Given(BaseModel):
     """What else a part has is a mark for caches, or what an answer of ours carried, and is ignored."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
 
 def _blocks(value: Any) -> Any:
@@ -127,7 +127,7 @@ class ToolParam(_Given):
 class ToolChoiceParam(BaseModel):
     """Whether tools are called."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
     disable_parallel_tool_use: bool | None = None
@@ -142,7 +142,7 @@ class ToolChoiceParam(BaseModel):
 class OutputFormat(BaseModel):
     """JSON that a schema describes."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", defer_build=True, protected_namespaces=())
     type: Literal["json_schema"]
     schema_: dict[str, Any] = Field(alias="schema")
 
@@ -150,7 +150,7 @@ class OutputFormat(BaseModel):
 class OutputConfig(BaseModel):
     """The form of the answer."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     effort: Annotated[Literal["low", "medium", "high", "xhigh", "max"] | None, THINKS_NOT] = None
     format: OutputFormat | None = None
 
@@ -164,7 +164,7 @@ class Metadata(_Given):
 class CountBody(BaseModel):
     """`POST /v1/messages/count_tokens`."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", defer_build=True, protected_namespaces=())
     model: str
     messages: list[MessageParam] = Field(min_length=1, max_length=100_000)
     system: list[TextBlock] = []

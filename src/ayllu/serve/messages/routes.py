@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from ayllu.serve.engines.engine import EngineEnded
-from ayllu.serve.errors import BUSY, FAILED, ApiError, of_validation
+from ayllu.serve.errors import BUSY, FAILED, ApiError
 from ayllu.serve.limits import Limits
 from ayllu.serve.messages.body import CountBody, MessagesBody
 from ayllu.serve.messages.layout import MessageWriter, Sent, error_body, status_of
-from ayllu.serve.middleware.strict_json import StrictRoute
 from ayllu.serve.queueing.turns import QueueFull
 from ayllu.serve.responses.streams import STREAM_HEADERS, as_lines
+from ayllu.serve.routing.app import App
 from ayllu.serve.served import Models, Served
 from ayllu.serve.turn.answer import Answer
 from ayllu.serve.turn.count import count_tokens
@@ -29,35 +27,16 @@ from ayllu.serve.turn.prepare import Prepared, prepare
 log = logging.getLogger("uvicorn.error")
 
 
-class _Route(StrictRoute):
-    """A route whose problems are told in Anthropic's form."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        plain = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            try:
-                return await plain(request)
-            except RequestValidationError as error:
-                return _refusal(of_validation(error))
-            except ApiError as error:
-                return _refusal(error)
-
-        return handle
-
-
 class Messages:
     """Both routes, and what they share."""
 
     def __init__(self, models: Models, limits: Limits) -> None:
         self._models, self._limits = models, limits
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the routes."""
-        router = APIRouter(route_class=_Route)
-        router.add_api_route("/v1/messages", self.create, methods=["POST"], response_model=None)
-        router.add_api_route("/v1/messages/count_tokens", self.count, methods=["POST"], response_model=None)
-        app.include_router(router)
+        for path, work in (("/v1/messages", self.create), ("/v1/messages/count_tokens", self.count)):
+            app.add_endpoint(path, work, methods=["POST"], refusal=_refusal)
 
     async def count(self, body: CountBody) -> dict[str, int]:
         """How many tokens the prompt of a body has."""

@@ -9,12 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Coroutine
 from typing import Any
-
-from fastapi import Request
-from fastapi.responses import Response
-from fastapi.routing import APIRoute
 
 
 def strict_json(body: bytes | str) -> Any:
@@ -46,22 +41,3 @@ def _number(text: str) -> float:
     if math.isinf(number := float(text)):
         raise json.JSONDecodeError(f"{text[:20]} is too large for a number", "", 0)
     return number
-
-
-class _Strict(Request):
-    """A request whose JSON is read so."""
-
-    async def json(self) -> Any:
-        return strict_json(await self.body())
-
-
-class StrictRoute(APIRoute):
-    """A route whose bodies are read so."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        plain = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            return await plain(_Strict(request.scope, request.receive))
-
-        return handle

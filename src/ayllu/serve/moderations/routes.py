@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError, field_validator
 
 from ayllu.safety.hazards import HAZARDS
-from ayllu.safety.judge.judge import Judge, load_judge
 from ayllu.serve.completions.fields import Also
 from ayllu.serve.errors import ApiError
+from ayllu.serve.routing.app import App
+
+if TYPE_CHECKING:
+    from ayllu.safety.judge.judge import Judge
 
 MODEL = "ayllu-judge"
 MOST_INPUTS = 2048
@@ -40,7 +42,7 @@ is always 0."""
 class ModerationBody(BaseModel):
     """`POST /v1/moderations`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     model: str | None = None
     """None takes the one there is."""
     input: Annotated[
@@ -64,9 +66,9 @@ class ModerationBody(BaseModel):
 class Moderations:
     """The route."""
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the route."""
-        app.add_api_route("/v1/moderations", self.moderations, methods=["POST"])
+        app.add_endpoint("/v1/moderations", self.moderations, methods=["POST"])
 
     async def moderations(self, body: ModerationBody) -> dict[str, Any]:
         """What the judge says of texts, whether people wrote them or a model."""
@@ -82,6 +84,8 @@ class Moderations:
 
 
 def _results(texts: list[str]) -> list[dict[str, Any]]:
+    from ayllu.safety.judge.judge import load_judge  # which reads with numpy
+
     judge = load_judge()
     return [result(judge, text) for text in texts]
 
@@ -97,7 +101,7 @@ def result(judge: Judge, text: str) -> dict[str, Any]:
     flagged = asks >= settings["request"] or harm >= settings["harm"]
     hazards = {code: max(asks, harm) * share for code, share in judge.hazard_shares(text).items()}
     likeliest = max(hazards, key=lambda code: hazards[code])
-    scores = {name: float(np.sum([hazards.get(code, 0.0) for code in of])) for name, of in CATEGORIES.items()}
+    scores = {name: math.fsum(hazards.get(code, 0.0) for code in of) for name, of in CATEGORIES.items()}
     return {
         "flagged": flagged,
         "categories": {name: flagged and likeliest in of for name, of in CATEGORIES.items()},

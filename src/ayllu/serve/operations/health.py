@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ayllu.serve.errors import ApiError
-from ayllu.serve.get_route import add_get
 from ayllu.serve.operations.metrics import Metrics
+from ayllu.serve.routing.app import App
 from ayllu.serve.served import Models
 
 
@@ -19,11 +19,11 @@ class Health:
     def __init__(self, models: Models, metrics: Metrics) -> None:
         self._models, self._metrics = models, metrics
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the routes."""
-        add_get(app, "/health", self.health)
-        add_get(app, "/ready", self.ready)
-        add_get(app, "/metrics", self.metrics, response_model=None)
+        app.add_endpoint("/health", self.health)
+        app.add_endpoint("/ready", self.ready)
+        app.add_endpoint("/metrics", self.metrics)
 
     async def health(self) -> dict[str, Any]:
         """Whether the server is up, how many the engines answer, and how many wait for them."""

@@ -50,7 +50,7 @@ Metadata = Annotated[dict[str, str], AfterValidator(_few)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", defer_build=True, protected_namespaces=())
 
 
 class ConversationRef(_Strict):
@@ -62,7 +62,7 @@ class ConversationRef(_Strict):
 class StreamOptions(BaseModel):
     """What a stream has beside the text."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
     include_obfuscation: Annotated[bool | None, Harmless("events are never padded with random characters")] = None
 
 
@@ -94,7 +94,7 @@ class TextConfig(_Strict):
 class FunctionTool(BaseModel):
     """A function that the model may call."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
     type: Literal["function"]
     name: str = Field(pattern=TOOL_NAME)
     description: str | None = None
@@ -143,7 +143,7 @@ class AllowedChoice(_Strict):
 class Reasoning(BaseModel):
     """How much a model thinks before it answers: ours do not."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
 

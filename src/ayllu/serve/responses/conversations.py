@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
 
 from ayllu.serve.errors import ApiError
 from ayllu.serve.responses.body import Metadata, is_id
 from ayllu.serve.responses.items import GivenItem, kept_item, new_id
 from ayllu.serve.responses.responder import no_conversation
 from ayllu.serve.responses.routes import AlsoInclude, Include, Limit, Order, listed, listing, owner_of, page_of
+from ayllu.serve.routing.app import App
 from ayllu.serve.state.items import Item, Missing
 from ayllu.serve.state.keeper import Keeper
 
@@ -22,7 +23,7 @@ Items = Annotated[list[GivenItem], Field(max_length=MOST_ITEMS)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class NewConversation(_Body):
@@ -50,17 +51,17 @@ class Conversations:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the routes."""
         one, items = "/v1/conversations/{name}", "/v1/conversations/{name}/items"
-        app.add_api_route("/v1/conversations", self.create, methods=["POST"])
-        app.add_api_route(one, self.read, methods=["GET"])
-        app.add_api_route(one, self.describe, methods=["POST"])
-        app.add_api_route(one, self.delete, methods=["DELETE"])
-        app.add_api_route(items, self.items, methods=["GET"])
-        app.add_api_route(items, self.add_items, methods=["POST"])
-        app.add_api_route(f"{items}/{{item}}", self.item, methods=["GET"])
-        app.add_api_route(f"{items}/{{item}}", self.delete_item, methods=["DELETE"])
+        app.add_endpoint("/v1/conversations", self.create, methods=["POST"])
+        app.add_endpoint(one, self.read, methods=["GET"])
+        app.add_endpoint(one, self.describe, methods=["POST"])
+        app.add_endpoint(one, self.delete, methods=["DELETE"])
+        app.add_endpoint(items, self.items, methods=["GET"])
+        app.add_endpoint(items, self.add_items, methods=["POST"])
+        app.add_endpoint(f"{items}/{{item}}", self.item, methods=["GET"])
+        app.add_endpoint(f"{items}/{{item}}", self.delete_item, methods=["DELETE"])
 
     async def create(self, http: Request, body: NewConversation | None = None) -> dict[str, Any]:
         """Begin a conversation."""

@@ -48,7 +48,7 @@ def new_id(prefix: str) -> str:
 class _Given(BaseModel):
     """What an item has beside the fields named here is what an answer of ours carried, and is ignored."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
 
 class Part(_Given):

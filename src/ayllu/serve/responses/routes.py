@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Query, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
-from starlette.requests import HTTPConnection
+from pydantic import Field
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from ayllu.serve.errors import ApiError
 from ayllu.serve.responses.body import CountBody, ResponseBody, is_id
@@ -16,6 +16,7 @@ from ayllu.serve.responses.events import Sent
 from ayllu.serve.responses.responder import Responder
 from ayllu.serve.responses.run import Run, unpack
 from ayllu.serve.responses.streams import STREAM_HEADERS, as_lines
+from ayllu.serve.routing.app import App
 from ayllu.serve.served import Models
 from ayllu.serve.state.items import Item, Missing, Page
 
@@ -23,10 +24,10 @@ POLL_SECONDS = 0.5
 """Between two looks at what another server computes."""
 OPEN = ("queued", "in_progress")
 
-Limit = Annotated[int, Query(ge=1, le=100)]
+Limit = Annotated[int, Field(ge=1, le=100)]
 Order = Literal["asc", "desc"]
-Include = Annotated[list[str], Query(alias="include[]", max_length=20)]
-AlsoInclude = Annotated[list[str], Query(alias="include", max_length=20)]
+Include = Annotated[list[str], Field(alias="include[]", max_length=20)]
+AlsoInclude = Annotated[list[str], Field(alias="include", max_length=20)]
 
 
 class Responses:
@@ -35,14 +36,14 @@ class Responses:
     def __init__(self, responder: Responder, models: Models) -> None:
         self._responder, self._models, self._keeper = responder, models, responder.keeper
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the routes."""
-        app.add_api_route("/v1/responses", self.create, methods=["POST"], response_model=None)
-        app.add_api_route("/v1/responses/input_tokens", self.count, methods=["POST"], response_model=None)
-        app.add_api_route("/v1/responses/{name}", self.read, methods=["GET"], response_model=None)
-        app.add_api_route("/v1/responses/{name}", self.delete, methods=["DELETE"], response_model=None)
-        app.add_api_route("/v1/responses/{name}/cancel", self.cancel, methods=["POST"], response_model=None)
-        app.add_api_route("/v1/responses/{name}/input_items", self.inputs, methods=["GET"], response_model=None)
+        app.add_endpoint("/v1/responses", self.create, methods=["POST"])
+        app.add_endpoint("/v1/responses/input_tokens", self.count, methods=["POST"])
+        app.add_endpoint("/v1/responses/{name}", self.read, methods=["GET"])
+        app.add_endpoint("/v1/responses/{name}", self.delete, methods=["DELETE"])
+        app.add_endpoint("/v1/responses/{name}/cancel", self.cancel, methods=["POST"])
+        app.add_endpoint("/v1/responses/{name}/input_items", self.inputs, methods=["GET"])
 
     async def create(self, body: ResponseBody, http: Request) -> Response:
         """Answer, at once or in the background."""
@@ -70,7 +71,7 @@ class Responses:
         name: str,
         http: Request,
         stream: bool = False,
-        starting_after: Annotated[int, Query(ge=-1)] = -1,
+        starting_after: Annotated[int, Field(ge=-1)] = -1,
         include_obfuscation: bool = False,
         include: Include = [],  # noqa: B006
         also_include: AlsoInclude = [],  # noqa: B006

@@ -12,10 +12,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import FastAPI, WebSocket
-from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
-from starlette.websockets import WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from websockets.frames import CloseCode
 
 from ayllu.serve.errors import FAILED, ApiError, of_validation
@@ -23,6 +21,7 @@ from ayllu.serve.middleware.strict_json import strict_json
 from ayllu.serve.responses.body import ResponseBody
 from ayllu.serve.responses.responder import Responder
 from ayllu.serve.responses.routes import client_of, owner_of
+from ayllu.serve.routing.app import App
 from ayllu.serve.state.items import Item
 
 log = logging.getLogger("uvicorn.error")
@@ -43,9 +42,9 @@ class Socket:
         self._responder = responder
         self._open = 0
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the route."""
-        app.add_api_websocket_route("/v1/responses", self.connect)
+        app.add_socket("/v1/responses", self.connect)
 
     async def connect(self, socket: WebSocket) -> None:
         """Answer what comes over one connection until it ends; what is under way then is stopped."""
@@ -188,7 +187,7 @@ def _body(event: dict[str, Any]) -> ResponseBody:
     try:
         body = ResponseBody.model_validate(event)
     except ValidationError as error:
-        raise of_validation(RequestValidationError(error.errors())) from None
+        raise of_validation(error) from None
     if body.background:
         raise ApiError(400, "background is not for WebSockets; leave it out", param="background")
     return body

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, model_validator
 
 from ayllu.serve.completions.fields import Unsupported
 from ayllu.serve.completions.messages import ChatMessage, conversation
 from ayllu.serve.completions.tools import MOST_TOOLS, FunctionTool
 from ayllu.serve.errors import ApiError
+from ayllu.serve.routing.app import App
 from ayllu.serve.served import Models, Served
 from ayllu.serve.turn.prepare import calls_apart
 from ayllu.text.bpe import byte_letters
@@ -29,7 +29,7 @@ UNDONE = {"continue_final_message", "chat_template", "chat_template_kwargs"}
 class TokenizeBody(BaseModel):
     """One of three: `content` (llama.cpp), `prompt` or `messages` (vLLM)."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     model: str | None = None
     content: StrictStr | None = None
     add_special: bool = False
@@ -62,7 +62,7 @@ class TokenizeBody(BaseModel):
 class DetokenizeBody(BaseModel):
     """Ids of a text."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     model: str | None = None
     tokens: list[StrictInt]
 
@@ -73,10 +73,10 @@ class Tokens:
     def __init__(self, models: Models) -> None:
         self._models = models
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the routes."""
-        app.add_api_route("/tokenize", self.tokenize, methods=["POST"])
-        app.add_api_route("/detokenize", self.detokenize, methods=["POST"])
+        app.add_endpoint("/tokenize", self.tokenize, methods=["POST"])
+        app.add_endpoint("/detokenize", self.detokenize, methods=["POST"])
 
     async def tokenize(self, body: TokenizeBody) -> dict[str, Any]:
         """The ids of a text or of a conversation."""

@@ -9,7 +9,6 @@ from ayllu.serve.errors import ApiError
 from ayllu.serve.served import Served
 from ayllu.serve.turn.asked import Turn
 from ayllu.serve.turn.filtered import check_asked
-from ayllu.serve.turn.grammar import grammar_of
 from ayllu.serve.turn.reader import Reader
 from ayllu.text.calls.shape import CallForm
 from ayllu.text.chat import Message, calls_stand_alone
@@ -60,7 +59,11 @@ def prepare(served: Served, turn: Turn, *, max_tokens: int | None, trim: bool) -
     check_asked(served, asked[0] if asked else "", "messages")
     callable_tools = turn.callable
     forms = served.call_forms if callable_tools else ()
-    grammar = grammar_of(turn, tokenizer, forms)
+    grammar = None
+    if callable_tools or turn.shape is not None:
+        from ayllu.serve.turn.grammar import grammar_of  # which imports llguidance: not for plain words
+
+        grammar = grammar_of(turn, tokenizer, forms)
     messages = turn.messages
     try:
         if calls_stand_alone(tokenizer, turn.told):

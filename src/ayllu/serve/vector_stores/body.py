@@ -22,7 +22,7 @@ FileIds = Annotated[list[StrictStr], Field(min_length=1, max_length=MOST_FILES)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class StaticChunks(_Strict):

@@ -15,7 +15,7 @@ MOST_DEEP = 8
 class Comparison(BaseModel):
     """An attribute beside a value; a file without the attribute is only ever unequal."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     type: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"]
     key: StrictStr
     value: Value | list[Value]
@@ -45,7 +45,7 @@ class Comparison(BaseModel):
 class Compound(BaseModel):
     """All of some filters, or any of them."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     type: Literal["and", "or"]
     filters: list[Filter] = Field(min_length=1, max_length=64)
 

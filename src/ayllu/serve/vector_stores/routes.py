@@ -8,16 +8,17 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from fastapi import FastAPI, Query, Request
+from pydantic import Field
+from starlette.requests import Request
 
 from ayllu.serve.embeddings.queue import EmbedderQueue, Embedders
 from ayllu.serve.errors import BUSY, ApiError
 from ayllu.serve.files.routes import Files, no_file, owner, stored
 from ayllu.serve.files.store import FileStore
 from ayllu.serve.queueing.turns import QueueFull
-from ayllu.serve.retrieval.index import Hit
+from ayllu.serve.routing.app import App
 from ayllu.serve.vector_stores.body import (
     AddBatch,
     AddFile,
@@ -29,10 +30,13 @@ from ayllu.serve.vector_stores.body import (
     lengths,
 )
 from ayllu.serve.vector_stores.catalogue import Catalogue, NewFile, Status, StoreFile, VectorStore
-from ayllu.serve.vector_stores.ingest import Indexes, Ingest, query_vector
 from ayllu.serve.vector_stores.layout import batch_as_json, file_as_json, in_pages, store_as_json
 
-Limit = Annotated[int, Query(ge=1, le=100)]
+if TYPE_CHECKING:
+    from ayllu.serve.retrieval.index import Hit
+    from ayllu.serve.vector_stores.ingest import Indexes, Ingest
+
+Limit = Annotated[int, Field(ge=1, le=100)]
 Order = Literal["asc", "desc"]
 Given = TypeVar("Given")
 
@@ -46,7 +50,7 @@ class VectorStores:
         self._lock = threading.Lock()
         files.gone = self._forget
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, app: App) -> None:
         """Give `app` the routes."""
         one = "/v1/vector_stores/{store_id}"
         file, batch = f"{one}/files/{{file_id}}", f"{one}/file_batches/{{batch_id}}"
@@ -68,7 +72,7 @@ class VectorStores:
             ("POST", f"{batch}/cancel", self.cancel),
             ("GET", f"{batch}/files", self.batch_files),
         ):
-            app.add_api_route(path, work, methods=[method])
+            app.add_endpoint(path, work, methods=[method])
 
     async def create(self, body: CreateStore, http: Request) -> dict[str, Any]:
         """A new store, embedded by the first embedder of this server."""
@@ -252,6 +256,8 @@ class VectorStores:
         return _listed(files, filter, limit=limit, order=order, after=after, before=before)
 
     async def _hits(self, store: VectorStore, body: SearchBody, files: list[str]) -> list[Hit]:
+        from ayllu.serve.vector_stores.ingest import query_vector  # which imports numpy, as `_parts` does
+
         queue = self._embedder(store)
         _, indexes, _ = await self._open()
         weights = _weights(body.ranking_options)
@@ -347,6 +353,8 @@ class VectorStores:
     def _parts(self, files: FileStore) -> tuple[Catalogue, Indexes, Ingest]:
         with self._lock:
             if self._opened is None:
+                from ayllu.serve.vector_stores.ingest import Indexes, Ingest
+
                 assert self._folder is not None  # there are no files without it
                 catalogue, indexes = Catalogue(self._folder / "catalogue.sqlite"), Indexes(self._folder)
                 self._opened = catalogue, indexes, Ingest(catalogue, indexes, files, self._embedder)

@@ -12,16 +12,17 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
 from ayllu.serve.engines.engine import EngineEnded, GenerationRequest, TextChunk
 from ayllu.serve.engines.process.wire import Message, Wire, chunk_from_json, request_to_json
 from ayllu.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PROGRAM = ("-P", "-m", f"{__package__}.child")
 """What Python runs; nothing is imported from the folder that the server was started in."""
@@ -273,6 +274,8 @@ class EmbeddingSupervisedEngine(SupervisedEngine):
         if end is None:
             raise EngineEnded("the engine's process ended; ask again")
         _raise_error(end)
+        import numpy as np  # as little else here
+
         return np.array(end["value"], dtype=np.float32)
 
 

@@ -18,13 +18,13 @@ TAKEN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "conne
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class _Given(BaseModel):
     """What an item has beside the fields named here is what an answer of ours carried, and is ignored."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
 
 def _headers(value: dict[str, str] | None) -> dict[str, str] | None:
