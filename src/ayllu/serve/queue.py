@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ayllu.serve.access.request import current_line, spend_tokens
-from ayllu.serve.engines.engine import Engine, GenerationRequest, TextChunk
+from ayllu.serve.engines.engine import Delivers, Engine, GenerationRequest, TextChunk
 from ayllu.serve.errors import ApiError
 from ayllu.serve.operations.course import Course, Watcher
-from ayllu.serve.queueing.arrived import Arrived
+from ayllu.serve.queueing.arrived import Arrived, Bell
 from ayllu.serve.queueing.holding import Holding
 from ayllu.serve.queueing.pace import Pace
 from ayllu.serve.queueing.turns import QueueFull, Turns
@@ -35,6 +35,7 @@ class EngineQueue:
         self.turns = Turns(engine.parallel, longest=longest)
         self._threads = ThreadPoolExecutor(engine.parallel, thread_name_prefix="engine")
         self._under_way: set[threading.Event] = set()
+        self._bell: Bell | None = None
         self.pace = Pace()
         self.model = ""
         """What watchers call it."""
@@ -131,13 +132,16 @@ class EngineQueue:
         loop = asyncio.get_running_loop()
         cancelled = threading.Event()
         request = holder.begin(cancelled)
-        arrived = Arrived(loop)
+        arrived = Arrived(self._bell_of(loop))
         started = loop.time()
 
         def compute() -> None:
             try:
-                for chunk in self.engine.generate(request, cancelled):
-                    arrived.put(chunk)
+                if isinstance(self.engine, Delivers):
+                    self.engine.deliver(request, cancelled, arrived.put)
+                else:
+                    for chunk in self.engine.generate(request, cancelled):
+                        arrived.put(chunk)
                 arrived.put(None)
             except Exception as error:
                 arrived.put(error)
@@ -172,6 +176,11 @@ class EngineQueue:
         finally:
             deadline.cancel()
             cancelled.set()
+
+    def _bell_of(self, loop: asyncio.AbstractEventLoop) -> Bell:
+        if self._bell is None or self._bell.loop is not loop:
+            self._bell = Bell(loop)
+        return self._bell
 
     def close(self) -> None:
         """Stop what is under way at the next token and free the engine."""

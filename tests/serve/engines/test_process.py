@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import openai
@@ -115,6 +117,69 @@ def test_an_answer_of_which_nothing_was_is_asked_again(apart: SupervisedEngine) 
     assert [[chunk.text for chunk in chunks if chunk.text] for chunks in found] == [
         [chunk.text for chunk in whole if chunk.text]
     ] * 3
+
+
+def test_chunks_that_are_delivered_are_those_that_are_generated(apart: SupervisedEngine) -> None:
+    chunks: list[TextChunk] = []
+    apart.deliver(LONG, threading.Event(), chunks.append)
+    assert chunks == answer(apart, LONG)
+    with pytest.raises(ValueError, match="the context holds"):
+        apart.deliver(GenerationRequest(prompt=[65] * 1000, max_tokens=1), threading.Event(), chunks.append)
+
+
+def test_delivery_ends_soon_after_nobody_wants_it(apart: SupervisedEngine) -> None:
+    cancelled = threading.Event()
+    chunks: list[TextChunk] = []
+
+    def put(chunk: TextChunk) -> None:
+        chunks.append(chunk)
+        cancelled.set()
+
+    apart.deliver(LONG, cancelled, put)
+    assert len(chunks) == 1 and chunks[0].finish_reason is None
+
+
+def test_a_listener_that_is_gone_ends_its_own_answer_only(apart: SupervisedEngine) -> None:
+    def put(_: TextChunk) -> None:
+        cancelled.set()
+        raise RuntimeError("Event loop is closed")
+
+    cancelled = threading.Event()
+    apart.deliver(LONG, cancelled, put)
+    assert answer(apart, LONG)[-1].finish_reason == "length"
+
+
+def test_what_was_delivered_in_part_is_not_asked_again_and_nothing_of_it_is_lost(folder: Path) -> None:
+    with contextlib.closing(start_engine(folder, "torch")) as own:
+        chunks: list[TextChunk] = []
+
+        def put(chunk: TextChunk) -> None:
+            chunks.append(chunk)
+            if len(chunks) == 2:
+                kill(own)
+
+        with pytest.raises(EngineEnded, match="while it answered"):
+            own.deliver(LONG, threading.Event(), put)
+        assert [chunk.tokens for chunk in chunks[:2]] == [1, 1]
+        again: list[TextChunk] = []
+        own.deliver(LONG, threading.Event(), again.append)
+    assert again[: len(chunks)] == chunks and again[-1].finish_reason == "length"
+
+
+def test_what_an_engine_takes_is_known_without_asking_it(apart: SupervisedEngine) -> None:
+    assert apart.pid is not None
+    os.kill(apart.pid, signal.SIGSTOP)  # as busy as can be
+    try:
+        apart.check(LONG)
+        for wrong, told in (
+            ({"prompt": [1] * 1000}, "the context holds"),
+            ({"prompt": [1 << 20]}, "has the id"),
+            ({"adapter": "poet"}, "no adapter 'poet'"),
+        ):
+            with pytest.raises(ValueError, match=told):
+                apart.check(replace(LONG, **wrong))
+    finally:
+        os.kill(apart.pid, signal.SIGCONT)
 
 
 def test_a_process_that_ends_again_and_again_is_given_up(

@@ -12,7 +12,6 @@ from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 from ayllu.model.files.peft import Adapter, LowRank, read_adapter
 from ayllu.model.transformer import Linear, Transformer
-from ayllu.serve.engines.engine import check_adapter
 from ayllu.serve.engines.turn_lock import TurnLock
 
 
@@ -43,10 +42,6 @@ class SwitchedAdapters:
                 for module, matrix in places.items()
                 if isinstance(module, Linear)
             }
-
-    def check(self, name: str | None) -> None:
-        """ValueError where there is no such adapter."""
-        check_adapter(name, self._matmuls)
 
     def switch(self, name: str | None) -> None:
         """Compute with the adapter `name` from now on, with none for None."""

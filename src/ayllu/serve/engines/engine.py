@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
@@ -126,6 +126,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free what the engine holds; it answers nothing after that."""
+        ...
+
+
+@runtime_checkable
+class Delivers(Protocol):
+    """An engine that hands chunks on as they come, without a thread that waits for each."""
+
+    def deliver(self, request: GenerationRequest, cancelled: threading.Event, put: Callable[[TextChunk], None]) -> None:
+        """As `Engine.generate`, but each chunk goes to `put`, from any thread; returns behind the last."""
         ...
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import secrets
 import tempfile
 import threading
@@ -16,17 +15,15 @@ import httpx2
 
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
+from ayllu.serve.engines.accepts import Accepts
 from ayllu.serve.engines.decode import StopScanner
 from ayllu.serve.engines.engine import (
     LONGEST_CONTEXT,
     FinishReason,
     GenerationRequest,
     TextChunk,
-    check_adapter,
-    check_ids,
     load_tokenizer_and_config,
     max_new_tokens,
-    refuse_unable,
 )
 from ayllu.serve.engines.memory import machine_memory, machine_threads, parallel_answers
 from ayllu.serve.engines.sse import events
@@ -47,8 +44,6 @@ UNABLE = ("presence_penalty", "frequency_penalty", "logprobs")
 """Its two penalties count the prompt too, and its log-probabilities leave out all but the last token of a character."""
 PREFIX = "%llguidance {}\n"
 """What tells llama.cpp that a grammar is one of llguidance."""
-SPECIAL = re.compile(r"<\[|<\|")
-"""A special token in a grammar."""
 REPEATED = r"[ \\n\\t]+"
 """The spaces that it lets through: it takes `WHITESPACE` again and again."""
 
@@ -66,7 +61,14 @@ class LlamaCppEngine:
         self._adapters = {name: number for number, name in enumerate(adapters or {})}
         self.context = min(config.context, LONGEST_CONTEXT)
         self.parameters = config.parameters
-        self._vocabulary = config.vocabulary
+        self.accepts = Accepts(
+            engine="llama.cpp",
+            context=self.context,
+            vocabulary=config.vocabulary,
+            adapters=list(self._adapters),
+            unable=UNABLE,
+            special_in_grammars=False,
+        )
         memory = machine_memory()
         bytes_each = 2 * 2 * self.context * config.layers * config.kv_heads * config.head_width
         self.parallel = parallel_answers(MOST_PARALLEL, bytes_each=bytes_each, memory=memory, share=MEMORY_SHARE)
@@ -106,14 +108,7 @@ class LlamaCppEngine:
         )
 
     def check(self, request: GenerationRequest) -> None:
-        refuse_unable(request, "llama.cpp", *UNABLE)
-        check_adapter(request.adapter, self._adapters)
-        max_new_tokens(request, self.context)
-        check_ids(request, self._vocabulary)
-        if request.grammar is not None and SPECIAL.search(request.grammar):
-            raise ValueError(
-                "the engine llama.cpp holds no special tokens to a grammar; choose the engine native or torch"
-            )
+        self.accepts.check(request)
 
     def generate(self, request: GenerationRequest, cancelled: threading.Event) -> Iterator[TextChunk]:
         self.check(request)

@@ -10,6 +10,7 @@ from ayllu.lab.error import UserError
 from ayllu.model.files import hf
 from ayllu.model.generate import Drawer, generate, prompt_logprobs
 from ayllu.serve.embeddings.pooling import Vectors, mean_state
+from ayllu.serve.engines.accepts import Accepts
 from ayllu.serve.engines.adapters import BaseTurn, SwitchedAdapters, read_adapters
 from ayllu.serve.engines.decode import Step, text_chunks
 from ayllu.serve.engines.engine import (
@@ -18,7 +19,6 @@ from ayllu.serve.engines.engine import (
     FinishReason,
     GenerationRequest,
     TextChunk,
-    check_ids,
     load_tokenizer_and_config,
     max_new_tokens,
 )
@@ -51,6 +51,7 @@ class TorchEngine:
         self.context = min(config.context, LONGEST_CONTEXT)
         self.parameters = config.parameters
         self._vocabulary = config.vocabulary
+        self.accepts = Accepts(engine="torch", context=self.context, vocabulary=config.vocabulary, adapters=list(read))
         bytes_each = 2 * 4 * self.context * config.layers * config.kv_heads * config.head_width
         self.parallel = parallel_answers(
             MOST_PARALLEL, bytes_each=bytes_each, memory=machine_memory(), share=MEMORY_SHARE
@@ -59,9 +60,7 @@ class TorchEngine:
         self._turns = TurnLock()
 
     def check(self, request: GenerationRequest) -> None:
-        self._adapters.check(request.adapter)
-        max_new_tokens(request, self.context)
-        check_ids(request, self._vocabulary)
+        self.accepts.check(request)
 
     def generate(self, request: GenerationRequest, cancelled: threading.Event) -> Iterator[TextChunk]:
         self.check(request)

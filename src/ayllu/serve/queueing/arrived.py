@@ -5,16 +5,37 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ayllu.serve.engines.engine import TextChunk
+
+
+class Bell:
+    """Wakes a loop for what threads have for it: once, however many ring before it looks."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._due: deque[Callable[[], None]] = deque()
+        self._rung = False
+
+    def ring(self, work: Callable[[], None]) -> None:
+        """Have `work` done in the loop."""
+        self._due.append(work)
+        if not self._rung:
+            self._rung = True
+            self.loop.call_soon_threadsafe(self._answer)
+
+    def _answer(self) -> None:
+        self._rung = False  # before the look: whoever comes after it rings again
+        while self._due:
+            self._due.popleft()()
 
 
 class Arrived:
     """What an engine's thread hands to the loop; chunks that are there together come as one, to leave in one write."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, bell: Bell) -> None:
+        self._bell = bell
         self._parts: deque[TextChunk | BaseException | None] = deque()
         self._any = asyncio.Event()
         self._woken = False
@@ -25,7 +46,7 @@ class Arrived:
         self._parts.append(part)
         if not self._woken:
             self._woken = True
-            self._loop.call_soon_threadsafe(self._any.set)
+            self._bell.ring(self._any.set)
 
     async def get(self) -> TextChunk | BaseException | None:
         """The next part, once there is one."""

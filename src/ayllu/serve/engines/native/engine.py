@@ -9,14 +9,13 @@ from pathlib import Path
 
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
+from ayllu.serve.engines.accepts import Accepts
 from ayllu.serve.engines.decode import text_chunks
 from ayllu.serve.engines.engine import (
     LONGEST_CONTEXT,
     FinishReason,
     GenerationRequest,
     TextChunk,
-    check_adapter,
-    check_ids,
     load_tokenizer_and_config,
     max_new_tokens,
 )
@@ -81,6 +80,9 @@ class NativeEngine:
         threads = threads or machine_threads()
         files = packed_adapters(adapters or {}, config)
         self._adapters = {name: number for number, name in enumerate(files)}
+        self.accepts = Accepts(
+            engine="native", context=self.context, vocabulary=config.vocabulary, adapters=list(files)
+        )
         try:
             file = packed(folder, bits)
             check(bits, threads)
@@ -99,9 +101,7 @@ class NativeEngine:
         self._scheduler = Scheduler(self.model, PagePool(pages), parallel=PARALLEL)
 
     def check(self, request: GenerationRequest) -> None:
-        check_adapter(request.adapter, self._adapters)
-        max_new_tokens(request, self.context)
-        check_ids(request, self._vocabulary)
+        self.accepts.check(request)
 
     def generate(self, request: GenerationRequest, cancelled: threading.Event) -> Iterator[TextChunk]:
         self.check(request)

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ def main(number: int) -> None:
                 "limits": getattr(engine, "limits", ""),
                 "kind": type(engine).__name__,
                 "embeds": hasattr(engine, "embed"),
+                "accepts": asdict(engine.accepts) if hasattr(engine, "accepts") else None,
             }
         }
     )

@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
+from ayllu.serve.engines.accepts import Accepts
 from ayllu.serve.engines.engine import EngineEnded, GenerationRequest, TextChunk
 from ayllu.serve.engines.process.wire import Message, Wire, chunk_from_json, request_to_json
 from ayllu.text.tokenizer import Tokenizer
@@ -31,8 +32,15 @@ LOOK = 0.05
 PAUSES = (0.0, 0.5, 2.0, 5.0)
 """Seconds before each new start; when as many in a row have ended within `SHORT`, there is no other."""
 SHORT = 60.0
+AMID = "the engine's process ended while it answered; ask again"
 CLOSING = 15.0
 """Seconds that the process has to end by itself."""
+
+
+class _Arrived(Protocol):
+    """Where messages go; None says that the process has ended."""
+
+    def put(self, message: Message | None, /) -> None: ...
 
 
 class _Child:
@@ -45,7 +53,7 @@ class _Child:
             self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         self._wire = Wire(ours)
         self.messages = self._wire.messages()
-        self._open: dict[int, queue.SimpleQueue[Message | None]] = {}
+        self._open: dict[int, _Arrived] = {}
         self._guard = threading.Lock()
         self._ended = False
         self.ready: Message = {}
@@ -73,13 +81,17 @@ class _Child:
     def ask(self, number: int, message: Message) -> queue.SimpleQueue[Message | None]:
         """Where the messages about a question come; None when the process has ended."""
         arrived: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self.follow(number, message, arrived)
+        return arrived
+
+    def follow(self, number: int, message: Message, arrived: _Arrived) -> None:
+        """Ask a question whose messages go to `arrived`, from the thread that reads them."""
         with self._guard:
             if self._ended:
                 arrived.put(None)
-                return arrived
+                return
             self._open[number] = arrived
         self._send({"id": number, **message})
-        return arrived
 
     def cancel(self, number: int) -> None:
         """Nobody wants the rest of an answer."""
@@ -136,6 +148,8 @@ class SupervisedEngine:
         self.limits: str = child.ready["limits"]
         self.kind: str = child.ready["kind"]
         """Name of the engine's class."""
+        told = child.ready["accepts"]
+        self._accepts = Accepts(**told) if told is not None else None
         self.restarts = 0
         """How many times the process was started again."""
         self._numbers = itertools.count(1)
@@ -158,7 +172,13 @@ class SupervisedEngine:
         return None if child is None else child.process.pid
 
     def check(self, request: GenerationRequest) -> None:
-        """As the engine's; nothing is said while the process starts again."""
+        """As the engine's, without asking it where it has said what it takes.
+
+        Another engine is asked, who may be busy; nothing is said while the process starts again.
+        """
+        if self._accepts is not None:
+            self._accepts.check(request)
+            return
         child = self._child
         if child is not None:
             end = child.ask(next(self._numbers), {"check": request_to_json(request)}).get()
@@ -171,12 +191,27 @@ class SupervisedEngine:
             for chunk in self._of(child, request, cancelled):
                 if chunk is None:
                     if given:
-                        raise EngineEnded("the engine's process ended while it answered; ask again")
+                        raise EngineEnded(AMID)
                     break
                 given = given or bool(chunk.text or chunk.tokens)
                 yield chunk
             else:
                 return
+
+    def deliver(self, request: GenerationRequest, cancelled: threading.Event, put: Callable[[TextChunk], None]) -> None:
+        """As `generate`, but the chunks go to `put`, from the thread that reads what the process says.
+
+        No thread is woken for each of them, which is much where many are answered: this one sleeps until the end.
+        """
+        while (child := self._living(cancelled)) is not None:
+            following = _Following(child, next(self._numbers), cancelled, put)
+            child.follow(following.number, {"generate": request_to_json(request)}, following)
+            end = following.wait()
+            if end is not None or cancelled.is_set():
+                _raise_error(end or {})
+                return
+            if following.given:
+                raise EngineEnded(AMID)
 
     def close(self) -> None:
         with self._changed:
@@ -277,6 +312,48 @@ class EmbeddingSupervisedEngine(SupervisedEngine):
         import numpy as np  # as little else here
 
         return np.array(end["value"], dtype=np.float32)
+
+
+class _Following:
+    """An answer whose chunks go straight to whoever wants them."""
+
+    def __init__(
+        self, child: _Child, number: int, cancelled: threading.Event, put: Callable[[TextChunk], None]
+    ) -> None:
+        self.number = number
+        self.given = False
+        """Whether anything of the answer was put."""
+        self._child, self._cancelled, self._put = child, cancelled, put
+        self._told = False
+        self._end: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+
+    def put(self, message: Message | None) -> None:
+        """From the thread that reads."""
+        if message is None or "chunk" not in message:
+            self._end.put(message)
+        elif self._cancelled.is_set():
+            self._leave()
+        else:
+            chunk = chunk_from_json(message["chunk"])
+            self.given = self.given or bool(chunk.text or chunk.tokens)
+            try:
+                self._put(chunk)
+            except RuntimeError:  # the loop is closed: nobody listens, and the others' messages are to be read
+                self._leave()
+
+    def wait(self) -> Message | None:
+        """How the answer ended; None where its process did."""
+        while True:
+            try:
+                return self._end.get(timeout=LOOK)
+            except queue.Empty:
+                if self._cancelled.is_set():
+                    self._leave()
+
+    def _leave(self) -> None:
+        if not self._told:
+            self._told = True
+            self._child.cancel(self.number)
 
 
 class StartingEngine:

@@ -17,6 +17,7 @@ import httpx2
 
 from ayllu.lab.error import UserError
 from ayllu.lab.visible import visible
+from ayllu.serve.engines.accepts import Accepts
 from ayllu.serve.engines.decode import Step, text_chunks
 from ayllu.serve.engines.engine import (
     LONGEST_CONTEXT,
@@ -25,8 +26,6 @@ from ayllu.serve.engines.engine import (
     FinishReason,
     GenerationRequest,
     TextChunk,
-    check_adapter,
-    check_ids,
     load_tokenizer_and_config,
     max_new_tokens,
 )
@@ -82,12 +81,13 @@ class VllmEngine:
             self.close()
             raise
         self.context = min(self.context, longest)
+        self.accepts = Accepts(
+            engine="vLLM", context=self.context, vocabulary=self._vocabulary, adapters=list(self._adapters)
+        )
         self.limits = f"vLLM at {self._url} holds the weights and up to {PARALLEL} answers"
 
     def check(self, request: GenerationRequest) -> None:
-        check_adapter(request.adapter, self._adapters)
-        max_new_tokens(request, self.context)
-        check_ids(request, self._vocabulary)
+        self.accepts.check(request)
 
     def generate(self, request: GenerationRequest, cancelled: threading.Event) -> Iterator[TextChunk]:
         self.check(request)
