@@ -9,7 +9,7 @@ import functools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import tiktoken
 from tokenizers import AddedToken, Encoding, Regex, decoders, models, pre_tokenizers, processors
@@ -44,6 +44,10 @@ class EngineBPE:
         self.engine = engine
         # A copy for plain text would take as long as reading the file did, and what is written (`to_str`) is the same.
         engine.encode_special_tokens = True
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.engine.encode_special_tokens = True  # which no copy of an engine has, nor one in another process
 
     def encode(self, text: str) -> list[int]:
         return self._encoded(text).ids
