@@ -180,6 +180,20 @@ def test_what_the_shell_pipes_is_measured_and_not_learnt_from(tmp_path: Path) ->
         folder_source(Path("/dev/null"))
 
 
+def test_a_page_reads_the_same_whatever_pages_came_before(tmp_path: Path) -> None:
+    """A memory of paragraphs, as trafilatura can keep one, would cut a licence from the fourth page on."""
+    need_module("trafilatura", "the extra `documents` is not installed: trafilatura")
+    licence = "Everybody may copy, change and sell this text, if they leave this sentence where it stands. " * 2
+    story = "".join(
+        f"<p>{part} boats lie in the harbour and wait there for the tide of the morning.</p>" for part in "abc"
+    )
+    for place in range(6):
+        (tmp_path / f"{place}.html").write_text(f"<html><body><article>{story}<p>{licence}</p></article></body></html>")
+    read = [texts(tmp_path / f"{place}.html") for place in range(6)]
+    assert licence.strip() in read[0][0]
+    assert all(page == read[0] for page in read)
+
+
 def test_pages_and_documents_are_read(tmp_path: Path) -> None:
     for module in ("trafilatura", "docx", "pypdf", "lxml"):
         need_module(module, f"the extra `documents` is not installed: {module}")
