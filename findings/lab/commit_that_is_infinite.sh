@@ -44,4 +44,5 @@ diff <(tail -n +2 seen) - <<'SEEN'
 off: on the command line 'off', in a file False
 6ae5402: on the command line '6ae5402', in a file '6ae5402'
 '61e5402': on the command line '61e5402', in a file '61e5402'
+float: one name in 54, int: one name in 30
 SEEN
