@@ -103,4 +103,13 @@ def test_a_missing_phoneme_program_is_one_sentence(monkeypatch: pytest.MonkeyPat
 
 def test_numbers_and_case_are_no_errors() -> None:
     assert normalised("At 10:30, 42% of Them!") == normalised("at ten thirty forty two percent of them")
+    assert normalised("It is -5 now, −12 at night") == normalised("it is minus five now minus twelve at night")
     assert errors("turn the volume down", "turn a volume") == (2, 4)
+
+
+def test_a_sign_or_an_accent_that_was_not_heard_is_an_error() -> None:
+    assert errors("It is -5 degrees", "It is 5 degrees") == (1, 5)
+    assert normalised("From 2-3 to 10-12") == normalised("from two three to ten twelve")
+    assert errors("¿Vienes mañana, sí o no?", "vienes manana si o no") == (2, 5)
+    assert normalised("El an\u0303o") == normalised("el año") == ["el", "año"]
+    assert normalised("हिन्दी भाषा, 20 m²।") == ["हिन्दी", "भाषा", "twenty", "m²"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 # fmt: off
@@ -15,9 +16,12 @@ TENS = ["zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy",
 
 
 def normalised(text: str) -> list[str]:
-    """Words without case and punctuation, numbers below a hundred written out."""
-    text = text.lower().replace("’", "'").replace("%", " percent ")
-    words = re.findall(r"[a-z']+|\d+", re.sub(r"(\d)[:.](\d)", r"\1 \2", text))
+    """Words of any alphabet without case and punctuation, numbers below a hundred and their signs written out."""
+    text = unicodedata.normalize("NFC", text).lower().replace("’", "'").replace("%", " percent ")
+    text = re.sub(r"(?<!\S)[-−](?=\d)", "minus ", text)  # at a number; between two it says "to"
+    # A vowel that Devanagari or Thai writes as a mark belongs to its word.
+    spoken = (c if c.isalnum() or c == "'" or unicodedata.category(c)[0] == "M" else " " for c in text)
+    words = re.findall(r"\d+|[^\d\s]+", "".join(spoken))
     return [part for word in words for part in _written(word.strip("'"))]
 
 
@@ -28,7 +32,7 @@ def errors(said: str, heard: str) -> tuple[int, int]:
 
 
 def _written(word: str) -> list[str]:
-    if not word.isdigit() or int(word) >= 100:
+    if not word.isdecimal() or int(word) >= 100:
         return [word] if word else []
     number = int(word)
     if number < 20:
