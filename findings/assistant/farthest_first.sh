@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # qdrant-client 1.20.0 in its local mode (":memory:", as programs without a server use it): Fusion.DBSF of two searches
-# ranks by score, the larger the better. By the distances Euclid and Manhattan a smaller score is the better one,
-# and so the fused list begins with the farthest of what each search found and ends with the exact matches. Each search by
+# ranks by score, the larger the better. By the distances Euclid and Manhattan a smaller score is the better one, and so
+# the fused list begins with the farthest of what each search found and ends with the exact matches. Each search by
 # itself, RRF, and DBSF by cosine or dot product are right; nothing tells the one from the other.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# chromadb 1.5.9: upsert() of an id that is there replaces its text and its vector, but not its metadata: keys that the new
-# record does not name stay as they were. A note that was marked as a draft, private or of another owner is found by that
-# mark for ever, though nobody says so any more; only a key that is named with None goes. And get(ids=...) answers in the
-# order of the store, not of the ids, so that zip(ids, documents) gives each the text of another.
+# chromadb 1.5.9: upsert() of an id that is there replaces its text and its vector, but not its metadata: keys that the
+# new record does not name stay as they were. A note that was marked as a draft, private or of another owner is found by
+# that mark for ever, though nobody says so any more; only a key that is named with None goes. And get(ids=...) answers
+# in the order of the store, not of the ids, so that zip(ids, documents) gives each the text of another.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # smolagents 1.26.0: its LocalPythonExecutor, on which a CodeAgent computes by default, walks over the program's tree by
-# itself. What it does not know it mostly refuses. These it takes and does otherwise, without a word: the `else` of a loop
-# never runs, a decorator of a function is left out (so `@cache` or `@retry` is not there), a default value is made anew at
-# each call (so `memo={}` remembers nothing), a keyword of its own is in **rest too, a lambda of a loop keeps the loop's
-# value of that moment, and `total[queue.pop()] += 1` pops twice: it reads one entry and overwrites another. The answer looks plausible.
+# itself. What it does not know it mostly refuses. These it takes and does otherwise, without a word: the `else` of a
+# loop never runs, a decorator of a function is left out (so `@cache` or `@retry` is not there), a default value is made
+# anew at each call (so `memo={}` remembers nothing), a keyword of its own is in **rest too, a lambda of a loop keeps
+# the loop's value of that moment, and `total[queue.pop()] += 1` pops twice: it reads one entry and overwrites another.
+# The answer looks plausible.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# markitdown 0.1.9, XLSX: a cell of the Markdown that a model reads holds what pandas makes of the column, not what the cell
-# says. An empty cell becomes NaN, as do the words NA and None; beside one empty cell every TRUE of the column becomes 1.0
-# and every 3 becomes 3.0; numbers are cut to six places behind the point, and a small number in the column takes digits from
-# the large ones (12345678.91 becomes 1.234568e+07). A "|" within a cell is not escaped, so the row has a cell too many.
-# The same table as CSV comes through as it is, "|" escaped.
+# markitdown 0.1.9, XLSX: a cell of the Markdown that a model reads holds what pandas makes of the column, not what the
+# cell says. An empty cell becomes NaN, as do the words NA and None; beside one empty cell every TRUE of the column
+# becomes 1.0 and every 3 becomes 3.0; numbers are cut to six places behind the point, and a small number in the column
+# takes digits from the large ones (12345678.91 becomes 1.234568e+07). A "|" within a cell is not escaped, so the row
+# has a cell too many. The same table as CSV comes through as it is, "|" escaped.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

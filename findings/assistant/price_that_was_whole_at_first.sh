@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# lancedb 0.40.0: a table takes the types of its columns from its first rows. Where these held whole numbers by chance (prices,
-# scores, seconds), add() and update() cut the fractions off what comes later: 3.7 is stored as 3, and the string "12" as the
-# number. Nothing is said. merge_insert() of the same row refuses it with the words that it would be truncated, and add()
-# refuses too where a number is too large for the column, so that one takes it for checked. A schema given to
-# create_table(), or 3.0 in the first row, keeps the fractions.
+# lancedb 0.40.0: a table takes the types of its columns from its first rows. Where these held whole numbers by chance
+# (prices, scores, seconds), add() and update() cut the fractions off what comes later: 3.7 is stored as 3, and the
+# string "12" as the number. Nothing is said. merge_insert() of the same row refuses it with the words that it would be
+# truncated, and add() refuses too where a number is too large for the column, so that one takes it for checked. A
+# schema given to create_table(), or 3.0 in the first row, keeps the fractions.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

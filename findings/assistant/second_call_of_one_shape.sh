@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# json-repair 0.64.6, with which agents read what a model wrote: a text that holds several JSON values gives a list of them,
-# unless two that follow each other have the same shape: then only the later one is kept. Calls of one tool, blocks of
-# ```json and lines of JSONL all have one shape, so of two calls the first is lost, and which ones depends on whether keys
-# differ; with a comma between them both are there. A number written with spaces keeps its first group: 10 000 becomes 10.
+# json-repair 0.64.6, with which agents read what a model wrote: a text that holds several JSON values gives a list of
+# them, unless two that follow each other have the same shape: then only the later one is kept. Calls of one tool,
+# blocks of ```json and lines of JSONL all have one shape, so of two calls the first is lost, and which ones depends on
+# whether keys differ; with a comma between them both are there. A number written with spaces keeps its first group: 10
+# 000 becomes 10.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

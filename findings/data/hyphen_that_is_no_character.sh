@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# pypdfium2 5.15.2: where a line of a PDF ends in a hyphen and the next begins with a letter, the text holds neither the hyphen
-# nor the line's end but one code for both: U+FFFE, which is no character, by get_text_range(), and the control code U+0002
-# by get_text_bounded() of the same page. A search for the word does not find it, the code goes on into indexes and training
-# texts, and taking it out joins words that are written with a hyphen: "state-of-theart". Beside figures the hyphen stays.
+# pypdfium2 5.15.2: where a line of a PDF ends in a hyphen and the next begins with a letter, the text holds neither the
+# hyphen nor the line's end but one code for both: U+FFFE, which is no character, by get_text_range(), and the control
+# code U+0002 by get_text_bounded() of the same page. A search for the word does not find it, the code goes on into
+# indexes and training texts, and taking it out joins words that are written with a hyphen: "state-of-theart". Beside
+# figures the hyphen stays.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

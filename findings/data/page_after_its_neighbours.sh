@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# datatrove 0.10.1 with trafilatura 2.3.1: the extractor Trafilatura asks for deduplicate=True by default. trafilatura does that by a
-# memory of its process, not of the page: a paragraph of 100 characters and more stays in the first three pages that hold it
-# and is cut from every later one, whoever wrote it, and a page that comes a fourth time is gone. So what a page says
-# depends on which pages its worker read before, and so on the order of the files and on the number of workers.
-# Trafilatura(deduplicate=False) gives the same text each time.
+# datatrove 0.10.1 with trafilatura 2.3.1: the extractor Trafilatura asks for deduplicate=True by default. trafilatura
+# does that by a memory of its process, not of the page: a paragraph of 100 characters and more stays in the first three
+# pages that hold it and is cut from every later one, whoever wrote it, and a page that comes a fourth time is gone. So
+# what a page says depends on which pages its worker read before, and so on the order of the files and on the number of
+# workers. Trafilatura(deduplicate=False) gives the same text each time.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# grain 0.2.18: WindowShuffleMapDataset shuffles within windows and promises that no index comes twice in one. Where the data
-# do not end with a window, the last one is shuffled as if it were full, and an index beyond the end begins anew at the
-# start: examples of the end are never seen, as many of the beginning are seen twice, the length is right, and
+# grain 0.2.18: WindowShuffleMapDataset shuffles within windows and promises that no index comes twice in one. Where the
+# data do not end with a window, the last one is shuffled as if it were full, and an index beyond the end begins anew at
+# the start: examples of the end are never seen, as many of the beginning are seen twice, the length is right, and
 # nothing is said. With a window of 600 and 1,000 examples it is one in eight. WindowShuffleIterDataset sees each once.
 set -euo pipefail
 folder=$(mktemp -d)

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # whisper_normalizer 0.1.15, the English rules by which word error rates of speech models are published: numbers become
-# figures, and what stands at them is then dropped by rules that look at single signs. A minus of figures goes ("-5" is "5"), while
-# "minus five" keeps it and so is another thing than "-5". With the number 1 the unit goes: "$1", "1%" and "one cent" are all
-# "one", and 0.1 becomes "0 one". So a transcript that lost sign, currency or per cent has no error, one that has the
-# time as 3:30 for "three thirty" has two, and none of it is seen in a rate, for both sides are changed alike.
+# figures, and what stands at them is then dropped by rules that look at single signs. A minus of figures goes ("-5" is
+# "5"), while "minus five" keeps it and so is another thing than "-5". With the number 1 the unit goes: "$1", "1%" and
+# "one cent" are all "one", and 0.1 becomes "0 one". So a transcript that lost sign, currency or per cent has no error,
+# one that has the time as 3:30 for "three thirty" has two, and none of it is seen in a rate, for both sides are changed
+# alike.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# OpenCV 5.0.0: VideoCapture.set(CAP_PROP_POS_MSEC, t) does not go to the time t. It multiplies t by the mean rate of the
-# frames and goes to the frame of that number. Cameras of phones and glasses take frames at uneven times: of such a film
-# the frame at 1.0 s is asked for and the one at 0.2 s comes, or none at all; in Matroska, where the rate in the header
-# is not the mean, the frame at 3.1 s comes for 0.2 s. get(CAP_PROP_POS_MSEC) after a read is right, and PyAV's seek too.
+# OpenCV 5.0.0: VideoCapture.set(CAP_PROP_POS_MSEC, t) does not go to the time t. It multiplies t by the mean rate of
+# the frames and goes to the frame of that number. Cameras of phones and glasses take frames at uneven times: of such a
+# film the frame at 1.0 s is asked for and the one at 0.2 s comes, or none at all; in Matroska, where the rate in the
+# header is not the mean, the frame at 3.1 s comes for 0.2 s. get(CAP_PROP_POS_MSEC) after a read is right, and PyAV's
+# seek too.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

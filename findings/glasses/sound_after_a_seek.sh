@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# PyAV 18.1.0: what decode() gives after seek() is not what the file says there. In Opus some 130 ms come out wrong, by up to
-# half of the loudest sample, because the decoder starts without the 80 ms before them that RFC 7845 asks for; in MP3 nearly
-# as long, worse. No error, and the times look right, so that a phrase which is cut out by its time begins with another
-# sound than the file has. And every time of an MP3 by LAME is 1,105 samples (69 ms at 16 kHz) later than where its samples
-# lie by count. libsndfile gives the same sound after a seek; with PyAV one seeks 0.2 s earlier and drops what comes first.
+# PyAV 18.1.0: what decode() gives after seek() is not what the file says there. In Opus some 130 ms come out wrong, by
+# up to half of the loudest sample, because the decoder starts without the 80 ms before them that RFC 7845 asks for; in
+# MP3 nearly as long, worse. No error, and the times look right, so that a phrase which is cut out by its time begins
+# with another sound than the file has. And every time of an MP3 by LAME is 1,105 samples (69 ms at 16 kHz) later than
+# where its samples lie by count. libsndfile gives the same sound after a seek; with PyAV one seeks 0.2 s earlier and
+# drops what comes first.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

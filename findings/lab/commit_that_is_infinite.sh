@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# hydra-core 1.3.8 with OmegaConf: `commit=61e5402` on the command line, the short name of a commit, is the float inf, since it
-# reads as 61 times ten to the 5402. So is one short name of git in some fifty, and one in thirty is a whole number. The run, its
-# folder and its record then name no commit at all. And the same text is another value in a file: 0012345 there is octal 5349
-# and 12:30:45 is the number 45045, off is False, while on the command line all three stay text. No warning in either;
-# quotation marks help in both, on the command line a second pair within the shell's.
+# hydra-core 1.3.8 with OmegaConf: `commit=61e5402` on the command line, the short name of a commit, is the float inf,
+# since it reads as 61 times ten to the 5402. So is one short name of git in some fifty, and one in thirty is a whole
+# number. The run, its folder and its record then name no commit at all. And the same text is another value in a file:
+# 0012345 there is octal 5349 and 12:30:45 is the number 45045, off is False, while on the command line all three stay
+# text. No warning in either; quotation marks help in both, on the command line a second pair within the shell's.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# in-toto-attestation 0.9.3: what a Statement says of a build or a model (its predicate, JSON) goes through a protobuf Struct, which
-# knows no whole numbers. A seed of 64 bits, a count of tokens or a size beyond 2^53 is another number in what is signed, 5
-# is 5.0, and keys may stand in another order, so that the bytes and their digest are not those of the file it was read
-# from. validate() finds nothing. Numbers as strings come through.
+# in-toto-attestation 0.9.3: what a Statement says of a build or a model (its predicate, JSON) goes through a protobuf
+# Struct, which knows no whole numbers. A seed of 64 bits, a count of tokens or a size beyond 2^53 is another number in
+# what is signed, 5 is 5.0, and keys may stand in another order, so that the bytes and their digest are not those of the
+# file it was read from. validate() finds nothing. Numbers as strings come through.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

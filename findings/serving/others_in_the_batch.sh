@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# onnxruntime 1.32.0: a model made 8 bits wide by quantize_dynamic() rounds what flows into each matrix by one scale for the whole
-# tensor, found anew at each call, not by one for each row. So what one text gets depends on whose texts share its batch: a large
-# number in another row makes the steps coarser for all. Alone, or beside a row like it, a hundredth of the vector is off;
-# beside a row that holds a 100 a tenth, beside a 1000 nearly all of it. Nothing is said, the model in floats has none of
-# it, and a vector that was kept yesterday is not the one of the same text in another batch today.
+# onnxruntime 1.32.0: a model made 8 bits wide by quantize_dynamic() rounds what flows into each matrix by one scale for
+# the whole tensor, found anew at each call, not by one for each row. So what one text gets depends on whose texts share
+# its batch: a large number in another row makes the steps coarser for all. Alone, or beside a row like it, a hundredth
+# of the vector is off; beside a row that holds a 100 a tenth, beside a 1000 nearly all of it. Nothing is said, the
+# model in floats has none of it, and a vector that was kept yesterday is not the one of the same text in another batch
+# today.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

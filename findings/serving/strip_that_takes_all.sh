@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# @huggingface/jinja 0.5.11, which renders chat templates in browsers and Node: strip(), lstrip() and rstrip() do not look at
-# what they are to take off and take off white space. The well-known line of thinking models, `split('</think>')[-1]
-# .lstrip('\n')`, so also takes the indentation of an answer that begins with code, and strip('*') leaves the stars. Lists and
-# dicts with the same content are not equal, -1 % 2 is -1 (templates that ask whose turn it is take the other branch), and
-# `capitalize` leaves capitals. No error, no warning: one template and one conversation are another prompt than in Python.
+# @huggingface/jinja 0.5.11, which renders chat templates in browsers and Node: strip(), lstrip() and rstrip() do not
+# look at what they are to take off and take off white space. The well-known line of thinking models,
+# `split('</think>')[-1] .lstrip('\n')`, so also takes the indentation of an answer that begins with code, and
+# strip('*') leaves the stars. Lists and dicts with the same content are not equal, -1 % 2 is -1 (templates that ask
+# whose turn it is take the other branch), and `capitalize` leaves capitals. No error, no warning: one template and one
+# conversation are another prompt than in Python.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

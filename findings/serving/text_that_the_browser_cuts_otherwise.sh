@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# @huggingface/tokenizers 0.2.0 (JavaScript) reads the tokenizer.json of tokenizers 0.23.3 and cuts otherwise, without a word: the
-# pre-tokenizer Whitespace takes every letter that is not ASCII for a sign ("s", "í?"), Split knows no way but "isolated", and
-# with invert it leaves out the words and keeps what stands between them. single_word of an added token is not looked at. So
-# a page in a browser gives a model other ids than the server that it was tested on; English with Whitespace is equal.
+# @huggingface/tokenizers 0.2.0 (JavaScript) reads the tokenizer.json of tokenizers 0.23.3 and cuts otherwise, without a
+# word: the pre-tokenizer Whitespace takes every letter that is not ASCII for a sign ("s", "í?"), Split knows no way but
+# "isolated", and with invert it leaves out the words and keeps what stands between them. single_word of an added token
+# is not looked at. So a page in a browser gives a model other ids than the server that it was tested on; English with
+# Whitespace is equal.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

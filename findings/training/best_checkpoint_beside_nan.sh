@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# orbax-checkpoint 0.12.8: CheckpointManager keeps the best checkpoints by `best_fn`. One loss that is NaN spoils the order by
-# which they are compared: with best_mode "min" the NaN counts as the best, is named by best_step(), and the checkpoint
-# with the lowest loss is deleted to make room for it. With "max" it is the same. So the run that blows up at its end,
-# for which one keeps old checkpoints, leaves the broken ones. A best_fn that gives infinity for NaN keeps the right ones.
+# orbax-checkpoint 0.12.8: CheckpointManager keeps the best checkpoints by `best_fn`. One loss that is NaN spoils the
+# order by which they are compared: with best_mode "min" the NaN counts as the best, is named by best_step(), and the
+# checkpoint with the lowest loss is deleted to make room for it. With "max" it is the same. So the run that blows up at
+# its end, for which one keeps old checkpoints, leaves the broken ones. A best_fn that gives infinity for NaN keeps the
+# right ones.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# orbax-checkpoint 0.12.8: StandardCheckpointer.restore(path, template) takes each value in the template's type, whatever was
-# saved. A state that begins with best_loss 0 so comes back from a checkpoint with 0.53 as 0, and no later loss is ever
-# better; a counter of 32 bits in a template of 8 is another number, weights in one of whole numbers are cut. A jax array of
-# another shape is refused with a clear error, so that one takes all of it for checked; a numpy array (the places of five
-# readers where three were saved) is not. Nothing is said. Restored without a template all values are as they were.
+# orbax-checkpoint 0.12.8: StandardCheckpointer.restore(path, template) takes each value in the template's type,
+# whatever was saved. A state that begins with best_loss 0 so comes back from a checkpoint with 0.53 as 0, and no later
+# loss is ever better; a counter of 32 bits in a template of 8 is another number, weights in one of whole numbers are
+# cut. A jax array of another shape is refused with a clear error, so that one takes all of it for checked; a numpy
+# array (the places of five readers where three were saved) is not. Nothing is said. Restored without a template all
+# values are as they were.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
