@@ -1,6 +1,9 @@
+# make help   says what there is to make
 # make run    sets everything up, runs the recipe cria and serves a chat page (BUDGET=minutes, SERVE=0, PORT=8080)
 # make bench-train  compares training steps with those of other libraries
-# make test   sets everything up, runs the tests
+# make test   sets everything up, runs the tests (TOGETHER="-n 2 --dist loadfile" in two processes)
+# make test-all  runs the slow ones too
+# make check  looks at style, types, floors and tables
 # make test-lowest  runs the tests that need no oracle with the lowest versions that pyproject.toml allows
 # make lock   writes requirements.lock, the exact versions that everything is installed and tested with
 # make mutants  changes the code of some rooms a little, and says which changes no test notices (ROOMS="data text", SAMPLE=30)
@@ -26,7 +29,11 @@ LOWEST_TESTS := lab/test_key.py lab/test_run.py lab/test_why.py evals fleet cli 
   release/verification/test_verify.py release/verification/test_sign.py data/conversations data/sources data/tokens model/files/test_meta.py \
   model/test_transformer.py train/runs/test_checkpoint.py train/runs/test_loop.py
 
-.PHONY: run ready test test-all test-lowest check lock install install-dev bench-train mutants clean
+.PHONY: help run ready test test-all test-lowest check lock install install-dev bench-train mutants clean
+
+# Without a target make says what there is: nobody should start a training by a bare `make`.
+help:
+	@sed -n 's/^# make /make /p' $(firstword $(MAKEFILE_LIST))
 
 run: ready install
 	$(BIN)/ayllu run cria --budget $(BUDGET)

@@ -78,3 +78,11 @@ def test_a_port_that_is_taken_is_told_before_anything_is_installed(place: Path) 
         assert done.returncode == 2 and f"port {port} cannot be had" in done.stderr
         assert make(place, "ready", f"PORT={port}", "SERVE=0").returncode == 0
     assert make(place, "ready", f"PORT={port}").returncode == 0
+
+
+def test_make_alone_says_what_there_is_and_does_nothing(place: Path) -> None:
+    done = subprocess.run(["make", "--directory", str(place)], capture_output=True, text=True)
+    phony = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith(".PHONY:"))
+    for target in set(phony.split()[1:]) - {"ready", "install", "install-dev", "clean"}:
+        assert f"make {target} " in done.stdout, target
+    assert done.returncode == 0 and not (place / ".venv").exists()
