@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from ayllu.lab import c_library
 from ayllu.model.files.hf_config import load_config
-from ayllu.serve.engines.native import library, weights
+from ayllu.serve.engines.native import weights
 from ayllu.serve.engines.native.library import compiled, opened
 from ayllu.serve.engines.native.weights import NativeModel, packed
 from support.models import SHAPES, save_tiny_model
@@ -20,7 +21,7 @@ from support.serving.native import PAGES, Make
 
 @pytest.fixture(scope="session", autouse=True)
 def compiler() -> None:
-    need(any(map(shutil.which, library.COMPILERS)), "there is no C compiler")
+    need(any(map(shutil.which, c_library.COMPILERS)), "there is no C compiler")
 
 
 @pytest.fixture(scope="session")

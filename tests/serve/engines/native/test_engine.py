@@ -16,6 +16,7 @@ import openai
 import pytest
 import torch
 
+from ayllu.lab import c_library
 from ayllu.lab.error import UserError
 from ayllu.model.files import hf
 from ayllu.model.generate import pick
@@ -229,7 +230,7 @@ def test_what_cannot_be_served_is_told(tmp_path: Path, tied: Path, monkeypatch: 
         NativeEngine(tied)
     library.library.cache_clear()
     monkeypatch.delenv("CC")
-    monkeypatch.setattr(library, "COMPILERS", ("no-such-compiler",))
+    monkeypatch.setattr(c_library, "COMPILERS", ("no-such-compiler",))
     with pytest.raises(UserError, match="install gcc or clang"):
         NativeEngine(tied)
 
@@ -237,7 +238,7 @@ def test_what_cannot_be_served_is_told(tmp_path: Path, tied: Path, monkeypatch: 
 def test_the_compiler_is_a_program_in_any_folder_or_words_of_a_shell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = next(filter(None, map(shutil.which, library.COMPILERS)))
+    real = next(filter(None, map(shutil.which, c_library.COMPILERS)))
     spaced = tmp_path / "my tools" / "cc"
     spaced.parent.mkdir()
     spaced.symlink_to(real)

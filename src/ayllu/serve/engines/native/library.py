@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shlex
-import shutil
-import subprocess
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 
 from ayllu.data.archive import default_cache
+from ayllu.lab import c_library
 from ayllu.lab.error import UserError
-from ayllu.lab.progress import say
-from ayllu.lab.visible import visible
-from ayllu.serve.engines.native.kept import is_whole, keep
 
 SOURCES = (
     "vector.h",
@@ -38,7 +29,6 @@ SOURCES = (
     "pick.c",
 )
 FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-ffp-contract=off", "-shared", "-fPIC")
-COMPILERS = ("cc", "gcc", "clang")
 
 _pointer = ctypes.c_void_p
 
@@ -168,51 +158,5 @@ def opened(path: Path) -> ctypes.CDLL:
 def compiled(*, flags: tuple[str, ...] = ("-march=native",), cache: Path | None = None) -> Path:
     """The library's file for this processor, made by the C compiler that is there. Raises UserError as `library`."""
     sources = {name: (files(__package__) / "c" / name).read_text(encoding="utf-8") for name in SOURCES}
-    compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, COMPILERS)), None)
-    if compiler is None:
-        raise UserError(
-            "the native engine is compiled at first use, and there is no C compiler here; install gcc or clang"
-        )
-    told = (sources, compiler, FLAGS, flags, _processor())
-    name = f"native-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}.so"
-    path = (cache or default_cache()) / "native" / name
-    if is_whole(path):  # one that is cut short ends the process when it is opened
-        return path
-    say("compiling the native engine for this processor, once")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as made:
-        (Path(made) / "kernels").mkdir()
-        for source, text in sources.items():
-            (Path(made) / source).write_text(text, encoding="utf-8")
-        units = [str(Path(made) / source) for source in SOURCES if source.endswith(".c")]
-        command = [*_words(compiler), *FLAGS, *flags, "-o", str(Path(made) / name), *units, "-lm", "-lpthread"]
-        try:
-            run = subprocess.run(command, capture_output=True, text=True, check=False)
-        except OSError as error:
-            raise UserError(
-                f"the C compiler {visible(compiler)} cannot be started ({error.strerror}); set CC to one that is here"
-            ) from None
-        if run.returncode != 0:
-            first = next(iter(run.stderr.splitlines()), "no message")
-            raise UserError(f"{compiler} cannot compile the native engine ({first}); choose another engine")
-        # Whole or not at all, whoever else compiles it at the same time.
-        keep(Path(made) / name, path)
-    return path
-
-
-def _words(compiler: str) -> list[str]:
-    """What CC says, a program's path that may hold a space, or a program and options as a shell reads them."""
-    try:
-        return [compiler] if shutil.which(compiler) else shlex.split(compiler)
-    except ValueError:
-        raise UserError(f"CC is {visible(compiler)}, whose quotes do not close; set it to a C compiler") from None
-
-
-def _processor() -> str:
-    """What tells processors apart: code for one may not run on another."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    told = [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))]
-    return platform.machine() + repr(sorted(set(told)))
+    folder = (cache or default_cache()) / "native"
+    return c_library.compiled("native", sources, (*FLAGS, *flags), folder, title="the native engine")

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ayllu.data.archive import default_cache
+from ayllu.lab.kept import is_whole, keep
 from ayllu.lab.progress import say
 from ayllu.model.config import ModelConfig
 from ayllu.model.frequencies import inverse_frequencies
 from ayllu.serve.engines.engine import DrawnToken
 from ayllu.serve.engines.native.draw import Picker
-from ayllu.serve.engines.native.kept import is_whole, keep
 from ayllu.serve.engines.native.library import Matrix, Shape, Step, library
 from ayllu.serve.engines.native.low_rank import Adapters
 from ayllu.serve.engines.native.panels import BITS, GROUP, HEAD_BITS, PANEL, padded
