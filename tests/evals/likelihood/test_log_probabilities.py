@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ayllu.evals.likelihood import log_probabilities as likelihood
 from ayllu.evals.likelihood.branches import Forward
+from ayllu.evals.likelihood.fused import blocks
 from ayllu.evals.likelihood.log_probabilities import (
     Question,
     Segment,
@@ -20,17 +21,20 @@ from ayllu.evals.likelihood.log_probabilities import (
     segments,
     shared_log_likelihoods,
 )
+from ayllu.model.transformer import Transformer
 from ayllu.train.lora import LoraConfig, attach
 from support.models import TINY, sharp_model
 
 V = 64
 MODEL = sharp_model(replace(TINY, vocabulary=V, context=48))
+WIDE = sharp_model(replace(TINY, vocabulary=V, context=48, head_width=32))
+"""One that code of our own computes between the products."""
 
 
-def naive(ids: list[int], scored: int) -> float:
+def naive(ids: list[int], scored: int, model: Transformer = MODEL) -> float:
     """One sequence, one forward pass, a sum in Python."""
     with torch.inference_mode():
-        log_TV = MODEL(torch.tensor([ids[:-1]])).log_softmax(-1)[0]
+        log_TV = model(torch.tensor([ids[:-1]])).log_softmax(-1)[0]
     return sum(float(log_TV[t - 1, ids[t]]) for t in range(len(ids) - scored, len(ids)))
 
 
@@ -45,32 +49,34 @@ questions = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(questions, st.sampled_from([16, 100, 8192]))
-def test_shared_beginnings_give_what_one_by_one_gives(asked, batch_tokens):
+@given(questions, st.sampled_from([16, 100, 8192]), st.sampled_from([MODEL, WIDE]))
+def test_shared_beginnings_give_what_one_by_one_gives(asked, batch_tokens, model):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(likelihood, "BATCH_TOKENS", batch_tokens)
+        patch.setitem(likelihood.BATCH_TOKENS, "cpu", batch_tokens)
         patch.setattr(likelihood, "ROW_TOKENS", batch_tokens)
-        answers = dict(shared_log_likelihoods(MODEL, asked))
+        answers = dict(shared_log_likelihoods(model, asked))
     assert sorted(answers) == list(range(len(asked)))
     for number, question in enumerate(asked):
         answer = answers[number]
         for continuation, given_ids, value in zip(question.continuations, question.given, answer, strict=True):
-            expected = naive([*question.beginning, *continuation], len(continuation) - given_ids)
+            expected = naive([*question.beginning, *continuation], len(continuation) - given_ids, model)
             assert value == pytest.approx(expected, abs=2e-4)
 
 
 @settings(max_examples=20, deadline=None)
-@given(questions, st.sampled_from([torch.float32, torch.bfloat16]), st.sampled_from([1, 100, 1 << 20]))
-def test_logits_in_blocks_give_what_whole_ones_give(asked, dtype, numbers):
+@given(questions, st.sampled_from([torch.float32, torch.bfloat16]), st.sampled_from([1, 100, 1 << 20]), st.booleans())
+def test_logits_in_blocks_give_what_whole_ones_give(asked, dtype, numbers, own_code):
     """However few columns are made at a time; which id is the likeliest too."""
     texts = [[*q.beginning, *ids] for q in asked for ids in q.continuations]
     with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
         patch.setitem(likelihood.LOGITS, "cpu", numbers)
         patch.setattr(likelihood, "ROWS", 7)
-        found = greedy_log_likelihoods(MODEL, [Segment(text, len(text) - 1) for text in texts], dtype=dtype)
+        patch.setattr(blocks, "COLUMNS", 1 + numbers % 50)
+        model = WIDE if own_code else MODEL
+        found = greedy_log_likelihoods(model, [Segment(text, len(text) - 1) for text in texts], dtype=dtype)
         for number, value, likeliest in found:
             ids = torch.tensor(texts[number])
-            logits_TV = MODEL(ids[None, :-1], dtype=dtype)[0].float()
+            logits_TV = model(ids[None, :-1], dtype=dtype)[0].float()
             places = torch.arange(len(ids) - 1)
             assert value == pytest.approx(
                 float(logits_TV.log_softmax(-1)[places, ids[1:]].sum()), abs=2e-4 if dtype == torch.float32 else 0.5

@@ -3,15 +3,16 @@
 A row holds a beginning once and behind it every continuation; a branch sees the beginning and itself. What is computed
 for each token alone (the products with the weights, nine tenths of the work) runs over the tokens of all rows in one
 piece; only attention takes rows apart, a few of like length at a time. Rows may stand behind a *trunk*, whose keys and
-values are computed once for all of them.
+values are computed once for all of them. On a processor with a C compiler what lies between the products is code of our
+own (`fused`); elsewhere, and for models with adapters, it is torch's.
 
 Shapes in names: N tokens of all rows, R rows of a bunch, T tokens of its longest row, S tokens of the trunk, D width,
-H query heads, K key/value heads, h head width.
+H query heads, K key/value heads, h head width, C columns of logits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -19,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ayllu.evals.likelihood.fused.blocks import fused
 from ayllu.model.attention import attend
 from ayllu.model.rope import rotation
 from ayllu.model.transformer import Block, Linear, Transformer
@@ -49,14 +51,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """Keys and values of what all rows begin with, one pair a layer, each (1, K, S, h)."""
+    """Keys and values of what all rows begin with, as the model that made it keeps them."""
 
     layers: Sequence[tuple[Tensor, Tensor]]
-
-    @property
-    def length(self) -> int:
-        """Tokens in it."""
-        return self.layers[0][0].shape[2]
+    """One pair a layer, each (1, K, S, h); where the model is `fused` (S, K h), not turned."""
+    length: int
+    """Tokens in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +76,21 @@ class Bunch:
 class Forward:
     """A model made ready to run rows in one type: each weight is cast once, however many passes and sets follow.
 
-    Weights that are trained on meanwhile are not seen; make it anew.
+    Weights that are trained on meanwhile are not seen; make it anew. `own_code` is for tests: whether code of our own
+    may stand between the products.
     """
 
-    def __init__(self, model: Transformer, dtype: torch.dtype) -> None:
+    def __init__(self, model: Transformer, dtype: torch.dtype, *, own_code: bool = True) -> None:
         self.model, self.dtype = model, dtype
         self.device = model.embedding.weight.device
-        parts = [model.output, *(part for block in model.blocks for part in _matrices(block))]  # type: ignore[arg-type]
+        self._fused = fused(model, dtype) if own_code else None
+        blocks = () if self._fused is not None else model.blocks
+        output = () if self._fused is not None else (model.output,)
+        parts = [*output, *(part for block in blocks for part in _matrices(block))]  # type: ignore[arg-type]
         # A matrix under an adapter is no weight alone, nor one with a product of its own.
         plain = [part for part in parts if isinstance(part, Linear) and part.matmul is F.linear]
         self._weights: dict[nn.Module, Tensor] = {part: part.weight.detach().to(dtype) for part in plain}
-        for block in model.blocks:
+        for block in blocks:
             for part in _matrices(block)[:2]:  # type: ignore[arg-type]
                 if part in self._weights:
                     self._weights[part] = _paired(self._weights[part], model.config.head_width)
@@ -98,23 +102,30 @@ class Forward:
         made: Tensor = linear(x_ND)
         return made
 
-    @property
-    def cut(self) -> bool:
-        """Whether `logits` makes only the columns that it is asked for."""
-        return self.model.output in self._weights
-
-    def logits(self, x_ND: Tensor, start: int, end: int) -> Tensor:
-        """The logits of the ids from `start` up to `end`, (N, end - start), in the type of x."""
+    def logits(self, x_ND: Tensor, columns: int) -> Iterator[tuple[int, Tensor]]:
+        """The logits of all ids in the type of x, about so many columns at a time: the first of them, and (N, C)."""
         output: nn.Module = self.model.output
-        if self.cut:
-            return F.linear(x_ND, self._weights[output][start:end])
-        return self.product(output, x_ND)[:, start:end]
+        if self._fused is not None:
+            yield from self._fused.logits(x_ND)
+        elif output in self._weights:
+            parts = self._weights[output].split(columns)
+            yield from ((number * columns, F.linear(x_ND, part)) for number, part in enumerate(parts))
+        else:
+            yield 0, output(x_ND)
 
     def trunk(self, ids: Sequence[int]) -> Trunk:
         """Keys and values of one beginning."""
         kept: list[tuple[Tensor, Tensor]] = []
-        self.hidden([Row(ids)], keep=kept)
-        return Trunk(kept)
+        nowhere = torch.tensor([], dtype=torch.long, device=self.device)
+        self.hidden([Row(ids)], places=nowhere, keep=kept)
+        return Trunk(kept, len(ids))
+
+    def log_totals(self, logits_NC: Tensor) -> Tensor:
+        """The logarithm of the sum of e to the power of each row's logits, (N) in float32."""
+        if self._fused is not None:
+            return self._fused.log_totals(logits_NC)
+        high_N = logits_NC.amax(-1).float()
+        return logits_NC.float().sub_(high_N[:, None]).exp_().sum(-1).log_().add_(high_N)
 
     def hidden(
         self,
@@ -130,18 +141,26 @@ class Forward:
         Rows are best sorted by length. `keep` is given the keys and values of each layer; only for one row alone.
         """
         past = trunk.length if trunk is not None else 0
-        ids_N = torch.tensor([i for row in rows for ids in (row.beginning, *row.branches) for i in ids])
-        positions_N = torch.tensor([past + at for row in rows for at in _positions(row)])
-        cos_Nh, sin_Nh = rotation(self.model.config, positions_N.to(self.device))
+        x_ND, positions_N = self._begun(rows, past)
+        if self._fused is not None:
+            layers = trunk.layers if trunk is not None else None
+            return self._fused.hidden(rows, x_ND, positions_N, places=places, past=layers, keep=keep)
+        cos_Nh, sin_Nh = rotation(self.model.config, positions_N)
         turn_N1h = torch.complex(cos_Nh, sin_Nh)[:, None]
         bunches = list(_bunches(rows, past, self.dtype, self.device))
-        x_ND = self.model.embedding(ids_N.to(self.device)).to(self.dtype)
         last = len(self.model.blocks) - 1
         for layer, block in enumerate(self.model.blocks):
             behind = trunk.layers[layer] if trunk is not None else None
             needed = places if layer == last else None
             x_ND = self._block(block, x_ND, turn_N1h, bunches, behind, keep, needed)  # type: ignore[arg-type]
         return self.model.norm(x_ND)
+
+    def _begun(self, rows: Sequence[Row], past: int) -> tuple[Tensor, Tensor]:
+        """The embedded ids of all tokens, (N, D), and the position of each in its own text."""
+        ids_N = torch.tensor([i for row in rows for ids in (row.beginning, *row.branches) for i in ids])
+        positions_N = torch.tensor([past + at for row in rows for at in _positions(row)])
+        x_ND = self.model.embedding(ids_N.to(self.device)).to(self.dtype)
+        return x_ND, positions_N.to(self.device)
 
     def _block(
         self,

@@ -21,15 +21,16 @@ from torch import Tensor
 from ayllu.evals.likelihood.branches import Forward, Row, Trunk, ready
 from ayllu.model.transformer import Transformer
 
-BATCH_TOKENS = 4096
-"""Most tokens in one pass through the model."""
+BATCH_TOKENS = {"cpu": 1024}
+"""Most tokens in one pass through the model, by device: what a thousand are computed with stays in a CPU's cache."""
+BATCH_TOKENS_ELSEWHERE = 4096
 ROW_TOKENS = 1024
 """Longest row of several branches: attention to a row grows with its square, so longer ones are taken apart."""
 LOGITS = {"cpu": 1 << 21}
 """Numbers in one block of logits, rows by columns, by device. On a CPU 8 MiB of float32 stay in the cache, which is
 1.3 times (float32) to 2 times (bfloat16) as fast as blocks of 128 MiB (V 4,096)."""
 LOGITS_ELSEWHERE = 1 << 27
-ROWS = 256
+ROWS = 1024
 """Fewest rows in a block of logits: reading the columns of an output projection must pay."""
 FAMILY = 32
 """Fewest ids in common for which questions may run behind one beginning."""
@@ -125,7 +126,7 @@ def _segment_likelihoods(
     forward: Forward, chosen: Sequence[Segment], *, greedy: bool
 ) -> Iterator[tuple[int, float, bool]]:
     order = sorted(range(len(chosen)), key=lambda i: -len(chosen[i].ids))
-    for numbers in _batches(order, lambda i: len(chosen[i].ids)):
+    for numbers in _batches(order, lambda i: len(chosen[i].ids), forward.device.type):
         plans = []
         for slot, i in enumerate(numbers):
             ids, first = chosen[i].ids, len(chosen[i].ids) - chosen[i].scored
@@ -154,7 +155,7 @@ def shared_log_likelihoods(
         with torch.inference_mode():
             trunk = forward.trunk(questions[family[0]].beginning[:common]) if common else None
         sizes = {i: _size(questions[i]) - common for i in family}
-        for numbers in _batches(sorted(family, key=lambda i: -sizes[i]), sizes.__getitem__):
+        for numbers in _batches(sorted(family, key=lambda i: -sizes[i]), sizes.__getitem__, forward.device.type):
             yield from zip(numbers, _ask(forward, [questions[i] for i in numbers], common, trunk), strict=True)
 
 
@@ -260,31 +261,29 @@ def _predicted(
 
     Logits are made and used up in blocks of columns: the normaliser is all that is kept of a block.
     """
-    vocabulary = forward.model.config.vocabulary
-    block = LOGITS.get(forward.device.type, LOGITS_ELSEWHERE) // max(1, len(state_ND))
-    columns = max(1, block) if forward.cut else vocabulary
+    columns = max(1, LOGITS.get(forward.device.type, LOGITS_ELSEWHERE) // max(1, len(state_ND)))
     chosen_P = torch.empty(len(ids_P), dtype=torch.float32, device=forward.device)
     likeliest_N = torch.zeros(len(state_ND), dtype=torch.long, device=forward.device)
     best_N = torch.full((len(state_ND),), -math.inf, device=forward.device)
     parts = []
-    for start in range(0, vocabulary, columns):
-        logits_NC = forward.logits(state_ND, start, start + columns).float()
-        here = ((ids_P >= start) & (ids_P < start + columns)).nonzero()[:, 0]
-        chosen_P[here] = logits_NC[rows_P[here], ids_P[here] - start]
-        high_N, at_N = logits_NC.max(-1) if greedy else (logits_NC.amax(-1), likeliest_N)
+    for start, logits_NC in forward.logits(state_ND, columns):
+        here = ((ids_P >= start) & (ids_P < start + logits_NC.shape[1])).nonzero()[:, 0]
+        chosen_P[here] = logits_NC[rows_P[here], ids_P[here] - start].float()
         if greedy:  # of equal ones the first, as argmax has it
+            high_N, at_N = logits_NC.max(-1)
             likeliest_N = torch.where(high_N > best_N, at_N + start, likeliest_N)
-            best_N = torch.maximum(best_N, high_N)
-        parts.append(logits_NC.sub_(high_N[:, None]).exp_().sum(-1).log_().add_(high_N))
+            best_N = torch.maximum(best_N, high_N.float())
+        parts.append(forward.log_totals(logits_NC))
     return chosen_P - torch.stack(parts).logsumexp(0)[rows_P], likeliest_N[rows_P] == ids_P
 
 
-def _batches(order: Sequence[int], length: Callable[[int], int]) -> Iterator[list[int]]:
+def _batches(order: Sequence[int], length: Callable[[int], int], device: str) -> Iterator[list[int]]:
     """Cut numbers into batches of at most `BATCH_TOKENS` tokens; at least one in each."""
+    most = BATCH_TOKENS.get(device, BATCH_TOKENS_ELSEWHERE)
     batch: list[int] = []
     tokens = 0
     for number in order:
-        if batch and tokens + length(number) > BATCH_TOKENS:
+        if batch and tokens + length(number) > most:
             yield batch
             batch, tokens = [], 0
         batch.append(number)
