@@ -1,9 +1,9 @@
-"""The blocks of a model on a processor: products by oneDNN, all that lies between them by code in C.
+"""The blocks of a model on a processor: all but some products by code in C.
 
 Eager torch passes five to nine times over the numbers of a norm, a rotation or a gate; attention of rows in a batch
 pads them, and computes under a mask what no token sees. Here each is one pass, and of attention only what is seen is
-computed. Products in bfloat16 read weights that oneDNN has brought into its own order, once; those in float32 read the
-model's own, for a copy would double the memory.
+computed. So are products in bfloat16 where the processor multiplies pairs of such numbers, at its own speed; all others
+are oneDNN's. Those in float32 read the model's own weights, for a copy would double the memory.
 
 Shapes in names: N tokens of all rows, D width, H query heads, K key/value heads, h head width, Q = H h, P = K h, F
 feed-forward width, S tokens of the trunk, C columns of logits.
@@ -37,20 +37,38 @@ another maker than Intel has half the speed."""
 
 
 class Product:
-    """x W', of the weight of one or more outputs, (out, in)."""
+    """x W', of a weight (out, in)."""
 
-    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, dtype: torch.dtype, loaded: ctypes.CDLL) -> None:
         self._outputs, self._weight = len(weight), weight.detach().to(dtype)
-        if ONEDNN and weight.dtype != dtype:
+        self._loaded, self._least_rows = loaded, loaded.fused_least_rows() if dtype == torch.bfloat16 else 0
+        if self._least_rows:
+            self._weight = _in_panels(self._weight, loaded.fused_panel())
+        elif ONEDNN and weight.dtype != dtype:
             self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight)
 
     def __call__(self, x_ND: Tensor) -> Tensor:
         if not len(x_ND):
             return x_ND.new_empty(0, self._outputs)
+        if self._least_rows:
+            return self._own(x_ND)
         if not ONEDNN:
             return F.linear(x_ND, self._weight)
         made: Tensor = torch.ops.mkldnn._linear_pointwise(x_ND, self._weight, None, "none", [], "")
         return made
+
+    def _own(self, x_ND: Tensor) -> Tensor:
+        (N, D), least = x_ND.shape, self._least_rows
+        padded_ND = F.pad(x_ND, (0, 0, 0, max(0, least - N)))
+        out = x_ND.new_empty(len(padded_ND), self._outputs)
+
+        def part(start: int, end: int) -> None:
+            self._loaded.fused_times_bf16(
+                _at(padded_ND, start), end - start, D, _at(self._weight, 0), self._outputs, _at(out, start)
+            )
+
+        shared(part, len(padded_ND), least)
+        return out[:N]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +91,10 @@ class Fused:
 
     def __init__(self, model: Transformer, dtype: torch.dtype, loaded: ctypes.CDLL) -> None:
         self.config, self.kind, self._loaded = model.config, TYPES[dtype], loaded
-        self.layers = [_layer(block, dtype) for block in model.blocks]  # type: ignore[arg-type]
+        self.layers = [_layer(block, dtype, loaded) for block in model.blocks]  # type: ignore[arg-type]
         self.norm = model.norm
         parts = model.output.weight.split(COLUMNS)
-        self._output = [(number * COLUMNS, Product(part, dtype)) for number, part in enumerate(parts)]
+        self._output = [(number * COLUMNS, Product(part, dtype, loaded)) for number, part in enumerate(parts)]
 
     def hidden(
         self,
@@ -201,11 +219,17 @@ def _weight(part: nn.Module) -> bool:
     return isinstance(part, Linear) and part.matmul is F.linear
 
 
-def _layer(block: Block, dtype: torch.dtype) -> Layer:
+def _layer(block: Block, dtype: torch.dtype, loaded: ctypes.CDLL) -> Layer:
     attention, mixer = block.attention, block.feed_forward
     parts = (attention.wq, attention.wk, attention.wv, attention.wo, mixer.w1, mixer.w3, mixer.w2)
-    q, k, v, output, gate, up, down = (Product(part.weight, dtype) for part in parts)
+    q, k, v, output, gate, up, down = (Product(part.weight, dtype, loaded) for part in parts)
     return Layer(q, k, v, output, gate, up, down, block.attention_norm, block.feed_forward_norm)
+
+
+def _in_panels(weight_OD: Tensor, panel: int) -> Tensor:
+    """A weight as `fused_times_bf16` reads it: panel by panel, of each pair of inputs all outputs of the panel."""
+    padded = F.pad(weight_OD, (0, 0, 0, -len(weight_OD) % panel))
+    return padded.unflatten(0, (-1, panel)).unflatten(2, (-1, 2)).transpose(1, 2).flatten(1).contiguous()
 
 
 def _segments(rows: Sequence[Row]) -> tuple[ctypes.Array[Segment], list[int]]:
@@ -228,9 +252,9 @@ def _at(x: Tensor, row: int) -> int:
     return x.data_ptr() + row * x.stride(0) * x.element_size()
 
 
-def shared(part: Callable[[int, int], None], count: int) -> None:
-    """Do `part` of the numbers up to `count`: each of torch's threads does some of them."""
-    threads = min(torch.get_num_threads(), count)
+def shared(part: Callable[[int, int], None], count: int, least: int = 1) -> None:
+    """Do `part` of the numbers up to `count`: each of torch's threads does some of them, at least so many."""
+    threads = min(torch.get_num_threads(), count // least)
     if threads < 2:
         part(0, count)
         return

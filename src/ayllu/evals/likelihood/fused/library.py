@@ -6,13 +6,14 @@ import ctypes
 import functools
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from ayllu.data.archive import default_cache
 from ayllu.lab import c_library
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
 
-SOURCES = ("vector.h", "block.h", "attention.h", "fused.c")
+SOURCES = ("vector.h", "block.h", "attention.h", "product.h", "fused.c")
 FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-Wno-psabi", "-shared", "-fPIC")
 TYPES = ("bf16", "float")
 
@@ -39,7 +40,7 @@ class Layout(ctypes.Structure):
     )
 
 
-ARGUMENTS = {
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "fused_norm": (_pointer, _pointer, _pointer, _pointer, _int, _int, _float),
     "fused_gate": (_pointer, _pointer, ctypes.c_size_t),
     "fused_exponents": (_pointer, _int, _int, _pointer, _pointer),
@@ -72,4 +73,6 @@ def opened(path: Path) -> ctypes.CDLL:
             function = loaded[f"{name}_{kind}"]
             function.argtypes, function.restype = arguments, _int if name == "fused_attend" else None
             setattr(loaded, f"{name}_{kind}", function)
+    loaded.fused_times_bf16.argtypes = [_pointer, _int, _int, _pointer, _int, _pointer]
+    loaded.fused_times_bf16.restype = None
     return loaded

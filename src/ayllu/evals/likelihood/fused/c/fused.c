@@ -22,6 +22,7 @@ typedef struct {
 #define LANES 2
 #include "block.h"
 #include "attention.h"
+#include "product.h"
 #undef TYPE
 #undef LANES
 
