@@ -7,6 +7,7 @@ Both spellings of the rotary settings are written: `rope_parameters`, which tran
 from __future__ import annotations
 
 import json
+import math
 import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ from ayllu.model.transformer import Transformer
 
 SHARD_BYTES = 5_000_000_000
 """Weights larger than this are written in several files with an index, as the Hub recommends."""
+MAPPED = 1 << 24
+"""Numbers of a file that are read before it is opened anew: what was read of it counts as memory until it is closed."""
 INDEX = "model.safetensors.index.json"
 OUTER = {
     "embedding.weight": "model.embed_tokens.weight",
@@ -177,9 +180,9 @@ def load(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transformer:
     check_shapes(config, {ours.get(name, name): tensor.shape for name, tensor in held.items()}, str(folder))
     state: dict[str, Tensor] = {}
     for file in sorted({tensor.file for tensor in held.values()}):
-        with _opened(file) as tensors:
-            for name, tensor in held.items():
-                if tensor.file == file:
+        for part in _parts({name: tensor for name, tensor in held.items() if tensor.file == file}):
+            with _opened(file) as tensors:
+                for name in part:
                     # A copy, so that nothing stays mapped to a file that may change under the model.
                     state[ours[name]] = tensors.get_tensor(name).to(dtype, copy=True)
     model = assemble(config, state, str(folder))
@@ -228,6 +231,20 @@ def _held(folder: Path) -> dict[str, _Held]:
     if missing is not None:
         raise ValueError(f"{folder / INDEX} says that {index[missing]} holds {missing}, which it does not")
     return held
+
+
+def _parts(held: Mapping[str, _Held]) -> Iterator[list[str]]:
+    """Names of tensors, some of them at a time: of at most `MAPPED` numbers, or one that has more."""
+    part: list[str] = []
+    numbers = 0
+    for name, tensor in held.items():
+        size = math.prod(tensor.shape)
+        if part and numbers + size > MAPPED:
+            yield part
+            part, numbers = [], 0
+        part.append(name)
+        numbers += size
+    yield part
 
 
 @contextmanager
