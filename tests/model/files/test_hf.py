@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -34,6 +35,17 @@ def test_transformers_computes_the_same_logits(weights, shape):
 def test_what_was_saved_loads_bit_by_bit(weights, shape):
     folder, model = weights(shape)
     assert same_bits(hf.load(folder), model)
+
+
+def test_what_is_read_some_tensors_at_a_time_is_the_same(weights, monkeypatch):
+    """However little of a file is mapped at once, and where one tensor alone is more."""
+    folder, model = weights("untied")
+    opened = []
+    monkeypatch.setattr(hf, "safe_open", lambda *given, **named: opened.append(given) or safe_open(*given, **named))
+    for numbers in (1, 5_000):
+        monkeypatch.setattr(hf, "MAPPED", numbers)
+        assert same_bits(hf.load(folder), model)
+    assert len(opened) > len(dict(model.named_parameters()))
 
 
 def test_a_tied_model_stores_its_embedding_once_and_stays_tied(weights):

@@ -1,1 +1,1 @@
-"""Rows of branches on a processor: torch's products, and between them code in C that passes over its numbers once."""
+"""Rows of branches on a processor: what stands between the products, and those of 16-bit numbers, in C of our own."""
