@@ -13,7 +13,7 @@ import torch
 from ayllu.evals.likelihood.branches import Forward, Row
 from ayllu.evals.likelihood.fused import blocks, library
 from ayllu.evals.likelihood.log_probabilities import Question, Segment, segment_log_likelihoods, shared_log_likelihoods
-from ayllu.lab import c_library
+from ayllu.lab.made import c_library
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer
 from ayllu.train.lora import LoraConfig, attach

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ayllu.lab import c_library
+from ayllu.lab.made import c_library
 from ayllu.model.files.hf_config import load_config
 from ayllu.serve.engines.native import weights
 from ayllu.serve.engines.native.library import compiled, opened

@@ -16,8 +16,8 @@ import openai
 import pytest
 import torch
 
-from ayllu.lab import c_library
 from ayllu.lab.error import UserError
+from ayllu.lab.made import c_library
 from ayllu.model.files import hf
 from ayllu.model.generate import pick
 from ayllu.model.sampling import Sampling

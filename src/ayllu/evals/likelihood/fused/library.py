@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.data.archive import default_cache
-from ayllu.lab import c_library
 from ayllu.lab.error import UserError
+from ayllu.lab.made import c_library
 from ayllu.lab.progress import say
 
 SOURCES = ("vector.h", "block.h", "attention.h", "product.h", "fused.c")

@@ -8,8 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from ayllu.data.archive import default_cache
-from ayllu.lab import c_library
 from ayllu.lab.error import UserError
+from ayllu.lab.made import c_library
 
 SOURCES = (
     "vector.h",

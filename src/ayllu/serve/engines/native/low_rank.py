@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ayllu.data.archive import default_cache
 from ayllu.lab.error import UserError
-from ayllu.lab.kept import is_whole, keep
+from ayllu.lab.made.kept import is_whole, keep
 from ayllu.model.config import ModelConfig
 from ayllu.serve.engines.native.library import LowRank
 from ayllu.serve.engines.native.panels import GROUP, PANEL, padded

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ayllu.data.archive import default_cache
-from ayllu.lab.kept import is_whole, keep
+from ayllu.lab.made.kept import is_whole, keep
 from ayllu.lab.progress import say
 from ayllu.model.config import ModelConfig
 from ayllu.model.frequencies import inverse_frequencies

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ayllu.lab.error import UserError
-from ayllu.lab.kept import is_whole, keep
+from ayllu.lab.made.kept import is_whole, keep
 from ayllu.lab.progress import say
 from ayllu.lab.visible import visible
 
