@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ayllu.evals.likelihood.branches import Forward, Row
+from ayllu.evals.likelihood.branches import Forward
 from ayllu.evals.likelihood.fused import blocks, library
 from ayllu.evals.likelihood.log_probabilities import Question, Segment, segment_log_likelihoods, shared_log_likelihoods
+from ayllu.evals.likelihood.rows import Row
 from ayllu.lab.made import c_library
 from ayllu.model.config import ModelConfig
 from ayllu.model.transformer import Transformer

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ayllu.evals.likelihood.fused.blocks import fused
+from ayllu.evals.likelihood.rows import Row
 from ayllu.model.attention import attend
 from ayllu.model.rope import rotation
 from ayllu.model.transformer import Block, Linear, Transformer
@@ -29,24 +29,6 @@ PADDING = 0.25
 """The share of a row that may be padding where rows are attended to together."""
 SCORES = 1 << 22
 """Most attention scores of one head in one piece: their mask is held."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A beginning and what goes on from it, each branch for itself. The beginning may be empty."""
-
-    beginning: Sequence[int]
-    branches: Sequence[Sequence[int]] = ()
-
-    @property
-    def length(self) -> int:
-        """Tokens that the model sees."""
-        return len(self.beginning) + sum(len(branch) for branch in self.branches)
-
-    @property
-    def starts(self) -> list[int]:
-        """Where in the row each branch begins."""
-        return list(accumulate((len(branch) for branch in self.branches[:-1]), initial=len(self.beginning)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +140,7 @@ class Forward:
     def _begun(self, rows: Sequence[Row], past: int) -> tuple[Tensor, Tensor]:
         """The embedded ids of all tokens, (N, D), and the position of each in its own text."""
         ids_N = torch.tensor([i for row in rows for ids in (row.beginning, *row.branches) for i in ids])
-        positions_N = torch.tensor([past + at for row in rows for at in _positions(row)])
+        positions_N = torch.tensor([past + at for row in rows for at in row.positions])
         x_ND = self.model.embedding(ids_N.to(self.device)).to(self.dtype)
         return x_ND, positions_N.to(self.device)
 
@@ -238,12 +220,6 @@ def _attended(
         )
     y_ND = attend(q_RHTh, k_RKTh, v_RKTh, bunch.mask).transpose(1, 2).flatten(2).flatten(0, 1)
     return y_ND if bunch.kept_N is None else y_ND[bunch.kept_N]
-
-
-def _positions(row: Row) -> list[int]:
-    """The place of each token in its own text."""
-    first = len(row.beginning)
-    return [*range(first), *(first + at for branch in row.branches for at in range(len(branch)))]
 
 
 def _bunches(rows: Sequence[Row], past: int, dtype: torch.dtype, device: torch.device) -> list[Bunch]:

@@ -18,7 +18,8 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
-from ayllu.evals.likelihood.branches import Forward, Row, Trunk, ready
+from ayllu.evals.likelihood.branches import Forward, Trunk, ready
+from ayllu.evals.likelihood.rows import Row
 from ayllu.model.transformer import Transformer
 
 BATCH_TOKENS = {"cpu": 1024}

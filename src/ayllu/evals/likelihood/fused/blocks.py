@@ -15,18 +15,15 @@ import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ayllu.evals.likelihood.fused.library import Layout, Segment, library
+from ayllu.evals.likelihood.rows import Row
 from ayllu.model.rope import rotation
 from ayllu.model.transformer import Block, Linear, RMSNorm, Transformer
-
-if TYPE_CHECKING:
-    from ayllu.evals.likelihood.branches import Row
 
 TYPES = {torch.bfloat16: "bf16", torch.float32: "float"}
 COLUMNS = 4096
