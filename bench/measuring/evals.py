@@ -49,7 +49,8 @@ def main() -> None:
     given.add_argument("--keep", action="store_true")
     asked = given.parse_args()
     model = load(asked.model, home=asked.home)
-    found = {task: measured(task, model, asked) for task in asked.tasks.split(",")}
+    weights = model.weights()  # once, as an evaluation has it
+    found = {task: measured(task, model.folder, weights, asked) for task in asked.tasks.split(",")}
     figures = {
         "model": asked.model,
         "dtype": asked.dtype,
@@ -86,18 +87,18 @@ def table(figures: Mapping[str, Any]) -> str:
     )
 
 
-def measured(name: str, model: Any, asked: argparse.Namespace) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def measured(
+    name: str, folder: Path, loaded: tuple[Any, Any], asked: argparse.Namespace
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The comparison with lm-eval's best batch size, and every round of both programs at each."""
     task, _, shots = name.partition("@")
     chosen = of_few_subjects(SETS[task], asked.items) if task == "mmlu" and shots else SETS[task]
-    weights, tokenizer = model.weights()
     rounds: dict[int, list[dict[str, Any]]] = {int(size): [] for size in asked.batch_sizes.split(",")}
     for _ in range(asked.rounds):
         for size, found in rounds.items():
             [entry] = agree(
-                model.folder,
-                weights,
-                tokenizer,
+                folder,
+                *loaded,
                 [chosen],
                 open_reader(),
                 items=asked.items,
