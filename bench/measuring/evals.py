@@ -71,17 +71,16 @@ def table(figures: Mapping[str, Any]) -> str:
     rows = [
         f"| {name} | {row['items_per_second']:.2f} | {row['items_per_second_lm_eval']:.2f} | "
         f"{row['best_batch_size_lm_eval']} | {row['ratio']:.1f} | {row['cpu_ratio']:.1f} | "
-        f"{row['choices_that_differ']} | {row['peak_memory_mib_lm_eval']:.0f} |"
+        f"{row['choices_that_differ']} |"
         for name, row in figures["tasks"].items()
     ]
-    head = "| items/s | Ayllu | lm-eval | at batch size | ratio | of CPU time | choices that differ | lm-eval, MiB |"
+    head = "| items/s | Ayllu | lm-eval | at batch size | ratio | of CPU time | choices that differ |"
     return "\n".join(
         [
-            f"{figures['model']} in {figures['dtype']}, {figures['items']} items each, threads: {figures['threads']}; "
-            f"Ayllu's peak in all of them {figures['peak_memory_mib']:.0f} MiB.",
+            f"{figures['model']} in {figures['dtype']}, {figures['items']} items each, threads: {figures['threads']}.",
             "",
             head,
-            "|---|---|---|---|---|---|---|---|",
+            "|---|---|---|---|---|---|---|",
             *rows,
         ]
     )
