@@ -5,6 +5,7 @@
 # make test-all  runs the slow ones too
 # make check  looks at style, types, floors and tables
 # make test-lowest  runs the tests that need no oracle with the lowest versions that pyproject.toml allows
+# make wheel  makes a wheel in dist/ that carries the C code ready, so that it needs no compiler where it is installed
 # make lock   writes requirements.lock, the exact versions that everything is installed and tested with
 # make mutants  changes the code of some rooms a little, and says which changes no test notices (ROOMS="data text", SAMPLE=30)
 ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
@@ -29,7 +30,7 @@ LOWEST_TESTS := lab/test_key.py lab/test_run.py lab/test_why.py evals fleet cli 
   release/verification/test_verify.py release/verification/test_sign.py data/conversations data/sources data/tokens model/files/test_meta.py \
   model/test_transformer.py train/runs/test_checkpoint.py train/runs/test_loop.py
 
-.PHONY: help run ready test test-all test-lowest check lock install install-dev bench-train mutants clean
+.PHONY: help run ready test test-all test-lowest check lock wheel install install-dev bench-train mutants clean
 
 # Without a target make says what there is: nobody should start a training by a bare `make`.
 help:
@@ -56,6 +57,9 @@ test-lowest: install-dev
 	$(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct --editable '$(ROOT)[full]'
 	$(BIN)/uv pip install --quiet --python $(LOWEST) pytest pytest-timeout hypothesis scipy
 	cd $(ROOT) && $(LOWEST)/bin/python -m pytest $(addprefix tests/,$(LOWEST_TESTS))
+
+wheel: install
+	$(BIN)/python $(ROOT)/deploy/wheel.py $(ROOT)/dist
 
 lock: install-dev
 	cd $(ROOT) && $(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-annotate \

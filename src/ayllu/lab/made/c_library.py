@@ -1,7 +1,8 @@
-"""C code as a library: compiled for this processor at first use, kept by the digest of what makes it."""
+"""C code as a library: compiled for this processor at first use and kept by the digest of what makes it, or carried."""
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -10,15 +11,21 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from ayllu.lab.error import UserError
+from ayllu.lab.made.families import FAMILIES, Family
 from ayllu.lab.made.kept import is_whole, keep
 from ayllu.lab.progress import say
 from ayllu.lab.visible import visible
 
 COMPILERS = ("cc", "gcc", "clang")
 LIBRARIES = ("-lm", "-lpthread")
+NATIVE = "-march=native"
+CARRIED = Path(__file__).with_name("carried")
+"""What a wheel that was made with `make wheel` brings."""
 
 
 def compiler() -> str | None:
@@ -26,30 +33,83 @@ def compiler() -> str | None:
     return os.environ.get("CC") or next(filter(None, map(shutil.which, COMPILERS)), None)
 
 
-def compiled(name: str, sources: Mapping[str, str], flags: Sequence[str], folder: Path, *, title: str) -> Path:
-    """The library `name` of these sources (file name to text), in `folder`; made by the C compiler unless it is there.
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """C code that becomes a library."""
 
-    Those that end with .c are compiled, the others are for them to include. `title` is what users know it by. Raises
-    UserError without a compiler, or one that takes the code.
+    name: str
+    package: str
+    """The one whose folder `c` holds it."""
+    files: tuple[str, ...]
+    """Those that end with .c are compiled, the others are for them to include."""
+    flags: tuple[str, ...]
+    title: str
+    """What users know it by."""
+
+    def sources(self) -> dict[str, str]:
+        """What stands in each file."""
+        folder = resources.files(self.package) / "c"
+        return {name: (folder / name).read_text(encoding="utf-8") for name in self.files}
+
+
+def compiled(code: Code, flags: Sequence[str], folder: Path) -> Path:
+    """The library, for this machine where `flags` say so: one that the package carries, or else one in `folder`.
+
+    That is made by the C compiler unless it is there. Raises UserError without a compiler, or one that takes the code.
     """
+    if NATIVE in flags and (carried := _carried(code, [flag for flag in flags if flag != NATIVE])) is not None:
+        return carried
     command = compiler()
     if command is None:
-        raise UserError(f"{title} is compiled at first use, and there is no C compiler here; install gcc or clang")
-    told = (dict(sources), command, tuple(flags), _processor())
-    path = folder / f"{name}-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}.so"
+        raise UserError(f"{code.title} is compiled at first use, and there is no C compiler here; install gcc or clang")
+    sources, flags = code.sources(), (*code.flags, *flags)
+    path = folder / f"{code.name}-{_digest(sources, command, flags, _processor())}.so"
     if is_whole(path):  # one that is cut short ends the process when it is opened
         return path
-    say(f"compiling {title} for this processor, once")
+    say(f"compiling {code.title} for this processor, once")
+    _make(code, sources, command, flags, path)
+    return path
+
+
+def carry(code: Code, family: Family, command: str) -> Path:
+    """Make the library for a family of processors, for the package to carry; UserError where `command` cannot."""
+    flags = (*code.flags, *family.flags)
+    path = CARRIED / _carried_name(code, family, ())
+    _make(code, code.sources(), command, flags, path)
+    return path
+
+
+def _carried(code: Code, more: Sequence[str]) -> Path | None:
+    """The library that the package carries for this processor and that can be opened here."""
+    for family in FAMILIES:
+        path = CARRIED / _carried_name(code, family, more)
+        if family.fits() and is_whole(path):
+            try:
+                ctypes.CDLL(str(path))
+            except OSError:  # it was made for a newer C library than there is here
+                continue
+            return path
+    return None
+
+
+def _carried_name(code: Code, family: Family, more: Sequence[str]) -> str:
+    return f"{code.name}-{family.name}-{_digest(code.sources(), (*code.flags, *more))}.so"
+
+
+def _digest(*told: object) -> str:
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+
+def _make(code: Code, sources: Mapping[str, str], command: str, flags: Sequence[str], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as made:
         for source, text in sources.items():
             (Path(made) / source).parent.mkdir(parents=True, exist_ok=True)
             (Path(made) / source).write_text(text, encoding="utf-8")
         units = [str(Path(made) / source) for source in sources if source.endswith(".c")]
-        _run([*_words(command), *flags, "-o", str(Path(made) / path.name), *units, *LIBRARIES], command, title)
+        _run([*_words(command), *flags, "-o", str(Path(made) / path.name), *units, *LIBRARIES], command, code.title)
         # Whole or not at all, whoever else compiles it at the same time.
         keep(Path(made) / path.name, path)
-    return path
 
 
 def _run(words: Sequence[str], command: str, title: str) -> None:

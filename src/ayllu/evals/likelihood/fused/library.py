@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from ayllu.lab.progress import say
 
 SOURCES = ("vector.h", "block.h", "attention.h", "product.h", "fused.c")
 FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-Wno-psabi", "-shared", "-fPIC")
+CODE = c_library.Code(name="fused", package=__package__, files=SOURCES, flags=FLAGS, title="code for evaluations")
 TYPES = ("bf16", "float")
 
 _pointer, _int, _float = ctypes.c_void_p, ctypes.c_int, ctypes.c_float
@@ -60,9 +60,7 @@ def library() -> ctypes.CDLL | None:
 
 def compiled(*, flags: tuple[str, ...] = ("-march=native",), cache: Path | None = None) -> Path:
     """The library's file for this processor. Raises UserError without a C compiler that takes the code."""
-    sources = {name: (files(__package__) / "c" / name).read_text(encoding="utf-8") for name in SOURCES}
-    folder = (cache or default_cache()) / "fused"
-    return c_library.compiled("fused", sources, (*FLAGS, *flags), folder, title="code for evaluations")
+    return c_library.compiled(CODE, flags, (cache or default_cache()) / "fused")
 
 
 def opened(path: Path) -> ctypes.CDLL:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from importlib.resources import files
 from pathlib import Path
 
 from ayllu.data.archive import default_cache
@@ -29,6 +28,7 @@ SOURCES = (
     "pick.c",
 )
 FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-ffp-contract=off", "-shared", "-fPIC")
+CODE = c_library.Code(name="native", package=__package__, files=SOURCES, flags=FLAGS, title="the native engine")
 
 _pointer = ctypes.c_void_p
 
@@ -157,6 +157,4 @@ def opened(path: Path) -> ctypes.CDLL:
 
 def compiled(*, flags: tuple[str, ...] = ("-march=native",), cache: Path | None = None) -> Path:
     """The library's file for this processor, made by the C compiler that is there. Raises UserError as `library`."""
-    sources = {name: (files(__package__) / "c" / name).read_text(encoding="utf-8") for name in SOURCES}
-    folder = (cache or default_cache()) / "native"
-    return c_library.compiled("native", sources, (*FLAGS, *flags), folder, title="the native engine")
+    return c_library.compiled(CODE, flags, (cache or default_cache()) / "native")
