@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
 from ayllu.model.generate import generate
-from ayllu.model.sample import in_type, sample
-from ayllu.model.transformer import SharedPrefix
+from ayllu.model.sample import _read_in_turn, _read_together, in_type, sample
+from ayllu.model.transformer import Cache, SharedPrefix, Transformer
 from support.models import WIDER, tiny_model
 
 PROMPTS = [[5, 9, 300], [17], [44, 45, 46, 47, 48, 49, 50], [599, 3, 3, 8]]
@@ -55,6 +56,42 @@ def test_log_probabilities_are_those_of_a_full_forward_pass(temperature: float) 
             logits_TV = model(torch.tensor([prompt + found.ids]))[0, len(prompt) - 1 : -1]
             expected = (logits_TV / (temperature or 1.0)).log_softmax(-1)[range(len(found.ids)), found.ids]
             torch.testing.assert_close(torch.tensor(found.log_probabilities), expected, rtol=0, atol=1e-4)
+
+
+ALIKE = [[5, 9, 300, 7, 8], [17, 4], [5, 9, 300], [5, 9, 300, 7, 8, 1, 2], [17, 4], [5, 9, 44], [17]]
+"""Prompts that begin alike, some of which others go on from, and one that stands there twice."""
+
+
+def test_what_prompts_begin_with_in_common_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(WIDER)
+    alone = [sample(model, [prompt], tokens=12, temperature=0.0)[0][0] for prompt in ALIKE]
+    read: list[int] = []
+    hidden = Transformer.hidden
+
+    def counted(self: Transformer, ids_BT: torch.Tensor, **given: Any) -> torch.Tensor:
+        if ids_BT.shape[0] == 1:
+            read.append(ids_BT.shape[1])
+        return hidden(self, ids_BT, **given)
+
+    monkeypatch.setattr(Transformer, "hidden", counted)
+    together = sample(model, ALIKE, tokens=12, temperature=0.0)
+    different = {tuple(prompt[:end]) for prompt in ALIKE for end in range(1, len(prompt) + 1)}
+    assert sum(read) == len(different) + 1, "of a prompt at least the last id is read, though it stands there twice"
+    for found, expected in zip(together, alone, strict=True):
+        assert found[0].ids == expected.ids
+        assert found[0].log_probabilities == pytest.approx(expected.log_probabilities, abs=1e-4)
+
+
+@torch.no_grad()
+def test_prompts_in_one_pass_are_read_as_one_by_one() -> None:
+    """As a GPU reads them: what is kept of them is the same."""
+    model, room = tiny_model(WIDER), {"batch": len(ALIKE), "capacity": 12}
+    kept = [Cache(WIDER, dtype=torch.float32, device=torch.device("cpu"), **room) for _ in range(2)]
+    states = [read(model, ALIKE, cache) for read, cache in zip((_read_in_turn, _read_together), kept, strict=True)]
+    torch.testing.assert_close(*states, rtol=0, atol=1e-4)
+    for row, prompt in enumerate(ALIKE):
+        one, other = (cache.keys[:, row, :, : len(prompt)] for cache in kept)
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
 
 
 def test_draws_follow_the_distribution() -> None:

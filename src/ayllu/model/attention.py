@@ -52,7 +52,12 @@ def _attend_one(q_BH1h: Tensor, k_BKSh: Tensor, v_BKSh: Tensor, mask: Tensor | N
     """One new token: the query heads of a key head are rows of one matmul, so that nothing in the cache is copied."""
     B, H, _, h = q_BH1h.shape
     q_BKGh = q_BH1h.view(B, k_BKSh.shape[1], -1, h)
-    scores_BKGS = (q_BKGh @ k_BKSh.mT).float() * h**-0.5
+    if q_BH1h.dtype == torch.float32:
+        scores_BKGS = (q_BKGh @ k_BKSh.mT) * h**-0.5
+    else:
+        # The second of two matrices in bf16 is laid out anew for each matmul: the keys come first, with the same bits.
+        products_BKSG = k_BKSh @ q_BKGh.mT
+        scores_BKGS = products_BKSG.mT.to(torch.float32, memory_format=torch.contiguous_format) * h**-0.5
     if mask is not None:
         scores_BKGS = scores_BKGS + mask
     return (scores_BKGS.softmax(-1).type_as(q_BH1h) @ v_BKSh).view(B, H, 1, h)

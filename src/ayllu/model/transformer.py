@@ -63,21 +63,36 @@ class Cache:
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.length = 0
-        self.starts_B: Tensor | None = None
-        """Column of each row's first token where rows are padded on the left; None where all start at 0."""
+        self.lengths_B: Tensor | None = None
+        """Tokens of each row, where rows may differ: one token of each follows at a time, and what stands behind a
+        row's own is not seen. None where all rows have `length`."""
 
     def extend(self, layer: int, key_BKTh: Tensor, value_BKTh: Tensor) -> tuple[Tensor, Tensor]:
-        """Put the new tokens' keys and values behind the old ones and return all of them, (B, K, S, h) each."""
+        """Put the new tokens' keys and values behind the old ones and return all of them, (B, K, S, h) each; where rows
+        differ, all that there is room for.
+        """
+        if self.lengths_B is not None:
+            rows_B = torch.arange(len(self.lengths_B), device=self.lengths_B.device)
+            self.keys[layer][rows_B, :, self.lengths_B] = key_BKTh[:, :, 0]
+            self.values[layer][rows_B, :, self.lengths_B] = value_BKTh[:, :, 0]
+            # A part of it would be copied at every matmul.
+            return self.keys[layer], self.values[layer]
         end = self.length + key_BKTh.shape[2]
         self.keys[layer, :, :, self.length : end] = key_BKTh
         self.values[layer, :, :, self.length : end] = value_BKTh
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
+    def advance(self, tokens: int) -> None:
+        """Count tokens that every row was given."""
+        self.length += tokens
+        if self.lengths_B is not None:
+            self.lengths_B = self.lengths_B + tokens
+
     def take(self, rows_N: Tensor) -> Cache:
         """A cache of these rows, in this order; a row may be taken several times."""
         taken = copy.copy(self)
         taken.keys, taken.values = self.keys[:, rows_N], self.values[:, rows_N]
-        taken.starts_B = None if self.starts_B is None else self.starts_B[rows_N]
+        taken.lengths_B = None if self.lengths_B is None else self.lengths_B[rows_N]
         return taken
 
 
@@ -197,20 +212,19 @@ class Transformer(nn.Module):
         sequence gives the `positions_T` of its ids, and a `mask` (see `attention_mask`) over all keys.
         """
         past = cache.length if cache is not None else 0
+        if cache is not None and cache.lengths_B is not None:
+            positions_T, mask = cache.lengths_B[:, None, None], rows_mask(cache.lengths_B, cache.keys.shape[3], dtype)
         if positions_T is None:
             positions_T = torch.arange(past, past + ids_BT.shape[1], device=ids_BT.device)
         if mask is None:
-            starts_B = cache.starts_B if cache is not None else None
-            mask = causal_mask(
-                positions_T, documents_BT, past, dtype, shared_prefix=shared_prefix, starts_B=starts_B, fused=self.fused
-            )
+            mask = causal_mask(positions_T, documents_BT, past, dtype, shared_prefix=shared_prefix, fused=self.fused)
         x_BTD = self.embedding(ids_BT).to(dtype) if self.embedding is not None else ids_BT
         turn = rotation(self.config, positions_T if shared_prefix is None else shared_prefix.positions_BT[:, None])
         for layer, block in enumerate(self.blocks):
             if block is not None:
                 x_BTD = block(x_BTD, turn, mask, cache, layer)
         if cache is not None:
-            cache.length += ids_BT.shape[1]
+            cache.advance(ids_BT.shape[1])
         return self.norm(x_BTD) if self.norm is not None else x_BTD
 
     def forward(
@@ -263,19 +277,17 @@ def causal_mask(
     dtype: torch.dtype,
     *,
     shared_prefix: SharedPrefix | None = None,
-    starts_B: Tensor | None = None,
     fused: bool = False,
 ) -> Mask | None:
     """The mask of tokens that follow `past` cached ones; None where torch's own causal attention is right.
 
-    Documents and continuations cannot be told apart in what a cache holds, so they need `past` 0. A query in the
-    padding before `starts_B` sees itself alone: a row of minus infinities has no softmax. Documents alone are blocks
-    where a GPU runs compiled (`fused`) code.
+    Documents and continuations cannot be told apart in what a cache holds, so they need `past` 0. Documents alone are
+    blocks where a GPU runs compiled (`fused`) code.
     """
     T = positions_T.shape[0]
     if fused and documents_BT is not None and documents_BT.is_cuda and shared_prefix is None and past == 0:
         return document_blocks(documents_BT)
-    if documents_BT is None and shared_prefix is None and starts_B is None and (past == 0 or T == 1):
+    if documents_BT is None and shared_prefix is None and (past == 0 or T == 1):
         return None
     keys_S = torch.arange(past + T, device=positions_T.device)
     mask = attention_mask(positions_T, keys_S, dtype, query_documents_BT=documents_BT, key_documents_BS=documents_BT)
@@ -283,7 +295,10 @@ def causal_mask(
         continuation_BT = shared_prefix.continuation_BT
         keys_B11S, queries_B1T1 = continuation_BT[:, None, None, :], continuation_BT[:, None, :, None]
         mask = mask.masked_fill((keys_B11S != 0) & (keys_B11S != queries_B1T1), float("-inf"))
-    if starts_B is not None:
-        padding = (keys_S < starts_B[:, None, None, None]) & (keys_S != positions_T[:, None])
-        mask = mask.masked_fill(padding, float("-inf"))
     return mask
+
+
+def rows_mask(lengths_B: Tensor, keys: int, dtype: torch.dtype) -> Tensor:
+    """What the next token of each row may see: its row's tokens, `lengths_B`, and itself behind them; (B, 1, 1, S)."""
+    seen_BS = torch.arange(keys, device=lengths_B.device) <= lengths_B[:, None]
+    return torch.zeros_like(seen_BS, dtype=dtype).masked_fill(~seen_BS, float("-inf"))[:, None, None]

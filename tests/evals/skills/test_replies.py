@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ayllu.evals.skills import replies
-from ayllu.evals.skills.replies import greedy_replies
+from ayllu.evals.skills.replies import batches, greedy_replies
 from ayllu.model.transformer import Transformer
 from ayllu.text.tokenizer import Tokenizer
 
@@ -32,3 +32,11 @@ def test_batches_of_like_length_give_each_prompt_its_likeliest_reply(
 
     assert found == [likeliest(prompt) for prompt in prompts]
     assert len(set(found)) > 1, "the order could not be seen otherwise"
+
+
+def test_few_long_prompts_are_answered_together_and_many_short_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replies, "BATCH_PROMPTS", 3)
+    monkeypatch.setattr(replies, "BATCH_IDS", 40)
+    sizes = [30, 5, 100, 6, 20, 7, 8, 19]
+    assert list(batches(sizes)) == [[1, 3, 5], [6, 7], [4], [0], [2]]
+    assert list(batches([])) == []
