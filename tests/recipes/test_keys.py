@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ayllu.lab.graph import Handle
+from ayllu.lab.graph import Context, Handle, stage
 from ayllu.lab.key import key_of
-from ayllu.lab.run import Place, order
+from ayllu.lab.run import Place, order, resolve
 from ayllu.lab.store import MANIFEST, Store
 from ayllu.lab.why import explain
 from ayllu.recipes.adopt import adopted
@@ -19,11 +19,13 @@ from ayllu.recipes.cria import cria
 from ayllu.recipes.draft import from_teacher
 from ayllu.recipes.llama import llama
 from ayllu.recipes.smol import from_adopted
+from ayllu.recipes.stages.posttrain import measured_in, open_posttrain_plan
 
 BEFORE = json.loads((Path(__file__).parent / "data" / "keys_before_types.json").read_text())
 """Stage and key of each result of the recipes, as the commit 34ec4f5 computed them: the digest of what a stage made is
 taken as the sha256 of its key. Those of smol from the plan on are newer: held-out questions were drawn otherwise, sums
-worked out came before GRPO, the state that goes on after it is chosen, and the release is told what was learnt from."""
+worked out came before GRPO, the state that goes on after it is chosen, the release is told what was learnt from, and
+what the adopted model is measured by no longer holds the plan's steps."""
 
 
 def handle(recipe: str) -> Handle[Any]:
@@ -51,6 +53,27 @@ def test_what_a_store_of_the_commit_before_the_types_holds_is_found(recipe: str,
     found = explain(handle(recipe), Place(store=store, cache=tmp_path))
     assert [reason.stage for reason in found] == [row["stage"] for row in BEFORE[recipe]]
     assert {reason.state for reason in found} == {"kept, code unknown"}, "found, and said to be of other code"
+
+
+@stage(identity="tests.planned", makes=open_posttrain_plan)
+def planned(ctx: Context, *, steps: int, precision: str) -> None:
+    """A plan of so many steps."""
+    told = {"steps": {"sft": steps}, "seconds_per_step": {"sft": 1.5 * steps}, "precision": precision}
+    (ctx.folder / "plan.json").write_text(json.dumps(told))
+
+
+def test_the_adopted_model_is_measured_once_for_all_seeds_and_minutes(tmp_path: Path) -> None:
+    """What its figures follow from holds nothing of a plan but the precision."""
+    place, digests = Place(store=Store(tmp_path), cache=tmp_path), []
+    for steps, precision in ((1, "bf16"), (2, "bf16"), (2, "float32")):
+        kept = measured_in(planned(steps=steps, precision=precision))
+        digests.append(resolve(kept, place)[kept].manifest["digest"])
+    assert digests[0] == digests[1] != digests[2]
+    measured = [node for node in order(handle("smol")) if node.stage.identity in ("skills", "benchmarks")]
+    of_start = [node for node in measured if node.inputs["model"].stage.identity == "adopt"]
+    assert {node.stage.identity for node in of_start} == {"skills", "benchmarks"}
+    assert {node.inputs["plan"].stage.identity for node in of_start} == {"measured_in"}
+    assert not any("seed" in node.arguments or "budget" in node.arguments for node in of_start)
 
 
 def test_an_argument_that_came_later_stays_out_of_the_key_while_it_says_nothing_new() -> None:

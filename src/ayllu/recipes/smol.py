@@ -21,7 +21,14 @@ from ayllu.recipes.stages.dataset import LONGEST, build_dataset
 from ayllu.recipes.stages.evaluate import benchmarks, check_refusals, compare, losses, measure_safety, skills
 from ayllu.recipes.stages.methods import SUMS, TURNS
 from ayllu.recipes.stages.own import score_own
-from ayllu.recipes.stages.posttrain import ORDER, PosttrainPlan, keep_better, plan_posttraining, posttrain
+from ayllu.recipes.stages.posttrain import (
+    ORDER,
+    PosttrainPlan,
+    keep_better,
+    measured_in,
+    plan_posttraining,
+    posttrain,
+)
 from ayllu.recipes.stages.rehearse import rehearse
 from ayllu.recipes.stages.release import Contents, policy_arguments, previous_argument, release_stage
 from ayllu.recipes.stages.weights import interpolate_weights
@@ -263,8 +270,10 @@ def from_adopted(
         )
     final = interpolate_weights(start, dpo or sft or summed or start, kept=KEPT)
     kinds = ("tool_calls", "strangers_calls", *SUMS)
-    first, last = (skills(model, plan, items=items, kinds=kinds) for model in (start, final))
-    before = benchmarks(start, plan, items=6 * items)
+    # Once for all runs from this model.
+    kept = measured_in(plan)
+    first, last = (skills(model, its, items=items, kinds=kinds) for model, its in ((start, kept), (final, plan)))
+    before = benchmarks(start, kept, items=6 * items)
     tuned = measure_safety(start, final, plan, items=items) if safety else None
     after = benchmarks(final, plan, items=6 * items, policy=signed, safety=tuned)
     comparison = compare(first, between, last, before, after, grpo)

@@ -130,6 +130,16 @@ def plan_posttraining(
     ctx.note("plan", dataclasses.asdict(plan))
 
 
+@stage(identity="measured_in", makes=open_posttrain_plan)
+def measured_in(ctx: Context, plan: Handle[PosttrainPlan]) -> None:
+    """The plan without its steps: what is measured of the adopted model is the same for every plan in its precision.
+
+    Keys follow from what inputs hold: other seeds and minutes find those figures where one run has made them.
+    """
+    kept = PosttrainPlan(steps={}, seconds_per_step={}, precision=plan.value.precision)
+    (ctx.folder / "plan.json").write_text(json.dumps(dataclasses.asdict(kept), indent=2) + "\n")
+
+
 @stage(
     identity="teach",
     makes=Weights,
