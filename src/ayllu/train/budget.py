@@ -21,6 +21,7 @@ from ayllu.lab.progress import bar
 from ayllu.model.config import ModelConfig, RopeScaling
 from ayllu.model.transformer import Transformer
 from ayllu.train.distributed.parallel_model import ParallelModel
+from ayllu.train.flops import training_flops
 from ayllu.train.ladder import BATCH, COMPILE_MINUTES, EFFICIENCY, choose_shape, reshape
 from ayllu.train.loop import TrainConfig, make_deterministic
 from ayllu.train.machine import compiler_available, dtype_of, fastest_precision, matmul_speed
@@ -132,6 +133,16 @@ def plan_budget(
         seconds=tokens / measured,
         bits_per_byte=round(predict_bits_per_byte(model.matrix_parameters, bytes_seen), 3) if bytes_seen else None,
     )
+
+
+def compiling_pays(model: ModelConfig, *, length: int, tokens: int, precision: str, speed: float | None = None) -> bool:
+    """Whether a run of so many tokens takes one process long enough for its code to be compiled first, where it can be.
+
+    How long follows from `speed` (tokens per second), or from this machine's matmuls.
+    """
+    if not speed:
+        speed = EFFICIENCY[False] * matmul_speed(precision, seconds=0.1) / training_flops(model, length)
+    return tokens / speed >= 60 * COMPILE_MINUTES and compiler_available()
 
 
 def measure(model_config: ModelConfig, loader: Loader, config: TrainConfig, *, seed: int, steps: int = 9) -> float:

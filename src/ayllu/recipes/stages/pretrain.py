@@ -77,9 +77,9 @@ def plan_steps(
 ) -> None:
     """The model with the tokenizer's vocabulary, and the steps that the tokens make."""
     from ayllu.model.config import ModelConfig
-    from ayllu.train.budget import BudgetPlan
+    from ayllu.train.budget import BudgetPlan, compiling_pays
     from ayllu.train.loop import TrainConfig
-    from ayllu.train.machine import compiler_available, fastest_precision
+    from ayllu.train.machine import fastest_precision
     from ayllu.train.optimizer import OptimizerConfig
 
     config = ModelConfig(**shape | {"vocabulary": math.ceil(tokenizer.value.size / ROUND) * ROUND})
@@ -88,7 +88,7 @@ def plan_steps(
     there = sum(source.rows for source in header.sources.values()) * length
     steps = max(round((tokens or there) / (batch * length)), 1)
     peak = lr or peak_lr(config.parameters)
-    seen = steps * batch * length
+    seen, precision = steps * batch * length, fastest_precision()
     BudgetPlan(
         model=config,
         train=TrainConfig(
@@ -97,8 +97,8 @@ def plan_steps(
             warmup=max(min(steps // 10, WARMUP), 1),
             # Muon's updates have AdamW's size, so one rate serves both (Liu et al., arXiv:2502.16982, section 2.2).
             optimizer=OptimizerConfig(muon_lr=peak, adam_lr=peak),
-            precision=fastest_precision(),
-            compiled=compiler_available(),
+            precision=precision,
+            compiled=compiling_pays(config, length=length, tokens=seen, precision=precision, speed=speed),
             clip=1.0,
             checkpoint_seconds=60.0,
         ),
