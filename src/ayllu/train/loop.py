@@ -6,6 +6,7 @@ Shapes: B batch, T time.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -204,6 +205,12 @@ def _parallel_model(
     return parallel
 
 
+@functools.cache
+def _measured_peak(precision: str) -> float:
+    """FLOP/s of this process's matmuls, measured once however many runs it makes."""
+    return matmul_speed(precision, seconds=0.1)
+
+
 class _Loop:
     """Step after step, each judged, written down and, now and then, kept."""
 
@@ -219,7 +226,7 @@ class _Loop:
         self.state, self.config, self.checkpoints, self.metrics, self.title = state, config, checkpoints, metrics, title
         self._keeper = keeper
         self._main = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
-        self._peak = matmul_speed(config.precision, seconds=0.1) * state.parallel.size
+        self._peak = _measured_peak(config.precision) * state.parallel.size
         """FLOP/s that MFU is a share of: measured matmuls, of all processes together."""
         self._saved = time.monotonic()
 
