@@ -34,6 +34,6 @@ def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Adopted:
 
 
 @pytest.fixture(scope="session")
-def everyday(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home for recipes that learn from everyday English, which the first of them cleans for all."""
-    return tmp_path_factory.mktemp("everyday")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home for recipes that learn from one source, which the first of them cleans for all."""
+    return tmp_path_factory.mktemp("shared")

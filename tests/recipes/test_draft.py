@@ -19,9 +19,9 @@ from support.programs.smol import tiny
 PARTS = ("data pipeline", "generations", "log-likelihoods", "scores", "training distill")
 
 
-def test_the_whole_recipe_makes_a_release_that_guesses_better(everyday: Path) -> None:
-    handle = from_teacher(tiny(), budget=1, seed=0, layers=1, items=8, steps=150, name="quick")
-    made = resolve(handle, Place(store=Store(everyday), cache=default_cache()))
+def test_the_whole_recipe_makes_a_release_that_guesses_better(shared_home: Path) -> None:
+    handle = from_teacher(tiny(), budget=1, seed=0, layers=1, items=8, steps=150, name="quick", source="moby-dick")
+    made = resolve(handle, Place(store=Store(shared_home), cache=default_cache()))
     told = json.loads((made[handle].folder / "release" / "records.json").read_text())["training"]
     table = told["guesses"]
     assert table["taught"]["accepted"]["value"] > table["untaught"]["accepted"]["value"]

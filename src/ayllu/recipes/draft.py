@@ -97,9 +97,10 @@ def from_teacher(
     steps: int | None,
     name: str,
     previous: str | None = None,
+    source: str = SOURCE,
 ) -> Handle[Release]:
-    """The recipe from an adopted model on."""
-    text = corpus(sources=(SOURCE,), licence=None)
+    """The recipe from an adopted model on; `source` is the text that is learnt beside conversations."""
+    text = corpus(sources=(source,), licence=None)
     chats = dialogues(seed=seed)
     tokenizer = tokenizer_of(start)
     tokens = tokenize_chat(chats, text, tokenizer, length=LENGTH)
