@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.programs import PROGRAMS
+from support.programs.layouts import tokens as counting
 
 PROGRAM = PROGRAMS / "chaos.py"
 
@@ -42,8 +44,19 @@ def finish(process: subprocess.Popen[bytes], folder: Path) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
+def hanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """A run that hangs and is started again. It waits most of its time, so that it begins before the others."""
     folder = tmp_path_factory.mktemp("faults")
+    counting(folder / "tokens")
+    process = start(folder / "tokens", folder / "hung", "hang")
+    yield folder, process
+    process.terminate()
+    process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def unbroken(hanging: tuple[Path, subprocess.Popen[bytes]]) -> tuple[Path, list[float]]:
+    folder, _ = hanging
     return folder, finish(start(folder / "tokens", folder / "unbroken"), folder / "unbroken")
 
 
@@ -78,9 +91,11 @@ def test_killed_workers_cost_only_time(unbroken: tuple[Path, list[float]], times
     assert finish(process, folder / f"killed-{times}") == expected
 
 
-def test_a_worker_that_hangs_is_found_and_started_again(unbroken: tuple[Path, list[float]]) -> None:
+def test_a_worker_that_hangs_is_found_and_started_again(
+    unbroken: tuple[Path, list[float]], hanging: tuple[Path, subprocess.Popen[bytes]]
+) -> None:
     folder, expected = unbroken
-    assert finish(start(folder / "tokens", folder / "hung", "hang"), folder / "hung") == expected
+    assert finish(hanging[1], folder / "hung") == expected
     stacks = (folder / "hung" / "logs" / "hang-rank-0.txt").read_text()
     assert "Timeout (0:00:10)!" in stacks
     assert "in batch" in stacks
