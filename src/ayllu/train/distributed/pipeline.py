@@ -5,6 +5,7 @@ Shapes: B batch, T time, D width.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -56,11 +57,12 @@ def stage_model(model: Transformer, number: int, bounds: list[int]) -> Transform
     Either end may have no layer at all.
     """
     with torch.device("meta"):
-        stage = Transformer(model.config)  # without memory: every module is taken from `model` or goes
-    stage.fused = model.fused
+        # Without memory and blocks of its own: every module is taken from `model` or goes.
+        stage = Transformer(replace(model.config, layers=1))
+    stage.config, stage.fused = model.config, model.fused
     begin, end = bounds[number], bounds[number + 1]
-    for layer in range(model.config.layers):
-        stage.blocks[layer] = model.blocks[layer] if begin <= layer < end else None  # type: ignore[assignment]
+    own = [block if begin <= layer < end else None for layer, block in enumerate(model.blocks)]
+    stage.blocks = nn.ModuleList(own)  # type: ignore[arg-type]
     first, last = number == 0, number == len(bounds) - 2
     stage.embedding = model.embedding if first else None
     stage.norm = model.norm if last else None  # type: ignore[assignment]
