@@ -220,14 +220,23 @@ def test_the_command_names_the_model_everywhere(
     report = json.loads(done.stdout)
     assert (report["name"], report["licence"], report["parameters"]) == ("mine", "apache-2.0", model.config.parameters)
     assert len(report["digest"]) == 64
-    again = json.loads(ayllu("adopt", str(folder), "--json", home=home).stdout)
-    assert (again["folder"], again["name"]) == (report["folder"], "small-llama")
+    monkeypatch.setenv("AYLLU_HOME", str(home))
+
+    def here(*arguments: str) -> tuple[int | str | None, str, str]:
+        """Code, output and errors of the command in this process: five starts of Python less."""
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        told = capsys.readouterr()
+        return ended.value.code, told.out, told.err
+
+    code, out, _ = here("adopt", str(folder), "--json")
+    again = json.loads(out)
+    assert (code, again["folder"], again["name"]) == (0, report["folder"], "small-llama")
     answer = ayllu("chat", "mine", "--message", "Hi", "--temperature", "0", "--json", home=home)
     assert answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout)["model"] == "Small Llama"
-    done = ayllu("export", "mine", "--to", "meta", "--out", str(tmp_path / "out"), "--json", home=home)
-    assert {"params.json", "consolidated.00.pth", "tokenizer.json"} <= set(json.loads(done.stdout)["files"])
-    monkeypatch.setenv("AYLLU_HOME", str(home))
+    _, out, _ = here("export", "mine", "--to", "meta", "--out", str(tmp_path / "out"), "--json")
+    assert {"params.json", "consolidated.00.pth", "tokenizer.json"} <= set(json.loads(out)["files"])
     for arguments, said in (
         (("export", "mine", "--to", "hf", "--out", str(tmp_path / "out")), "not empty"),
         (
@@ -236,11 +245,9 @@ def test_the_command_names_the_model_everywhere(
         ),
         (("export", "nothing", "--to", "hf", "--out", str(tmp_path / "new")), "ayllu adopt"),
     ):
-        with pytest.raises(SystemExit) as refused:  # in this process: three starts of Python less
-            main(arguments)
-        told = capsys.readouterr()
-        assert (refused.value.code, told.out) == (2, "")
-        assert said in told.err
+        code, out, err = here(*arguments)
+        assert (code, out) == (2, "")
+        assert said in err
     assert not (tmp_path / "new").exists()
 
 
