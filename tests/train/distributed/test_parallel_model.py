@@ -19,14 +19,15 @@ from support.programs import PROGRAMS
 from support.programs.layouts import BATCH, STEPS
 
 PROGRAM = PROGRAMS / "layouts.py"
-# Where each matrix takes messages, two micro-batches a step: eight would spend minutes on the messages alone.
+# Where each matrix takes messages, two micro-batches a step, and four where a pipeline is filled with them: eight would
+# spend minutes on the messages alone.
 TWO = ("dp_shard=2", "dp_replicate=2", "tp=2,micro_batch=4", "cp=2,micro_batch=4", "pp=2")
 FLOAT8 = ("dp_shard=2", "cp=2,micro_batch=4", "pp=2", "dp_replicate=2")
 FOUR = (
     "dp_shard=2,tp=2,micro_batch=2",
     "cp=2,tp=2,micro_batch=4",
     "pp=2,dp_shard=2",
-    "pp=2,virtual=2,tp=2",
+    "pp=2,virtual=2,tp=2,micro_batch=2",
     "dp_replicate=2,dp_shard=2,micro_batch=2,recompute=full",
 )
 META = (

@@ -112,5 +112,5 @@ def test_told_to_leave_it_keeps_a_checkpoint_and_leaves_with_success(unbroken: t
     assert process.wait(timeout=60) == 0
     assert not (folder / "told" / "losses.json").exists()
     assert finish(
-        start(folder / "tokens", folder / "told", layout="tp=2,micro_batch=4"), folder / "told"
+        start(folder / "tokens", folder / "told", layout="pp=2,micro_batch=4"), folder / "told"
     ) == pytest.approx(expected, 1e-3)
