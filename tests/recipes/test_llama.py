@@ -80,9 +80,12 @@ def test_a_launched_plan_runs_under_its_layout_and_ends_with_the_same_model(
     (place / "jobs").mkdir()
     launched = ["fleet", "launch", "llama", "--plan", str(place / "plan.json"), "--on", "local"]
     folder = ["--folder", str(place / "jobs")]
-    # In the home where it was trained alone: the layout is part of pretraining's key only, so the rest is there.
+    # In the home where it was trained alone, with another speed to expect: a layout is no part of any key, and from the
+    # plan on all is made anew.
     home = ["--env", f"AYLLU_HOME={shared_home}"]
-    done = ayllu(*launched, *folder, *home, "--json", "--", *words(place), "--json", home=shared_home)
+    done = ayllu(
+        *launched, *folder, *home, "--json", "--", *words(place), "--speed", "20000", "--json", home=shared_home
+    )
     assert done.returncode == 0, done.stderr
     end = time.monotonic() + 500
     while time.monotonic() < end:
