@@ -162,7 +162,7 @@ def _begin(
 def _read_in_turn(model: Transformer, prompts: Sequence[Sequence[int]], cache: Cache) -> Tensor:
     """The normed stream behind each prompt (P, D), each read behind what it has in common with one before it.
 
-    Nothing is padded or read twice. On a processor a pass of a few dozen ids takes no longer an id than one of many.
+    Nothing is padded or read twice. On a processor a pass of some sixty ids takes no longer an id than one of many.
     """
     weight = model.embedding.weight
     state_PD = weight.new_empty(len(prompts), model.config.width)
