@@ -132,11 +132,16 @@ class Model:
         except ValueError as error:
             raise UserError(str(error)) from error
 
-    def export(self, to: Format, out: Path | str, *, dtype: Type | None = None) -> list[str]:
-        """Write it into the new folder `out` as another program's files: `hf`, `gguf` or `meta`; gives their names."""
+    def export(
+        self, to: Format, out: Path | str, *, dtype: Type | None = None, context: int | None = None
+    ) -> list[str]:
+        """Write it into the new folder `out` as another program's files, such as `hf` or `gguf`; gives their names.
+
+        `context` is the tokens that a file of `executorch` has room for.
+        """
         from ayllu.release.exports.export import export_model
 
-        return export_model(self.folder, to, Path(out).expanduser().absolute(), dtype=dtype)
+        return export_model(self.folder, to, Path(out).expanduser().absolute(), dtype=dtype, context=context)
 
     def export_measured(
         self,
@@ -144,6 +149,7 @@ class Model:
         out: Path | str,
         *,
         dtype: Type | None = None,
+        context: int | None = None,
         most_lost: float | None = None,
         text: Path | None = None,
         importance: Path | Literal["none"] | None = None,
@@ -158,7 +164,7 @@ class Model:
 
         limit = Limit(most_lost=most_lost, text=text)
         place = Path(out).expanduser().absolute()
-        return export_measured(self.folder, to, place, dtype=dtype, limit=limit, importance=importance)
+        return export_measured(self.folder, to, place, dtype=dtype, context=context, limit=limit, importance=importance)
 
     def weights(self) -> tuple[Transformer, Tokenizer]:
         """The transformer, in float32, and its tokenizer. UserError when the folder holds none that can be read."""

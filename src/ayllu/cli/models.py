@@ -88,9 +88,10 @@ def export(
     model: str,
     /,
     *,
-    to: Literal["hf", "gguf", "meta", "onnx", "mlx"],
+    to: Literal["hf", "gguf", "meta", "onnx", "executorch", "mlx"],
     out: Path,
     dtype: Type | None = None,
+    context: int | None = None,
     most_lost: float | None = None,
     text: Path | None = None,
     importance: Literal["none"] | Path | None = None,
@@ -105,13 +106,16 @@ def export(
         The name of a model, or a folder of weights.
     to
         hf (a Hugging Face folder), gguf (llama.cpp and Ollama), meta (consolidated.00.pth and params.json), onnx (ONNX
-        Runtime) or mlx (mlx-lm).
+        Runtime), executorch (one file for phones, made in an environment of its own) or mlx (mlx-lm).
     out
         Folder to write; it must be new or empty.
     dtype
         Type of the matrices; as they are stored when not given, but F16 instead of F32 in a GGUF file of more than 20
         million parameters (F32 keeps every bit). Q4_K_M and its kin give the matrices that
         matter most more bits than the others and only go into GGUF; ONNX has Q8_0 and Q4_0, MLX these and Q4_1.
+        ExecuTorch has F32, and Q8_0 and Q4_0 with inputs in 8 bits (8da8w and 8da4w).
+    context
+        Tokens that a file of ExecuTorch has room for; at most the model's, and no more than 2,048 when not given.
     most_lost
         Bits per byte of held-out text that the export may lose against float32: one that loses more is not written. 0.1
         when not given.
@@ -122,7 +126,7 @@ def export(
         and none lets all count alike.
     """
     found = models.load(model, home=home).export_measured(
-        to, out, dtype=dtype, most_lost=most_lost, text=text, importance=importance
+        to, out, dtype=dtype, context=context, most_lost=most_lost, text=text, importance=importance
     )
     loss = found.loss
     if json:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ayllu.serve.responses import streams
 from ayllu.serve.state.choose import open_store
 from ayllu.serve.state.database import StateUnavailable
 from ayllu.serve.state.store import Store
+from support.serving.postgres import postgres
 from support.serving.responses import check_events, check_response
 from support.serving.server import Watched, serving
 
@@ -200,11 +201,17 @@ def test_a_quiet_stream_is_kept_alive_by_comments(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_gateway_that_is_killed_a_hundred_times_has_lost_no_answer(folder: Path, tmp_path: Path) -> None:
-    """The store alone is killed as often, in seconds, by `tests/serve/state`; this takes minutes."""
-    program = [sys.executable, "-m", "support.programs.killed_gateway", str(folder), str(tmp_path / "state"), "100"]
-    done = subprocess.run(program, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=1700)
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_a_gateway_that_is_killed_a_hundred_times_has_lost_nothing_it_told_of(
+    folder: Path, tmp_path: Path, database: str
+) -> None:
+    """Responses, conversations, uploads and what was deleted; the files of uploads lie in the home with either."""
+    with postgres() if database == "postgres" else nullcontext(str(tmp_path / "state")) as state:
+        words = [str(folder), state, str(tmp_path), "100"]
+        program = [sys.executable, "-m", "support.programs.killed_gateway", *words]
+        done = subprocess.run(program, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=1700)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["kills"] == 100 and told["whole"] >= 100
-    assert told["lost"] == told["other"] == []
+    assert told["kills"] == 100 and min(told[kind] for kind in ("whole", "begun", "conversations", "files")) >= 100
+    assert told["deleted"] >= 30
+    assert told["lost"] == told["other"] == told["back"] == told["stray"] == []

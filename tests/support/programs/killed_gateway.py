@@ -1,11 +1,13 @@
-"""Kills a gateway while it answers, again and again, and says what of its answers the next one does not know.
+"""Kills a gateway while it writes, again and again, and says what the last one does not know of what was told.
 
-`python -m support.programs.killed_gateway FOLDER STATE KILLS`. Each gateway is forked after the imports and before
-anything is computed, so that none has to load torch.
+`python -m support.programs.killed_gateway FOLDER STATE HOME KILLS`; STATE is a file or a URL of PostgreSQL, and HOME is
+where uploads lie. Each gateway is forked after the imports and before anything is computed, so that none has to load
+torch.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -28,7 +30,9 @@ from ayllu.serve.served import Models, Served
 from ayllu.serve.server import listen, server_config
 from ayllu.serve.state.choose import open_store
 
-CLIENTS = 4
+CLIENTS = 5
+LARGEST = 300_000
+"""Bytes of an upload."""
 BODY = {"input": "Hello", "max_output_tokens": 3}
 
 
@@ -43,6 +47,10 @@ class Clients:
         """Ids of which a client knows no more than that they are there."""
         self.talks: dict[str, list[str]] = {}
         """Texts that each conversation has."""
+        self.files: dict[str, str] = {}
+        """The sha256 of each upload."""
+        self.deleted: set[str] = set()
+        """Paths of what a client was told is deleted."""
         self.stop = threading.Event()
         self._first = threading.Event()
 
@@ -51,7 +59,8 @@ class Clients:
         with httpx2.Client(base_url=self.url, timeout=30) as http:
             while not self.stop.is_set():
                 try:
-                    (self._whole, self._streamed, self._background, self._talk)[number % 4](http)
+                    kinds = (self._whole, self._streamed, self._background, self._talk, self._file)
+                    kinds[number](http)
                 except httpx2.HTTPError:
                     if self._first.is_set():
                         return
@@ -59,12 +68,14 @@ class Clients:
 
     def wait(self) -> None:
         """Return when there was an answer."""
-        self._first.wait(60)
+        assert self._first.wait(300), "no gateway has answered"
 
     def _whole(self, http: httpx2.Client) -> None:
         made = http.post("/v1/responses", json=BODY).json()
         self.whole[made["id"]] = made
         self._first.set()
+        if len(self.whole) % 3 == 0:
+            self._delete(http, "/v1/responses", made["id"], self.whole)
 
     def _streamed(self, http: httpx2.Client) -> None:
         with http.stream("POST", "/v1/responses", json={**BODY, "stream": True}) as reply:
@@ -86,9 +97,26 @@ class Clients:
         made = http.post("/v1/responses", json={**BODY, "conversation": name}).json()
         self.whole[made["id"]] = made
         self.talks[name] = ["Hello", made["output"][0]["content"][0]["text"]]
+        more = {"items": [{"type": "message", "role": "user", "content": f"more of {name}"}]}
+        http.post(f"/v1/conversations/{name}/items", json=more).raise_for_status()
+        self.talks[name] = [*self.talks[name], f"more of {name}"]
+
+    def _file(self, http: httpx2.Client) -> None:
+        data = os.urandom(random.randrange(1, LARGEST))
+        given = {"files": {"file": ("some.bin", data)}, "data": {"purpose": "user_data"}}
+        made = http.post("/v1/files", **given).raise_for_status().json()  # type: ignore[arg-type]
+        self.files[made["id"]] = hashlib.sha256(data).hexdigest()
+        if len(self.files) % 3 == 0:
+            self._delete(http, "/v1/files", made["id"], self.files)
+
+    def _delete(self, http: httpx2.Client, kind: str, name: str, kept: dict[str, Any]) -> None:
+        """Until the answer is here nobody knows whether it is still there."""
+        del kept[name]
+        if http.delete(f"{kind}/{name}").status_code == 200:
+            self.deleted.add(f"{kind}/{name}")
 
 
-def main(folder: Path, state: Path, kills: int) -> None:
+def main(folder: Path, state: str, home: Path, kills: int) -> None:
     """Kill `kills` gateways, then ask one more for all that was acknowledged."""
     draw, seen = random.Random(0), []
     torch.set_num_threads(1)
@@ -97,7 +125,7 @@ def main(folder: Path, state: Path, kills: int) -> None:
         port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     for _ in range(kills):
-        child = _gateway(folder, state, port)
+        child = _gateway(folder, state, home, port)
         clients = Clients(url)
         threads = [threading.Thread(target=clients.ask, args=[number], daemon=True) for number in range(CLIENTS)]
         for thread in threads:
@@ -110,22 +138,22 @@ def main(folder: Path, state: Path, kills: int) -> None:
         for thread in threads:
             thread.join()
         seen.append(clients)
-    child = _gateway(folder, state, port)
-    found = _checked(url, seen)
+    child = _gateway(folder, state, home, port)
+    found = _checked(url, seen) | {"stray": _stray(home, url)}
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     sys.stdout.write(json.dumps({"kills": kills, **found}))
 
 
-def _gateway(folder: Path, state: Path, port: int) -> int:
+def _gateway(folder: Path, state: str, home: Path, port: int) -> int:
     """Fork a gateway that serves `folder` on `port`."""
     child = os.fork()
     if child:
         return child
     engine = TorchEngine(folder)
     about = describe(folder, context=engine.context, parameters=engine.parameters)
-    store = open_store(str(state), home=state.parent)
-    app = create_app(Models(Served(EngineQueue(engine), about)), store=store)
+    store = open_store(state, home=home)
+    app = create_app(Models(Served(EngineQueue(engine), about)), store=store, home=home)
     uvicorn.Server(server_config(app)).run(sockets=[listen("127.0.0.1", port)])
     os._exit(0)
 
@@ -143,6 +171,8 @@ def _checked(url: str, seen: list[Clients]) -> dict[str, Any]:
     whole = {name: body for clients in seen for name, body in clients.whole.items()}
     begun = {name for clients in seen for name in clients.begun} - set(whole)
     talks = {name: texts for clients in seen for name, texts in clients.talks.items()}
+    files = {name: digest for clients in seen for name, digest in clients.files.items()}
+    deleted = {path for clients in seen for path in clients.deleted}
     with httpx2.Client(base_url=url, timeout=60) as http:
         while not _answers(http):
             time.sleep(0.05)
@@ -157,11 +187,31 @@ def _checked(url: str, seen: list[Clients]) -> dict[str, Any]:
             reply = http.get(f"/v1/conversations/{name}/items", params={"order": "asc"})
             if reply.status_code != 200:
                 lost.append(name)
-            elif texts and [item["content"][0]["text"] for item in reply.json()["data"]] != texts:
+            elif [item["content"][0]["text"] for item in reply.json()["data"]][: len(texts)] != texts:
                 other.append(name)
-    counts = {"whole": len(whole), "begun": len(begun), "conversations": len(talks)}
-    return {**counts, "lost": lost, "other": other}
+        for name, digest in files.items():
+            reply = http.get(f"/v1/files/{name}/content")
+            if reply.status_code != 200:
+                lost.append(name)
+            elif hashlib.sha256(reply.content).hexdigest() != digest:
+                other.append(name)
+        back = [path for path in deleted if http.get(path).status_code != 404]
+    counts = {"whole": len(whole), "begun": len(begun), "conversations": len(talks), "files": len(files)}
+    return {**counts, "deleted": len(deleted), "lost": lost, "other": other, "back": back}
+
+
+def _stray(home: Path, url: str) -> list[str]:
+    """Bytes of uploads that no list shows, and listed uploads without bytes."""
+    listed, after = set(), {}
+    while True:
+        page = httpx2.get(f"{url}/v1/files", params={"limit": 100, **after}, timeout=60).json()
+        listed |= {one["id"] for one in page["data"]}
+        if not page["has_more"]:
+            break
+        after = {"after": page["last_id"]}
+    places = [path for path in home.rglob("*") if path.parent.name in ("incoming", "content")]
+    return sorted({path.name for path in places} ^ listed)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))

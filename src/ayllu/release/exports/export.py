@@ -1,4 +1,4 @@
-"""A model as the files of other programs: a Hugging Face folder, one GGUF file, or Meta's layout."""
+"""A model as the files of other programs: a Hugging Face folder, one GGUF file, Meta's layout, a program for phones."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ if TYPE_CHECKING:
     from ayllu.model.config import ModelConfig
     from ayllu.model.files.quantize.types import Type
     from ayllu.model.transformer import Transformer
-    from ayllu.release.exports.loss import Limit, Loss
-    from ayllu.release.exports.onnx_runtime import OnnxModel
+    from ayllu.release.exports.loss import Limit, Loss, Runner
 
-Format = Literal["hf", "gguf", "meta", "onnx", "mlx"]
+Format = Literal["hf", "gguf", "meta", "onnx", "executorch", "mlx"]
 PAPERS = ("README.md", "LICENSE", "LICENSES.md", ORIGIN)
 """What goes along with the weights, where the model has it."""
-WEIGHTS = (".safetensors", ".gguf", ".pth", ".onnx")
+WEIGHTS = (".safetensors", ".gguf", ".pth", ".onnx", ".pte")
 """How the names of files of weights end."""
 WITHOUT_SEARCH = ("F32", "F16", "BF16", "Q8_0")
 """Types whose rounding has no use for importance data."""
@@ -54,16 +53,18 @@ def export_model(
     out: Path,
     *,
     dtype: Type | None = None,
+    context: int | None = None,
     importance: Mapping[str, Tensor] | None = None,
 ) -> list[str]:
     """Write the model in `folder` into the new or empty folder `out`; gives the names of the files, sorted.
 
     Weights keep their type unless `dtype` says another, but float32 becomes F16 in a GGUF file of more than 20 million
-    parameters. Raises UserError when `out` is taken or cannot be written, and
+    parameters, and ExecuTorch computes in float32. `context` is the tokens that a file of ExecuTorch has room for.
+    Raises UserError when `out` is taken or cannot be written, and
     when the format cannot say what the model is; `out` is whole then, or not there.
     """
     with _made(folder, to, out, dtype) as place:
-        _write(folder, to, place, dtype, importance)
+        _write(folder, to, place, dtype, importance, _context(folder, to, context))
     return sorted(path.name for path in out.iterdir())
 
 
@@ -73,6 +74,7 @@ def export_measured(
     out: Path,
     *,
     dtype: Type | None = None,
+    context: int | None = None,
     limit: Limit | None = None,
     importance: Path | Literal["none"] | None = None,
 ) -> Exported:
@@ -88,13 +90,15 @@ def export_measured(
     limit = limit or loss.Limit()
     with _made(folder, to, out, dtype) as place:
         kind = dtype or _usual_type(folder, to)
-        matters = None if kind in WITHOUT_SEARCH or to != "gguf" else _importance(folder, importance)
+        room = _context(folder, to, context)
+        searched = kind not in WITHOUT_SEARCH and to in ("gguf", "executorch")
+        matters = _importance(folder, importance) if searched else None
         if matters is None and isinstance(importance, Path):
             raise UserError(f"{kind} in {to} has no use for --importance: leave it out, or choose a type of fewer bits")
-        _write(folder, to, place, kind, matters)
+        _write(folder, to, place, kind, matters, room)
         before = hf.load(folder)
-        after = _read_back(place, to, before.config)
-        found = loss.measure(before, after, Tokenizer.load(folder), limit)
+        with _read_back(place, to, before.config, room) as after:
+            found = loss.measure(before, after, Tokenizer.load(folder), limit)
         limit.check(found, f"{folder.name} in {kind}")
     files = sorted(path.name for path in out.iterdir())
     return Exported(
@@ -110,6 +114,8 @@ def types_of(to: Format) -> tuple[str, ...]:
     """The types that a format has."""
     from ayllu.model.files.quantize.types import FLOATS, QUANTIZED
 
+    if to == "executorch":
+        return "F32", "Q8_0", "Q4_0"
     few = {"gguf": QUANTIZED, "onnx": ("Q8_0", "Q4_0"), "mlx": ("Q8_0", "Q4_1", "Q4_0")}
     return (*FLOATS, *few.get(to, ()))
 
@@ -142,6 +148,18 @@ def _made(folder: Path, to: Format, out: Path, dtype: Type | None) -> Iterator[P
         raise UserError(f"{folder} cannot be exported: {error}") from error
 
 
+def _context(folder: Path, to: Format, wanted: int | None) -> int:
+    """Tokens that the export has room for: as many as the model, but in a file of ExecuTorch."""
+    from ayllu.model.files.hf_config import load_config
+    from ayllu.release.exports.executorch.write import context_of
+
+    if to == "executorch":
+        return context_of(load_config(folder), wanted)
+    if wanted is not None:
+        raise UserError(f"{to} has the model's own context: leave --context out, which is for executorch")
+    return load_config(folder).context
+
+
 def _importance(folder: Path, text: Path | Literal["none"] | None) -> dict[str, Tensor] | None:
     from ayllu.model.files import hf
     from ayllu.release.exports.importance import importance
@@ -161,25 +179,37 @@ def _importance(folder: Path, text: Path | Literal["none"] | None) -> dict[str, 
     return importance(hf.load(folder).eval(), tokenizer, texts)
 
 
-def _read_back(place: Path, to: Format, config: ModelConfig) -> Transformer | OnnxModel:
-    """The weights that an export holds, in float32; of an ONNX file what runs it."""
+@contextmanager
+def _read_back(place: Path, to: Format, config: ModelConfig, context: int) -> Iterator[Transformer | Runner]:
+    """The weights that an export holds, in float32; of a graph what runs it."""
     from ayllu.model.files import gguf, hf, meta, mlx
+    from ayllu.release.exports.executorch import runner, write
     from ayllu.release.exports.onnx_runtime import OnnxModel
 
-    if to == "gguf":
-        return gguf.read(next(place.glob("*.gguf"))).model
-    if to == "onnx":
-        return OnnxModel(place, config)
-    if to == "mlx":
-        return mlx.read(place)
-    return hf.load(place) if to == "hf" else meta.read(place, context=config.context)
+    if to == "executorch":
+        with runner.ExecutorchModel(place / write.FILE, context) as model:
+            yield model
+    elif to == "gguf":
+        yield gguf.read(next(place.glob("*.gguf"))).model
+    elif to == "onnx":
+        yield OnnxModel(place, config)
+    elif to == "mlx":
+        yield mlx.read(place)
+    else:
+        yield hf.load(place) if to == "hf" else meta.read(place, context=config.context)
 
 
 def _write(
-    folder: Path, to: Format, place: Path, dtype: Type | None, importance: Mapping[str, Tensor] | None = None
+    folder: Path,
+    to: Format,
+    place: Path,
+    dtype: Type | None,
+    importance: Mapping[str, Tensor] | None,
+    context: int,
 ) -> None:
     from ayllu.model.files import gguf, hf, meta, mlx, onnx
     from ayllu.model.files.weights import TORCH_TYPES
+    from ayllu.release.exports.executorch import write as executorch
     from ayllu.release.exports.modelfile import write_modelfile
     from ayllu.release.exports.onnx_runtime import write_genai_config
     from ayllu.text.tokenizer import Tokenizer
@@ -209,6 +239,11 @@ def _write(
             raise UserError("ONNX files need the package onnx: pip install 'ayllu[onnx]'") from None
         hf.save_config(place, model.config, dtype=TORCH_TYPES["F32"], bos=tokenizer.bos_token_id, stops=stops, pad=pad)
         write_genai_config(place, folder, model.config, tokenizer.bos_token_id, stops)
+    elif to == "executorch":
+        bos = tokenizer.bos_token_id
+        given: dict[str, Any] = {"dtype": kind, "context": context, "bos": bos, "stops": stops}
+        executorch.write(place, model, **given, importance=importance)
+        hf.save_config(place, model.config, dtype=TORCH_TYPES["F32"], bos=bos, stops=stops, pad=pad)
     elif to == "mlx":
         mlx.write(place, model, dtype=cast("mlx.Type", kind), bos=tokenizer.bos_token_id, stops=stops, pad=pad)
     elif to == "meta":
@@ -261,9 +296,14 @@ def _write_hf(folder: Path, place: Path, model: Transformer, stops: list[int], k
 
 
 def _usual_type(folder: Path, to: Format) -> Type:
-    """As stored; but a GGUF file of more than a tiny model has two bytes a weight, as a release's own has."""
+    """As stored; but a GGUF file of more than a tiny model has two bytes a weight, as a release's own has.
+
+    ExecuTorch computes in float32, whatever is stored.
+    """
     from ayllu.model.files.hf_config import load_config
 
+    if to == "executorch":
+        return "F32"
     stored = _stored_type(folder)
     large = load_config(folder).parameters > TINY
     return "F16" if to == "gguf" and stored == "F32" and large else stored

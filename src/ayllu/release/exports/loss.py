@@ -86,7 +86,7 @@ def measure(before: Transformer, after: Transformer | Runner, tokenizer: Tokeniz
         bits = [_bits_per_byte(model, tokenizer, documents) for model in (before, after)]
     else:
         runners = (TorchRunner(before), after)
-        bits = [_bits_of_runner(runner, tokenizer, documents, before.config.context) for runner in runners]
+        bits = [_bits_of_runner(runner, tokenizer, documents, after.longest) for runner in runners]
     name = "BoolQ" if limit.text is None else limit.text.name
     return Loss(before=round(bits[0], 5), lost=round(bits[1] - bits[0], 5) + 0.0, text=name)
 
@@ -94,18 +94,21 @@ def measure(before: Transformer, after: Transformer | Runner, tokenizer: Tokeniz
 class Runner(Protocol):
     """What computes an export that we cannot read back as weights."""
 
+    longest: int
+    """Ids that it takes at once."""
+
     def logits(self, ids: Sequence[int]) -> NDArray[Any]:
         """(T, V) after each of `ids`."""
 
 
-def _bits_of_runner(runner: Runner, tokenizer: Tokenizer, documents: list[tuple[str, str]], context: int) -> float:
+def _bits_of_runner(runner: Runner, tokenizer: Tokenizer, documents: list[tuple[str, str]], longest: int) -> float:
     """As `_bits_per_byte`, in windows that do not overlap."""
     nats, size = 0.0, 0
     for _, text in documents:
         ids = [tokenizer.bos, *tokenizer.encode(text)]
         size += len(text.encode())
-        for first in range(0, len(ids) - 1, context):
-            window = ids[first : first + context + 1]
+        for first in range(0, len(ids) - 1, longest):
+            window = ids[first : first + longest + 1]
             logits = runner.logits(window[:-1]).astype(np.float64)
             chosen = logits[np.arange(len(window) - 1), window[1:]]
             nats += float((np.logaddexp.reduce(logits, axis=-1) - chosen).sum())
@@ -116,7 +119,7 @@ class TorchRunner:
     """Our transformer in float32."""
 
     def __init__(self, model: Transformer) -> None:
-        self._model = model.eval()
+        self._model, self.longest = model.eval(), model.config.context
 
     def logits(self, ids: Sequence[int]) -> NDArray[Any]:
         with torch.inference_mode():

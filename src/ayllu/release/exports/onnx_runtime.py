@@ -26,7 +26,7 @@ class OnnxModel:
         except ImportError:
             raise UserError("measuring an ONNX file needs onnxruntime: pip install 'ayllu[onnx]'") from None
         self._session = onnxruntime.InferenceSession(folder / FILE, providers=["CPUExecutionProvider"])
-        self._config = config
+        self._config, self.longest = config, config.context
 
     def logits(self, ids: Sequence[int]) -> np.ndarray:
         """(T, V) after each of `ids`."""
