@@ -186,6 +186,7 @@ def run(file: Path) -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     from executorch.extension.llm.custom_ops import custom_ops  # noqa: F401  # registers the operators
+    from executorch.kernels import quantized  # noqa: F401  # and that of an embedding in 8 bits
     from executorch.runtime import Runtime
 
     torch.set_num_threads(1)
