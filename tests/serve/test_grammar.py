@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jsonschema.validators import Draft202012Validator
 
 from ayllu.serve.grammar import (
     Matcher,
     compile_choice,
     compile_json_object,
     compile_json_schema,
+    compile_lark,
     compile_regex,
     json_part,
     validated,
@@ -50,7 +52,24 @@ def takes(tokenizer: Tokenizer) -> Any:
         ({"if": {"type": "string"}, "then": {"minLength": 3}}, "if"),
         ({"type": "object", "dependentRequired": {"a": ["b"]}}, "dependentRequired"),
         ({"type": "object", "dependencies": {"a": ["b"]}}, "dependencies"),
-        ({"type": "object", "propertyNames": {"maxLength": 3}}, "propertyNames"),
+        ({"type": "object", "propertyNames": {"maxLength": 3}}, "propertyNames at its root cannot be enforced with"),
+        ({"items": {"propertyNames": {"enum": ["a"]}, "patternProperties": {"a": {}}}}, "at items cannot be .* beside"),
+        (
+            {
+                "properties": {
+                    "a": {"propertyNames": {"enum": ["a"]}, "additionalProperties": {}},
+                    "b": {"$ref": "#/properties/a/additionalProperties"},
+                }
+            },
+            "propertyNames at properties/a cannot be enforced beside #/",
+        ),
+        ({"$ref": "#"}, "at its root leads back to itself"),
+        ({"$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}, "$ref": "#/$defs/a"}, "at .*allOf/0 leads back"),
+        (
+            {"properties": {"a": {"$ref": "#", "minProperties": 1}}},
+            r"\$ref at properties/a .*with minProperties beside",
+        ),
+        ({"$defs": {f"a{n}": {"items": {"$ref": f"#/$defs/a{n + 1}"}} for n in range(600)}}, "more than 1,000 levels"),
         ({"type": "object", "unevaluatedProperties": False}, "unevaluatedProperties"),
         ({"type": "object", "properties": {"a": {}}, "minProperties": 2}, "minProperties|maxProperties"),
         ({"$dynamicRef": "#a"}, "dynamicRef"),
@@ -90,6 +109,56 @@ def test_json_is_what_the_schema_says(takes: Any) -> None:
         "exclusiveMinimum": True,
     }
     assert takes(compile_json_schema(older), "4") and not takes(compile_json_schema(older), "3")
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        (
+            {"type": "object", "propertyNames": {"enum": ["a", "b", 3]}, "additionalProperties": {"type": "integer"}},
+            ['{"a": 1}', '{"a": 1, "b": 2}', '{"b": 2}', "{}"],
+            ['{"c": 1}', '{"a": "x"}'],
+        ),
+        (
+            {
+                "$defs": {"E": {"enum": ["x"], "type": "string"}},
+                "propertyNames": {"$ref": "#/$defs/E"},
+                "type": "object",
+                "properties": {"x": {"type": "boolean"}, "y": {}},
+            },
+            ['{"x": true}'],
+            ['{"y": 1}', '{"x": 1}'],
+        ),
+        ({"propertyNames": {"pattern": "^a"}, "type": "object"}, ['{"ab": 1, "ac": [2]}'], ['{"b": 1}']),
+        ({"propertyNames": {"type": "string"}, "type": "object"}, ['{"ab": 1}'], ["[1]"]),
+        ({"propertyNames": False, "type": "object"}, ["{}"], ['{"ab": 1}']),
+        ({"propertyNames": {"const": "a"}, "type": ["object", "null"]}, ['{"a": 1}', "null"], ['{"ab": 1}']),
+        ({"const": {"propertyNames": {"maxLength": 3}}}, ['{"propertyNames":{"maxLength":3}}'], ["{}"]),
+        (
+            {"type": "object", "properties": {"c": {"type": "array", "items": {"$ref": "#"}}}, "required": ["c"]},
+            ['{"c": [{"c": []}]}'],
+            ['{"c": [{}]}'],
+        ),
+    ],
+)
+def test_names_of_properties_and_references_to_the_whole_are_kept_to(
+    takes: Any, schema: Any, good: list[str], bad: list[str]
+) -> None:
+    grammar = compile_json_schema(schema)
+    for text in good:
+        Draft202012Validator(schema).validate(json.loads(text))
+        assert takes(grammar, text), text
+    for text in bad:
+        assert not Draft202012Validator(schema).is_valid(json.loads(text))
+        assert not takes(grammar, text), text
+
+
+def test_a_grammar_that_would_end_the_process_is_refused() -> None:
+    rules = "start: a0\n" + "".join(f'a{n}: "x" a{n + 1}\n' for n in range(998)) + 'a998: "y"'
+    assert compile_lark(rules.replace('"x" ', ""))
+    for long in (rules + "\n", "start: /" + "a" * 20_000 + "/"):
+        with pytest.raises(ValueError, match="give at most 16,384 in 1,000"):
+            compile_lark(long)
 
 
 def test_an_expression_matches_the_whole_text_and_a_choice_is_one_of_the_texts(takes: Any) -> None:

