@@ -64,7 +64,7 @@ def write(
         raise ValueError(f"Q4_0 needs rows of whole blocks of {BLOCK} weights; write Q8_0")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".executorch.") as name:
         scratch = Path(name)
-        torch.save(_stored(model, dtype, context, importance or {}), scratch / "weights.pt")
+        torch.save(stored(model, dtype, context, importance or {}), scratch / "weights.pt")
         (scratch / "job.json").write_text(json.dumps(_job(model.config, dtype, context, bos, stops)))
         environment.run("make", scratch)
         (scratch / FILE).rename(folder / FILE)
@@ -88,7 +88,7 @@ def _job(config: ModelConfig, dtype: Type, context: int, bos: int | None, stops:
     return {**shape, "context": context, "integers": dtype != "F32", "metadata": metadata}
 
 
-def _stored(model: Transformer, dtype: Type, context: int, importance: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def stored(model: Transformer, dtype: Type, context: int, importance: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Every tensor under our name, matrices as integers and `.scales` where the type has them."""
     angles = np.outer(np.arange(context), np.array(inverse_frequencies(model.config)))
     found = {name: torch.from_numpy(of(angles).astype(np.float32)) for name, of in (("cos", np.cos), ("sin", np.sin))}
