@@ -13,14 +13,13 @@ from ayllu.release.exports.executorch import environment
 from support.parts import need
 
 GENERATE = """
-import json, sys
+import sys
 from executorch.extension.llm.custom_ops import custom_ops
 from executorch.kernels import quantized
 from executorch.extension.llm.runner import GenerationConfig, TextLLMRunner
-runner, words, stats = TextLLMRunner(sys.argv[1] + "/model.pte", sys.argv[1] + "/tokenizer.json"), [], []
+runner = TextLLMRunner(sys.argv[1] + "/model.pte", sys.argv[1] + "/tokenizer.json")
 config = GenerationConfig(echo=False, max_new_tokens=int(sys.argv[3]), temperature=0.0, num_bos=int(sys.argv[4]))
-runner.generate(sys.argv[2], config, words.append, stats.append)
-sys.stderr.write("\\n" + json.dumps({"words": words, "stats": json.loads(stats[-1].to_json_string())}))
+runner.generate(sys.argv[2], config)
 """
 """What a user of the package writes."""
 
@@ -34,10 +33,11 @@ def executorch_python() -> Path:
         raise
 
 
-def generated(folder: Path, prompt: str, tokens: int, *, bos: int = 0) -> dict[str, Any]:
-    """`words`, the likeliest ones, and the runner's `stats`."""
+def generated(folder: Path, prompt: str, tokens: int, *, bos: int = 0) -> tuple[str, dict[str, Any]]:
+    """The likeliest words, and what the runner says of them: `prompt_tokens`, `decode_token_per_sec` and more."""
     words = [executorch_python(), "-I", "-c", GENERATE, str(folder), prompt, str(tokens), str(bos)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(words, capture_output=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
-    said: dict[str, Any] = json.loads(done.stderr.splitlines()[-1])
-    return said
+    # A token need not be whole letters, and the runner prints each as it comes.
+    said, told = done.stdout.split(b"\nPyTorchObserver ")
+    return said.decode(errors="ignore"), json.loads(told)

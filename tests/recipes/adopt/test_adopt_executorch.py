@@ -33,13 +33,12 @@ def test_smollm2_for_phones(smollm2: Adopted, tmp_path: Path, dtype: Type, lost:
     asked = [{"role": "user", "content": QUESTION}]
     assert tokenizer.chat_template
     prompt = render_text(tokenizer.chat_template, asked, special=special, reply=True, now=FIXED_DAY)
-    said = generated(tmp_path / "out", prompt, 40)
+    text, told = generated(tmp_path / "out", prompt, 40)
     ids = render([Message(role="user", content=QUESTION)], tokenizer)
-    assert said["stats"]["prompt_tokens"] == len(ids)
-    text = "".join(said["words"])
+    assert told["prompt_tokens"] == len(ids)
     assert "Paris" in text
     if dtype == "F32":
         ours = list(generate(model.eval(), ids, tokens=40, stop=tokenizer.stops))
         assert tokenizer.decode([i for i in ours if i not in tokenizer.stops]) in text
-    figures = {"bytes": found.bytes, "lost": found.loss.lost, "seconds": time.monotonic() - began, **said["stats"]}
+    figures = {"bytes": found.bytes, "lost": found.loss.lost, "seconds": time.monotonic() - began, **told}
     print(json.dumps({"type": dtype, **figures, "text": text}))  # noqa: T201  # seen with -s

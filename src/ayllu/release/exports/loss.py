@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
+from ayllu.release.exports.texts import MEASURED
 from ayllu.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def measure(before: Transformer, after: Transformer | Runner, tokenizer: Tokeniz
     if isinstance(after, Transformer) and same_weights(before, after):
         return Loss.none()
     try:
-        documents = texts.held_out(tokenizer, limit.text)
+        most = MEASURED if isinstance(after, Transformer) else after.measured
+        documents = texts.held_out(tokenizer, limit.text, most)
     except UserError as error:
         if limit.most_lost is not None or limit.text is not None:
             raise
@@ -96,6 +98,8 @@ class Runner(Protocol):
 
     longest: int
     """Ids that it takes at once."""
+    measured: int
+    """Tokens of our own texts that it is measured on."""
 
     def logits(self, ids: Sequence[int]) -> NDArray[Any]:
         """(T, V) after each of `ids`."""
@@ -119,7 +123,7 @@ class TorchRunner:
     """Our transformer in float32."""
 
     def __init__(self, model: Transformer) -> None:
-        self._model, self.longest = model.eval(), model.config.context
+        self._model, self.longest, self.measured = model.eval(), model.config.context, MEASURED
 
     def logits(self, ids: Sequence[int]) -> NDArray[Any]:
         with torch.inference_mode():

@@ -13,6 +13,7 @@ from ayllu.data.origin import read_json_object
 from ayllu.lab.error import UserError
 from ayllu.model.config import ModelConfig
 from ayllu.model.files.onnx import FILE
+from ayllu.release.exports.texts import MEASURED
 
 GENAI = "genai_config.json"
 
@@ -26,7 +27,7 @@ class OnnxModel:
         except ImportError:
             raise UserError("measuring an ONNX file needs onnxruntime: pip install 'ayllu[onnx]'") from None
         self._session = onnxruntime.InferenceSession(folder / FILE, providers=["CPUExecutionProvider"])
-        self._config, self.longest = config, config.context
+        self._config, self.longest, self.measured = config, config.context, MEASURED
 
     def logits(self, ids: Sequence[int]) -> np.ndarray:
         """(T, V) after each of `ids`."""

@@ -16,8 +16,8 @@ PASSAGES, DOCUMENTS = 64, 128
 """As many are looked at for so many tokens."""
 
 
-def held_out(tokenizer: Tokenizer, path: Path | None) -> list[tuple[str, str]]:
-    """(source, text) pairs to measure on: all of the file or folder `path`, or passages of BoolQ's validation part.
+def held_out(tokenizer: Tokenizer, path: Path | None, most: int = MEASURED) -> list[tuple[str, str]]:
+    """(source, text) pairs to measure on: all of the file or folder `path`, or `most` tokens of BoolQ, validation part.
 
     No recipe learns from the latter. Raises UserError when they cannot be had.
     """
@@ -27,7 +27,7 @@ def held_out(tokenizer: Tokenizer, path: Path | None) -> list[tuple[str, str]]:
     if path is not None:
         return list(read_texts(path))
     items = load_suite("boolq", items_per_set=PASSAGES).items
-    return [("boolq", text) for text in _cut(tokenizer, (item.plain for item in items), MEASURED)]
+    return [("boolq", text) for text in _cut(tokenizer, (item.plain for item in items), most)]
 
 
 def calibration(tokenizer: Tokenizer, path: Path | None) -> list[str]:

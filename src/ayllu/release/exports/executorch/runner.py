@@ -14,12 +14,15 @@ import numpy as np
 
 from ayllu.release.exports.executorch import environment
 
+FEWER = 1024
+"""Tokens that it is measured on: it computes them one by one, as a phone writes, and that takes a while."""
+
 
 class ExecutorchModel:
     """The file, loaded by a process of ExecuTorch's environment, which ends with the `with` block."""
 
     def __init__(self, file: Path, context: int) -> None:
-        self.longest = context
+        self.longest, self.measured = context, FEWER
         self._said: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in `close`
         self._process = subprocess.Popen(
             environment.command("run", file), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said
