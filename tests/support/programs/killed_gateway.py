@@ -33,6 +33,8 @@ from ayllu.serve.state.choose import open_store
 CLIENTS = 5
 LARGEST = 300_000
 """Bytes of an upload."""
+DELETED = 0.25
+"""Share of answers and uploads that are deleted at once."""
 BODY = {"input": "Hello", "max_output_tokens": 3}
 
 
@@ -51,6 +53,8 @@ class Clients:
         """The sha256 of each upload."""
         self.deleted: set[str] = set()
         """Paths of what a client was told is deleted."""
+        self.refused: list[str] = []
+        """What was answered where nothing was acknowledged."""
         self.stop = threading.Event()
         self._first = threading.Event()
 
@@ -61,6 +65,8 @@ class Clients:
                 try:
                     kinds = (self._whole, self._streamed, self._background, self._talk, self._file)
                     kinds[number](http)
+                except httpx2.HTTPStatusError:
+                    time.sleep(0.02)
                 except httpx2.HTTPError:
                     if self._first.is_set():
                         return
@@ -71,10 +77,10 @@ class Clients:
         assert self._first.wait(300), "no gateway has answered"
 
     def _whole(self, http: httpx2.Client) -> None:
-        made = http.post("/v1/responses", json=BODY).json()
-        self.whole[made["id"]] = made
+        made = self._post(http, "/v1/responses", json=BODY)
         self._first.set()
-        if len(self.whole) % 3 == 0:
+        self.whole[made["id"]] = made
+        if random.random() < DELETED:
             self._delete(http, "/v1/responses", made["id"], self.whole)
 
     def _streamed(self, http: httpx2.Client) -> None:
@@ -89,25 +95,32 @@ class Clients:
                     self.whole[event["response"]["id"]] = event["response"]
 
     def _background(self, http: httpx2.Client) -> None:
-        self.begun.add(http.post("/v1/responses", json={**BODY, "background": True}).json()["id"])
+        self.begun.add(self._post(http, "/v1/responses", json={**BODY, "background": True})["id"])
 
     def _talk(self, http: httpx2.Client) -> None:
-        name = http.post("/v1/conversations", json={}).json()["id"]
+        name = self._post(http, "/v1/conversations", json={})["id"]
         self.talks[name] = []
-        made = http.post("/v1/responses", json={**BODY, "conversation": name}).json()
+        made = self._post(http, "/v1/responses", json={**BODY, "conversation": name})
         self.whole[made["id"]] = made
         self.talks[name] = ["Hello", made["output"][0]["content"][0]["text"]]
         more = {"items": [{"type": "message", "role": "user", "content": f"more of {name}"}]}
-        http.post(f"/v1/conversations/{name}/items", json=more).raise_for_status()
+        self._post(http, f"/v1/conversations/{name}/items", json=more)
         self.talks[name] = [*self.talks[name], f"more of {name}"]
 
     def _file(self, http: httpx2.Client) -> None:
         data = os.urandom(random.randrange(1, LARGEST))
-        given = {"files": {"file": ("some.bin", data)}, "data": {"purpose": "user_data"}}
-        made = http.post("/v1/files", **given).raise_for_status().json()  # type: ignore[arg-type]
+        made = self._post(http, "/v1/files", files={"file": ("some.bin", data)}, data={"purpose": "user_data"})
         self.files[made["id"]] = hashlib.sha256(data).hexdigest()
-        if len(self.files) % 3 == 0:
+        if random.random() < DELETED:
             self._delete(http, "/v1/files", made["id"], self.files)
+
+    def _post(self, http: httpx2.Client, path: str, **given: Any) -> dict[str, Any]:
+        """What a request made. HTTPStatusError where it was refused: nothing was acknowledged then."""
+        reply = http.post(path, **given)
+        if reply.status_code != 200:
+            self.refused.append(f"{path}: {reply.status_code} {reply.text[:200]}")
+        made: dict[str, Any] = reply.raise_for_status().json()
+        return made
 
     def _delete(self, http: httpx2.Client, kind: str, name: str, kept: dict[str, Any]) -> None:
         """Until the answer is here nobody knows whether it is still there."""
@@ -181,7 +194,14 @@ def _checked(url: str, seen: list[Clients]) -> dict[str, Any]:
             if reply.status_code != 200:
                 lost.append(name)
             elif reply.json() != body:
-                other.append(name)
+                other.append(
+                    {
+                        key: [value, reply.json().get(key)]
+                        for key, value in body.items()
+                        if reply.json().get(key) != value
+                    }
+                    | {"id": name}
+                )
         lost += [name for name in begun if http.get(f"/v1/responses/{name}").status_code != 200]
         for name, texts in talks.items():
             reply = http.get(f"/v1/conversations/{name}/items", params={"order": "asc"})
@@ -197,7 +217,16 @@ def _checked(url: str, seen: list[Clients]) -> dict[str, Any]:
                 other.append(name)
         back = [path for path in deleted if http.get(path).status_code != 404]
     counts = {"whole": len(whole), "begun": len(begun), "conversations": len(talks), "files": len(files)}
-    return {**counts, "deleted": len(deleted), "lost": lost, "other": other, "back": back}
+    refused = [said for clients in seen for said in clients.refused]
+    return {
+        **counts,
+        "refused": len(refused),
+        "first_refused": refused[:3],
+        "deleted": len(deleted),
+        "lost": lost,
+        "other": other,
+        "back": back,
+    }
 
 
 def _stray(home: Path, url: str) -> list[str]:
