@@ -19,6 +19,7 @@ from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.responses import streams
 from ayllu.serve.state.choose import open_store
 from ayllu.serve.state.database import StateUnavailable
+from ayllu.serve.state.keeper import Keeper
 from ayllu.serve.state.store import Store
 from support.serving.postgres import postgres
 from support.serving.responses import check_events, check_response
@@ -197,6 +198,25 @@ def test_a_quiet_stream_is_kept_alive_by_comments(
             lines = reply.iter_lines()
             until(lambda: next(lines) == ": keep-alive")
             until(lambda: next(lines) == ": keep-alive")
+
+
+def test_an_answer_whose_end_is_being_kept_is_told_as_it_ended(
+    folder: Path, engine: TorchEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server looks meanwhile for answers that somebody else has ended, and finds this one ended."""
+    monkeypatch.setitem(Keeper.__init__.__kwdefaults__, "beat_seconds", 0.02)
+    with server(folder, engine, tmp_path) as (client, store):
+        finish = store.finish
+
+        def slowly(*given: Any, **options: Any) -> bool:
+            kept = finish(*given, **options)
+            time.sleep(0.5)
+            return kept
+
+        monkeypatch.setattr(store, "finish", slowly)
+        made = client.responses.create(**HELLO, max_output_tokens=4)
+        assert made.status in ("completed", "incomplete") and made.usage
+        assert client.responses.retrieve(made.id) == made
 
 
 @pytest.mark.slow

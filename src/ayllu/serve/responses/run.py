@@ -72,7 +72,7 @@ class Run:
         self._writer = EventWriter(obfuscate=job.obfuscate, told=job.told)
         self._sent: list[Sent] = []
         self._more = asyncio.Event()
-        self._started = self._done = False
+        self._started = self._ending = self._done = False
         self._wanted = True
         self._task: asyncio.Task[None] | None = None
 
@@ -116,9 +116,9 @@ class Run:
         self._task = asyncio.create_task(self._compute())
 
     def cancel(self) -> None:
-        """Stop the computing; it ends as cancelled."""
+        """Stop the computing; it ends as cancelled. Whose end is being kept ends as that: it may be kept already."""
         self._wanted = False
-        if self._task is not None and self._started:
+        if self._task is not None and self._started and not self._ending:
             self._task.cancel()
 
     async def abandon(self) -> None:
@@ -205,6 +205,7 @@ class Run:
 
     async def _end(self, status: str, fields: dict[str, Any]) -> None:
         """Keep how it ended, and only then say so."""
+        self._ending = True
         answer = self._job.answer
         if not isinstance(answer, NoAnswer):
             for sent in self._writer.close(status):
