@@ -140,6 +140,8 @@ def test_every_package_that_is_imported_is_declared(project: dict[str, Any]) -> 
         "ray": "the job's own cluster has it",
         "h11": "uvicorn",
         "lm-eval": "the environment that `ayllu eval agree` makes has it",
+        "executorch": "the environment that `ayllu export --to executorch` makes has it",
+        "torchao": "the same",
         "pydantic-core": "pydantic",
         "pydantic-monty-client": "pydantic-monty",
         "transformers": "the card's example",

@@ -14,7 +14,7 @@ from ayllu.release.exports.executorch.write import Type
 from ayllu.release.exports.export import export_measured
 from ayllu.text.chat import Message, render
 from ayllu.text.template import FIXED_DAY, render_text
-from support.executorch import executorch_python, generated
+from support.programs.executorch import executorch_python, generated
 
 QUESTION = "What is the capital of France?"
 

@@ -21,8 +21,8 @@ from ayllu.release.exports.executorch.runner import ExecutorchModel
 from ayllu.release.exports.export import export_measured
 from ayllu.release.exports.loss import Limit
 from ayllu.text.tokenizer import Tokenizer
-from support.executorch import executorch_python, generated
 from support.models import SHAPES, save_tiny_model, sharp_model
+from support.programs.executorch import executorch_python, generated
 from support.texts import ENGLISH
 
 CONTEXT = 64

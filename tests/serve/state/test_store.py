@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -205,6 +206,20 @@ def test_threads_and_servers_add_to_one_conversation_without_a_loss(opener: Open
     found = ids(stores[1].conversation_items("c")[0])
     assert sorted(found) == sorted(f"i{n}.{turn}.{part}" for n in range(4) for turn in range(10) for part in "ab")
     assert all(found[n][:-1] == found[n + 1][:-1] for n in range(0, 80, 2))
+
+
+def test_the_first_answers_of_a_server_begin_at_once(store: Store) -> None:
+    """Each of them says that the server lives."""
+    together = threading.Barrier(8)
+
+    def begin(number: int, turn: int) -> int:
+        together.wait(30)
+        store.begin(response(f"r{turn}.{number}"), [], server=f"server {turn}")
+        return number
+
+    with ThreadPoolExecutor(8) as threads:
+        for turn in range(10):
+            assert list(threads.map(begin, range(8), [turn] * 8)) == list(range(8))
 
 
 def test_nobody_is_told_of_what_belongs_to_another(store: Store) -> None:

@@ -274,7 +274,12 @@ class Store(ConversationStore):
         now = int(self._now())
         rows = transaction.rows("SELECT alive_until FROM servers WHERE id = ?", [server])
         if not rows:
-            transaction.execute("INSERT INTO servers (id, alive_until) VALUES (?, ?)", [server, now + ALIVE_SECONDS])
+            # Several answers may be its first.
+            transaction.execute(
+                "INSERT INTO servers (id, alive_until) VALUES (?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET alive_until = excluded.alive_until",
+                [server, now + ALIVE_SECONDS],
+            )
         elif at_once or rows[0][0] < now + ALIVE_SECONDS // 2:
             transaction.execute("UPDATE servers SET alive_until = ? WHERE id = ?", [now + ALIVE_SECONDS, server])
 
