@@ -41,8 +41,7 @@ OWN = "x-guidance"
 MOST_CHARACTERS = 1 << 18
 """Characters of a schema or an expression."""
 MOST_OF_GRAMMAR, MOST_LINES = 1 << 14, 1000
-"""Characters and lines of a client's own grammar: llguidance recurses into rules, and some 3,000 of them, or 100,000
-characters of references between schemas, end the process."""
+"""Characters and lines of a client's own grammar: llguidance recurses into its rules."""
 
 
 def compile_json_schema(schema: Any) -> str:

@@ -27,7 +27,7 @@ NO_RULE = frozenset(
 REWRITTEN = ("properties", "additionalProperties", "patternProperties", "propertyNames")
 """Keywords that say something else behind the rewriting, so that nothing may refer to what is in them."""
 MOST_LEVELS = 1000
-"""Of schemas within schemas, by `$ref` too: llguidance recurses into each, and some 2,000 end the process."""
+"""Of schemas within schemas, by `$ref` too: llguidance recurses into each."""
 Place = tuple[str, ...]
 
 
