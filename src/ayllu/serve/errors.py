@@ -89,7 +89,8 @@ def of_validation(error: ValidationError, *where: str, body: Any = None) -> ApiE
         return ApiError(
             400, f"{param} is not a parameter that this server knows", param=param, code="unknown_parameter"
         )
-    message = first["msg"].removeprefix("Value error, ")
+    # Pydantic names our class there, which no client knows.
+    message = "it must be an object" if kind == "model_type" else first["msg"].removeprefix("Value error, ")
     return ApiError(400, f"{param}: {message[:1].lower()}{message[1:]}", param=param, code="invalid_value")
 
 

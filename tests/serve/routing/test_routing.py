@@ -21,6 +21,11 @@ class Pet(BaseModel):
     legs: int = Field(4, ge=0)
 
 
+class Flock(BaseModel):
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+    pets: list[Pet]
+
+
 Limit = Annotated[int, Field(ge=1, le=100)]
 Include = Annotated[list[str], Field(alias="include[]", max_length=2)]
 
@@ -47,12 +52,17 @@ async def describe(body: Pet | None = None) -> dict[str, Any]:
     return {"name": body.name if body else None}
 
 
+async def count(body: Flock) -> dict[str, Any]:
+    return {"count": len(body.pets)}
+
+
 @pytest.fixture(scope="module")
 def client() -> TestClient:
     app = App()
     app.add_endpoint("/pets", list_pets)
     app.add_endpoint("/pets/{owner}", put, methods=["POST"])
     app.add_endpoint("/describe", describe, methods=["POST"])
+    app.add_endpoint("/flock", count, methods=["POST"], described=False)
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -113,6 +123,11 @@ def test_a_body_that_may_be_left_out_may_be_left_out(client: TestClient) -> None
     assert client.post("/describe", json=None).json() == {"name": None}
     assert client.post("/describe", json={"name": "dog"}).json() == {"name": "dog"}
     assert client.post("/describe", json={}).status_code == 400
+
+
+def test_who_sends_something_else_for_an_object_is_told_so_and_no_class_of_ours(client: TestClient) -> None:
+    status, message = problem(client.post("/flock", json={"pets": [{"name": "dog"}, 5]}))
+    assert (status, message) == (400, "pets.1: it must be an object")
 
 
 def test_only_the_methods_that_were_named_are_answered(client: TestClient) -> None:
