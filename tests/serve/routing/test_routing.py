@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from typing import Annotated, Any, Literal
 
+import httpx2
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
@@ -155,6 +157,27 @@ def test_the_document_tells_what_the_endpoints_read(client: TestClient) -> None:
     assert body["required"] and body["content"]["application/json"]["schema"]["$ref"].endswith("/Pet")
     assert document["components"]["schemas"]["Pet"]["required"] == ["name"]
     assert not document["paths"]["/describe"]["post"]["requestBody"].get("required", False)
+
+
+def test_many_who_ask_for_the_document_first_get_one_that_was_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, Any]] = []
+
+    def told(self: App) -> dict[str, Any]:
+        made.append(describe_routes(self))
+        return made[-1]
+
+    describe_routes = App.document
+    monkeypatch.setattr(App, "document", told)
+    app = App()
+    app.add_endpoint("/describe", describe, methods=["POST"])
+
+    async def ask() -> list[httpx2.Response]:
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as several:
+            return await asyncio.gather(*(several.get("/openapi.json") for _ in range(8)))
+
+    assert [set(reply.json()["paths"]) for reply in asyncio.run(ask())] == [{"/describe"}] * 8
+    assert len(made) == 1
 
 
 def test_what_the_first_answer_does_not_need_is_not_imported() -> None:

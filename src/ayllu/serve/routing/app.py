@@ -25,6 +25,7 @@ class App(Starlette):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._told: dict[str, Any] | None = None
+        self._telling = asyncio.Lock()
         errors.install(self)
         self.add_endpoint("/openapi.json", self._document, described=False)
 
@@ -55,6 +56,7 @@ class App(Starlette):
         return describe([route for route in self.routes if isinstance(route, ApiRoute) and route.include_in_schema])
 
     async def _document(self) -> Response:
-        if self._told is None:
-            self._told = await asyncio.to_thread(self.document)  # a second, in which others are answered
+        async with self._telling:  # who asks meanwhile waits for the same one
+            if self._told is None:
+                self._told = await asyncio.to_thread(self.document)  # a second, in which others are answered
         return JSONResponse(self._told)
