@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.lab.error import UserError
+from ayllu.serve.engines.accepts import Accepts
 from ayllu.serve.engines.choose import open_engine
 from ayllu.serve.engines.engine import Engine, EngineEnded
 from ayllu.serve.engines.process.wire import Message, Wire, chunk_to_json, request_from_json
@@ -64,11 +65,24 @@ def main(number: int) -> None:
                 "limits": getattr(engine, "limits", ""),
                 "kind": type(engine).__name__,
                 "embeds": hasattr(engine, "embed"),
-                "accepts": asdict(engine.accepts) if hasattr(engine, "accepts") else None,
+                "accepts": _accepts(engine),
             }
         }
     )
     _Answers(engine, wire).run(messages)
+
+
+def _accepts(engine: Engine) -> Message | None:
+    """What `engine` says it takes; None where its own `check` must be asked, as of one that has changed that alone."""
+    told = getattr(engine, "accepts", None)
+    if not isinstance(told, Accepts):
+        return None
+    for kind in type(engine).__mro__:
+        if vars(kind).keys() & {"__init__", "accepts"}:
+            return asdict(told)
+        if "check" in vars(kind):
+            return None  # `accepts` is of a class above, which knows nothing of this one
+    return asdict(told)
 
 
 def _leave_without(server: int) -> threading.Event:
