@@ -149,6 +149,26 @@ def test_a_listener_that_is_gone_ends_its_own_answer_only(apart: SupervisedEngin
     assert answer(apart, LONG)[-1].finish_reason == "length"
 
 
+def test_a_listener_that_fails_hears_of_it_and_nobody_else_waits(folder: Path) -> None:
+    def put(_: TextChunk) -> None:
+        raise KeyError("no room")
+
+    with contextlib.closing(start_engine(folder, "torch")) as own:
+        failures: list[KeyError] = []
+
+        def deliver() -> None:
+            try:
+                own.deliver(LONG, threading.Event(), put)
+            except KeyError as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=deliver, daemon=True)
+        thread.start()
+        thread.join(30)
+        assert [str(error) for error in failures] == ["'no room'"]
+        assert answer(own, LONG)[-1].finish_reason == "length"
+
+
 def test_what_was_delivered_in_part_is_not_asked_again_and_nothing_of_it_is_lost(folder: Path) -> None:
     with contextlib.closing(start_engine(folder, "torch")) as own:
         chunks: list[TextChunk] = []

@@ -207,6 +207,8 @@ class SupervisedEngine:
             following = _Following(child, next(self._numbers), cancelled, put)
             child.follow(following.number, {"generate": request_to_json(request)}, following)
             end = following.wait()
+            if following.failure is not None:
+                raise following.failure
             if end is not None or cancelled.is_set():
                 _raise_error(end or {})
                 return
@@ -323,6 +325,8 @@ class _Following:
         self.number = number
         self.given = False
         """Whether anything of the answer was put."""
+        self.failure: Exception | None = None
+        """Of whoever was to take it."""
         self._child, self._cancelled, self._put = child, cancelled, put
         self._told = False
         self._end: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
@@ -334,12 +338,19 @@ class _Following:
         elif self._cancelled.is_set():
             self._leave()
         else:
-            chunk = chunk_from_json(message["chunk"])
-            self.given = self.given or bool(chunk.text or chunk.tokens)
-            try:
-                self._put(chunk)
-            except RuntimeError:  # the loop is closed: nobody listens, and the others' messages are to be read
-                self._leave()
+            self._hand_on(chunk_from_json(message["chunk"]))
+
+    def _hand_on(self, chunk: TextChunk) -> None:
+        self.given = self.given or bool(chunk.text or chunk.tokens)
+        if self.failure is not None:
+            return
+        try:
+            self._put(chunk)
+        except RuntimeError:  # the loop is closed: nobody listens, and the others' messages are to be read
+            self._leave()
+        except Exception as error:  # they are to be read then too, or everybody would wait for ever
+            self.failure = error
+            self._leave()
 
     def wait(self) -> Message | None:
         """How the answer ended; None where its process did."""
