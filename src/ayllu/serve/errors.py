@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
@@ -105,7 +106,8 @@ def install(app: Starlette) -> None:
         assert isinstance(error, HTTPException)
         where = f"{request.method} {request.url.path}"
         words = {404: f"there is nothing at {where}", 405: f"{where} is not possible; use another method"}
-        return ApiError(error.status_code, words.get(error.status_code, str(error.detail))).response()
+        headers = {"Allow": ", ".join(_methods(request))} if error.status_code == 405 else {}
+        return ApiError(error.status_code, words.get(error.status_code, str(error.detail)), headers=headers).response()
 
     async def anything(_: Request, __: Exception) -> JSONResponse:
         return ApiError(500, FAILED).response()
@@ -113,3 +115,12 @@ def install(app: Starlette) -> None:
     app.add_exception_handler(ApiError, api)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, anything)
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods that the address of a request is answered for, by whatever route."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)

@@ -50,6 +50,10 @@ async def put(owner: str, body: Pet, loud: bool = False) -> dict[str, Any]:
     return {"owner": owner, **body.model_dump(), "loud": loud}
 
 
+async def leave(owner: str) -> dict[str, Any]:
+    return {"owner": owner}
+
+
 async def describe(body: Pet | None = None) -> dict[str, Any]:
     return {"name": body.name if body else None}
 
@@ -63,6 +67,7 @@ def client() -> TestClient:
     app = App()
     app.add_endpoint("/pets", list_pets)
     app.add_endpoint("/pets/{owner}", put, methods=["POST"])
+    app.add_endpoint("/pets/{owner}", leave, methods=["DELETE"], described=False)
     app.add_endpoint("/describe", describe, methods=["POST"])
     app.add_endpoint("/flock", count, methods=["POST"], described=False)
     return TestClient(app, raise_server_exceptions=False)
@@ -136,6 +141,7 @@ def test_only_the_methods_that_were_named_are_answered(client: TestClient) -> No
     assert client.head("/pets").status_code == 200
     assert problem(client.get("/pets/ann")) == (405, "GET /pets/ann is not possible; use another method")
     assert client.head("/pets/ann").status_code == 405
+    assert client.get("/pets/ann").headers["allow"] == "DELETE, POST"
     assert problem(client.get("/nowhere")) == (404, "there is nothing at GET /nowhere")
 
 
@@ -169,6 +175,7 @@ def test_many_who_ask_for_the_document_first_get_one_that_was_made_once(monkeypa
     describe_routes = App.document
     monkeypatch.setattr(App, "document", told)
     app = App()
+    app.add_endpoint("/pets/{owner}", leave, methods=["DELETE"], described=False)
     app.add_endpoint("/describe", describe, methods=["POST"])
 
     async def ask() -> list[httpx2.Response]:
