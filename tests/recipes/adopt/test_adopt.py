@@ -241,7 +241,7 @@ def test_the_command_names_the_model_everywhere(
         (("export", "mine", "--to", "hf", "--out", str(tmp_path / "out")), "not empty"),
         (
             ("export", "mine", "--to", "hf", "--out", str(tmp_path / "new"), "--dtype", "Q8_0"),
-            "a format that has it (gguf, onnx, mlx)",
+            "a format that has it (gguf, onnx, executorch, mlx)",
         ),
         (("export", "nothing", "--to", "hf", "--out", str(tmp_path / "new")), "ayllu adopt"),
     ):
