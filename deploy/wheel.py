@@ -37,7 +37,8 @@ def main(folder: Path) -> None:
             for code in (NATIVE, FUSED):
                 say(f"carries {carry(code, family, command).name}")
         pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--wheel-dir", str(folder), str(ROOT)]
-        subprocess.run(pip, check=True)
+        if subprocess.run(pip, check=False).returncode:
+            sys.exit("pip cannot make the wheel: what it says stands above")
     except UserError as error:
         sys.exit(str(error))
     finally:
