@@ -260,7 +260,7 @@ def bench(folder: Path, *, rounds: int, bits: Sequence[int], users: Sequence[int
     with tempfile.TemporaryDirectory() as scratch:
         runners = contenders(folder, Path(scratch), bits=bits)
         found = [Figures() for _ in runners]
-        lost = _bits_per_byte_lost(folder, runners, Path(scratch))
+        lost = bits_per_byte_lost(folder, runners, Path(scratch))
         with bar("engines", total=rounds * len(runners), unit="runs") as progress:
             for number in range(rounds):
                 for contender, figures in zip(runners, found, strict=True):
@@ -362,7 +362,7 @@ def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
     return round(statistics.median(ours) / statistics.median(theirs), 3) if ours and theirs else None
 
 
-def _bits_per_byte_lost(
+def bits_per_byte_lost(
     folder: Path, runners: Sequence[Contender], scratch: Path
 ) -> dict[tuple[str, int | None], float]:
     """Bits per byte that rounding costs beside float32, on openings of Wikipedia articles.
