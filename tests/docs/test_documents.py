@@ -130,6 +130,7 @@ def test_every_package_that_is_imported_is_declared(project: dict[str, Any]) -> 
         "onnx",
         "postgres",
         "sweep",
+        "team",
         "tensorboard",
         "tiers",
         "tracing",

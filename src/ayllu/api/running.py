@@ -48,14 +48,20 @@ class RunReport:
 
 
 def run(
-    recipe: str | Recipe, /, *, home: Path | str | None = None, layout: Layout | str | None = None, **options: Any
+    recipe: str | Recipe,
+    /,
+    *,
+    home: Path | str | None = None,
+    layout: Layout | str | None = None,
+    team: str | None = None,
+    **options: Any,
 ) -> RunReport:
     """Run a recipe: every stage that is not there yet, from where a killed run stopped.
 
     `recipe` is the name of one (`cria`, `smol`, …) or a function that returns a handle, of a release as a rule;
     `options` are its parameters, `home` is the folder for artifacts. A `layout` of several devices, such as
-    `dp_shard=2`, needs that many processes, which torchrun or `ayllu run` start. Raises UserError for what the user can
-    mend.
+    `dp_shard=2`, needs that many processes, which torchrun or `ayllu run` start. `team` is the address of a store that
+    is shared with other machines. Raises UserError for what the user can mend.
     """
     from ayllu.fleet.launch.planned_layout import job_layout
     from ayllu.lab.channel import check_name, promote
@@ -75,7 +81,7 @@ def run(
     channel = str(options.get("name", recipe_name))
     check_name(channel)  # before hours of work
     command = command_of(recipe_name, typed)
-    place = open_place(home, layout=job_layout(layout), command=command, title=channel)
+    place = open_place(home, layout=job_layout(layout), command=command, title=channel, team=team)
     if place.layout is not None and processes_missing(place.layout):
         raise UserError(
             f"the layout needs {place.layout.devices} processes and this is one; start them with torchrun, or let "

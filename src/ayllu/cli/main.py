@@ -88,6 +88,14 @@ COMMANDS = {
         "lab.page:lab",
         "Show all that is kept and runs in a browser: curves, comparisons, lineage, forecasts, sweeps, storage.",
     ),
+    "push": (
+        "lab.team:push",
+        "Give a team's store what is kept here, with what it was made from; what is there is not sent again.",
+    ),
+    "pull": (
+        "lab.team:pull",
+        "Bring results of a team's store into this home, with what they were made from; every byte is checked.",
+    ),
     "export-runs": (
         "lab.handover:export_runs",
         "Hand trainings over to TensorBoard, MLflow or W&B: settings, every step, what came, and the time of each.",

@@ -25,6 +25,13 @@ Layout = Annotated[
 Nodes = Annotated[
     int, Parameter(help="Machines that share the work; more than one need torchrun, Slurm or another launcher.")
 ]
+Shared = Annotated[
+    str | None,
+    Parameter(
+        name="--team",
+        help="Store that is shared with other machines, a folder or s3://BUCKET/FOLDER; $AYLLU_TEAM when not given.",
+    ),
+]
 Recipe = Callable[..., Any]
 
 # Recipes have no positional arguments, so that an option of several values ends where the next option begins.
@@ -34,8 +41,8 @@ why_app = App(name="why", default_parameter=SEVERAL)
 accept_app = App(name="accept", default_parameter=SEVERAL)
 
 
-def run(recipe: Recipe, /, *, layout: Layout = "", nodes: Nodes = 1, home: Home = None, json: Json = False,
-        **options: Any) -> None:  # fmt: skip
+def run(recipe: Recipe, /, *, layout: Layout = "", nodes: Nodes = 1, team: Shared = None, home: Home = None,
+        json: Json = False, **options: Any) -> None:  # fmt: skip
     """Run a recipe, in as many processes as its layout needs, and print what was predicted and measured."""
     from ayllu.fleet.launch.planned_layout import job_layout
 
@@ -46,7 +53,7 @@ def run(recipe: Recipe, /, *, layout: Layout = "", nodes: Nodes = 1, home: Home 
         if processes_missing(spread):
             recipe(**running.placed(options, home))  # refuses what makes no sense, once, before processes are started
             start_job(spread, ["-m", "ayllu.cli", *_without_nodes(sys.argv[1:])], nodes=nodes)
-    report = running.run(recipe, home=home, layout=spread, **options)
+    report = running.run(recipe, home=home, layout=spread, team=team, **options)
     if os.environ.get("RANK", "0") != "0":
         return
     if json:

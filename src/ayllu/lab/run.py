@@ -25,6 +25,9 @@ from ayllu.lab.progress import clock, say
 from ayllu.lab.shelf.forecasts import forecast
 from ayllu.lab.shelf.jobs import Job, now, state_of, told, using
 from ayllu.lab.store import Artifact, Store, storage_told, write_atomically
+from ayllu.lab.team.lease import Lease, held
+from ayllu.lab.team.shared import Team
+from ayllu.lab.team.turn import hand_in, take_turn
 
 HELPER_SECONDS = 0.2
 """How often a process that helps looks whether the first one has finished."""
@@ -44,6 +47,8 @@ class Place:
     """What the record of the run is called; the last stage's name when not given."""
     rank: int = 0
     """Which process of a job this is: the first makes the artifacts, the others help it with distributed stages."""
+    team: Team | None = None
+    """A store that is shared with other machines: nothing is made that one of them has made or is making."""
 
 
 class _Damaged(Exception):
@@ -56,6 +61,8 @@ def resolve(handle: Handle[Any], place: Place) -> dict[Handle[Any], Artifact]:
     What is kept is used as it was written or not at all: what is damaged is made again, and so is what follows from it
     where it comes out otherwise.
     """
+    if place.team is not None and place.layout is not None:
+        raise UserError("a job of several processes works in its own home; leave the team out, and `ayllu push` later")
     nodes = order(handle)
     names = labels(nodes)
     # Before anything runs: what is in memory by then is what does the work, whatever happens to the files meanwhile.
@@ -142,9 +149,17 @@ def _resolve_one(
             # Another process may have finished it while this one waited.
             if found := _take(node, key, code, place, label, job):
                 return found
-            _check_inputs(node, inputs, place)
-            job.begin(stage.identity, key, label)
-            path = _make(node, key, inputs, code, folder, place, label)
+            lease: Lease | None = None
+            if place.team is not None:
+                lease = take_turn(place.team, place.store, stage.identity, key, folder / "brought", label)
+                if lease is None and (found := _take(node, key, code, place, label, job)):
+                    return found
+            with held(lease) if lease else contextlib.nullcontext():
+                _check_inputs(node, inputs, place)
+                job.begin(stage.identity, key, label)
+                path = _make(node, key, inputs, code, folder, place, label)
+                if place.team is not None and lease is not None:
+                    path = hand_in(place.team, place.store, lease, path, folder / "brought", label)
             job.take(stage.identity, key, label, made=True)
             shutil.rmtree(folder, ignore_errors=True)
     return Artifact(path)

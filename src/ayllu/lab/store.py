@@ -85,14 +85,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
             raise UserError(f"{folder} is no artifact: it has no {MANIFEST}; give a folder that a stage has written")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return manifest_of(path.read_bytes(), f"{path}", "delete the folder to make it again")
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def manifest_of(text: bytes, where: str, remedy: str) -> dict[str, Any]:
+    """A manifest as it stands in a file; UserError, with what to do, where it is not as it was written."""
+    try:
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete the folder to make it again") from error
+        raise UserError(f"{where} is damaged ({error}); {remedy}") from error
     if wrong := _wrong_in(value):
-        raise UserError(f"{path} is damaged ({wrong}); delete the folder to make it again")
+        raise UserError(f"{where} is damaged ({wrong}); {remedy}")
     return value
+
+
+def thing_of(manifest: Mapping[str, Any]) -> str:
+    """What an artifact's folder is called: its stage and the beginning of its key."""
+    return f"{manifest['stage']}-{manifest['key'][:16]}"
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -155,7 +166,7 @@ class Store:
         return self.home / "logs" / f"{stage}-{key[:16]}"
 
     def path(self, stage: str, key: str) -> Path:
-        return self.artifacts / f"{stage}-{key[:16]}"
+        return self.artifacts / thing_of({"stage": stage, "key": key})
 
     def digests(self, name: str, folder: Path) -> Digests:
         """The digests of the files of `folder`, which are remembered under the artifact's `name`."""
@@ -233,6 +244,14 @@ class Store:
             files[name] = {"bytes": path.stat().st_size, "sha256": digests[name]}
         write_manifest(folder, manifest | {"files": files, "digest": content_digest(digests)})
         seen.save()
+        return self._move_in(folder, place)
+
+    def bring(self, folder: Path, manifest: Mapping[str, Any]) -> Path:
+        """Move a folder whose files are what `manifest` lists to its place, with that manifest."""
+        write_manifest(folder, manifest)
+        return self._move_in(folder, self.path(manifest["stage"], manifest["key"]))
+
+    def _move_in(self, folder: Path, place: Path) -> Path:
         aside = place.with_name(place.name + ".replaced")
         if place.exists():  # a stage that is made again because its code has changed
             _remove(aside)
