@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +42,10 @@ def sweep(
     trials: int = 20,
     seeds: int = 3,
     heldout: int = 400,
+    part: str | None = None,
+    workers: int = 0,
+    on: Literal["local", "slurm", "ray"] = "local",
+    queue: str | None = None,
     home: Path | str | None = None,
     **options: Any,
 ) -> dict[str, Any]:
@@ -48,11 +53,14 @@ def sweep(
 
     `vary` is what `ayllu sweep --set` takes, such as ("lr=0.005,0.01", "width=64..256:64"); `options` stay the same.
     `heldout` is how many documents are measured. What comes back is the record that docs/lab.md describes; it is kept
-    in the home, and the same call goes on after a kill. Raises UserError for what cannot be varied or measured.
+    in the home, and the same call goes on after a kill. So many `workers` train trials side by side first, as jobs `on`
+    this machine or a scheduler's `queue`, all of which must see the home. With a `part`, such as "2/8", only those
+    trials are trained, and `{"part", "trials"}` comes back. Raises UserError for what cannot be varied or measured.
     """
     from ayllu.recipes.registry import command_of
     from ayllu.recipes.sweeping.axes import read_axes
-    from ayllu.recipes.sweeping.sweep import Sweep, run_sweep
+    from ayllu.recipes.sweeping.sweep import Part, Sweep, run_part, run_sweep
+    from ayllu.recipes.sweeping.workers import Workers, train_ahead
 
     function = find_recipe(recipe)
     name = getattr(function, "__name__", "recipe")
@@ -69,7 +77,31 @@ def sweep(
         seed=int(options.get("seed", 0)),
         documents=heldout,
     )
-    return run_sweep(asked, open_place(home, command=command))
+    place = open_place(home, command=command)
+    if part is not None:
+        number, slash, of = part.partition("/")
+        if not (slash and number.isdecimal() and of.isdecimal()):
+            raise UserError(f"{part!r} is no part of a sweep; write it as 2/8")
+        return {"part": part, "trials": run_part(asked, place, Part(number=int(number), of=int(of)))}
+    if workers:
+        if "speed" in inspect.signature(function).parameters and options.get("speed") is None:
+            raise UserError(
+                "workers slow each other down, and a budget of minutes would count it; give --speed as well"
+            )
+        told = {"set": tuple(vary), "search": search, "trials": trials, "heldout": heldout, **options}
+        words = [word for name, value in told.items() for word in option_words(name, value)]
+        train_ahead(name, words, place.store.home, Workers(count=workers, on=on, queue=queue), sweep=asked.id)
+    return run_sweep(asked, place)
+
+
+def option_words(name: str, value: Any) -> list[str]:
+    """An option as a command line says it; nothing for None."""
+    option = f"--{name.replace('_', '-')}"
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return [option if value else f"--no-{option[2:]}"]
+    return [option, *map(str, value if isinstance(value, tuple | list) else [value])]
 
 
 def experiment(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from support.fleet.slurm import SlurmCluster
 from support.parts import need_module
 
 pytestmark = pytest.mark.slow  # trains a dozen small models
@@ -82,3 +84,25 @@ def test_a_ladder_that_was_killed_goes_on_and_predicts_before_it_trains(tmp_path
     (kept,) = [row for row in lines if row["what"] == "bits_per_byte"]
     assert (kept["value"], kept["low"], kept["high"]) == (last["loss"], last["low"], last["high"])
     assert abs(report["error_pct"]) < 20
+
+
+@pytest.mark.parametrize("scheduler", ["local", "slurm"])
+def test_workers_train_what_the_sweep_then_finds(
+    scheduler: str, tmp_path: Path, english_texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_module("optuna", "Optuna is not installed: pip install .[sweep]")
+    words = (*SWEEP[:3], "lr=0.005,0.01,0.02", *SWEEP[4:], "--speed", "20000", "--seeds", "1", "--heldout", "20")
+    with contextlib.ExitStack() as stack:
+        if scheduler == "slurm":
+            (tmp_path / "cluster").mkdir()
+            cluster = stack.enter_context(SlurmCluster(tmp_path / "cluster"))
+            monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+        home = tmp_path / "home"
+        record = finish((*words, "--workers", "2", "--on", scheduler), home, english_texts)
+    assert sorted(row["values"]["lr"] for row in record["trials"]) == [0.005, 0.01, 0.02]
+    assert {row["state"] for row in record["trials"]} == {"finished"}
+    jobs = [json.loads(path.read_text()) for path in home.glob("jobs/*.json")]
+    makers = {job["pid"] for job in jobs for stage in job["stages"] if stage["made"] and stage["stage"] == "pretrain"}
+    assert len(jobs) and len(makers) == 2, "each worker trained, and the sweep itself did not"
+    alone = finish(words, tmp_path / "alone", english_texts)
+    assert [row["value"] for row in alone["trials"]] == [row["value"] for row in record["trials"]]

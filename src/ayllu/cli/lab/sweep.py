@@ -15,6 +15,7 @@ from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
 from ayllu.recipes.registry import RECIPES
 from ayllu.recipes.sweeping.search import Method
+from ayllu.recipes.sweeping.workers import Scheduler
 
 Vary = Annotated[
     tuple[str, ...],
@@ -28,6 +29,14 @@ Trials = Annotated[int, Parameter(help="How many are drawn; a grid has as many a
 Seeds = Annotated[int, Parameter(help="Seeds that the best is trained with, the first one counted.")]
 Heldout = Annotated[int, Parameter(help="Held-out documents that each trial is measured on.")]
 
+Count = Annotated[int, Parameter(help="So many processes train trials side by side first; 0: one after the other.")]
+On = Annotated[Scheduler, Parameter(help="Who starts the workers; all of them must see the home.")]
+Queue = Annotated[str | None, Parameter(name=("--queue", "--partition"), help="Partition, on Slurm.")]
+PartOf = Annotated[
+    str | None,
+    Parameter(help="Train only some trials, as 2/8 every eighth from the second on: what one of the workers does."),
+]
+
 app = App(name="sweep", default_parameter=SEVERAL)
 
 
@@ -40,15 +49,23 @@ def sweep(
     trials: Trials = 20,
     seeds: Seeds = 3,
     heldout: Heldout = 400,
+    workers: Count = 0,
+    on: On = "local",
+    queue: Queue = None,
+    part: PartOf = None,
     home: Home = None,
     json: Json = False,
     **options: Any,
 ) -> None:
     """Try options of a recipe, from where a killed sweep stopped, and print what each trial came to."""
     asked: dict[str, Any] = {"vary": vary, "search": search, "trials": trials, "seeds": seeds, "heldout": heldout}
+    asked |= {"workers": workers, "on": on, "queue": queue, "part": part}
     record = research.sweep(recipe, home=home, **asked, **options)
     if json:
         print_json(record)
+        return
+    if part is not None:
+        print_lines([f"part {part}: {record['trials']} trials are made"])
         return
     names = list(record["axes"])
     rows = sorted(record["trials"], key=lambda row: (row["share"] != 1.0, row["value"] is None, row["value"] or 0.0))

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ayllu.lab.error import UserError
 
@@ -55,6 +55,8 @@ class BatchJob:
     """Where the scheduler starts the job, its files and logs lie below `launch_folder`; all nodes must see it."""
     options: tuple[str, ...] = ()
     """Options of the recipe, as on the command line of `ayllu run`."""
+    action: Literal["run", "sweep"] = "run"
+    """The command that takes the recipe."""
     nodes: int = 1
     accelerators_per_node: int = 0
     """0: the processors do the work."""
@@ -128,7 +130,7 @@ class BatchJob:
 
     def run_words(self) -> list[str]:
         """`run RECIPE …`, the part that is the same everywhere."""
-        return ["run", self.recipe, *self.options]
+        return [self.action, self.recipe, *self.options]
 
     def command(self, rendezvous: Rendezvous | None = None) -> str:
         """The command of one node for a shell: `ayllu run …`, or torchrun that starts `ayllu.cli` in every process.

@@ -51,6 +51,18 @@ class Sweep:
         return hashlib.sha256(canonical({**fields, "axes": {a.name: a.as_json() for a in self.axes}})).hexdigest()[:16]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Every `of`-th trial from `number` on: what one of several workers does."""
+
+    number: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.of:
+            raise UserError(f"there is no part {self.number} of {self.of}; parts count from 1")
+
+
 def run_sweep(sweep: Sweep, place: Place) -> dict[str, Any]:
     """Every trial that is not there yet, then the best with further seeds. The record says where it stands meanwhile.
 
@@ -64,6 +76,30 @@ def run_sweep(sweep: Sweep, place: Place) -> dict[str, Any]:
         say(f"sweep {sweep.id}: {done} trainings done; {total} trials are asked for")
     record.settle()
     return record.facts
+
+
+def run_part(sweep: Sweep, place: Place, part: Part) -> int:
+    """Train the trials of one part that are not there yet, of successive halving their first budget; how many it has.
+
+    No record is kept: the sweep itself finds what was made. A trial that fails here fails there, and is told there.
+    """
+    _check(sweep)
+    asked = mine = 0
+
+    def train(varied: dict[str, Any], share: float) -> None:
+        nonlocal asked, mine
+        asked += 1
+        if asked % part.of != part.number % part.of:
+            return  # as if it had failed, so that nothing more is asked of it
+        mine += 1
+        try:
+            measure(sweep, place, varied, sweep.seed, share)
+        except UserError as error:
+            say(f"sweep {sweep.id}: {varied} failed: {error}")
+
+    for _ in search(sweep.method, sweep.axes, train, trials=sweep.trials, seed=sweep.seed):
+        pass
+    return mine
 
 
 def _check(sweep: Sweep) -> None:
@@ -122,7 +158,7 @@ class _Record:
         self.facts["trials"].append(row)
         self._save()
         try:
-            found = self._measure(varied, seed, share)
+            found = measure(self._sweep, self._place, varied, seed, share)
             if not math.isfinite(found.value):
                 raise UserError(f"its bits per byte are {found.value}: the training came to nothing")
         except UserError as error:
@@ -133,22 +169,6 @@ class _Record:
             self.facts["metric"] = f"bits_per_byte {found.source}"
         self._save()
         return row["value"]
-
-    def _measure(self, varied: Mapping[str, Any], seed: int, share: float) -> Measured:
-        sweep = self._sweep
-        options = {**sweep.options, **varied, "seed": seed}
-        if share != 1.0:
-            options["budget"] = share * float(options.get("budget", _default_budget(sweep.recipe)))
-        said = ", ".join(
-            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in varied.items()
-        )
-        return run_trial(
-            sweep.recipe,
-            options,
-            self._place,
-            documents=sweep.documents,
-            title=f"sweep {sweep.id[:8]}: {said}, seed {seed}",
-        )
 
     def settle(self) -> None:
         """Train the best with further seeds, draw the surface, and say that all is done."""
@@ -174,6 +194,18 @@ class _Record:
     def _save(self) -> None:
         self.facts["updated"] = now()
         write_atomically(self._folder / f"{self._sweep.id}.json", json.dumps(self.facts, indent=1) + "\n")
+
+
+def measure(sweep: Sweep, place: Place, varied: Mapping[str, Any], seed: int, share: float) -> Measured:
+    """One training with a share of the budget, and what it came to. Raises UserError where it fails."""
+    options = {**sweep.options, **varied, "seed": seed}
+    if share != 1.0:
+        options["budget"] = share * float(options.get("budget", _default_budget(sweep.recipe)))
+    said = ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in varied.items()
+    )
+    title = f"sweep {sweep.id[:8]}: {said}, seed {seed}"
+    return run_trial(sweep.recipe, options, place, documents=sweep.documents, title=title)
 
 
 def spread(values: Sequence[float]) -> dict[str, float | None]:

@@ -1,0 +1,90 @@
+"""Trials side by side: jobs of a scheduler, each of which trains a part of a sweep's trials into the same home.
+
+The sweep itself then asks for one trial after the other as ever, and finds them made. A worker that is killed is
+started again by its scheduler, one that fails costs nothing but time: what it has not made, the sweep makes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ayllu.fleet.launch.batch_job import BatchJob
+from ayllu.fleet.launch.records import OPEN, Record, find, launch
+from ayllu.lab.error import UserError
+from ayllu.lab.progress import say
+
+POLL_SECONDS = 2.0
+Scheduler = Literal["local", "slurm", "ray"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """How many, and who starts them."""
+
+    count: int
+    on: Scheduler = "local"
+    queue: str | None = None
+    """Partition of Slurm."""
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UserError(f"workers is {self.count}; it must be at least 1")
+
+
+def train_ahead(
+    recipe: str,
+    options: Sequence[str],
+    home: Path,
+    workers: Workers,
+    *,
+    sweep: str,
+    wait: Callable[[], None] = lambda: time.sleep(POLL_SECONDS),
+) -> None:
+    """Let workers train all trials of the sweep that `ayllu sweep RECIPE OPTIONS` is, and wait for them.
+
+    Those that still run from before are waited for too. Whatever ends the waiting ends them.
+    """
+    cores = max(1, (os.cpu_count() or 1) // workers.count)
+    jobs: list[Record] = []
+    for number in range(1, workers.count + 1):
+        words = (*options, "--home", str(home), "--part", f"{number}/{workers.count}")
+        job = BatchJob(
+            recipe=recipe,
+            name=f"sweep-{sweep}-{number}",
+            folder=home,
+            options=words,
+            action="sweep",
+            queue=workers.queue,
+            # Else each takes all cores of a machine that they share.
+            environment={"OMP_NUM_THREADS": str(cores)} if workers.on == "local" else {},
+        )
+        jobs.append(_running(job) or launch(workers.on, job))
+    say(f"sweep {sweep}: {workers.count} workers on {workers.on}; their logs lie in {jobs[0].folder.parent}")
+    try:
+        while jobs:
+            wait()
+            for started in list(jobs):
+                status = started.status()
+                if status.state not in OPEN:
+                    jobs.remove(started)
+                    say(f"sweep {sweep}: {started.name} {status.state}; {len(jobs)} are still at it")
+    except BaseException:
+        for started in jobs:
+            with contextlib.suppress(UserError, OSError):
+                started.cancel()
+        raise
+
+
+def _running(job: BatchJob) -> Record | None:
+    """The same job from before, where it still waits or runs."""
+    try:
+        found = find(job.folder, job.name)
+    except UserError:
+        return None
+    return found if found.status().state in OPEN else None
