@@ -81,7 +81,7 @@ def carry(code: Code, family: Family, command: str) -> Path:
 
 def _carried(code: Code, more: Sequence[str]) -> Path | None:
     """The library that the package carries for this processor and that can be opened here."""
-    for family in FAMILIES:
+    for family in FAMILIES if CARRIED.is_dir() else ():  # its name is that of all sources, which are long to read
         path = CARRIED / _carried_name(code, family, more)
         if family.fits() and is_whole(path):
             try:
