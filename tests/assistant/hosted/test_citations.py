@@ -1,4 +1,4 @@
-"""Files that programs write within a response, as OpenAI's clients find and download them."""
+"""What an answer rests on, as OpenAI's clients find it: files that programs write, and passages that were found."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import openai
 import pytest
 
+from ayllu.serve.responses.hosted.citations import file_citations
 from ayllu.text.tool_calls import ToolCall, write_calls
 from support.serving.responses import OFFICIAL_EVENT, OFFICIAL_ITEM
 
@@ -75,3 +76,57 @@ def test_the_stream_tells_of_it_before_the_text_is_done(client: openai.OpenAI, s
     at = kinds.index("output_text.annotation.added")
     assert kinds[at - 1 : at + 2] == ["output_text.delta", "output_text.annotation.added", "output_text.done"]
     assert [(one["filename"], one["start_index"], one["end_index"]) for one in found] == [("a.txt", 9, 14)]
+
+
+def searches(query: str) -> str:
+    return write_calls([ToolCall(name="file_search", arguments={"query": query})])
+
+
+def test_a_sentence_is_cited_with_the_file_that_it_rests_on(client: openai.OpenAI, script: Script) -> None:
+    texts = {"door.txt": b"The door code is 4711.", "boat.txt": b"The boat sails to Puno on every second Tuesday."}
+    files = {name: client.files.create(file=(name, text), purpose="assistants").id for name, text in texts.items()}
+    store = client.vector_stores.create(file_ids=list(files.values()))
+    while client.vector_stores.retrieve(store.id).status != "completed":
+        pass
+    tool: Any = {"type": "file_search", "vector_store_ids": [store.id]}
+    answer = "It is 4711. The boat sails every second Tuesday! Nobody knows why the llama laughs."
+    script(searches("door code and boat"), answer)
+    kinds, events = [], []
+    with client.responses.stream(model="tiny", input="Tell me", tools=[tool]) as stream:
+        for event in stream:
+            kinds.append(event.type.removeprefix("response."))
+            if event.type == "response.output_text.annotation.added":
+                events.append(event.to_dict()["annotation"])
+        made = stream.get_final_response()
+    found = cited(made)
+    assert [(one.type, one.filename, one.file_id) for one in found] == [
+        ("file_citation", name, files[name]) for name in ("door.txt", "boat.txt")
+    ]
+    assert [made.output_text[: one.index].split()[-1] for one in found] == ["4711.", "Tuesday!"]
+    assert [one.to_dict() for one in found] == events and kinds.count("output_text.annotation.added") == 2
+    script("It is 4711.")
+    after = client.responses.create(model="tiny", input="Again?", previous_response_id=made.id, tools=[tool])
+    assert cited(after) == [], "nothing was found for this answer"
+
+
+RESULTS = [
+    {"file_id": "a", "filename": "a.md", "text": "Alpacas graze above 3,500 m. Their wool is fine."},
+    {"file_id": "b", "filename": "b.md", "text": "Llamas carry loads of 30 kg and graze in herds."},
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Alpacas graze above 3,500 m.", [("a", 28)]),
+        ("Alpacas graze above 4,500 m.", []),
+        ("Alpacas graze above 3,500 m. Their wool is fine, too.", [("a", 53)]),
+        ("Loads of 30 kg.\nAlpacas graze above 3,500 m", [("b", 15), ("a", 43)]),
+        ("1. Yes.\n2. No.", []),
+        ("Yes, of course.", []),
+        ("", []),
+        ("Herds graze; llamas carry loads?", [("b", 32)]),
+    ],
+)
+def test_what_a_passage_does_not_say_has_no_citation(text: str, found: list[tuple[str, int]]) -> None:
+    assert [(one["file_id"], one["index"]) for one in file_citations(RESULTS, text)] == found

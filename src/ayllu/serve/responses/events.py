@@ -9,7 +9,7 @@ from typing import Any
 
 from ayllu.serve.engines.engine import DrawnToken
 from ayllu.serve.responses.hosted.answer import REQUEST, HostedBegan, HostedDone, HostedEvent
-from ayllu.serve.responses.hosted.citations import citations
+from ayllu.serve.responses.hosted.citations import citations, file_citations
 from ayllu.serve.responses.hosted.tools import MadeFile
 from ayllu.serve.responses.items import new_id, output_text
 from ayllu.serve.state.items import Item
@@ -38,6 +38,8 @@ class EventWriter:
         self._open = False
         self._files: list[MadeFile] = []
         """What programs have written since the last message."""
+        self._results: list[dict[str, Any]] = []
+        """What searches of this response have found."""
 
     def about(self, kind: str, body: dict[str, Any]) -> Sent:
         """An event that shows the whole response."""
@@ -49,6 +51,8 @@ class EventWriter:
             yield from self._began(event.item)
         elif isinstance(event, HostedDone):
             self._files += event.files
+            if event.item["type"] == "file_search_call":
+                self._results += event.item["results"] or ()
             yield from self._ended(event.item)
         elif isinstance(event, Words):
             if not self._open:
@@ -145,7 +149,8 @@ class EventWriter:
         item = self.output[-1]
         part = item["content"][0]
         item["status"] = "completed" if status == "completed" else "incomplete"
-        for number, annotation in enumerate(citations(self._files, part["text"])):
+        cited = [*citations(self._files, part["text"]), *file_citations(self._results, part["text"])]
+        for number, annotation in enumerate(cited):
             part["annotations"].append(annotation)
             yield self._part(
                 "response.output_text.annotation.added", annotation_index=number, annotation=dict(annotation)
