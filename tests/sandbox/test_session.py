@@ -43,6 +43,16 @@ def test_state_and_files_are_kept_from_cell_to_cell(session: Session) -> None:
     assert outcome.files == {"out.txt": b"a,b\n1,2\n"} and outcome.state_kept
 
 
+def test_what_a_cell_removes_is_gone_also_from_the_next_sandbox(session: Session) -> None:
+    session.run("1", files={"a.txt": b"1", "deep/b.txt": b"2", "c.txt": b"3"})
+    gone = session.run("import os\nos.remove('a.txt')\nos.rename('deep', 'other')\nopen('c.txt', 'a').write('3')")
+    assert gone.removed == ("a.txt", "deep/b.txt")
+    assert session.files == {"other/b.txt": b"2", "c.txt": b"33"}
+    session.cancel()
+    found = session.run("import os\n(sorted(os.listdir()), os.listdir('other'))")
+    assert found.value == "(['c.txt', 'other'], ['b.txt'])"
+
+
 def test_an_error_is_told_as_python_tells_it_and_the_state_stays(session: Session) -> None:
     session.run("x = 1")
     outcome = session.run("def half(n):\n    return n / 0\nhalf(x)")

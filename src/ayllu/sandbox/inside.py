@@ -183,7 +183,10 @@ def _shown(value: Any) -> str | None:
 
 
 def _gather(reply: dict[str, Any], known: Known, most: int) -> tuple[dict[str, Any], list[bytes]]:
-    """Put pictures and new files to the reply, up to `most` bytes; what is left out is named."""
+    """Put pictures and new files to the reply, up to `most` bytes, and the names of files that are gone.
+
+    What is left out is named.
+    """
     notes: list[str] = []
     blobs: list[bytes] = []
     size = 0
@@ -202,7 +205,8 @@ def _gather(reply: dict[str, Any], known: Known, most: int) -> tuple[dict[str, A
         notes.append(f"{len(pictures) - len(blobs)} of {len(pictures)} pictures are left out")
     reply["pictures"] = len(blobs)
     names: list[str] = []
-    for name, state in sorted(_look().items()):
+    there = _look()
+    for name, state in sorted(there.items()):
         if known.get(name) == state:
             continue
         if len(names) >= MOST_FILES or size + state[1] > most:
@@ -216,7 +220,7 @@ def _gather(reply: dict[str, Any], known: Known, most: int) -> tuple[dict[str, A
         names.append(name)
         blobs.append(content)
         size += len(content)
-    return {**reply, "files": names, "notes": notes[:50]}, blobs
+    return {**reply, "files": names, "gone": sorted(known.keys() - there.keys()), "notes": notes[:50]}, blobs
 
 
 def _figures() -> Iterator[bytes]:

@@ -57,6 +57,8 @@ class Outcome:
     """PNG files: the figures that were open at the end."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Files of the work folder that are new or changed, by their paths below it."""
+    removed: tuple[str, ...] = ()
+    """Files of the work folder that are no longer there."""
     notes: tuple[str, ...] = ()
     """Sentences: what was cut or left out."""
     seconds: float = 0.0

@@ -129,6 +129,8 @@ class Session:
             raise
         outcome = _outcome(box, done, seconds, time.monotonic() - began, notes, whole)
         self._known |= {**given, **outcome.files}
+        for path in outcome.removed:
+            self.forget(path)
         if not outcome.state_kept:
             self._lost = "the interpreter is a new one: variables from before are gone"
             self.close()
@@ -190,6 +192,7 @@ def _outcome(box: Box, done: Exchange, seconds: float, took: float, notes: list[
         exit_code=code,
         pictures=pictures,
         files=files,
+        removed=tuple(name for name in _strings(header.get("gone")) if name not in files),
         notes=(*notes, *more),
         state_kept=True,
     )
@@ -227,6 +230,9 @@ def _brought(
             files[checked(name)] = content
         except (ValueError, TypeError, AttributeError):
             continue
-    told = header.get("notes")
-    notes = [note[:500] for note in told if isinstance(note, str)] if isinstance(told, list) else []
-    return pictures, files, notes
+    return pictures, files, [note[:500] for note in _strings(header.get("notes"))]
+
+
+def _strings(value: object) -> list[str]:
+    """The words of a list that a program may have written; nothing of what is no list."""
+    return [word for word in value if isinstance(word, str)] if isinstance(value, list) else []

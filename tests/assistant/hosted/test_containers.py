@@ -50,6 +50,16 @@ def test_files_go_in_are_worked_on_and_come_out(client: openai.OpenAI, script: S
         client.containers.retrieve(made.id)
 
 
+@pytest.mark.usefixtures("sandbox")
+def test_a_file_that_a_program_removed_is_listed_no_more(client: openai.OpenAI, script: Script) -> None:
+    container = client.containers.create(name="mine")
+    client.containers.files.create(container.id, file=("old.txt", b"1"))
+    script(runs("import os\nos.rename('old.txt', 'new.txt')"), "Renamed.")
+    tool: Any = {"type": "code_interpreter", "container": container.id}
+    client.responses.create(model="tiny", input="Rename it", tools=[tool])
+    assert [file.path for file in client.containers.files.list(container.id)] == ["/mnt/data/new.txt"]
+
+
 def test_containers_are_listed_in_pages_and_found_by_name(client: openai.OpenAI) -> None:
     names = [client.containers.create(name=name).id for name in ("a", "b", "a")]
     listed = [one.id for one in client.containers.list(limit=1) if one.id in names]
