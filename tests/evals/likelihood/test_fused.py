@@ -1,4 +1,4 @@
-"""Rows by code of our own between the products: what torch makes of them, on processors that are not here too."""
+"""Rows by code of our own: what torch makes of them, on processors that are not here too."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ayllu.evals.likelihood import log_probabilities as likelihood
 from ayllu.evals.likelihood.branches import Forward
 from ayllu.evals.likelihood.fused import blocks, library
 from ayllu.evals.likelihood.log_probabilities import Question, Segment, segment_log_likelihoods, shared_log_likelihoods
@@ -56,12 +57,12 @@ def model(request: pytest.FixtureRequest) -> Transformer:
     return sharp_model(config)
 
 
-@pytest.fixture(params=["-march=native", "-march=x86-64-v3", "-O1"])
+@pytest.fixture(params=["-march=native", "-march=native -DPAIRS=1", "-march=x86-64-v3", "-O1"])
 def _compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The code as this processor has it, as one without AVX-512 has it, and in plain C."""
+    """The code as this processor has it, with pairs of 16-bit numbers, for one without AVX-512, and in plain C."""
     need(torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"} or "x86" not in request.param, "no x86-64-v3")
     cache = tmp_path_factory.getbasetemp() / "fused"
-    built = library.opened(library.compiled(flags=(request.param,), cache=cache))
+    built = library.opened(library.compiled(flags=tuple(request.param.split()), cache=cache))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "library", lambda: built)
         yield
@@ -70,7 +71,7 @@ def _compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 def stream(model: Transformer, dtype: torch.dtype, before: int, *, own_code: bool) -> torch.Tensor:
     """The hidden states of `ROWS` behind a trunk of some tokens."""
     forward = Forward(model, dtype, own_code=own_code)
-    assert (forward._fused is not None) == own_code
+    assert (forward.fused is not None) == own_code
     with torch.inference_mode():
         trunk = forward.trunk(ROWS[0].beginning[:before]) if before else None
         return forward.hidden(ROWS, trunk=trunk).float()
@@ -87,13 +88,41 @@ def test_it_computes_what_torch_computes(model: Transformer, before: int) -> Non
     assert 0 < errors[1] < 1.1 * errors[0], "in 16 bits no further from the truth than torch is"
 
 
-def test_threads_and_company_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows that are shared out among threads are what one thread makes of them."""
-    monkeypatch.setattr(blocks.torch, "get_num_threads", lambda: 1)
+@pytest.mark.usefixtures("_compiled")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_logits_in_blocks_are_what_a_whole_product_gives(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """States of any number of rows; the last block of columns is a rest, and ids lie in every one."""
+    monkeypatch.setattr(blocks, "COLUMNS", 37)
     model = sharp_model(GROUPED)
-    alone = stream(model, torch.bfloat16, 20, own_code=True)
-    monkeypatch.setattr(blocks.torch, "get_num_threads", lambda: 3)
-    assert torch.equal(stream(model, torch.bfloat16, 20, own_code=True), alone)
+    own = Forward(model, dtype).fused
+    assert own is not None
+    for count in (1, 6, 29):
+        states = torch.randn(count, GROUPED.width, generator=GENERATOR).bfloat16().float() / 4
+        rows, ids = torch.arange(4 * count) // 4, torch.tensor(drawn(4 * count))
+        logits = states @ model.output.weight.detach().to(dtype).float().T
+        expected, given = logits.log_softmax(-1)[rows, ids], states.to(own.dtype)
+        for greedy in (False, True):
+            values, likeliest = own.predicted(given, rows, ids, greedy=greedy)
+            rounding = 2**-8 if own.dtype == torch.bfloat16 else 1e-5
+            assert torch.allclose(values, expected, atol=rounding * float(logits.abs().max()))
+            if own.dtype == torch.float32:
+                assert torch.equal(likeliest, (logits.argmax(-1)[rows] == ids) & greedy)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_threads_and_company_change_no_bit(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches that threads take are what one thread makes of them, and so is a question alone."""
+    shared = drawn(60)
+    asked = [Question([*shared, *drawn(5 + i)], [drawn(3), drawn(1 + i % 4)], [0, 0]) for i in range(40)]
+    asked += [Question(drawn(20 + i), [drawn(9)], [2]) for i in range(20)]
+    forward = Forward(sharp_model(GROUPED), dtype)
+    monkeypatch.setitem(likelihood.BATCH_TOKENS, "cpu", 100)
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(Forward, "threads", threads)
+        found.append(dict(shared_log_likelihoods(forward, asked)))
+    assert found[0] == found[1]
+    assert dict(shared_log_likelihoods(forward, asked[-1:])) == {0: found[0][len(asked) - 1]}
 
 
 def test_positions_that_are_asked_for_are_those_of_all() -> None:
@@ -104,15 +133,13 @@ def test_positions_that_are_asked_for_are_those_of_all() -> None:
 
 
 def test_likelihoods_are_those_of_torch_to_a_thousandth() -> None:
-    """Of logits between minus 60 and 60, whole and cut into blocks of columns that leave a rest."""
+    """Of logits between minus 60 and 60."""
     model = sharp_model(GROUPED)
     asked = [Question(row.beginning, row.branches, [0] * len(row.branches)) for row in ROWS[:1]]
     asked += [Question(drawn(9), [[7], [8], [9]], [0, 0, 0])]
     segments = [Segment(drawn(30), 29)]
     plain = Forward(model, torch.float32, own_code=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "COLUMNS", 37)
-        ours = Forward(model, torch.float32)
+    ours = Forward(model, torch.float32)
     for number, values in shared_log_likelihoods(plain, asked):
         assert dict(shared_log_likelihoods(ours, asked))[number] == pytest.approx(values, abs=1e-3)
     assert segment_log_likelihoods(ours, segments) == pytest.approx(segment_log_likelihoods(plain, segments), abs=1e-3)
@@ -138,7 +165,7 @@ def test_without_a_compiler_torch_computes_and_a_line_says_so(
         forward = Forward(sharp_model(GROUPED), torch.float32)
     finally:
         library.library.cache_clear()
-    assert forward._fused is None
+    assert forward.fused is None
     assert "no-such-compiler cannot be started" in capsys.readouterr().err
     assert segment_log_likelihoods(forward, [Segment([5, 4, 8], 2)])[0] < 0
 
@@ -151,4 +178,4 @@ def test_what_it_is_not_made_for_is_left_to_torch() -> None:
         (adapted, torch.float32),
         (sharp_model(GROUPED), torch.half),
     ):
-        assert Forward(model, dtype)._fused is None
+        assert Forward(model, dtype).fused is None

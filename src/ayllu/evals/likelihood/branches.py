@@ -3,8 +3,8 @@
 A row holds a beginning once and behind it every continuation; a branch sees the beginning and itself. What is computed
 for each token alone (the products with the weights, nine tenths of the work) runs over the tokens of all rows in one
 piece; only attention takes rows apart, a few of like length at a time. Rows may stand behind a *trunk*, whose keys and
-values are computed once for all of them. On a processor with a C compiler what lies between the products is code of our
-own (`fused`); elsewhere, and for models with adapters, it is torch's.
+values are computed once for all of them. On a processor with a C compiler all of this is code of our own (`fused`);
+elsewhere, and for models with adapters, it is torch's.
 
 Shapes in names: N tokens of all rows, R rows of a bunch, T tokens of its longest row, S tokens of the trunk, D width,
 H query heads, K key/value heads, h head width, C columns of logits.
@@ -36,9 +36,11 @@ class Trunk:
     """Keys and values of what all rows begin with, as the model that made it keeps them."""
 
     layers: Sequence[tuple[Tensor, Tensor]]
-    """One pair a layer, each (1, K, S, h); where the model is `fused` (S, K h), not turned."""
+    """One pair a layer, each (1, K, S, h); none where the model is `fused`."""
     length: int
     """Tokens in it."""
+    fused: Tensor | None = None
+    """All of them, (L, 2, S, K h), not turned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +61,15 @@ class Forward:
     """A model made ready to run rows in one type: each weight is cast once, however many passes and sets follow.
 
     Weights that are trained on meanwhile are not seen; make it anew. `own_code` is for tests: whether code of our own
-    may stand between the products.
+    may compute it.
     """
 
     def __init__(self, model: Transformer, dtype: torch.dtype, *, own_code: bool = True) -> None:
         self.model, self.dtype = model, dtype
         self.device = model.embedding.weight.device
-        self._fused = fused(model, dtype) if own_code else None
-        blocks = () if self._fused is not None else model.blocks
-        output = () if self._fused is not None else (model.output,)
+        self.fused = fused(model, dtype) if own_code else None
+        blocks = () if self.fused is not None else model.blocks
+        output = () if self.fused is not None else (model.output,)
         parts = [*output, *(part for block in blocks for part in _matrices(block))]  # type: ignore[arg-type]
         # A matrix under an adapter is no weight alone, nor one with a product of its own.
         plain = [part for part in parts if isinstance(part, Linear) and part.matmul is F.linear]
@@ -76,6 +78,11 @@ class Forward:
             for part in _matrices(block)[:2]:  # type: ignore[arg-type]
                 if part in self._weights:
                     self._weights[part] = _paired(self._weights[part], model.config.head_width)
+
+    @property
+    def threads(self) -> int:
+        """How many batches are best computed at a time."""
+        return 1 if self.fused is None else torch.get_num_threads()
 
     def product(self, linear: nn.Module, x_ND: Tensor) -> Tensor:
         """What `linear` makes of x, in the type of both."""
@@ -87,9 +94,7 @@ class Forward:
     def logits(self, x_ND: Tensor, columns: int) -> Iterator[tuple[int, Tensor]]:
         """The logits of all ids in the type of x, about so many columns at a time: the first of them, and (N, C)."""
         output: nn.Module = self.model.output
-        if self._fused is not None:
-            yield from self._fused.logits(x_ND)
-        elif output in self._weights:
+        if output in self._weights:
             parts = self._weights[output].split(columns)
             yield from ((number * columns, F.linear(x_ND, part)) for number, part in enumerate(parts))
         else:
@@ -97,17 +102,12 @@ class Forward:
 
     def trunk(self, ids: Sequence[int]) -> Trunk:
         """Keys and values of one beginning."""
+        if self.fused is not None:
+            return Trunk([], len(ids), self.fused.trunk(ids))
         kept: list[tuple[Tensor, Tensor]] = []
         nowhere = torch.tensor([], dtype=torch.long, device=self.device)
         self.hidden([Row(ids)], places=nowhere, keep=kept)
         return Trunk(kept, len(ids))
-
-    def log_totals(self, logits_NC: Tensor) -> Tensor:
-        """The logarithm of the sum of e to the power of each row's logits, (N) in float32."""
-        if self._fused is not None:
-            return self._fused.log_totals(logits_NC)
-        high_N = logits_NC.amax(-1).float()
-        return logits_NC.float().sub_(high_N[:, None]).exp_().sum(-1).log_().add_(high_N)
 
     def hidden(
         self,
@@ -118,15 +118,14 @@ class Forward:
         keep: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
         """The normed residual stream (N, D) of all tokens, row after row, ready for the output projection; or of those
-        at `places` alone, for which the last layer's attention is the last that needs the others.
+        at `places` alone, in order, for which the last layer's attention is the last that needs the others.
 
         Rows are best sorted by length. `keep` is given the keys and values of each layer; only for one row alone.
         """
+        if self.fused is not None:
+            return self.fused.hidden(rows, places=places, past=None if trunk is None else trunk.fused)
         past = trunk.length if trunk is not None else 0
         x_ND, positions_N = self._begun(rows, past)
-        if self._fused is not None:
-            layers = trunk.layers if trunk is not None else None
-            return self._fused.hidden(rows, x_ND, positions_N, places=places, past=layers, keep=keep)
         cos_Nh, sin_Nh = rotation(self.model.config, positions_N)
         turn_N1h = torch.complex(cos_Nh, sin_Nh)[:, None]
         bunches = list(_bunches(rows, past, self.dtype, self.device))

@@ -13,18 +13,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from functools import partial
+from itertools import accumulate, chain, pairwise
 
 import torch
 from torch import Tensor
 
 from ayllu.evals.likelihood.branches import Forward, Trunk, ready
 from ayllu.evals.likelihood.rows import Row
+from ayllu.evals.likelihood.threads import Once, in_order
 from ayllu.model.transformer import Transformer
 
 BATCH_TOKENS = {"cpu": 1024}
 """Most tokens in one pass through the model, by device: what a thousand are computed with stays in a CPU's cache."""
 BATCH_TOKENS_ELSEWHERE = 4096
+LEAST_TOKENS = 128
+"""Fewest tokens of a batch that another thread may have: reading all weights must pay."""
 ROW_TOKENS = 1024
 """Longest row of several branches: attention to a row grows with its square, so longer ones are taken apart."""
 LOGITS = {"cpu": 1 << 21}
@@ -122,18 +126,20 @@ def greedy_log_likelihoods(
     return _segment_likelihoods(ready(model, dtype), chosen, greedy=True)
 
 
-@torch.inference_mode()
 def _segment_likelihoods(
     forward: Forward, chosen: Sequence[Segment], *, greedy: bool
 ) -> Iterator[tuple[int, float, bool]]:
-    order = sorted(range(len(chosen)), key=lambda i: -len(chosen[i].ids))
-    for numbers in _batches(order, lambda i: len(chosen[i].ids), forward.device.type):
+    def scored(numbers: Sequence[int]) -> list[tuple[int, float, bool]]:
         plans = []
         for slot, i in enumerate(numbers):
             ids, first = chosen[i].ids, len(chosen[i].ids) - chosen[i].scored
             plans.append(_Plan(Row(ids[:-1]), [(at - 1, ids[at], slot) for at in range(first, len(ids))]))
         sums, likeliest = _score(forward, plans, len(numbers), None, greedy=greedy)
-        yield from zip(numbers, sums.tolist(), likeliest.tolist(), strict=True)
+        return list(zip(numbers, sums.tolist(), likeliest.tolist(), strict=True))
+
+    order = sorted(range(len(chosen)), key=lambda i: -len(chosen[i].ids))
+    batches = _batches(order, lambda i: len(chosen[i].ids), forward)
+    yield from chain.from_iterable(in_order((partial(scored, numbers) for numbers in batches), forward.threads))
 
 
 def shared_log_likelihoods(
@@ -152,12 +158,27 @@ def shared_log_likelihoods(
             yield i, _without_sharing(forward, question)
         else:
             fitting.append(i)
-    for common, family in families(questions, fitting):
-        with torch.inference_mode():
-            trunk = forward.trunk(questions[family[0]].beginning[:common]) if common else None
+    yield from chain.from_iterable(in_order(_jobs(forward, questions, fitting), forward.threads))
+
+
+def _jobs(
+    forward: Forward, questions: Sequence[Question], numbers: Sequence[int]
+) -> Iterator[Callable[[], list[tuple[int, list[float]]]]]:
+    """Batches of questions, each as what computes it."""
+
+    def answers(common: int, trunk: Once[Trunk | None], numbers: Sequence[int]) -> list[tuple[int, list[float]]]:
+        return list(zip(numbers, _ask(forward, [questions[i] for i in numbers], common, trunk()), strict=True))
+
+    for common, family in families(questions, numbers):
+        trunk = Once(partial(_trunk, forward, questions[family[0]].beginning[:common]))
         sizes = {i: _size(questions[i]) - common for i in family}
-        for numbers in _batches(sorted(family, key=lambda i: -sizes[i]), sizes.__getitem__, forward.device.type):
-            yield from zip(numbers, _ask(forward, [questions[i] for i in numbers], common, trunk), strict=True)
+        for batch in _batches(sorted(family, key=lambda i: -sizes[i]), sizes.__getitem__, forward):
+            yield partial(answers, common, trunk, batch)
+
+
+@torch.inference_mode()
+def _trunk(forward: Forward, ids: Sequence[int]) -> Trunk | None:
+    return forward.trunk(ids) if ids else None
 
 
 def families(questions: Sequence[Question], numbers: Sequence[int]) -> list[tuple[int, list[int]]]:
@@ -199,7 +220,6 @@ def _size(question: Question) -> int:
     return len(question.beginning) + sum(len(ids) for _, ids, _ in question.distinct())
 
 
-@torch.inference_mode()
 def _ask(forward: Forward, questions: Sequence[Question], common: int, trunk: Trunk | None) -> list[list[float]]:
     """The likelihoods of each question's continuations; all questions begin with the `common` ids of the trunk."""
     slots = list(accumulate((len(question.continuations) for question in questions), initial=0))
@@ -229,6 +249,7 @@ def _plans(question: Question, common: int, slot: int) -> Iterator[_Plan]:
     yield _Plan(row, predicted)
 
 
+@torch.inference_mode()
 def _score(
     forward: Forward, plans: Sequence[_Plan], slots: int, trunk: Trunk | None, *, greedy: bool = False
 ) -> tuple[Tensor, Tensor]:
@@ -262,6 +283,8 @@ def _predicted(
 
     Logits are made and used up in blocks of columns: the normaliser is all that is kept of a block.
     """
+    if forward.fused is not None:
+        return forward.fused.predicted(state_ND, rows_P, ids_P, greedy=greedy)
     columns = max(1, LOGITS.get(forward.device.type, LOGITS_ELSEWHERE) // max(1, len(state_ND)))
     chosen_P = torch.empty(len(ids_P), dtype=torch.float32, device=forward.device)
     likeliest_N = torch.zeros(len(state_ND), dtype=torch.long, device=forward.device)
@@ -274,20 +297,25 @@ def _predicted(
             high_N, at_N = logits_NC.max(-1)
             likeliest_N = torch.where(high_N > best_N, at_N + start, likeliest_N)
             best_N = torch.maximum(best_N, high_N.float())
-        parts.append(forward.log_totals(logits_NC))
+        high_N = logits_NC.amax(-1).float()
+        parts.append(logits_NC.float().sub_(high_N[:, None]).exp_().sum(-1).log_().add_(high_N))
     return chosen_P - torch.stack(parts).logsumexp(0)[rows_P], likeliest_N[rows_P] == ids_P
 
 
-def _batches(order: Sequence[int], length: Callable[[int], int], device: str) -> Iterator[list[int]]:
-    """Cut numbers into batches of at most `BATCH_TOKENS` tokens; at least one in each."""
-    most = BATCH_TOKENS.get(device, BATCH_TOKENS_ELSEWHERE)
+def _batches(order: Sequence[int], length: Callable[[int], int], forward: Forward) -> Iterator[list[int]]:
+    """Cut numbers into batches of about `BATCH_TOKENS` tokens at most, as many for each thread, and alike; at least one
+    in each."""
+    most = BATCH_TOKENS.get(forward.device.type, BATCH_TOKENS_ELSEWHERE)
+    total = sum(map(length, order))
+    threads = min(forward.threads, 1 + total // LEAST_TOKENS)
+    share = total / (threads * -(-total // (threads * most)))
     batch: list[int] = []
-    tokens = 0
+    cut = begun = 0
     for number in order:
-        if batch and tokens + length(number) > most:
+        if batch and begun + length(number) / 2 > share * (cut + 1):
             yield batch
-            batch, tokens = [], 0
+            batch, cut = [], cut + 1
         batch.append(number)
-        tokens += length(number)
+        begun += length(number)
     if batch:
         yield batch

@@ -1,1 +1,1 @@
-"""Rows of branches on a processor: what stands between the products, and those of 16-bit numbers, in C of our own."""
+"""Rows of branches on a processor: whole passes, from ids to log-likelihoods, in C of our own."""

@@ -1,21 +1,19 @@
-"""The code in C between the products, and its functions as Python calls them."""
+"""The code in C, its structures and its functions as Python calls them."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 from pathlib import Path
-from typing import Any
 
 from ayllu.data.archive import default_cache
 from ayllu.lab.error import UserError
 from ayllu.lab.made import c_library
 from ayllu.lab.progress import say
 
-SOURCES = ("vector.h", "block.h", "attention.h", "product.h", "fused.c")
+SOURCES = ("vector.h", "product.h", "weights.h", "block.h", "attention.h", "pass.h", "fused.c")
 FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-Wno-psabi", "-shared", "-fPIC")
 CODE = c_library.Code(name="fused", package=__package__, files=SOURCES, flags=FLAGS, title="code for evaluations")
-TYPES = ("bf16", "float")
 
 _pointer, _int, _float = ctypes.c_void_p, ctypes.c_int, ctypes.c_float
 
@@ -40,12 +38,65 @@ class Layout(ctypes.Structure):
     )
 
 
-ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "fused_norm": (_pointer, _pointer, _pointer, _pointer, _int, _int, _float),
-    "fused_gate": (_pointer, _pointer, ctypes.c_size_t),
-    "fused_exponents": (_pointer, _int, _int, _pointer, _pointer),
-    "fused_attend": (ctypes.POINTER(Layout), *[_pointer] * 6, _int, _pointer),
-}
+class Asked(ctypes.Structure):
+    """`Asked` of fused.c."""
+
+    _fields_ = (
+        ("count", _int),
+        ("rows", _pointer),
+        ("ids", _pointer),
+        ("values", _pointer),
+        ("likeliest", _pointer),
+        ("columns", _int),
+    )
+
+
+class Weights(ctypes.Structure):
+    """`Weights` of weights.h."""
+
+    _fields_ = (("data", _pointer), ("inputs", _int), ("outputs", _int), ("halves", _int))
+
+
+class Layer(ctypes.Structure):
+    """`Layer` of weights.h."""
+
+    _fields_ = (
+        *((name, Weights) for name in ("q", "k", "v", "output", "gate", "up", "down")),
+        ("attention_norm", _pointer),
+        ("feed_forward_norm", _pointer),
+    )
+
+
+class Model(ctypes.Structure):
+    """`Model` of weights.h."""
+
+    _fields_ = (
+        ("width", _int),
+        ("feed_forward", _int),
+        ("layers", _int),
+        ("epsilon", _float),
+        ("embedding", _pointer),
+        ("embedding_halves", _int),
+        ("rounded", _int),
+        ("blocks", ctypes.POINTER(Layer)),
+        ("norm", _pointer),
+        ("head", Weights),
+    )
+
+
+class Rows(ctypes.Structure):
+    """`Rows` of pass.h."""
+
+    _fields_ = (
+        ("ids", _pointer),
+        ("count", _int),
+        ("segments", ctypes.POINTER(Segment)),
+        ("segment_count", _int),
+        ("places", _pointer),
+        ("wanted", _int),
+        ("past", _pointer),
+        ("keep", _pointer),
+    )
 
 
 @functools.cache
@@ -66,11 +117,8 @@ def compiled(*, flags: tuple[str, ...] = ("-march=native",), cache: Path | None 
 def opened(path: Path) -> ctypes.CDLL:
     """The library in a file, its functions typed."""
     loaded = ctypes.CDLL(str(path))
-    for name, arguments in ARGUMENTS.items():
-        for kind in TYPES:
-            function = loaded[f"{name}_{kind}"]
-            function.argtypes, function.restype = arguments, _int if name == "fused_attend" else None
-            setattr(loaded, f"{name}_{kind}", function)
-    loaded.fused_times_bf16.argtypes = [_pointer, _int, _int, _pointer, _int, _pointer]
-    loaded.fused_times_bf16.restype = None
+    for kind in ("float", *(["bf16"] if loaded.fused_pairs() else [])):
+        hidden, predict = (getattr(loaded, f"fused_{name}_{kind}") for name in ("hidden", "predict"))
+        hidden.argtypes = [*map(ctypes.POINTER, (Model, Layout, Rows)), _pointer]
+        predict.argtypes = [ctypes.POINTER(Model), _pointer, _int, ctypes.POINTER(Asked)]
     return loaded

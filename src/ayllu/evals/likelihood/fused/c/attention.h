@@ -1,28 +1,12 @@
 // Attention of rows of TYPE, of which every segment sees the trunk, its row's beginning and itself: what no token sees is
 // not computed, and no mask is held.
 //
-// Keys and values of a row lie packed, 16 positions or 16 features side by side; each segment begins at a multiple of 16.
-// Both products are then the same one: rows of words, times words whose 16 columns lie side by side.
+// Keys and values of a row lie packed, VW positions or VW features side by side; each segment begins at a multiple of VW.
+// Both products are then the same one: rows of words, times words whose VW columns lie side by side.
 
 #define WORDS(h) ((h) / LANES)  // of h numbers
 #define BLOCK_ROWS 24           // queries that are computed together
 #define RANGES 3                // trunk, beginning, own
-
-// n rows of `steps` words times m vectors of columns that are `apart` words apart, added to sums.
-ALWAYS void OF(tile)(const int n, const int m, const uint32_t *a, size_t wide, const uint32_t *b, size_t apart, int steps,
-                     vf sums[TILE_ROWS][TILE_VECTORS]) {
-    for (int k = 0; k < steps; k++) {
-        vu columns[TILE_VECTORS];
-        UNROLL for (int v = 0; v < m; v++) columns[v] = words_load(b + v * apart + (size_t)k * VW);
-        UNROLL for (int r = 0; r < n; r++) {
-            vu row = a[r * wide + k] - (vu){0};
-            UNROLL for (int v = 0; v < m; v++) {
-                sums[r][v] = OF(dot)(sums[r][v], row, columns[v]);
-                PIN(sums[r][v]);
-            }
-        }
-    }
-}
 
 typedef struct {
     const uint32_t *a, *b;
@@ -34,7 +18,7 @@ ALWAYS void OF(tiles)(const int n, const int m, const OF(Piece) *pieces, int cou
                       size_t out_wide) {
     vf sums[TILE_ROWS][TILE_VECTORS];
     UNROLL for (int r = 0; r < n; r++) UNROLL for (int v = 0; v < m; v++) sums[r][v] = vf_set(0);
-    for (int i = 0; i < count; i++) OF(tile)(n, m, pieces[i].a, wide, pieces[i].b, apart, pieces[i].steps, sums);
+    for (int i = 0; i < count; i++) OF(tile)(n, m, pieces[i].a, wide, pieces[i].b, apart, VW, pieces[i].steps, sums);
     UNROLL for (int r = 0; r < n; r++) UNROLL for (int v = 0; v < m; v++) store_float(out + r * out_wide + v * VW, sums[r][v]);
 }
 
@@ -80,7 +64,7 @@ typedef struct {
     size_t capacity;  // positions that keys and values have room for
 } OF(Room);
 
-// Keys and values of `count` tokens, one key head, to `place` and on; up to the next multiple of 16 it is 0.
+// Keys and values of `count` tokens, one key head, to `place` and on; up to the next multiple of VW it is 0.
 static void OF(pack)(const Layout *l, const TYPE *keys, const TYPE *values, const int *positions, int count, size_t place,
                      const OF(Room) *room) {
     int h = l->head_width, half = h / 2;
@@ -192,9 +176,9 @@ static int OF(rooms)(const Layout *l, const Segment *segments, int count, OF(Roo
 }
 
 // Queries, keys and values of all tokens to what each token takes from those that it sees (`out`); those of the trunk are
-// `past_keys` and `past_values`. None is turned yet. 0 without memory.
-int OF(fused_attend)(const Layout *l, const TYPE *queries, const TYPE *keys, const TYPE *values, const TYPE *past_keys,
-                     const TYPE *past_values, const Segment *segments, int count, TYPE *out) {
+// `past`. None is turned yet. 0 without memory.
+static int OF(attend)(const Layout *l, const TYPE *queries, const TYPE *keys, const TYPE *values, const TYPE *past_keys,
+                      const TYPE *past_values, const Segment *segments, int count, TYPE *out) {
     int h = l->head_width, group = l->heads / l->kv_heads, together = BLOCK_ROWS / group > 0 ? BLOCK_ROWS / group : 1;
     size_t wide = (size_t)l->kv_heads * h, trunk_end = (l->past + VW - 1) / VW * VW;
     OF(Room) room;

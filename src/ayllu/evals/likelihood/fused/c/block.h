@@ -1,7 +1,7 @@
 // Norms, gates and sums of exponents of rows of TYPE. Sums are taken in float32.
 
 // x += more, where there is any, and out = x / rms(x) * weight.
-void OF(fused_norm)(TYPE *x, const TYPE *more, const float *weight, TYPE *out, int rows, int width, float epsilon) {
+static void OF(norm)(TYPE *x, const TYPE *more, const float *weight, TYPE *out, int rows, int width, float epsilon) {
     for (int row = 0; row < rows; row++, x += width, out += width) {
         vf squares = vf_set(0);
         for (int i = 0; i < width; i += VW) {
@@ -18,7 +18,7 @@ void OF(fused_norm)(TYPE *x, const TYPE *more, const float *weight, TYPE *out, i
 }
 
 // gate = silu(gate) * up.
-void OF(fused_gate)(TYPE *gate, const TYPE *up, size_t count) {
+static void OF(gate)(TYPE *gate, const TYPE *up, size_t count) {
     for (size_t i = 0; i < count; i += VW) {
         vf x = OF(load)(gate + i), small = vf_exp(-vf_larger(x, -x));  // e to the power of -|x|
         vi negative = x < 0;
@@ -29,7 +29,7 @@ void OF(fused_gate)(TYPE *gate, const TYPE *up, size_t count) {
 
 // For each row the largest number so far, and the sum of all e to the power of number - largest; both go on from what
 // they are.
-void OF(fused_exponents)(const TYPE *from, int rows, int columns, float *largest, float *total) {
+static void OF(exponents)(const TYPE *from, int rows, int columns, float *largest, float *total) {
     for (int row = 0; row < rows; row++, from += columns) {
         vf most = vf_set(-INFINITY), sum = vf_set(0);
         int i = 0;

@@ -1,49 +1,40 @@
-// Products with weights in bfloat16, for processors that multiply pairs of them: each row of activations times panels of
-// PANEL outputs, which lie packed: of each pair of inputs the words of all outputs of a panel side by side.
-//
-// A panel is read once for every TILE_ROWS rows, in order, so that it comes from the second cache without waiting; the
-// sums of a tile stay in registers from the first input to the last. A row's numbers do not depend on the rows beside it.
-#define PANEL (TILE_VECTORS * VW)
+// Products of TYPE: tiles of rows of activations, and of vectors of columns whose words lie side by side.
 
-ALWAYS void times_panel(const bf16 *in, const uint32_t *panel, int inputs, int outputs, int count, bf16 *out) {
-    vf sums[TILE_ROWS][TILE_VECTORS];
-    UNROLL for (int r = 0; r < TILE_ROWS; r++) UNROLL for (int v = 0; v < TILE_VECTORS; v++) sums[r][v] = vf_set(0);
-    for (int k = 0; k < inputs / 2; k++) {
+// n rows of `steps` words times m vectors of columns: vector v of step k lies at b + v * apart + k * step.
+ALWAYS void OF(tile)(const int n, const int m, const uint32_t *a, size_t wide, const uint32_t *b, size_t apart, size_t step,
+                     int steps, vf sums[TILE_ROWS][TILE_VECTORS]) {
+    for (int k = 0; k < steps; k++) {
         vu columns[TILE_VECTORS];
-        UNROLL for (int v = 0; v < TILE_VECTORS; v++) columns[v] = words_load(panel + (size_t)k * PANEL + v * VW);
-        UNROLL for (int r = 0; r < TILE_ROWS; r++) {
-            vu row = ((const uint32_t *)in)[(size_t)r * (inputs / 2) + k] - (vu){0};
-            UNROLL for (int v = 0; v < TILE_VECTORS; v++) {
-                sums[r][v] = dot_bf16(sums[r][v], row, columns[v]);
+        UNROLL for (int v = 0; v < m; v++) columns[v] = words_load(b + v * apart + (size_t)k * step);
+        UNROLL for (int r = 0; r < n; r++) {
+            vu row = a[r * wide + k] - (vu){0};
+            UNROLL for (int v = 0; v < m; v++) {
+                sums[r][v] = OF(dot)(sums[r][v], row, columns[v]);
                 PIN(sums[r][v]);
             }
         }
     }
-    UNROLL for (int r = 0; r < TILE_ROWS; r++) {
-        bf16 line[PANEL], *to = out + (size_t)r * outputs;
-        UNROLL for (int v = 0; v < TILE_VECTORS; v++) store_bf16((count == PANEL ? to : line) + v * VW, sums[r][v]);
-        if (count < PANEL) memcpy(to, line, sizeof(bf16) * (size_t)count);
-    }
 }
 
-// out (rows, outputs) = in (rows, inputs) times all panels. At least TILE_ROWS rows; the last tile may do some again.
-void fused_times_bf16(const bf16 *in, int rows, int inputs, const uint32_t *panels, int outputs, bf16 *out) {
-    for (int first = 0; first < outputs; first += PANEL) {
-        const uint32_t *panel = panels + (size_t)first * (inputs / 2);
-        int count = outputs - first < PANEL ? outputs - first : PANEL;
-        for (int row = 0; row < rows; row += TILE_ROWS) {
-            int from = row + TILE_ROWS > rows ? rows - TILE_ROWS : row;
-            times_panel(in + (size_t)from * inputs, panel, inputs, outputs, count, out + (size_t)from * outputs + first);
-        }
+// Rows of activations (rows, inputs) times a panel, which lies packed: of each step the words of all its outputs side by
+// side. It is read once for every TILE_ROWS rows, in order, so that it comes from the cache without waiting. A row's
+// numbers do not depend on the rows beside it. Rows up to a multiple of TILE_ROWS are read and written. `more`: added to
+// what `out` has.
+static void OF(times_panel)(const TYPE *in, int rows, size_t inputs, const uint32_t *panel, int steps, int outputs, TYPE *out,
+                            size_t wide, int more) {
+    for (int row = 0; row < rows; row += TILE_ROWS) {
+        vf sums[TILE_ROWS][TILE_VECTORS];
+        TYPE lines[TILE_ROWS][PANEL], *to = out + row * wide;
+        int whole = outputs == PANEL;
+        if (more && !whole)
+            for (int r = 0; r < TILE_ROWS; r++) memcpy(lines[r], to + r * wide, sizeof(TYPE) * (size_t)outputs);
+        UNROLL for (int r = 0; r < TILE_ROWS; r++) UNROLL for (int v = 0; v < TILE_VECTORS; v++)
+            sums[r][v] = more ? OF(load)((whole ? to + r * wide : lines[r]) + v * VW) : vf_set(0);
+        const uint32_t *words = (const uint32_t *)(in + row * inputs);
+        OF(tile)(TILE_ROWS, TILE_VECTORS, words, inputs / LANES, panel, VW, PANEL, steps, sums);
+        UNROLL for (int r = 0; r < TILE_ROWS; r++) UNROLL for (int v = 0; v < TILE_VECTORS; v++)
+            OF(store)((whole ? to + r * wide : lines[r]) + v * VW, sums[r][v]);
+        if (!whole)
+            for (int r = 0; r < TILE_ROWS; r++) memcpy(to + r * wide, lines[r], sizeof(TYPE) * (size_t)outputs);
     }
 }
-
-// Fewest rows of a product; 0 where others do them faster: without such instructions, or with those for whole tiles.
-int fused_least_rows(void) {
-#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
-    return TILE_ROWS;
-#else
-    return 0;
-#endif
-}
-int fused_panel(void) { return PANEL; }

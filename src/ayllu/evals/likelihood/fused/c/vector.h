@@ -1,6 +1,6 @@
-// Sixteen numbers at a time, whatever the processor's own width is: the compiler takes them apart where it must.
+// As many numbers at a time as one register of the processor holds.
 //
-// A *word* is 32 bits of activations as the products of attention read them: one float32, or two bfloat16 side by side.
+// A *word* is 32 bits of activations as products read them: one float32, or two bfloat16 side by side.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -10,18 +10,30 @@
 #include <immintrin.h>
 #endif
 
-#define VW 16
 #define ALWAYS static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
-// Sums that a tile keeps in registers: rows of activations times vectors of columns.
-#if defined(__AVX512F__)
+// VW numbers a register. A tile's sums stay in registers: TILE_ROWS rows of activations times TILE_VECTORS vectors of
+// columns, beside which there must be room for the columns and for one activation.
 #define TILE_ROWS 6
+#if defined(__AVX512F__)
+#define VW 16
 #define TILE_VECTORS 4
-#define PIN(v) __asm__ volatile("" : "+v"(v))
-#else
-#define TILE_ROWS 2
+#define COUNTING {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+#elif defined(__AVX__)
+#define VW 8
 #define TILE_VECTORS 2
+#define COUNTING {0, 1, 2, 3, 4, 5, 6, 7}
+#else
+#define VW 4
+#define TILE_VECTORS 2
+#define COUNTING {0, 1, 2, 3}
+#endif
+#if defined(__x86_64__)
+#define PIN(v) __asm__ volatile("" : "+v"(v))
+#elif defined(__aarch64__)
+#define PIN(v) __asm__ volatile("" : "+w"(v))
+#else
 #define PIN(v) (void)(v)
 #endif
 
@@ -31,7 +43,7 @@ typedef uint32_t vu __attribute__((vector_size(4 * VW)));
 typedef uint16_t vh __attribute__((vector_size(2 * VW)));
 typedef uint16_t bf16;
 
-#define LANES_FROM(n) (((vi){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15} + (n)) % VW)
+#define LANES_FROM(n) (((vi)COUNTING + (n)) % VW)
 ALWAYS vf vf_set(float x) { return x - (vf){0}; }
 ALWAYS vf vf_larger(vf a, vf b) {
     vi pick = a > b;
@@ -63,6 +75,14 @@ ALWAYS void store_bf16(bf16 *p, vf v) {
     vh halves = __builtin_convertvector((rounded & (vu)number) | (~(vu)number & 0x7fc0), vh);
     memcpy(p, &halves, sizeof halves);
 #endif
+}
+
+ALWAYS float number_float(float x) { return x; }
+ALWAYS float number_bf16(bf16 x) {
+    uint32_t bits = (uint32_t)x << 16;
+    float number;
+    memcpy(&number, &bits, sizeof number);
+    return number;
 }
 
 // sum + a * b, of the two numbers of each word, or of its one.
