@@ -55,6 +55,8 @@ TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "verify": verify.table,
 }
 """Records and who makes a table of their figures."""
+BEHIND = {"evals_float32": "evals_bfloat16"}
+"""Records that stand behind another as soon as there is one of them."""
 OLDER = {
     "| | predicted | measured |": "b3f53b9",
     "| ours is … times as fast as | transformers | litgpt | OLMo-core | of a 2048-cubed product's speed |": "da9a332",
@@ -81,7 +83,16 @@ def section(name: str, folder: Path = RECORDS) -> str:
 
 def filled(text: str, folder: Path = RECORDS) -> str:
     """A document with the tables that its records give."""
-    return PLACE.sub(lambda place: f"{place[1]}\n{section(place[2], folder)}\n{place[3]}", text)
+    return PLACE.sub(lambda place: f"{place[1]}\n{section(place[2], folder)}\n{place[3]}", placed(text, folder))
+
+
+def placed(text: str, folder: Path) -> str:
+    """A document with places for what stands `BEHIND` others of it."""
+    for name, other in BEHIND.items():
+        here = next((place for place in PLACE.finditer(text) if place[2] == other), None)
+        if here and (folder / f"{name}.json").is_file() and f"<!-- record: {name} -->" not in text:
+            text = f"{text[: here.end()]}\n\n<!-- record: {name} -->\n{here[3]}{text[here.end() :]}"
+    return text
 
 
 def unrecorded(text: str) -> list[str]:

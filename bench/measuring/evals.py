@@ -75,9 +75,13 @@ def table(figures: Mapping[str, Any]) -> str:
         for name, row in figures["tasks"].items()
     ]
     head = "| items/s | Ayllu | lm-eval | at batch size | ratio | of CPU time | choices that differ |"
+    alone = [row["ratio"] for name, row in figures["tasks"].items() if "@" not in name]
+    memory = [row["peak_memory_mib_lm_eval"] for row in figures["tasks"].values()]
     return "\n".join(
         [
-            f"{figures['model']} in {figures['dtype']}, {figures['items']} items each, threads: {figures['threads']}.",
+            f"{figures['model']} in {figures['dtype']}, {figures['items']} items each, threads: {figures['threads']}. "
+            f"Without examples {statistics.fmean(alone):.1f} times lm-eval in the mean. Peak memory: ours "
+            f"{figures['peak_memory_mib']:,.0f} MiB over all sets, lm-eval's {min(memory):,.0f} to {max(memory):,.0f}.",
             "",
             head,
             "|---|---|---|---|---|---|---|",

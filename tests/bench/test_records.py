@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,17 @@ RECORDS = {path.relative_to(keep.RECORDS).with_suffix("").as_posix(): path for p
 def test_tables_are_those_of_the_records(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     assert tables.filled(text) == text, "run python bench/tables.py"
+
+
+def test_the_first_record_of_one_that_stands_behind_another_gets_its_place(tmp_path: Path) -> None:
+    [(name, other)] = tables.BEHIND.items()
+    text = f"before\n\n<!-- record: {other} -->\n<!-- end of record -->\n\nbehind\n"
+    shutil.copy(RECORDS[other], tmp_path / f"{other}.json")
+    assert name not in tables.filled(text, tmp_path)
+    shutil.copy(RECORDS[other], tmp_path / f"{name}.json")
+    both = tables.filled(text, tmp_path)
+    assert [place for _, place, _ in tables.PLACE.findall(both)] == [other, name]
+    assert tables.filled(both, tmp_path) == both and both.endswith("<!-- end of record -->\n\nbehind\n")
 
 
 def test_a_table_without_a_record_is_found() -> None:
