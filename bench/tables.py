@@ -1,7 +1,8 @@
 """Tables of documents, made of the records: `python bench/tables.py`; `--check` only looks, with exit code 1.
 
 A table stands between `<!-- record: NAME -->` and `<!-- end of record -->`; the bench of that name says how it looks.
-A table of the README that stands elsewhere is an error, but for those in `OLDER`.
+Where there is no record yet, what stands there stays, and must say of which commit and day it is. A table of the README
+that stands elsewhere is an error, but for those in `OLDER`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import masks
 import planner
 import post
 import startup
+import train_step
 from glasses import session, translation, wearer
 from keep import RECORDS, ROOT
 from measuring import agreement, evals, planted, profiles, repetition, smol, verify
@@ -52,6 +54,7 @@ TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "safety": safety.table,
     "smol": smol.table,
     "startup": startup.table,
+    "train_step": train_step.table,
     "verify": verify.table,
 }
 """Records and who makes a table of their figures."""
@@ -59,13 +62,14 @@ BEHIND = {"evals_float32": "evals_bfloat16"}
 """Records that stand behind another as soon as there is one of them."""
 OLDER = {
     "| | predicted | measured |": "b3f53b9",
-    "| ours is … times as fast as | transformers | litgpt | OLMo-core | of a 2048-cubed product's speed |": "da9a332",
     "| | tokens/s | of a product's speed (680 TFLOP/s) | memory, GiB |": "fa0cbb9",
 }
 """Heads of tables that are older than the records, and the commit that each is of, which its section names: each goes
 from here when its bench is run again."""
 TABLE = re.compile(r"^(\|.*)\n\|[-| :]+\|\n", re.MULTILINE)
 PLACE = re.compile(r"(<!-- record: ([\w/-]+) -->\n).*?(<!-- end of record -->)", re.DOTALL)
+ORIGIN = re.compile(r"\bof [0-9a-f]{7} on \d{4}-\d\d-\d\d\b")
+"""Where figures without a record come from."""
 
 
 def section(name: str, folder: Path = RECORDS) -> str:
@@ -83,7 +87,11 @@ def section(name: str, folder: Path = RECORDS) -> str:
 
 def filled(text: str, folder: Path = RECORDS) -> str:
     """A document with the tables that its records give."""
-    return PLACE.sub(lambda place: f"{place[1]}\n{section(place[2], folder)}\n{place[3]}", placed(text, folder))
+
+    def fill(place: re.Match[str]) -> str:
+        return place[0] if waits(place[2], folder) else f"{place[1]}\n{section(place[2], folder)}\n{place[3]}"
+
+    return PLACE.sub(fill, placed(text, folder))
 
 
 def placed(text: str, folder: Path) -> str:
@@ -95,14 +103,21 @@ def placed(text: str, folder: Path) -> str:
     return text
 
 
+def waits(name: str, folder: Path = RECORDS) -> bool:
+    """Whether a bench has no record yet."""
+    return name in TABLES and not (folder / f"{name}.json").exists()
+
+
 def unrecorded(text: str) -> list[str]:
     """What is wrong with tables outside of records: heads that nobody knows, and known ones that are gone."""
     found = TABLE.findall(PLACE.sub("", text))
+    places = [place for place in PLACE.finditer(text) if waits(place[2]) and not ORIGIN.search(place[0])]
     unsaid = [head for head, commit in OLDER.items() if head in found and commit not in _section(text, head)]
     return [
         *(head for head in found if head not in OLDER),
         *(f"{head} (gone)" for head in OLDER if head not in found),
         *(f"{head} (of which commit?)" for head in unsaid),
+        *(f"{place[2]} (of which commit?)" for place in places),
     ]
 
 

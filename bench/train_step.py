@@ -1,8 +1,8 @@
 """Training steps beside those of the peers: same shape, same tokens, same machine, in turns.
 
-`python bench/train_step.py` prints a table, with `--json` one object. Each contender is a process of its own; they take
-turns of some steps, so that a busy minute of the machine meets all of them. The speed of bf16 matrix products
-(2048-cubed) is measured before every turn of ours.
+`python bench/train_step.py` prints a table, with `--json` one object; `--keep` writes `bench/records/train_step.json`.
+Each contender is a process of its own; they take turns of some steps, so that a busy minute of the machine meets all of
+them. The speed of bf16 matrix products (2048-cubed) is measured before every turn of ours.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from training import peers
 from training.environments import FOLDER, python_with
-
-from ayllu.train.flops import training_flops
 
 SHAPES: dict[str, dict[str, int]] = {
     "small": {"L": 6, "D": 384, "H": 6, "K": 2, "F": 1024, "V": 8192, "T": 512, "B": 8},
@@ -29,7 +27,8 @@ SHAPES: dict[str, dict[str, int]] = {
 }
 MEMORY = {"L": 6, "D": 384, "H": 6, "K": 2, "F": 1024, "V": 128_256, "T": 512, "B": 8}
 """Llama 3's vocabulary: what matters is who holds all logits."""
-PEERS = ("transformers", "litgpt", "olmo-core")
+PEERS = {"transformers": "transformers", "litgpt": "litgpt", "olmo-core": "OLMo-core"}
+"""How each is called in a table."""
 
 
 class Contender:
@@ -69,6 +68,8 @@ class Contender:
 
 def product_rate() -> float:
     """FLOP/s of bf16 products of 2048-cubed matrices, median of eight."""
+    import torch
+
     a = torch.randn(2048, 2048).bfloat16()
     times = []
     for _ in range(8):
@@ -112,6 +113,7 @@ def race(label: str, shape: dict[str, int], names: list[str], rounds: int, steps
         "tokens_per_second": speed["ours"],
         "matmul_peak": statistics.median(rates),
         "first_step_s": contenders[0].ready["first_s"],
+        "rounds": {"matmul_flops_per_second": rates, "seconds": {c.name: c.seconds for c in contenders}},
         "peers": {
             c.name: {
                 "tokens_per_second": speed[c.name],
@@ -126,6 +128,8 @@ def race(label: str, shape: dict[str, int], names: list[str], rounds: int, steps
 
 def compare(label: str, shape: dict[str, int], heats: list[list[str]], *args: Any) -> dict[str, Any]:
     """One heat after the other, ours in each of them: all peers at once do not fit into 24 GiB."""
+    from ayllu.train.flops import training_flops
+
     found = [race(label, shape, names, *args) for names in heats]
     flops = training_flops(peers.ours(shape), shape["T"]) * found[0]["tokens_per_second"]
     others = {name: peer for heat in found for name, peer in heat["peers"].items()}
@@ -133,6 +137,7 @@ def compare(label: str, shape: dict[str, int], heats: list[list[str]], *args: An
         "shape": label,
         **{axis: shape[axis] for axis in "LDHKFVTB"},
         **found[0],
+        "rounds": [heat["rounds"] for heat in found],
         "peers": others,
         "ratio_to_best_peer": min((peer["ratio"] for peer in others.values()), default=None),
         "flops_per_second": flops,
@@ -165,16 +170,48 @@ def show(result: dict[str, Any]) -> None:
             print(f"  {name:24}{value:10.2f} GiB")
 
 
+def table(figures: Mapping[str, Any]) -> str:
+    """Ours as a multiple of each peer, compiled and in brackets not, as a Markdown table; the least is bold."""
+    lines = [
+        f"| ours is … times as fast as | {' | '.join(PEERS.values())} | of a 2048-cubed product's speed |",
+        f"|---|{'---|' * len(PEERS)}---|",
+    ]
+    for shape in figures["shapes"]:
+        told = f"L{shape['L']} D{shape['D']} V{shape['V']}, {shape['B']} rows of {shape['T']:,}"
+        ratios = {name: peer["ratio"] for name, peer in shape["peers"].items()}
+        share = f"{100 * shape['fraction_of_matmul_peak']:.0f} %"
+        lines.append(f"| {told}: {shape['tokens_per_second']:,.0f} tokens/s | {_cells(ratios)} | {share} |")
+    if large := figures["memory"]:
+        others = {name: value for name, value in large["peak_gib"].items() if name != "ours"}
+        told = f"memory of a step with V{large['V']}: {large['peak_gib']['ours']:.2f} GiB"
+        lines.append(f"| {told} | {_cells(others)} | |")
+    return "\n".join(lines)
+
+
+def _cells(values: Mapping[str, float]) -> str:
+    """What was found of each peer, compiled and in brackets not; a dash where it was left out."""
+    least = min(values.values(), default=None)
+
+    def cell(name: str) -> str:
+        value = values.get(name)
+        return "–" if value is None else f"**{value:.2f}**" if value == least else f"{value:.2f}"
+
+    return " | ".join(f"{cell(f'{peer}-compiled')} ({cell(f'{peer}-eager')})" for peer in PEERS)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--keep", action="store_true", help="write bench/records/train_step.json")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contender")
     parser.add_argument("--steps", type=int, default=3, help="steps in a turn")
     parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES))
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--no-memory", action="store_true", help="leave out the memory of a large vocabulary")
-    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
+    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
     given = parser.parse_args()
+    import torch
+
     torch.set_num_threads(given.threads)
     heats = [[f"{peer}-{kind}" for peer in given.peers] for kind in ("compiled", "eager")] if given.peers else [[]]
     FOLDER.mkdir(exist_ok=True)
@@ -189,6 +226,12 @@ def main() -> None:
             else memory(["ours", *(name for heat in heats for name in heat)], log, given.threads)
         )
     result = {"shapes": shapes, "memory": large, "threads": given.threads, "torch": torch.__version__}
+    if given.keep:
+        from keep import keep
+
+        rounds = {shape["shape"]: shape.pop("rounds") for shape in shapes}
+        versions = dict(package.split("==") for peer in given.peers for package in peers.PACKAGES[peer])
+        keep("train_step", result, rounds=rounds, seed=0, peers={k: v for k, v in versions.items() if k != "torch"})
     if given.json:
         print(json.dumps(result))
     else:

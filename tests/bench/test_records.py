@@ -46,9 +46,28 @@ def test_a_table_without_a_record_is_found() -> None:
     assert tables.unrecorded(text.replace(commit, "a commit")) == [f"{head} (of which commit?)"]
 
 
+@pytest.mark.parametrize("document", tables.DOCUMENTS, ids=lambda path: path.name)
+def test_figures_that_wait_for_a_record_say_of_which_commit_they_are(document: Path) -> None:
+    for place in tables.PLACE.finditer(document.read_text(encoding="utf-8")):
+        assert not tables.waits(place[2]) or tables.ORIGIN.search(place[0]), place[2]
+
+
+def test_a_place_without_a_record_is_left_and_asked_for_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "<!-- record: startup -->\nof 1234567 on 2026-11-26:\n| a |\n<!-- end of record -->\n"
+    assert tables.filled(text, tmp_path) == text
+    with pytest.raises(FileNotFoundError):
+        tables.filled(text.replace("startup", "starting"), tmp_path)
+    monkeypatch.setattr(tables, "OLDER", {})
+    monkeypatch.setattr(tables, "waits", lambda name: name == "startup")
+    assert tables.unrecorded(text) == []
+    assert tables.unrecorded(text.replace("1234567", "a commit")) == ["startup (of which commit?)"]
+
+
 def test_every_record_is_shown_and_every_place_has_one() -> None:
     places = [name for path in tables.DOCUMENTS for _, name, _ in tables.PLACE.findall(path.read_text())]
-    assert sorted(places) == sorted(RECORDS)
+    assert sorted(name for name in places if not tables.waits(name)) == sorted(RECORDS)
 
 
 @pytest.mark.parametrize("name", sorted(RECORDS))
