@@ -27,12 +27,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "train" / "runs")]
-
-from test_faults import finish, workers  # noqa: E402  (the same runs as the tests)
-from test_faults import start as start_run  # noqa: E402
+sys.path.insert(0, str(ROOT / "tests"))
 
 from ayllu.train.metrics import read_metrics  # noqa: E402
+from support.programs import PROGRAMS  # noqa: E402
 
 Process = subprocess.Popen[bytes]
 
@@ -48,9 +46,31 @@ class Row:
     """Whether the losses are those of the unbroken run, to the last bit."""
 
 
+PROGRAM = str(PROGRAMS / "chaos.py")
+
+
 def start(tokens: Path, folder: Path, *words: str) -> Process:
-    """Long enough to be hurt several times."""
-    return start_run(tokens, folder, "steps=400", *words)
+    """Long enough to be hurt several times; each worker a new interpreter, as users have it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=40"]
+    command = [sys.executable, *launcher, "--monitor-interval=0.1", PROGRAM, str(tokens), str(folder), "dp_shard=2"]
+    paths = os.pathsep.join(filter(None, [str(ROOT / "tests"), os.environ.get("PYTHONPATH")]))
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            [*command, "steps=400", *words], stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": paths}
+        )
+
+
+def finish(process: Process, folder: Path) -> list[float]:
+    if process.wait(timeout=300):
+        raise RuntimeError((folder / "log").read_text()[-3000:])
+    return json.loads((folder / "losses.json").read_text())
+
+
+def workers(process: Process) -> list[int]:
+    """The training processes that torchrun has running."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(child) for child in children if PROGRAM in Path(f"/proc/{child}/cmdline").read_text()]
 
 
 def last_step(folder: Path) -> int:

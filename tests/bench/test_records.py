@@ -16,6 +16,7 @@ sys.path.append(str(ROOT / "bench"))
 
 import keep  # noqa: E402
 import tables  # noqa: E402
+import train_step  # noqa: E402
 
 RECORDS = {path.relative_to(keep.RECORDS).with_suffix("").as_posix(): path for path in keep.RECORDS.rglob("*.json")}
 
@@ -97,3 +98,17 @@ def test_a_record_is_kept_whole_and_without_folders_of_the_machine(
     assert "| `pass` | 0.500 | 0.250 | 1.0 |" in shown
     assert "old figures" not in shown and shown.startswith("before\n") and shown.endswith("after\n")
     assert tables.filled(shown, kept.parent) == shown
+
+
+def test_training_steps_beside_peers_name_the_nearest_and_those_left_out() -> None:
+    ratios = {"transformers-compiled": 1.5, "transformers-eager": 1.7, "litgpt-eager": 1.34, "olmo-core-compiled": 1.4}
+    shape: dict[str, Any] = {
+        **train_step.SHAPES["small"],
+        "tokens_per_second": 4000.0,
+        "fraction_of_matmul_peak": 0.61,
+        "peers": {name: {"ratio": ratio} for name, ratio in ratios.items()},
+    }
+    row = train_step.table({"shapes": [shape], "memory": None}).splitlines()[-1]
+    told, *cells = row.strip("| ").split(" | ")
+    assert told == "L6 D384 V8192, 8 rows of 512: 4,000 tokens/s"
+    assert cells == ["1.50 (1.70)", "– (**1.34**)", "1.40 (–)", "61 %"]
