@@ -4,7 +4,7 @@
 
 Each row: the kind of fault, how often it was tried, the steps that were lost (done before the fault, done again after
 it), and the seconds from the fault to the first step that was finished after it. The job is that of the tests
-(`tests/support/programs/chaos.py`: a step of 0.05 s and more, a checkpoint every 0.3 s); every run must end with the
+(`tests/support/programs/chaos.py`: a step of 0.1 s and more, a checkpoint every 0.3 s); every run must end with the
 losses of the unbroken one. Last, how long a model of 100 million parameters waits for checkpoints at one a minute.
 """
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from layouts import model, tokens
 
 from ayllu.data.tokens.loader import Batch, Loader
 from ayllu.lab.error import Stopped
 from ayllu.train.distributed.layout import parse_layout
 from ayllu.train.loop import Execution, TrainConfig, train
 from ayllu.train.optimizer import OptimizerConfig
+from support.programs.layouts import model, tokens
 
 STEPS = 60
 HANG_SECONDS = 10
@@ -31,7 +31,7 @@ class Slow(Loader):
     hang: Path | None = None
 
     def batch(self, first: int, size: int) -> Batch:
-        time.sleep(0.05)
+        time.sleep(0.1)
         if self.hang is not None and first >= 8 * 20 and not self.hang.exists() and dist.get_rank() == 0:
             self.hang.touch()
             time.sleep(1000)
@@ -50,9 +50,9 @@ def main() -> None:
     hang_seconds = HANG_SECONDS if source.hang is not None else 300
     execution = Execution(layout=parse_layout(sys.argv[3]), logs=folder / "logs", hang_seconds=hang_seconds)
     try:
-        result = train(model(True), source, config, scratch=folder, title="chaos", execution=execution)
+        result = train(model(True, layers=2), source, config, scratch=folder, title="chaos", execution=execution)
     except Stopped:
-        sys.exit(0)
+        return
     if dist.get_rank() == 0:
         (folder / "losses.json").write_text(json.dumps(result.losses))
     dist.destroy_process_group()

@@ -33,8 +33,10 @@ def tokens(folder: Path) -> Tokens:
     return Tokens(folder)
 
 
-def model(tied: bool, *, meta: bool = False) -> Transformer:
-    config = ModelConfig(vocabulary=64, layers=4, width=32, heads=4, kv_heads=2, feed_forward=48, context=64, tied=tied)
+def model(tied: bool, *, meta: bool = False, layers: int = 4) -> Transformer:
+    config = ModelConfig(
+        vocabulary=64, layers=layers, width=32, heads=4, kv_heads=2, feed_forward=48, context=64, tied=tied
+    )
     with torch.device("meta" if meta else "cpu"):
         made = Transformer(config)
     if not meta:
@@ -86,7 +88,7 @@ def main() -> None:
     for word in sys.argv[2:]:
         folder, layout, kind, matrices, steps, *halts = word.split(":")
         execution = Execution(
-            layout=None if layout == "one" else parse_layout(layout), logs=Path(folder) / "logs", hang_seconds=120
+            layout=None if layout == "one" else parse_layout(layout), logs=Path(folder) / "logs", hang_seconds=400
         )
         made = model(kind.startswith("tied"), meta=kind.endswith("meta"))
         source = Halting(data, seed=0)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +15,13 @@ from ayllu.train.machine import compiler_available
 from support.parts import need
 from support.programs import PROGRAMS
 from support.programs.layouts import BATCH, STEPS
+from support.training.jobs import finish, start
 
 PROGRAM = PROGRAMS / "layouts.py"
 # Where each matrix takes messages, two micro-batches a step, and four where a pipeline is filled with them: eight would
 # spend minutes on the messages alone.
 TWO = ("dp_shard=2", "dp_replicate=2", "tp=2,micro_batch=4", "cp=2,micro_batch=4", "pp=2")
-FLOAT8 = ("dp_shard=2", "cp=2,micro_batch=4", "pp=2", "dp_replicate=2")
+FLOAT8 = tuple(f"{axis}=2,micro_batch=4" for axis in ("dp_shard", "cp", "pp", "dp_replicate"))
 FOUR = (
     "dp_shard=2,tp=2,micro_batch=2",
     "cp=2,tp=2,micro_batch=4",
@@ -43,12 +42,9 @@ FEW = 5
 
 def run(processes: int, tokens: Path, *runs: str) -> None:
     """One torchrun for many runs: starting processes takes longer than training."""
-    command = [sys.executable, str(PROGRAM), str(tokens), *runs]
-    if processes > 1:
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        command = [sys.executable, *launcher, *command[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr[-3000:]
+    torchrun = ["--standalone", f"--nproc-per-node={processes}"] if processes > 1 else ()
+    log = tokens.with_name(f"log-{processes}")
+    finish(start(PROGRAM, str(tokens), *runs, log=log, torchrun=torchrun), log, seconds=500)
 
 
 def losses(folder: Path) -> list[float]:

@@ -6,70 +6,58 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
 from support.programs import PROGRAMS
 from support.programs.layouts import tokens as counting
+from support.training import jobs
 
 PROGRAM = PROGRAMS / "chaos.py"
 
 
-def start(tokens: Path, folder: Path, *words: str, layout: str = "dp_shard=2") -> subprocess.Popen[bytes]:
+def start(tokens: Path, folder: Path, *words: str, layout: str = "dp_shard=2,micro_batch=4") -> BaseProcess:
     folder.mkdir(parents=True, exist_ok=True)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=40"]
     # Looking after the workers every 0.1 s instead of every 0.1 to 5: dead ones come back sooner.
-    command = [
-        sys.executable,
-        *launcher,
-        "--monitor-interval=0.1",
-        str(PROGRAM),
-        str(tokens),
-        str(folder),
-        layout,
-        *words,
-    ]
-    with (folder / "log").open("ab") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log)
+    torchrun = ["--standalone", "--nproc-per-node=2", "--max-restarts=40", "--monitor-interval=0.1"]
+    return jobs.start(PROGRAM, str(tokens), str(folder), layout, *words, log=folder / "log", torchrun=torchrun)
 
 
-def finish(process: subprocess.Popen[bytes], folder: Path) -> list[float]:
-    assert process.wait(timeout=300) == 0, (folder / "log").read_text()[-3000:]
+def finish(process: BaseProcess, folder: Path) -> list[float]:
+    jobs.finish(process, folder / "log", seconds=300)
     return json.loads((folder / "losses.json").read_text())
 
 
 @pytest.fixture(scope="module")
-def hanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+def hanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, BaseProcess]]:
     """A run that hangs and is started again. It waits most of its time, so that it begins before the others."""
     folder = tmp_path_factory.mktemp("faults")
     counting(folder / "tokens")
     process = start(folder / "tokens", folder / "hung", "hang")
     yield folder, process
     process.terminate()
-    process.wait(timeout=60)
+    process.join(60)
 
 
 @pytest.fixture(scope="module")
-def unbroken(hanging: tuple[Path, subprocess.Popen[bytes]]) -> tuple[Path, list[float]]:
+def unbroken(hanging: tuple[Path, BaseProcess]) -> tuple[Path, list[float]]:
     folder, _ = hanging
     return folder, finish(start(folder / "tokens", folder / "unbroken"), folder / "unbroken")
 
 
-def workers(process: subprocess.Popen[bytes]) -> list[int]:
+def workers(process: BaseProcess) -> list[int]:
     """The training processes that torchrun has running."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(child) for child in children if str(PROGRAM) in Path(f"/proc/{child}/cmdline").read_text()]
+    return [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-def kill_at_random(process: subprocess.Popen[bytes], folder: Path, times: int, seed: int) -> int:
+def kill_at_random(process: BaseProcess, folder: Path, times: int, seed: int) -> int:
     """Kill one worker after another, each some time after a new checkpoint was written; returns how many."""
     chance, kills, seen = random.Random(seed), 0, ""
-    while process.poll() is None and kills < times:
+    while process.exitcode is None and kills < times:
         newest = max((p.name for p in (folder / "checkpoints").glob("step-*")), default="")
         if newest > seen:
             seen = newest
@@ -92,7 +80,7 @@ def test_killed_workers_cost_only_time(unbroken: tuple[Path, list[float]], times
 
 
 def test_a_worker_that_hangs_is_found_and_started_again(
-    unbroken: tuple[Path, list[float]], hanging: tuple[Path, subprocess.Popen[bytes]]
+    unbroken: tuple[Path, list[float]], hanging: tuple[Path, BaseProcess]
 ) -> None:
     folder, expected = unbroken
     assert finish(hanging[1], folder / "hung") == expected
@@ -109,7 +97,7 @@ def test_told_to_leave_it_keeps_a_checkpoint_and_leaves_with_success(unbroken: t
         time.sleep(0.05)
     for worker in workers(process):
         os.kill(worker, signal.SIGTERM)
-    assert process.wait(timeout=60) == 0
+    jobs.finish(process, folder / "told" / "log", seconds=60)
     assert not (folder / "told" / "losses.json").exists()
     assert finish(
         start(folder / "tokens", folder / "told", layout="pp=2,micro_batch=4"), folder / "told"

@@ -15,6 +15,7 @@ from ayllu.data.tokens.loader import Loader
 from ayllu.train.loop import TrainConfig, train
 from ayllu.train.machine import compiler_available
 from support.parts import need
+from support.training import jobs
 from support.training.tiny import fresh_model
 
 
@@ -62,17 +63,18 @@ torch.save({"losses": result.losses, "model": model.state_dict()}, folder / "end
 
 def run(folder: Path, program: Path, *, hold: int = -1, kill: signal.Signals = signal.SIGKILL) -> int:
     """Runs the program; with `hold` it waits before that step, with a checkpoint behind it, until it has the signal."""
-    process = subprocess.Popen(
-        [sys.executable, str(program), str(folder), str(hold)], stderr=subprocess.PIPE, text=True
-    )
+    log = program.with_suffix(".log")
+    process = jobs.start(program, str(folder), str(hold), log=log)
     if hold >= 0:
         while not ((folder / "held").exists() and list((folder / "scratch" / "checkpoints").glob("step-*"))):
-            assert process.poll() is None
+            assert process.exitcode is None, log.read_text()
             time.sleep(0.01)
+        assert process.pid is not None
         os.kill(process.pid, kill)
         (folder / "held").unlink()
-    process.communicate()
-    return process.returncode
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
 
 
 def test_a_killed_run_ends_with_the_bits_of_an_unbroken_one(tmp_path: Path) -> None:
