@@ -32,6 +32,11 @@ def start(program: Path, *words: str, log: Path, torchrun: Sequence[str] = ()) -
 def finish(process: BaseProcess, log: Path, *, seconds: float) -> None:
     """Wait for a program that must succeed."""
     process.join(seconds)
+    if process.exitcode is None:
+        process.terminate()
+        process.join(30)
+        process.kill()
+        raise AssertionError(f"not done after {seconds:.0f} s:\n{log.read_text()[-3000:]}")
     assert process.exitcode == 0, log.read_text()[-3000:]
 
 
