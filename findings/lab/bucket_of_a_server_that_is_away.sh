@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # s3fs 2026.9.0 with a server that nobody answers at: exists("bucket") and isfile("bucket/model.bin") say False, without a
-# warning or an exception, as for a bucket and a file that are not there; isdir of the same names, info, glob and
+# warning or an exception, as for a bucket and a file that are not there; isdir and info of the same names and
 # exists("bucket/model.bin") raise EndpointConnectionError. So a program that asks "is the checkpoint there?" by isfile, or
 # "is the bucket there?" by exists, and begins anew where it is not, begins anew whenever the network is down; which of two
 # calls that mean the same it used decides. The docstrings of both ("Is there a file at the given path", "Is this entry
