@@ -83,6 +83,38 @@ def test_a_disk_without_links_still_lets_one_of_many_win(tmp_path: Path, monkeyp
     assert place.names("a") == sorted(map(str, range(20))), "no draft is left"
 
 
+def test_a_disk_that_goes_away_is_no_empty_store(tmp_path: Path) -> None:
+    """Its mount point is still there, and would take everything."""
+    (tmp_path / "team").mkdir()
+    place = FolderObjects(tmp_path / "team")
+    assert place.names("leases") == [] and place.create("leases/a", b"")
+    (tmp_path / "team").rename(tmp_path / "unmounted")
+    (tmp_path / "team").mkdir()
+    for action in (
+        lambda: place.names("leases"),
+        lambda: place.read("artifacts/a.json"),
+        lambda: place.create("leases/a", b""),
+    ):
+        with pytest.raises(OSError, match="what was in it is gone; see whether its disk is mounted"):
+            action()
+    assert not list((tmp_path / "team").iterdir())
+    (tmp_path / "team").rmdir()
+    (tmp_path / "unmounted").rename(tmp_path / "team")
+    assert place.names("leases") == ["a"], "and it goes on when the disk is back"
+
+
+def test_a_server_that_makes_a_thing_twice_is_refused(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from s3fs import S3FileSystem
+
+    S3FileSystem(skip_instance_cache=True).mkdir("forgetful")
+    place = BucketObjects("s3://forgetful/x")
+    given = place._files.pipe_file
+    monkeypatch.setattr(place._files, "pipe_file", lambda path, data, mode="": given(path, data))
+    with pytest.raises(UserError, match="does not know If-None-Match"):
+        place.create("leases/a", b"")
+    assert place.names("leases") == [] and place.names("probes") == []
+
+
 def test_what_is_no_store_is_refused_in_a_sentence(server: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"there is no folder .*gone; make it, or see whether its disk is mounted"):
         open_objects(str(tmp_path / "gone"))

@@ -69,6 +69,9 @@ class FolderObjects:
         self.url = str(self.folder)
         if not self.folder.is_dir():
             raise UserError(f"there is no folder {self.folder}; make it, or see whether its disk is mounted")
+        rooms = (self.folder / name for name in ("artifacts", "blobs", "leases", "names"))
+        self._known = next((room for room in rooms if room.is_dir()), None)
+        """Something that was seen in the folder: it goes only where the disk goes."""
 
     def create(self, name: str, data: bytes) -> bool:
         path = self._path(name)
@@ -122,11 +125,18 @@ class FolderObjects:
         self._path(name).unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
+        """Raises OSError where the disk is gone: its empty mount point looks like a store of which nothing is left."""
+        if self._known is None:
+            room = self.folder / name.partition("/")[0]
+            self._known = room if room.is_dir() else None
+        elif not self._known.is_dir():
+            raise OSError(errno.ENODEV, "what was in it is gone; see whether its disk is mounted", str(self.folder))
         return self.folder / name
 
     @contextlib.contextmanager
     def _draft(self, path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._known = self._known or self.folder / path.relative_to(self.folder).parts[0]
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             yield draft
@@ -175,8 +185,29 @@ class BucketObjects:
             pass
         except OSError as error:
             raise UserError(f"the team's store {url} cannot be reached ({error.strerror or error})") from error
+        self._excludes = False
+        """Whether the server was seen to refuse an object that is there."""
 
     def create(self, name: str, data: bytes) -> bool:
+        if not self._excludes:
+            self._check_excludes()
+        return self._create(name, data)
+
+    def _check_excludes(self) -> None:
+        """Raise UserError where the server makes an object a second time, as some do that do not know the condition."""
+        name = f"probes/{secrets.token_hex(8)}"
+        try:
+            if self._create(name, b"1") and self._create(name, b"2"):
+                raise UserError(
+                    f"the server of {self.url} does not know If-None-Match, without which two machines may make one "
+                    "thing at once; use a server that does, or a folder"
+                )
+        finally:
+            with contextlib.suppress(OSError):
+                self.remove(name)
+        self._excludes = True
+
+    def _create(self, name: str, data: bytes) -> bool:
         try:
             self._do(lambda path: self._files.pipe_file(path, data, mode="create"), name)
         except FileExistsError:
