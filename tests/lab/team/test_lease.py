@@ -104,6 +104,22 @@ def test_who_cannot_see_a_holder_does_not_take_it_for_dead(url: str) -> None:
     lease.give_back()
 
 
+def test_files_of_others_among_the_turns_mean_nothing(url: str) -> None:
+    place = open_objects(url)
+    for name in ("000007 (copy).json", "README.json", "desktop.ini"):
+        place.write(f"leases/thing/{name}", b"?")
+    until_held(Waiting(place, "thing", pace=QUICK)).give_back()
+
+
+def test_who_gives_back_a_turn_that_was_removed_ends_no_later_one(url: str) -> None:
+    """As one whose machine slept while another made the thing, and whose work then failed."""
+    place = open_objects(url)
+    place.write("leases/thing/000003.done", b"")
+    lease = until_held(Waiting(place, "thing", pace=QUICK))
+    assert isinstance(Waiting(place, "thing", pace=QUICK).look(), str), "two would hold it at once"
+    lease.give_back()
+
+
 def test_a_holder_whose_store_is_gone_for_a_while_goes_on_counting(url: str) -> None:
     place = Deaf(open_objects(url))
     writes = place._place.write

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import secrets
 import threading
 import time
@@ -25,6 +26,10 @@ BEAT_SECONDS, LEASE_SECONDS = 5.0, 60.0
 another's result is there by then, its own is not published."""
 LEAST_LOOKS = 4
 """Times that a count must have been read unchanged: one that cannot be read is not a silent one."""
+
+
+TURN = re.compile(r"([0-9]{6,})\.(json|beat|done)")
+"""Other files in the folder are somebody's, and mean nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +89,8 @@ class Waiting:
     def look(self) -> Lease | str:
         """The lease, where nobody holds it now; or else the machine that does. Raises OSError as `Objects`."""
         names = self._objects.names(self._folder)
-        turns = [int(name.removesuffix(".json")) for name in names if name.endswith(".json")]
-        turn = max(turns, default=0)
+        # One who lost its lease may still count or give it back where all turns were removed: the next is a later one.
+        turn = max((int(found[1]) for found in map(TURN.fullmatch, names) if found), default=0)
         if turn and f"{turn:06}.done" not in names and not self._silent(turn):
             return self._holder(turn)
         mine = {"machine": platform.node(), "process": os.getpid(), "token": secrets.token_hex(8)}
