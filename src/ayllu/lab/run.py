@@ -153,6 +153,7 @@ def _resolve_one(
             if place.team is not None:
                 lease = take_turn(place.team, place.store, stage.identity, key, folder / "brought", label)
                 if lease is None and (found := _take(node, key, code, place, label, job)):
+                    shutil.rmtree(folder, ignore_errors=True)
                     return found
             with held(lease) if lease else contextlib.nullcontext():
                 _check_inputs(node, inputs, place)

@@ -11,6 +11,7 @@ from ayllu.api.home import find_team
 from ayllu.cli.lab.storage import changing_store
 from ayllu.cli.options import Flag, Home, Json, print_json, print_lines
 from ayllu.lab.error import UserError
+from ayllu.lab.progress import say
 from ayllu.lab.shelf.find import find
 from ayllu.lab.store import thing_of
 from ayllu.lab.team import exchange
@@ -86,7 +87,11 @@ def _team(url: str | None, option: str) -> Team:
 def _print_all(team: Team, json: bool) -> None:
     names: dict[str, list[str]] = {}
     for name in team.names():
-        meant = team.meaning(name)
+        try:
+            meant = team.meaning(name)
+        except UserError as error:  # what else is there can still be told
+            say(f"ayllu: {error}")
+            continue
         if meant is not None:
             names.setdefault(thing_of({"stage": meant[0], "key": meant[1]}), []).append(name)
     rows: list[dict[str, Any]] = [{"artifact": each, "names": names.get(each, [])} for each in team.artifacts()]

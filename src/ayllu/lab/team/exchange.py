@@ -3,35 +3,47 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ayllu.lab.channel import NAME, promote
 from ayllu.lab.error import UserError
 from ayllu.lab.integrity import shown
 from ayllu.lab.progress import bar, say
 from ayllu.lab.shelf.find import LEAST_DIGITS
+from ayllu.lab.shelf.index import inputs_of
+from ayllu.lab.shelf.jobs import Job
 from ayllu.lab.store import MANIFEST, Store, read_manifest, thing_of
 from ayllu.lab.team.shared import OtherResult, Team
+
+Thing = TypeVar("Thing")
 
 
 def behind(store: Store, folders: Sequence[Path], *, alone: bool) -> list[Path]:
     """These artifacts, and before each what it was made from as far as it is kept; each once."""
-    found: dict[Path, None] = {}
 
-    def visit(folder: Path) -> None:
-        if folder in found:
-            return
-        for source in read_manifest(folder).get("inputs", {}).values():
-            place = store.path(source["stage"], source["key"])
-            if not alone and (place / MANIFEST).is_file():
-                visit(place)
-        found[folder] = None
+    def sources(folder: Path) -> list[Path]:
+        places = (store.path(stage, key) for stage, key in inputs_of(read_manifest(folder)).values())
+        return [place for place in places if not alone and (place / MANIFEST).is_file()]
 
-    for folder in folders:
-        visit(folder)
-    return list(found)
+    return _lineage(folders, sources)
+
+
+def _lineage(last: Iterable[Thing], sources: Callable[[Thing], Iterable[Thing]]) -> list[Thing]:
+    """These and all that they come from, each once and after its sources; forged ones may come from themselves."""
+    found: list[Thing] = []
+    seen: set[Thing] = set()
+    waiting = [(thing, False) for thing in last]
+    while waiting:
+        thing, opened = waiting.pop()
+        if opened:
+            found.append(thing)
+        elif thing not in seen:
+            seen.add(thing)
+            waiting.append((thing, True))
+            waiting += ((source, False) for source in sources(thing))
+    return found
 
 
 def push(team: Team, folders: Sequence[Path]) -> dict[Path, bool]:
@@ -55,17 +67,19 @@ def push(team: Team, folders: Sequence[Path]) -> dict[Path, bool]:
 def pull(team: Team, store: Store, names: Sequence[str], *, alone: bool) -> list[dict[str, Any]]:
     """Bring what the names mean, and let them mean it here: `artifact` and `new` of each."""
     wanted = {name: _meant(team, name) for name in names}
-    manifests = _lineage(team, list(wanted.values()), alone=alone)
+    manifests = _manifests(team, list(wanted.values()), alone=alone)
     total = sum(map(_bytes, manifests.values())) / 1e6
     found = []
-    with bar("pull", total=total, unit="MB") as progress:
+    # A run, so that `gc` leaves what came first until the names mean it.
+    with Job(store, title=f"pull {' '.join(names)}", command=None) as job, bar("pull", total=total, unit="MB") as drawn:
         for thing, manifest in manifests.items():
-            found.append({"artifact": thing, "new": _bring(team, store, manifest, progress)})
-    for name, thing in wanted.items():
-        meant = team.meaning(name) if NAME.fullmatch(name) else None
-        if meant is not None:
-            promote(store, name, store.artifacts / thing)
-            say(f"{name} means {thing} now")
+            job.take(manifest["stage"], manifest["key"], thing, made=False)
+            found.append({"artifact": thing, "new": _bring(team, store, manifest, drawn)})
+        for name, thing in wanted.items():
+            meant = team.meaning(name) if NAME.fullmatch(name) else None
+            if meant is not None:
+                promote(store, name, store.artifacts / thing)
+                say(f"{name} means {thing} now")
     return found
 
 
@@ -75,12 +89,14 @@ def _bring(team: Team, store: Store, manifest: Mapping[str, Any], progress: Any)
     with store.work(stage, key) as folder:
         here = store.find(stage, key)
         new = here is None or here["digest"] != manifest["digest"]
-        if new:
-            team.pull(store, manifest, folder / "brought", progress)
-        else:
-            progress.advance(_bytes(manifest) / 1e6)
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        try:
+            if new:
+                team.pull(store, manifest, folder / "brought", progress)
+            else:
+                progress.advance(_bytes(manifest) / 1e6)
+        finally:
+            if not any(folder.iterdir()):
+                folder.rmdir()
     return new
 
 
@@ -104,25 +120,20 @@ def _meant(team: Team, name: str) -> str:
     raise UserError(f"{shown(name)} means {len(found)} things: {', '.join(found[:5])}; give more of the key")
 
 
-def _lineage(team: Team, things: Sequence[str], *, alone: bool) -> dict[str, dict[str, Any]]:
+def _manifests(team: Team, things: Sequence[str], *, alone: bool) -> dict[str, dict[str, Any]]:
     """Manifests of these, and before each of what it was made from as far as the team has it."""
-    found: dict[str, dict[str, Any]] = {}
+    found = {thing: team.manifest(thing) for thing in things}
+    if missing := [thing for thing in things if found[thing] is None]:
+        raise UserError(f"{team.objects.url} has a name for {missing[0]} and nothing of it; push it again")
 
-    def visit(thing: str, *, needed: bool) -> None:
-        if thing in found:
-            return
-        manifest = team.manifest(thing)
-        if manifest is None:
-            if needed:
-                raise UserError(f"{team.objects.url} has a name for {thing} and nothing of it; push it again")
-            return
-        for source in manifest.get("inputs", {}).values() if not alone else ():
-            visit(thing_of(source), needed=False)
-        found[thing] = manifest
+    def sources(thing: str) -> list[str]:
+        if thing not in found:
+            found[thing] = team.manifest(thing)
+        pairs = inputs_of(found[thing] or {}).values() if not alone else ()
+        return [thing_of({"stage": stage, "key": key}) for stage, key in pairs]
 
-    for thing in things:
-        visit(thing, needed=True)
-    return found
+    lineage = ((thing, found[thing]) for thing in _lineage(things, sources))
+    return {thing: manifest for thing, manifest in lineage if manifest is not None}
 
 
 def _bytes(manifest: Mapping[str, Any]) -> int:

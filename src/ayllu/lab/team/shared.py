@@ -16,21 +16,24 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ayllu.lab.channel import check_name
+from ayllu.lab.channel import LONGEST_NAME, NAME, check_name
 from ayllu.lab.error import UserError
 from ayllu.lab.integrity import shown
 from ayllu.lab.key import file_digest
 from ayllu.lab.progress import Bar, say
-from ayllu.lab.store import MANIFEST, Store, manifest_of, read_manifest, thing_of
+from ayllu.lab.store import FULL, MANIFEST, Store, manifest_of, read_manifest, storage_told, thing_of
 from ayllu.lab.team.lease import Pace
 from ayllu.lab.team.objects import Objects
 
 STAGE = re.compile(r"\w[\w.@+-]*")
 KEY = re.compile(r"[0-9a-f]{64}")
 ENTRY = re.compile(r"[\w.@+-]+-[0-9a-f]{16}")
+MEANING = re.compile(r"[0-9]{6,}\.json")
+LONGEST_PART, LARGEST_FILE = 255, 1 << 50
+"""Bytes of a folder's or file's name, and of a file."""
 
 
 class OtherResult(Exception):
@@ -55,7 +58,7 @@ class Team:
                 return None
         where = f"{self.objects.url}/artifacts/{name}.json"
         found = manifest_of(text, where, "remove it, and push the artifact again from a machine that has it")
-        if thing_of(found) != name or not all(KEY.fullmatch(entry["sha256"]) for entry in found["files"].values()):
+        if thing_of(found) != name or not _leads_nowhere_else(found):
             raise UserError(f"{where} is the manifest of something else; remove it")
         return found
 
@@ -103,9 +106,7 @@ class Team:
         for name, entry in manifest["files"].items():
             with self.told():
                 if self.objects.size(_blob(entry)) != entry["bytes"]:
-                    # Read once more: it may have changed since somebody looked.
-                    if file_digest(folder / name) != entry["sha256"]:
-                        raise UserError(f"{folder / name} is not what its stage has written; make it again first")
+                    _check_unchanged(folder / name, entry)
                     self.objects.put(_blob(entry), folder / name)
             if progress is not None:
                 progress.advance(entry["bytes"] / 1e6)
@@ -116,20 +117,28 @@ class Team:
         Raises UserError where a file is not what the manifest says; nothing of it is kept then.
         """
         shutil.rmtree(room, ignore_errors=True)
-        for name, entry in manifest["files"].items():
-            file = room / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with self.told():
-                try:
-                    self.objects.get(_blob(entry), file)
-                except FileNotFoundError:
-                    raise UserError(self._wrong(manifest, name, "is missing")) from None
-            if file.stat().st_size != entry["bytes"] or file_digest(file) != entry["sha256"]:
-                shutil.rmtree(room, ignore_errors=True)
-                raise UserError(self._wrong(manifest, name, "is damaged"))
-            if progress is not None:
-                progress.advance(entry["bytes"] / 1e6)
-        return store.bring(room, manifest)
+        room.mkdir(parents=True)
+        try:
+            with storage_told(store.home, thing_of(manifest)):
+                for name, entry in manifest["files"].items():
+                    self._fetch(manifest, name, room / name)
+                    if progress is not None:
+                        progress.advance(entry["bytes"] / 1e6)
+                return store.bring(room, manifest)
+        except BaseException:
+            shutil.rmtree(room, ignore_errors=True)
+            raise
+
+    def _fetch(self, manifest: Mapping[str, Any], name: str, file: Path) -> None:
+        entry = manifest["files"][name]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with self.told(besides=file):
+            try:
+                self.objects.get(_blob(entry), file)
+            except FileNotFoundError:
+                raise UserError(self._wrong(manifest, name, "is missing")) from None
+        if file.stat().st_size != entry["bytes"] or file_digest(file) != entry["sha256"]:
+            raise UserError(self._wrong(manifest, name, "is damaged"))
 
     def _wrong(self, manifest: Mapping[str, Any], name: str, what: str) -> str:
         entry = manifest["files"][name]
@@ -141,10 +150,10 @@ class Team:
         """Stage and key that a name means; None where the team has no such name."""
         check_name(name)
         with self.told():
-            entries = [entry for entry in self.objects.names(f"names/{name}") if entry.endswith(".json")]
-            if not entries:
+            last = self._last(name)
+            if not last:
                 return None
-            path = f"names/{name}/{entries[-1]}"
+            path = f"names/{name}/{last:06}.json"
             text = self.objects.read(path)
         try:
             found = json.loads(text)
@@ -159,24 +168,62 @@ class Team:
         """Let a name mean an artifact that the team has."""
         while self.meaning(name) != (stage, key):
             with self.told():
-                last = max((entry for entry in self.objects.names(f"names/{name}")), default="000000.json")
-                number = int(re.sub(r"\D", "", last) or 0) + 1
+                number = self._last(name) + 1
                 entry = {"stage": stage, "key": key, "since": datetime.now(UTC).isoformat(timespec="seconds")}
                 # Whoever is faster comes first in the history, and this one after it.
                 self.objects.create(f"names/{name}/{number:06}.json", json.dumps(entry).encode())
 
+    def _last(self, name: str) -> int:
+        """The number of what a name means now; 0 where it means nothing. Files of others are none."""
+        found = filter(MEANING.fullmatch, self.objects.names(f"names/{name}"))
+        return max((int(entry.removesuffix(".json")) for entry in found), default=0)
+
     def names(self) -> list[str]:
         with self.told():
-            return self.objects.names("names")
+            return [name for name in self.objects.names("names") if NAME.fullmatch(name) and len(name) <= LONGEST_NAME]
 
     @contextlib.contextmanager
-    def told(self) -> Iterator[None]:
-        """Turn what keeps the place from being read or written into a sentence."""
+    def told(self, besides: Path | None = None) -> Iterator[None]:
+        """Turn what keeps the place from being read or written into a sentence, `besides` a file of this machine's."""
         try:
             yield
         except OSError as error:
+            if besides is not None and (error.errno in FULL or error.filename == str(besides)):
+                raise
             reason = error.strerror or str(error)
             raise UserError(f"the team's store {self.objects.url} cannot be used ({reason})") from error
+
+
+def _leads_nowhere_else(manifest: Mapping[str, Any]) -> bool:
+    """Whether all that a manifest of anybody's names can be files of one folder, and results of a store."""
+    files, inputs = manifest["files"], manifest.get("inputs", {})
+    whole = isinstance(inputs, dict) and all(isinstance(source, dict) for source in inputs.values())
+    if not whole or not all(_names_result(source) for source in (manifest, *inputs.values())):
+        return False
+    return all(_is_file(name, entry, files) for name, entry in files.items())
+
+
+def _names_result(named: Mapping[str, Any]) -> bool:
+    stage, key = named.get("stage"), named.get("key")
+    return isinstance(stage, str) and isinstance(key, str) and bool(STAGE.fullmatch(stage) and KEY.fullmatch(key))
+
+
+def _is_file(name: str, entry: Mapping[str, Any], files: Mapping[str, Any]) -> bool:
+    path = PurePosixPath(name)
+    plain = name not in ("", ".", MANIFEST) and path.as_posix() == name
+    fits = all(len(part.encode(errors="replace")) <= LONGEST_PART for part in path.parts)
+    beside = not any(parent.as_posix() in files for parent in path.parents)
+    return plain and fits and beside and 0 <= entry["bytes"] <= LARGEST_FILE and bool(KEY.fullmatch(entry["sha256"]))
+
+
+def _check_unchanged(file: Path, entry: Mapping[str, Any]) -> None:
+    """Raise UserError where a file here is not what was written: it may have changed since somebody looked."""
+    try:
+        whole = file_digest(file) == entry["sha256"]
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}); make it again first") from error
+    if not whole:
+        raise UserError(f"{file} is not what its stage has written; make it again first")
 
 
 def _blob(entry: Mapping[str, Any]) -> str:

@@ -34,7 +34,12 @@ def take_turn(team: Team, store: Store, stage: str, key: str, room: Path, label:
             found = waiting.look()
         if isinstance(found, Lease):
             # Whoever held it before may have handed it in between the two looks.
-            if not brought(team, store, stage, key, room, label):
+            try:
+                found.made = brought(team, store, stage, key, room, label)
+            except BaseException:
+                found.give_back()
+                raise
+            if not found.made:
                 return found
             found.give_back()
             break
@@ -51,14 +56,14 @@ def hand_in(team: Team, store: Store, lease: Lease, folder: Path, room: Path, la
     That is the team's where another machine was taken for the holder and was faster. A store that cannot be reached
     costs no work: what was made stays here.
     """
-    thing = folder.name
     try:
-        team.push(folder)
-    except OtherResult:
-        say(f"{label}: another machine has finished it meanwhile; its result is the team's and is used")
-        manifest = team.manifest(thing)
-        if manifest is not None:
-            folder = team.pull(store, manifest, room)
+        try:
+            team.push(folder)
+        except OtherResult:
+            manifest = team.manifest(folder.name)
+            if manifest is not None:
+                folder = team.pull(store, manifest, room)
+            say(f"{label}: another machine has finished it meanwhile; its result is the team's and is used")
     except UserError as error:
         say(f"{label}: made, but not handed in: {error}; `ayllu push` does that later")
         return folder
