@@ -55,11 +55,13 @@ def sweep(
     `heldout` is how many documents are measured. What comes back is the record that docs/lab.md describes; it is kept
     in the home, and the same call goes on after a kill. So many `workers` train trials side by side first, as jobs `on`
     this machine or a scheduler's `queue`, all of which must see the home. With a `part`, such as "2/8", only those
-    trials are trained, and `{"part", "trials"}` comes back. Raises UserError for what cannot be varied or measured.
+    trials are trained, and `{"part", "trials", "failed"}` comes back. Raises UserError for what cannot be varied or
+    measured.
     """
     from ayllu.recipes.registry import command_of
     from ayllu.recipes.sweeping.axes import read_axes
-    from ayllu.recipes.sweeping.sweep import Part, Sweep, run_part, run_sweep
+    from ayllu.recipes.sweeping.search import count
+    from ayllu.recipes.sweeping.sweep import Part, Sweep, check, run_part, run_sweep
     from ayllu.recipes.sweeping.workers import Workers, train_ahead
 
     function = find_recipe(recipe)
@@ -77,12 +79,17 @@ def sweep(
         seed=int(options.get("seed", 0)),
         documents=heldout,
     )
+    if part is not None and workers:
+        raise UserError("a part is what one of the workers does; leave out --part or --workers")
+    if not workers and (on != "local" or queue is not None):
+        raise UserError("where workers start is told, and not how many; give --workers as well")
     place = open_place(home, command=command)
     if part is not None:
         number, slash, of = part.partition("/")
         if not (slash and number.isdecimal() and of.isdecimal()):
             raise UserError(f"{part!r} is no part of a sweep; write it as 2/8")
-        return {"part": part, "trials": run_part(asked, place, Part(number=int(number), of=int(of)))}
+        trained, failed = run_part(asked, place, Part(number=int(number), of=int(of)))
+        return {"part": part, "trials": trained, "failed": failed}
     if workers:
         if "speed" in inspect.signature(function).parameters and options.get("speed") is None:
             raise UserError(
@@ -90,7 +97,10 @@ def sweep(
             )
         told = {"set": tuple(vary), "search": search, "trials": trials, "heldout": heldout, **options}
         words = [word for name, value in told.items() for word in option_words(name, value)]
-        train_ahead(name, words, place.store.home, Workers(count=workers, on=on, queue=queue), sweep=asked.id)
+        check(asked)  # what is refused starts no job
+        most = Workers(count=min(workers, count(search, axes, trials)), on=on, queue=queue)
+        team = place.team.objects.url if place.team is not None else None
+        train_ahead(name, words, place.store.home, most, sweep=asked.id, team=team)
     return run_sweep(asked, place)
 
 
@@ -101,7 +111,16 @@ def option_words(name: str, value: Any) -> list[str]:
         return []
     if isinstance(value, bool):
         return [option if value else f"--no-{option[2:]}"]
-    return [option, *map(str, value if isinstance(value, tuple | list) else [value])]
+    return [option, *map(_from_anywhere, value if isinstance(value, tuple | list) else [value])]
+
+
+def _from_anywhere(value: Any) -> str:
+    """A value as it means the same in another folder."""
+    from ayllu.lab.store import absolute
+
+    if isinstance(value, str) and value.startswith("folder:"):
+        return f"folder:{absolute(Path(value.removeprefix('folder:')))}"
+    return str(absolute(value) if isinstance(value, Path) else value)
 
 
 def experiment(

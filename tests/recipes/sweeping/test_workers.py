@@ -59,7 +59,9 @@ def test_parts_are_all_trials_and_each_is_one_part_s(
     place = Place(store=Store(tmp_path), cache=tmp_path)
     counts = [run_part(asked, place, Part(number=number, of=4)) for number in range(1, 5)]
     total = 6 if method == "grid" else 7
-    assert sum(counts) == total == len(set(trained)) and max(counts) - min(counts) <= 1
+    numbers = [number for number, _ in counts]
+    assert sum(numbers) == total == len(set(trained)) and max(numbers) - min(numbers) <= 1
+    assert sum(failed for _, failed in counts) == total // 3
     assert {share for _, share in trained} == ({1 / 9} if method == "halving" else {1.0})
     assert not list(tmp_path.glob("sweeps/*")), "the record is the sweep's own"
 
@@ -126,15 +128,69 @@ def test_who_is_stopped_ends_its_workers_and_the_next_takes_up_those_that_run(cl
     assert len(cluster.jobs) == 3, "one new job beside the one that ran"
 
 
+def test_what_cannot_be_started_leaves_no_worker_behind(cluster: Cluster, tmp_path: Path) -> None:
+    """The scheduler takes the first job, and not the second."""
+    submit = cluster.submit
+
+    def refuse(job: BatchJob) -> str:
+        if job.name.endswith("-2"):
+            raise UserError("the queue is full")
+        return submit(job)
+
+    cluster.submit = refuse  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="the queue is full"):
+        train_ahead("cria", [], tmp_path, Workers(count=2, on="slurm"), sweep="ab12")
+    assert list(cluster.states.values()) == ["cancelled"]
+
+
+def test_what_is_refused_starts_no_job(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--search random"):
+        research.sweep("cria", vary=["lr=1e-3..1e-1"], home=tmp_path, workers=2, on="slurm", speed=1e3)
+    with pytest.raises(UserError, match="width"):
+        research.sweep("cria", vary=["width=64,-3"], home=tmp_path, workers=2, on="slurm", speed=1e3)
+    assert not cluster.jobs
+
+
+def test_workers_find_what_is_named_from_here_and_are_no_more_than_trials(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They start in the home: a relative folder of texts, and that of a team, would be looked for there."""
+    for folder in ("here/texts", "here/team"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "here" / "texts" / "a.txt").write_text("Some words.")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("AYLLU_TEAM", "team")
+    monkeypatch.setattr(sweep, "run_sweep", lambda asked, place: {})
+    submit = cluster.submit
+
+    def end(job: BatchJob) -> str:
+        identity = submit(job)
+        cluster.states[identity] = "finished"
+        return identity
+
+    cluster.submit = end  # type: ignore[method-assign]
+    asked: dict[str, Any] = {
+        "sources": ("folder:texts",),
+        "licence": "PSF-2.0",
+        "speed": 1e3,
+        "home": tmp_path / "home",
+    }
+    research.sweep("cria", vary=["lr=0.01,0.02"], workers=8, on="slurm", **asked)
+    assert [job.options[-1] for job in cluster.jobs.values()] == ["1/2", "2/2"]
+    for job in cluster.jobs.values():
+        assert f"folder:{tmp_path / 'here' / 'texts'}" in job.options
+        assert job.environment == {"AYLLU_TEAM": str(tmp_path / "here" / "team")}
+
+
 def test_what_the_command_says_is_what_a_worker_is_told(cluster: Cluster, tmp_path: Path) -> None:
     """Each kind of option comes back from the command line as it was given."""
     from ayllu.cli.lab.sweep import app
 
-    told = {"set": ("lr=0.01,0.02",), "sources": ("folder:a b", "folder:c"), "speed": 1000.0, "private": True}
+    told = {"set": ("lr=0.01,0.02",), "sources": ("folder:/a b", "folder:/c"), "speed": 1000.0, "private": True}
     words = [word for name, value in told.items() for word in research.option_words(name, value)]
     assert research.option_words("licence", None) == []
     _, bound, _ = app.parse_args(["cria", *words, "--part", "1/2"], exit_on_error=False, print_error=False)
-    assert bound.kwargs["sources"] == ("folder:a b", "folder:c") and bound.kwargs["private"] is True
+    assert bound.kwargs["sources"] == ("folder:/a b", "folder:/c") and bound.kwargs["private"] is True
     assert (bound.kwargs["speed"], bound.kwargs["part"]) == (1000.0, "1/2")
 
 
@@ -145,6 +201,9 @@ def test_what_the_command_says_is_what_a_worker_is_told(cluster: Cluster, tmp_pa
         ({"part": "0/2"}, "there is no part 0 of 2"),
         ({"part": "half"}, "'half' is no part of a sweep; write it as 2/8"),
         ({"workers": 2}, "give --speed as well"),
+        ({"workers": 2, "part": "1/2", "speed": 1000.0}, "leave out --part or --workers"),
+        ({"on": "slurm"}, "give --workers as well"),
+        ({"queue": "cpu"}, "give --workers as well"),
         ({"workers": -1, "speed": 1000.0}, "workers is -1; it must be at least 1"),
     ],
 )

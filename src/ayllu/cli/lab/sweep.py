@@ -65,7 +65,7 @@ def sweep(
         print_json(record)
         return
     if part is not None:
-        print_lines([f"part {part}: {record['trials']} trials are made"])
+        print_lines([f"part {part}: {record['trials'] - record['failed']} of its {record['trials']} trials are made"])
         return
     names = list(record["axes"])
     rows = sorted(record["trials"], key=lambda row: (row["share"] != 1.0, row["value"] is None, row["value"] or 0.0))

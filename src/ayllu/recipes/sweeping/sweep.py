@@ -69,7 +69,7 @@ def run_sweep(sweep: Sweep, place: Place) -> dict[str, Any]:
     Raises UserError before the first trial for what cannot be tried, and at the end where every trial failed.
     """
     total = count(sweep.method, sweep.axes, sweep.trials)
-    _check(sweep)
+    check(sweep)
     record = _Record(sweep, place)
     found = search(sweep.method, sweep.axes, record.run, trials=sweep.trials, seed=sweep.seed)
     for done, _ in enumerate(found, start=1):
@@ -78,16 +78,18 @@ def run_sweep(sweep: Sweep, place: Place) -> dict[str, Any]:
     return record.facts
 
 
-def run_part(sweep: Sweep, place: Place, part: Part) -> int:
-    """Train the trials of one part that are not there yet, of successive halving their first budget; how many it has.
+def run_part(sweep: Sweep, place: Place, part: Part) -> tuple[int, int]:
+    """Train the trials of one part that are not there yet, of successive halving their first budget.
+
+    Gives how many it has, and how many of them failed.
 
     No record is kept: the sweep itself finds what was made. A trial that fails here fails there, and is told there.
     """
-    _check(sweep)
-    asked = mine = 0
+    check(sweep)
+    asked = mine = failed = 0
 
     def train(varied: dict[str, Any], share: float) -> None:
-        nonlocal asked, mine
+        nonlocal asked, mine, failed
         asked += 1
         if asked % part.of != part.number % part.of:
             return  # as if it had failed, so that nothing more is asked of it
@@ -95,14 +97,15 @@ def run_part(sweep: Sweep, place: Place, part: Part) -> int:
         try:
             measure(sweep, place, varied, sweep.seed, share)
         except UserError as error:
+            failed += 1
             say(f"sweep {sweep.id}: {varied} failed: {error}")
 
     for _ in search(sweep.method, sweep.axes, train, trials=sweep.trials, seed=sweep.seed):
         pass
-    return mine
+    return mine, failed
 
 
-def _check(sweep: Sweep) -> None:
+def check(sweep: Sweep) -> None:
     """Refuse what the recipe refuses before anything runs: each value alone, and the ends of ranges."""
     if sweep.trials < 1 or sweep.seeds < 1 or sweep.documents < 1:
         raise UserError("trials, seeds and documents are at least 1 each")

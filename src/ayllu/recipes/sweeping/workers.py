@@ -44,29 +44,33 @@ def train_ahead(
     workers: Workers,
     *,
     sweep: str,
+    team: str | None = None,
     wait: Callable[[], None] = lambda: time.sleep(POLL_SECONDS),
 ) -> None:
     """Let workers train all trials of the sweep that `ayllu sweep RECIPE OPTIONS` is, and wait for them.
 
-    Those that still run from before are waited for too. Whatever ends the waiting ends them.
+    Those that still run from before are waited for too. Whatever ends the waiting ends them. They start in the home:
+    paths among the options are absolute, and so is the address of a team's store.
     """
     cores = max(1, (os.cpu_count() or 1) // workers.count)
+    # Else each takes all cores of a machine that they share.
+    environment = {"OMP_NUM_THREADS": str(cores)} if workers.on == "local" else {}
+    environment |= {"AYLLU_TEAM": team} if team else {}
     jobs: list[Record] = []
-    for number in range(1, workers.count + 1):
-        words = (*options, "--home", str(home), "--part", f"{number}/{workers.count}")
-        job = BatchJob(
-            recipe=recipe,
-            name=f"sweep-{sweep}-{number}",
-            folder=home,
-            options=words,
-            action="sweep",
-            queue=workers.queue,
-            # Else each takes all cores of a machine that they share.
-            environment={"OMP_NUM_THREADS": str(cores)} if workers.on == "local" else {},
-        )
-        jobs.append(_running(job) or launch(workers.on, job))
-    say(f"sweep {sweep}: {workers.count} workers on {workers.on}; their logs lie in {jobs[0].folder.parent}")
     try:
+        for number in range(1, workers.count + 1):
+            words = (*options, "--home", str(home), "--part", f"{number}/{workers.count}")
+            job = BatchJob(
+                recipe=recipe,
+                name=f"sweep-{sweep}-{number}",
+                folder=home,
+                options=words,
+                action="sweep",
+                queue=workers.queue,
+                environment=environment,
+            )
+            jobs.append(_running(job) or launch(workers.on, job))
+        say(f"sweep {sweep}: {workers.count} workers on {workers.on}; their logs lie in {jobs[0].folder.parent}")
         while jobs:
             wait()
             for started in list(jobs):
