@@ -111,16 +111,7 @@ def option_words(name: str, value: Any) -> list[str]:
         return []
     if isinstance(value, bool):
         return [option if value else f"--no-{option[2:]}"]
-    return [option, *map(_from_anywhere, value if isinstance(value, tuple | list) else [value])]
-
-
-def _from_anywhere(value: Any) -> str:
-    """A value as it means the same in another folder."""
-    from ayllu.lab.store import absolute
-
-    if isinstance(value, str) and value.startswith("folder:"):
-        return f"folder:{absolute(Path(value.removeprefix('folder:')))}"
-    return str(absolute(value) if isinstance(value, Path) else value)
+    return [option, *map(str, value if isinstance(value, tuple | list) else [value])]
 
 
 def experiment(

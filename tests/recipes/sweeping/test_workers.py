@@ -154,7 +154,7 @@ def test_what_is_refused_starts_no_job(cluster: Cluster, tmp_path: Path) -> None
 def test_workers_find_what_is_named_from_here_and_are_no_more_than_trials(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They start in the home: a relative folder of texts, and that of a team, would be looked for there."""
+    """A relative folder of texts is part of keys as it was typed, and would be looked for where they start."""
     for folder in ("here/texts", "here/team"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "here" / "texts" / "a.txt").write_text("Some words.")
@@ -178,7 +178,7 @@ def test_workers_find_what_is_named_from_here_and_are_no_more_than_trials(
     research.sweep("cria", vary=["lr=0.01,0.02"], workers=8, on="slurm", **asked)
     assert [job.options[-1] for job in cluster.jobs.values()] == ["1/2", "2/2"]
     for job in cluster.jobs.values():
-        assert f"folder:{tmp_path / 'here' / 'texts'}" in job.options
+        assert "folder:texts" in job.options and job.start == tmp_path / "here"
         assert job.environment == {"AYLLU_TEAM": str(tmp_path / "here" / "team")}
 
 
@@ -186,11 +186,11 @@ def test_what_the_command_says_is_what_a_worker_is_told(cluster: Cluster, tmp_pa
     """Each kind of option comes back from the command line as it was given."""
     from ayllu.cli.lab.sweep import app
 
-    told = {"set": ("lr=0.01,0.02",), "sources": ("folder:/a b", "folder:/c"), "speed": 1000.0, "private": True}
+    told = {"set": ("lr=0.01,0.02",), "sources": ("folder:a b", "folder:c"), "speed": 1000.0, "private": True}
     words = [word for name, value in told.items() for word in research.option_words(name, value)]
     assert research.option_words("licence", None) == []
     _, bound, _ = app.parse_args(["cria", *words, "--part", "1/2"], exit_on_error=False, print_error=False)
-    assert bound.kwargs["sources"] == ("folder:/a b", "folder:/c") and bound.kwargs["private"] is True
+    assert bound.kwargs["sources"] == ("folder:a b", "folder:c") and bound.kwargs["private"] is True
     assert (bound.kwargs["speed"], bound.kwargs["part"]) == (1000.0, "1/2")
 
 

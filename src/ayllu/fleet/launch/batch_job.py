@@ -53,6 +53,8 @@ class BatchJob:
     name: str
     folder: Path
     """Where the scheduler starts the job, its files and logs lie below `launch_folder`; all nodes must see it."""
+    from_folder: Path | None = None
+    """Where the command itself starts, on this machine, Slurm and Ray; `folder` when not given."""
     options: tuple[str, ...] = ()
     """Options of the recipe, as on the command line of `ayllu run`."""
     action: Literal["run", "sweep"] = "run"
@@ -122,6 +124,11 @@ class BatchJob:
     def launch_folder(self) -> Path:
         """Where the job's files, logs and record lie."""
         return self.folder / ".ayllu" / "launch" / self.name
+
+    @property
+    def start(self) -> Path:
+        """Where relative paths of the command begin."""
+        return self.from_folder or self.folder
 
     @property
     def many(self) -> bool:

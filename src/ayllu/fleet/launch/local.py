@@ -43,7 +43,7 @@ class Local:
         return {
             SCRIPT: f"""#!/bin/sh
 # Starts the job, and starts it again when a signal has killed it: it goes on from its last checkpoint.
-cd {shlex.quote(str(job.folder))} || exit 1
+cd {shlex.quote(str(job.start))} || exit 1
 {job.exports()}attempt=0
 while :; do
     {job.command()}

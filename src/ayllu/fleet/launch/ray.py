@@ -41,7 +41,7 @@ class Ray:
         words.append(f"--cpus={job.cpus_per_node or 1}")
         words.append(f"--gpus={job.accelerators_per_node}")
         # Ray's workers know nothing of this script's environment, so the command on each node sets its own.
-        words.append(f"{job.exports()}cd {shlex.quote(str(job.folder))} && {command}")
+        words.append(f"{job.exports()}cd {shlex.quote(str(job.start))} && {command}")
         return {"entry.sh": f"#!/bin/sh\nexec {shlex.join(words)}\n"}
 
     def submit(self, job: BatchJob) -> str:

@@ -128,7 +128,7 @@ class Slurm:
             "--open-mode=append",
             # In the name of a log Slurm takes % for the beginning of a pattern.
             "--output=" + _quoted(f"{job.launch_folder}/log".replace("%", "%%")),
-            "--chdir=" + _quoted(str(job.folder)),
+            "--chdir=" + _quoted(str(job.start)),
             f"--signal=B:USR1@{WARNING_SECONDS}",
         ]
         if job.accelerators_per_node:

@@ -49,8 +49,8 @@ def train_ahead(
 ) -> None:
     """Let workers train all trials of the sweep that `ayllu sweep RECIPE OPTIONS` is, and wait for them.
 
-    Those that still run from before are waited for too. Whatever ends the waiting ends them. They start in the home:
-    paths among the options are absolute, and so is the address of a team's store.
+    Those that still run from before are waited for too. Whatever ends the waiting ends them. They start in this
+    folder, where the options' paths mean the same; the address of a team's store is absolute.
     """
     cores = max(1, (os.cpu_count() or 1) // workers.count)
     # Else each takes all cores of a machine that they share.
@@ -64,6 +64,7 @@ def train_ahead(
                 recipe=recipe,
                 name=f"sweep-{sweep}-{number}",
                 folder=home,
+                from_folder=Path.cwd(),  # a path is part of a key as it was typed
                 options=words,
                 action="sweep",
                 queue=workers.queue,
