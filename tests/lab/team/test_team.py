@@ -299,6 +299,24 @@ def test_names_mean_the_same_there_and_here(url: str, tmp_path: Path, capsys: py
     assert "0 brought, 1 here already" in capsys.readouterr().out
 
 
+def test_a_name_does_not_mean_what_may_not_be_used(tmp_path: Path) -> None:
+    (tmp_path / "team").mkdir()
+    wanted = text(words="llama")
+    made = resolve(wanted, Place(store=Store(tmp_path / "a"), cache=tmp_path))[wanted].folder
+    team = team_at(str(tmp_path / "team"))
+    exchange.push(team, [made])
+    team.call("taken-back", "team.text", read_manifest(made)["key"])
+
+    def refuse(folder: Path) -> None:
+        raise UserError(f"{folder.name} was taken back")
+
+    store = Store(tmp_path / "b")
+    with pytest.raises(UserError, match="was taken back"):
+        exchange.pull(team, store, ["taken-back"], alone=True, check=refuse)
+    with pytest.raises(UserError, match="there is no model 'taken-back'"):
+        follow(store, "taken-back")
+
+
 def test_names_of_two_who_push_at_once_are_both_kept_in_order(url: str, tmp_path: Path) -> None:
     team = team_at(url)
     keys = [f"{number:064x}" for number in range(6)]

@@ -182,6 +182,31 @@ def test_workers_find_what_is_named_from_here_and_are_no_more_than_trials(
         assert job.environment == {"AYLLU_TEAM": str(tmp_path / "here" / "team")}
 
 
+def test_a_scheduler_that_does_not_answer_for_a_while_ends_nothing(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, asked = cluster.status, 0
+
+    def status(identity: str, folder: Path) -> Status:
+        nonlocal asked
+        asked += 1
+        if asked % 3:
+            raise UserError("squeue: Socket timed out")
+        return answers(identity, folder)
+
+    def end() -> None:
+        if asked > 400:
+            cluster.states = dict.fromkeys(cluster.states, "finished")
+
+    monkeypatch.setattr(cluster, "status", status)
+    train_ahead("cria", [], tmp_path, Workers(count=1, on="slurm"), sweep="ab12", wait=end)
+    assert asked > 400 and set(cluster.states.values()) == {"finished"}
+    monkeypatch.setattr(cluster, "status", lambda *_: (_ for _ in ()).throw(UserError("squeue: Socket timed out")))
+    with pytest.raises(UserError, match="Socket timed out"):
+        train_ahead("cria", [], tmp_path, Workers(count=1, on="slurm"), sweep="ef56", wait=lambda: None)
+    assert cluster.states["1"] == "cancelled"
+
+
 def test_what_the_command_says_is_what_a_worker_is_told(cluster: Cluster, tmp_path: Path) -> None:
     """Each kind of option comes back from the command line as it was given."""
     from ayllu.cli.lab.sweep import app

@@ -16,6 +16,7 @@ from ayllu.lab.shelf.find import find
 from ayllu.lab.store import thing_of
 from ayllu.lab.team import exchange
 from ayllu.lab.team.shared import Team
+from ayllu.release.trust.revocation import refuse_revoked
 
 ADDRESS = "A folder that all can reach, or s3://BUCKET/FOLDER; $AYLLU_TEAM when not given."
 To = Annotated[str | None, Parameter(name="--to", help=ADDRESS)]
@@ -69,7 +70,7 @@ def pull(*names: str, source: From = None, alone: Flag = False, home: Home = Non
         _print_all(team, json)
         return
     store = changing_store(home)
-    found = exchange.pull(team, store, names, alone=alone)
+    found = exchange.pull(team, store, names, alone=alone, check=lambda folder: refuse_revoked(folder / "release"))
     if json:
         print_json({"from": team.objects.url, "artifacts": found})
         return

@@ -64,8 +64,13 @@ def push(team: Team, folders: Sequence[Path]) -> dict[Path, bool]:
     return sent
 
 
-def pull(team: Team, store: Store, names: Sequence[str], *, alone: bool) -> list[dict[str, Any]]:
-    """Bring what the names mean, and let them mean it here: `artifact` and `new` of each."""
+def pull(
+    team: Team, store: Store, names: Sequence[str], *, alone: bool, check: Callable[[Path], None] = lambda folder: None
+) -> list[dict[str, Any]]:
+    """Bring what the names mean, and let them mean it here: `artifact` and `new` of each.
+
+    `check` looks at an artifact before a name means it, and raises UserError where none may.
+    """
     wanted = {name: _meant(team, name) for name in names}
     manifests = _manifests(team, list(wanted.values()), alone=alone)
     total = sum(map(_bytes, manifests.values())) / 1e6
@@ -78,6 +83,7 @@ def pull(team: Team, store: Store, names: Sequence[str], *, alone: bool) -> list
         for name, thing in wanted.items():
             meant = team.meaning(name) if NAME.fullmatch(name) else None
             if meant is not None:
+                check(store.artifacts / thing)
                 promote(store, name, store.artifacts / thing)
                 say(f"{name} means {thing} now")
     return found

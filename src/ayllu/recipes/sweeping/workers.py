@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
 
 POLL_SECONDS = 2.0
+MOST_MISSED = 150
+"""Times in a row that a scheduler may fail to say how a job stands: five minutes."""
 Scheduler = Literal["local", "slurm", "ray"]
 
 
@@ -57,6 +60,7 @@ def train_ahead(
     environment = {"OMP_NUM_THREADS": str(cores)} if workers.on == "local" else {}
     environment |= {"AYLLU_TEAM": team} if team else {}
     jobs: list[Record] = []
+    missed: Counter[str] = Counter()
     try:
         for number in range(1, workers.count + 1):
             words = (*options, "--home", str(home), "--part", f"{number}/{workers.count}")
@@ -75,15 +79,28 @@ def train_ahead(
         while jobs:
             wait()
             for started in list(jobs):
-                status = started.status()
-                if status.state not in OPEN:
+                state = _state(started, missed)
+                if state not in OPEN:
                     jobs.remove(started)
-                    say(f"sweep {sweep}: {started.name} {status.state}; {len(jobs)} are still at it")
+                    say(f"sweep {sweep}: {started.name} {state}; {len(jobs)} are still at it")
     except BaseException:
         for started in jobs:
             with contextlib.suppress(UserError, OSError):
                 started.cancel()
         raise
+
+
+def _state(started: Record, missed: Counter[str]) -> str:
+    """How a job stands; as it stood, where its scheduler does not say so for a while."""
+    try:
+        state = started.status().state
+    except UserError:
+        missed[started.name] += 1
+        if missed[started.name] > MOST_MISSED:
+            raise
+        return OPEN[-1]
+    missed[started.name] = 0
+    return state
 
 
 def _running(job: BatchJob) -> Record | None:
