@@ -21,6 +21,7 @@ from ayllu.data.archive import default_cache
 from ayllu.data.cleaning.clean import build_corpus
 from ayllu.data.corpus import Corpus
 from ayllu.data.sources.local import folder_source
+from ayllu.data.sources.pages import all_text
 from ayllu.evals.likelihood.heldout import read_texts
 from ayllu.lab.error import UserError
 from support.parts import need_module
@@ -226,6 +227,28 @@ def test_pages_and_documents_are_read(tmp_path: Path) -> None:
     (tmp_path / "d.pdf").write_bytes(b"%PDF-1.4 and then nothing")
     with pytest.raises(UserError, match=r"d\.pdf cannot be read"):
         texts(tmp_path / "d.pdf")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1"])
+def test_a_raised_number_is_no_digit_of_the_number_before_it(tmp_path: Path, encoding: str) -> None:
+    for module in ("trafilatura", "docx"):
+        need_module(module, f"the extra `documents` is not installed: {module}")
+    import docx
+
+    words = "A mole has 6.02 × 10<sup>23</sup> atoms and weighs 10<SUP>-3</SUP> kg, as x<sup>n</sup> says "
+    words += "by Müller (1998)<sup><a href='#2'>2</a></sup>."
+    raised = "A mole has 6.02 × 10²³ atoms and weighs 10⁻³ kg, as xⁿ says by Müller (1998)²."
+    head = f"<meta charset='{encoding}'>"
+    page = f"<html><head>{head}</head><body><article><h1>Moles</h1><p>{words}</p></article></body></html>"
+    (tmp_path / "a.html").write_text(page, encoding=encoding)
+    document = docx.Document()
+    paragraph = document.add_paragraph()
+    for text, up in (("10", False), ("23", True), (" and the 1", False), ("st", True)):
+        paragraph.add_run(text).font.superscript = up
+    document.save(str(tmp_path / "b.docx"))
+    assert raised in texts(tmp_path / "a.html")[0]
+    assert all_text((tmp_path / "a.html").read_bytes()).endswith(raised)
+    assert texts(tmp_path / "b.docx") == ["10²³ and the 1st"]
 
 
 def pdf_of(words: str) -> bytes:

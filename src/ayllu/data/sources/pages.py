@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import posixpath
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import IO, Any
@@ -21,6 +22,11 @@ _TABLES = ("table", "td", "th", "tr")
 _SECTIONS = ("address", "article", "aside", "blockquote", "body", "div", "figcaption", "section", "title")
 _BLOCKS = frozenset((*_HEADINGS, *_LISTS, *_TABLES, *_SECTIONS, "br", "hr", "p", "pre"))
 _LEFT_OUT = frozenset(("head", "script", "style", "nav", "template", "noscript"))
+_LINK = rb"(?:<a\b[^<>]*>|</a>)?"
+_RAISED = re.compile(
+    rb"<sup\b[^<>]*>" + _LINK + rb"(-|\+|&minus;|\xe2\x88\x92)?(\d+|n)" + _LINK + rb"</sup>", re.IGNORECASE
+)
+_EXPONENTS = str.maketrans("0123456789+-\N{MINUS SIGN}n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻ⁿ")
 
 
 def page_texts(file: IO[bytes], place: str, read: Callable[[bytes], str]) -> Iterator[Text]:
@@ -48,7 +54,7 @@ def html(content: bytes) -> str:
     """The main text of a page, without its menus; of one that is too short to tell them apart, all of it."""
     import trafilatura
 
-    return trafilatura.extract(content) or all_text(content)
+    return trafilatura.extract(_with_exponents(content)) or all_text(content)
 
 
 def pdf(content: bytes) -> str:
@@ -69,7 +75,11 @@ def docx(content: bytes) -> str:
 
     _check_size(content)
     parts = []
-    for block in Document(io.BytesIO(content)).iter_inner_content():
+    document = Document(io.BytesIO(content))
+    for raised in document.element.xpath(".//w:r[w:rPr/w:vertAlign[@w:val='superscript']]/w:t"):
+        if re.fullmatch(r"[-+\N{MINUS SIGN}]?(\d+|n)", raised.text or "", re.ASCII):
+            raised.text = raised.text.translate(_EXPONENTS)
+    for block in document.iter_inner_content():
         rows = [[cell.text for cell in row.cells] for row in block.rows] if isinstance(block, Table) else [[block.text]]
         parts.append("\n".join("\t".join(row) for row in rows))
     return "\n\n".join(parts)
@@ -101,12 +111,24 @@ def _xml(content: bytes) -> Any:
     return etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True))
 
 
+def _with_exponents(page: bytes) -> bytes:
+    """With raised numbers as Unicode's signs for them: without their place, 10 to the power of 23 would be 1023."""
+
+    def sign(raised: re.Match[bytes]) -> bytes:
+        minus = {b"": "", b"+": "+"}.get(raised[1] or b"", "-")
+        # References of characters, for how the page is encoded is not known yet.
+        return (minus + raised[2].decode().lower()).translate(_EXPONENTS).encode("ascii", "xmlcharrefreplace")
+
+    return _RAISED.sub(sign, page)
+
+
 def all_text(content: bytes) -> str:
     """The words of a page, a line for each block, a blank line between paragraphs."""
     from lxml import html as parser
 
     if not content.strip():
         return ""
+    content = _with_exponents(content)
     # Declared or not, what EPUB and most pages hold is UTF-8.
     try:
         tree = parser.document_fromstring(content.decode("utf-8-sig").encode(), parser.HTMLParser(encoding="utf-8"))
