@@ -12,6 +12,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -249,6 +250,28 @@ def test_a_raised_number_is_no_digit_of_the_number_before_it(tmp_path: Path, enc
     assert raised in texts(tmp_path / "a.html")[0]
     assert all_text((tmp_path / "a.html").read_bytes()).endswith(raised)
     assert texts(tmp_path / "b.docx") == ["10²³ and the 1st"]
+
+
+def test_a_document_of_word_reads_as_word_shows_it(tmp_path: Path) -> None:
+    need_module("docx", "the extra `documents` is not installed: docx")
+    import docx
+    from docx.oxml import parse_xml
+    from docx.oxml.ns import nsdecls
+
+    def part(content: str) -> Any:
+        return parse_xml(content.replace(">", f" {nsdecls('w')}>", 1))
+
+    document = docx.Document()
+    paragraph = document.add_paragraph("The dose is ")
+    paragraph._p.append(part("<w:del><w:r><w:delText>5</w:delText></w:r></w:del>"))
+    paragraph._p.append(part("<w:ins><w:r><w:t>50</w:t></w:r></w:ins>"))
+    paragraph.add_run(" mg.")
+    inner = "<w:sdt><w:sdtPr/><w:sdtContent><w:r><w:t>Ana</w:t></w:r></w:sdtContent></w:sdt>"
+    form = f"<w:sdt><w:sdtPr/><w:sdtContent><w:p><w:r><w:t>For </w:t></w:r>{inner}</w:p></w:sdtContent></w:sdt>"
+    document.element.body.insert(0, part(form))
+    document.add_table(1, 1).cell(0, 0).paragraphs[0]._p.append(part("<w:ins><w:r><w:t>nine</w:t></w:r></w:ins>"))
+    document.save(str(tmp_path / "a.docx"))
+    assert texts(tmp_path / "a.docx") == ["For Ana\n\nThe dose is 50 mg.\n\nnine"]
 
 
 def pdf_of(words: str) -> bytes:

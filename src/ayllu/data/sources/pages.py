@@ -76,6 +76,10 @@ def docx(content: bytes) -> str:
     _check_size(content)
     parts = []
     document = Document(io.BytesIO(content))
+    # python-docx passes over what Word shows in these: tracked insertions, and fields to be filled in.
+    for wrapper in reversed(document.element.xpath(".//w:ins | .//w:moveTo | .//w:sdt | .//w:sdtContent")):
+        place = wrapper.getparent().index(wrapper)
+        wrapper.getparent()[place : place + 1] = list(wrapper)
     for raised in document.element.xpath(".//w:r[w:rPr/w:vertAlign[@w:val='superscript']]/w:t"):
         if re.fullmatch(r"[-+\N{MINUS SIGN}]?(\d+|n)", raised.text or "", re.ASCII):
             raised.text = raised.text.translate(_EXPONENTS)
