@@ -109,7 +109,9 @@ def test_reloading_in_the_middle_of_an_answer_keeps_what_came(visit: Visit) -> N
     visit.page.reload()
     visit.page.wait_for_selector("text=Not finished.")
     assert visit.texts()[0] == "Talk for long."
-    assert chats(visit)[0]["messages"][1]["content"].strip()[:3] == came.strip()[:3]
+    # A model that knows nothing says any character, and a browser shows a carriage return and spaces otherwise.
+    kept = chats(visit)[0]["messages"][1]["content"]
+    assert "".join(kept.split()).startswith("".join(came.split())[:3])
 
 
 def test_a_browser_that_stores_no_more_is_said_to(visit: Visit) -> None:
