@@ -79,6 +79,7 @@ def main() -> None:
         def log_message(self, *_: object) -> None:
             pass
 
+    ThreadingHTTPServer.request_queue_size = 64  # of sixteen who come at once, five would be let in
     ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 
 
