@@ -26,7 +26,7 @@ import train_step
 from glasses import session, translation, wearer
 from keep import RECORDS, ROOT
 from measuring import agreement, evals, planted, profiles, repetition, smol, verify
-from serving import clients, engines, load
+from serving import clients, engines, larger, load, native_peers
 
 import safety
 
@@ -43,6 +43,8 @@ TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "grpo": grpo.table,
     "gateway": gateway.table,
     "lab_page": lab_page.table,
+    "larger": larger.table,
+    "native_peers": native_peers.table,
     "gateway_load": load.table,
     "ladder": ladder.table,
     "masks": masks.table,
