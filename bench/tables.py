@@ -33,7 +33,7 @@ import safety
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "agreement": agreement.table,
-    "clients": clients.table,
+    "serving/clients": clients.table,
     "engines": engines.table,
     "evals_bfloat16": evals.table,
     "evals_float32": evals.table,
@@ -43,8 +43,8 @@ TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "grpo": grpo.table,
     "gateway": gateway.table,
     "lab_page": lab_page.table,
-    "larger": larger.table,
-    "native_peers": native_peers.table,
+    "serving/larger": larger.table,
+    "serving/native_peers": native_peers.table,
     "gateway_load": load.table,
     "ladder": ladder.table,
     "masks": masks.table,

@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--url", help="a server that runs already, in place of one for --model")
     parser.add_argument("--clients", nargs="*", help="only those whose names hold one of these words")
-    parser.add_argument("--keep", action="store_true", help="write bench/records/clients.json")
+    parser.add_argument("--keep", action="store_true", help="write bench/records/serving/clients.json")
     given = parser.parse_args()
     chosen = [one for one in ALL if not given.clients or any(word in one.name for word in given.clients)]
     if given.url:
@@ -151,7 +151,7 @@ def main() -> None:
     if given.keep:
         versions = dict(one.split("==") for peer in CLIENTS.values() for one in peer)
         versions |= {f"npm:{name}": version for name, _, version in (one.rpartition("@") for one in NPM)}
-        keep("clients", found, rounds=[results], peers=versions)
+        keep("serving/clients", found, rounds=[results], peers=versions)
     print(json.dumps(found, indent=2))
 
 

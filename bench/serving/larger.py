@@ -154,12 +154,12 @@ def main() -> None:
     given = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     given.add_argument("--tokenizer", default="smollm2", metavar="MODEL")
     given.add_argument("--rounds", type=int, default=3)
-    given.add_argument("--keep", action="store_true", help="write bench/records/larger.json")
+    given.add_argument("--keep", action="store_true", help="write bench/records/serving/larger.json")
     asked = given.parse_args()
     figures, rounds = compare(find_model(asked.tokenizer, find_home(None)), asked.rounds)
     print(json.dumps(figures, indent=1))
     if asked.keep:
-        keep("larger", figures, rounds=rounds, peers={"llama.cpp of llama-cpp-python": llama_cpp.VERSION})
+        keep("serving/larger", figures, rounds=rounds, peers={"llama.cpp of llama-cpp-python": llama_cpp.VERSION})
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def main() -> None:
     given.add_argument("model", nargs="?", default="smollm2")
     given.add_argument("--rounds", type=int, default=3)
     given.add_argument("--bits", type=int, nargs="+", default=[8, 4])
-    given.add_argument("--keep", action="store_true", help="write bench/records/native_peers.json")
+    given.add_argument("--keep", action="store_true", help="write bench/records/serving/native_peers.json")
     asked = given.parse_args()
     folder = find_model(asked.model, find_home(None))
     programs, python = llama_cpp.built(default_cache()), OPENVINO.python(default_cache())
@@ -186,7 +186,7 @@ def main() -> None:
     print(json.dumps(told, indent=1))
     if asked.keep:
         peers = {"llama.cpp of llama-cpp-python": llama_cpp.VERSION, "openvino-genai": "2026.4.1.0"}
-        keep("native_peers", told, rounds=rounds, peers=peers)
+        keep("serving/native_peers", told, rounds=rounds, peers=peers)
 
 
 if __name__ == "__main__":
