@@ -5,7 +5,7 @@
 
 Both stand in processes of their own before the same engine and stream the same text to the same client, so that the
 client and the sockets are counted on both sides. With 1 and with 16 users: the first token and the whole answer at the
-median and the 99th percentile, and bits of text per second of all users together. Prints one JSON object, and keeps a
+median and the 99th percentile, and tokens per second of all users together. Prints one JSON object, and keeps a
 record of it. With `--load` so many minutes of what `serving/load.py` does in its place.
 """
 
@@ -54,12 +54,16 @@ def serve_bare(folder: Path, engine: str) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.end_headers()
+            written = 0
             with places:
                 for chunk in opened.generate(request, threading.Event()):
+                    written += chunk.tokens
                     if chunk.text:
                         delta = {"choices": [{"index": 0, "delta": {"content": chunk.text}, "finish_reason": None}]}
                         self.wfile.write(f"data: {json.dumps(delta)}\n\n".encode())
                         self.wfile.flush()
+            last = {"choices": [], "usage": {"completion_tokens": written}}
+            self.wfile.write(f"data: {json.dumps(last)}\n\n".encode())
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -95,7 +99,7 @@ def running(side: str, folder: Path, engine: str) -> Iterator[str]:
 
 
 def answers(address: str, users: int, count: int, tokens: int) -> tuple[list[tuple[float, float, int]], float]:
-    """Seconds to the first token and to the end, and bits of text, of `count` answers; and seconds of all together."""
+    """Seconds to the first token and to the end, and tokens, of `count` answers; and seconds of all together."""
     numbers: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in range(count):
         numbers.put(number)
@@ -117,20 +121,22 @@ def answers(address: str, users: int, count: int, tokens: int) -> tuple[list[tup
 
 
 def answer(client: httpx2.Client, number: int, tokens: int, *, user: str) -> tuple[float, float, int]:
-    """One answer; every number has its own text, the same on both sides."""
+    """One answer; every number has its own prompt, the same on both sides."""
     body = {"messages": [{"role": "user", "content": f"{number}. {QUESTION}"}], "max_tokens": tokens}
-    body |= {"stream": True, "temperature": 1.0, "seed": number, "user": user}
-    began, first, pieces = time.perf_counter(), 0.0, 0
+    body |= {"stream": True, "stream_options": {"include_usage": True}}
+    body |= {"temperature": 1.0, "seed": number, "user": user}
+    began, first, written = time.perf_counter(), 0.0, 0
     with client.stream("POST", "/v1/chat/completions", json=body) as reply:
         reply.raise_for_status()
         for line in reply.iter_lines():
             if not line.startswith("data: {"):
                 continue
-            choices = json.loads(line.removeprefix("data: "))["choices"]
-            if choices and choices[0]["delta"].get("content"):
+            event = json.loads(line.removeprefix("data: "))
+            if event["choices"] and event["choices"][0]["delta"].get("content"):
                 first = first or time.perf_counter() - began
-                pieces += 1
-    return first, time.perf_counter() - began, pieces
+            if usage := event.get("usage"):
+                written = usage["completion_tokens"]
+    return first, time.perf_counter() - began, written
 
 
 def quantile(values: Sequence[float], part: float) -> float:
@@ -151,13 +157,13 @@ def figures(rounds: Mapping[str, list[Any]]) -> dict[str, Any]:
                 for i, name in enumerate(("first_token", "answer"))
                 for part in (0.5, 0.99)
             }
-            sides[side]["pieces_per_second"] = round(sum(one[2] for one in taken) / seconds, 1)
+            sides[side]["tokens_per_second"] = round(sum(one[2] for one in taken) / seconds, 1)
         added = {
             name: round(sides["gateway"][name] - value, 2)
             for name, value in sides["bare"].items()
             if name.endswith("ms")
         }
-        share = sides["gateway"]["pieces_per_second"] / sides["bare"]["pieces_per_second"]
+        share = sides["gateway"]["tokens_per_second"] / sides["bare"]["tokens_per_second"]
         found[str(users)] = {**sides, "added": added, "throughput_ratio": round(share, 3)}
     return found
 

@@ -21,7 +21,7 @@ from ayllu.lab.store import Store, read_manifest
 from ayllu.serve.lab.app import create_lab_app
 from ayllu.serve.lab.shelf import Shelf
 from ayllu.serve.network.listen import listen, url
-from ayllu.serve.server import StoppableServer, server_config
+from ayllu.serve.stoppable import StoppableServer, server_config
 from support.scores import scores
 
 RUNNING_KEY = "ab" * 32

@@ -196,7 +196,7 @@ class Model:
 def load(name: str | Path, /, *, home: Path | str | None = None, engine: str = "auto") -> Model:
     """The model that `run` or `adopt` named so, or that lies in a folder; UserError when there is none."""
     from ayllu.lab.channel import find_model
-    from ayllu.release.trust.revocation import refuse_revoked
+    from ayllu.release.trust.revoked import refuse_revoked
 
     folder = find_model(str(name), find_home(home))
     refuse_revoked(folder)

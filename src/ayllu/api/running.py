@@ -70,7 +70,7 @@ def run(
     from ayllu.lab.run import resolve
     from ayllu.lab.why import explain, outline
     from ayllu.recipes.registry import command_of, made_by
-    from ayllu.release.trust.revocation import refuse_revoked
+    from ayllu.release.trust.revoked import refuse_revoked
     from ayllu.train.distributed.launch import processes_missing
 
     began = time.monotonic()

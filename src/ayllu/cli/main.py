@@ -175,6 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, and exit with a code of `docs/commands.md`."""
     # Threads that wait in a loop for each other are eight times slower as soon as another program wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # pydantic reads the entry points of every installed package for plugins; we have none, and others' shall not judge.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if arguments is None:
         streams.use_utf8()
         streams.open_closed()

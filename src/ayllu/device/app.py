@@ -26,7 +26,7 @@ from ayllu.lab.store import default_home
 from ayllu.serve.network.certificate import fingerprint, self_made
 from ayllu.serve.network.listen import checked_host, is_loopback, listen, url
 from ayllu.serve.routing.app import App
-from ayllu.serve.server import StoppableServer, server_config
+from ayllu.serve.stoppable import StoppableServer, server_config
 
 if TYPE_CHECKING:
     from ayllu.serve.access.access import Access

@@ -85,7 +85,7 @@ def _source(source: str, licence: str | None) -> ModelSource:
     from ayllu.data.adopt import PACKAGES, find_model_source
     from ayllu.data.archive import default_cache
     from ayllu.lab.channel import check_listed
-    from ayllu.release.trust.revocation import refuse_revoked
+    from ayllu.release.trust.revoked import refuse_revoked
 
     refuse_revoked(Path(source).expanduser())
     found = find_model_source(source, default_cache(), licence=licence)

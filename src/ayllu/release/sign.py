@@ -25,8 +25,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ayllu.lab.error import UserError
 from ayllu.lab.store import default_home, user_folder
+from ayllu.release.files import contents
 
-SIGNATURE, PUBLIC_KEY = "model.sig", "release-key.pub"
+SIGNATURE, PUBLIC_KEY = contents.SIGNATURE, contents.PUBLIC_KEY
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"

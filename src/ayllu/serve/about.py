@@ -15,6 +15,7 @@ from ayllu.lab.progress import say
 from ayllu.lab.store import digests_of
 from ayllu.model.sampling import Sampling, recommended_sampling
 from ayllu.release.digest import inspect_weights
+from ayllu.release.files.contents import MANIFEST, PUBLIC_KEY, SIGNATURE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,14 +85,14 @@ def describe(
 
 def _signed_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a release; empty where there is none, and where it is not the one that was signed."""
-    from ayllu.release import sign
-
-    path, bundle = folder / "manifest.json", folder / sign.SIGNATURE
+    path, bundle = folder / MANIFEST, folder / SIGNATURE
     manifest = read_json_object(path)
     if not manifest or not bundle.is_file():
         return manifest
+    from ayllu.release import sign  # which takes longer to import than all the rest here takes
+
     try:
-        key = sign.public_key((folder / sign.PUBLIC_KEY).read_bytes(), sign.PUBLIC_KEY)
+        key = sign.public_key((folder / PUBLIC_KEY).read_bytes(), PUBLIC_KEY)
         signed = sign.signed_digests(bundle.read_text(encoding="utf-8"), key).get(path.name)
     except (OSError, ValueError, UserError, sign.BadSignature):
         signed = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import threading
 import time
 import webbrowser
@@ -14,28 +13,18 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-import uvicorn
-
 from ayllu.data.archive import default_cache
 from ayllu.lab.error import Stopped, UserError
 from ayllu.lab.loading import loading
 from ayllu.lab.progress import say
 from ayllu.lab.store import default_home
-from ayllu.release.trust.revocation import refuse_revoked
 from ayllu.serve.access.keys import KeyStore
-from ayllu.serve.header_limit import HeaderLimitProtocol
 from ayllu.serve.limits import Limits
 from ayllu.serve.network.listen import checked_base_path, checked_host, checked_proxy, is_loopback, listen, url
 from ayllu.serve.network.notify import notify
 from ayllu.serve.state.choose import open_store
 
-REVOCATION_TICKS = 50
-"""Tenths of a second between two looks at the lists of what was revoked."""
-SECOND_TICKS = 10
-
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
     from ayllu.safety.filter.guard import Guard
     from ayllu.serve.audio.speech import Speech
     from ayllu.serve.embeddings.embedder import Embedder
@@ -112,7 +101,6 @@ def serve_model(
     `name` is the model's name in the API and `aliases` are others that it is asked for by; `engine` and `bits` are
     explained at `open_engine`, the rest at `Serving`.
     """
-    refuse_revoked(model_folder)
 
     def sources() -> list[Source]:
         from ayllu.serve.source import FolderSource
@@ -165,6 +153,7 @@ def serve_models(sources: Callable[[], Sequence[Source]], how: Serving) -> None:
             from ayllu.serve.operations.request_log import RequestLog
             from ayllu.serve.operations.tracing import open_tracing
             from ayllu.serve.served import Models
+            from ayllu.serve.stoppable import StoppableServer, server_config
 
         tracing = open_tracing(how.traces)
         encoders: list[Embedder] = []
@@ -260,32 +249,6 @@ class Leaving:
             raise Stopped("told to stop; nothing is served")
 
 
-def server_config(
-    app: ASGIApp,
-    *,
-    drain_seconds: float | None = None,
-    proxies: Sequence[str] = (),
-    certificate: tuple[Path, Path] | None = None,
-) -> uvicorn.Config:
-    """How uvicorn serves `app`; `certificate` is one and its private key."""
-    return uvicorn.Config(
-        app,
-        http=HeaderLimitProtocol,
-        ws="websockets-sansio",
-        ws_max_size=Limits.body_bytes,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        # What a client says of whom it speaks for is believed from named proxies only; uvicorn's default is loopback.
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=list(proxies),
-        ssl_certfile=certificate[0] if certificate else None,
-        ssl_keyfile=certificate[1] if certificate else None,
-        # uvicorn says whole seconds and takes any.
-        timeout_graceful_shutdown=drain_seconds,  # type: ignore[arg-type]
-    )
-
-
 def need_key(home: Path, host: str) -> None:
     """Raise UserError where other machines reach the server and nobody has a key."""
     if not KeyStore(home).valid(time.time()):
@@ -324,54 +287,3 @@ def _announce(address: str, models: Models, open_browser: bool) -> None:
     say(f"{served} {verb} served: chat on {address} · OpenAI-compatible API on {address}/v1 · Ctrl-C stops")
     if open_browser:
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-
-
-class StoppableServer(uvicorn.Server):
-    """uvicorn's server, but a signal ends it with a return, so that our clean-up runs and the exit code is 0."""
-
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        *,
-        ready: Callable[[], None],
-        revoked: Callable[[], str | None] = lambda: None,
-        every_second: Callable[[], None] = lambda: None,
-        ending: Callable[[], None] = lambda: None,
-    ) -> None:
-        super().__init__(config)
-        self._ready, self._revoked, self._every_second = ready, revoked, every_second
-        self._ending = ending
-        self.told: str | None = None
-        """Why the model may not be served any more, where that is why the server has ended."""
-
-    async def on_tick(self, counter: int) -> bool:
-        """Called ten times a second: whether the server should end."""
-        if counter % REVOCATION_TICKS == 0:
-            self.told = self.told or self._revoked()
-        if counter % SECOND_TICKS == 0:
-            self._every_second()
-        return await super().on_tick(counter) or self.told is not None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._ready()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {kind: signal.signal(kind, self._stop) for kind in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for kind, handler in before.items():
-                signal.signal(kind, handler)
-
-    def _stop(self, kind: int, frame: FrameType | None) -> None:
-        if not self.should_exit:
-            self._ending()
-            notify("STOPPING=1")
-            waiting = len(self.server_state.tasks)
-            say(f"stopping: {waiting} under way may finish · Ctrl-C again ends at once" if waiting else "stopping")
-        self.handle_exit(kind, frame)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ayllu.lab.channel import find_model
-from ayllu.release.trust.revocation import refuse_revoked, why_revoked
+from ayllu.release.trust.revoked import refuse_revoked, why_revoked
 from ayllu.serve.about import About, describe
 from ayllu.serve.engines.engine import LONGEST_CONTEXT, load_shape, load_tokenizer_and_config
 from ayllu.serve.engines.process.supervised import StartingEngine

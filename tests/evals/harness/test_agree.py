@@ -51,6 +51,32 @@ def test_each_kind_of_difference_is_found(theirs, key):
     assert key is None or found[key] == 1
 
 
+def test_sums_that_lm_eval_rounded_are_compared_as_float64_gives_them_and_it_is_told():
+    ours, theirs = side((-1.0, -2.0)), side((-1.0015, -2.0))
+    found = compared(TASKS["piqa"], [PART], ours, theirs, None, "float32", side((-1.0002, -2.0)))
+    assert found["agrees"] and found["items_rounded"] == 1
+    assert found["largest_log_likelihood_difference"] == pytest.approx(0.0002)
+    assert found["largest_difference_as_rounded"] == pytest.approx(0.0015)
+    table = agreement_table({"tasks": [found], "with": "lm-eval", "dtype": "float32"})
+    assert "piqa: 1 items were up to 1.5e-03 apart until lm-eval added up" in table
+
+
+def test_what_float64_does_not_explain_stays_a_difference():
+    found = compared(
+        TASKS["piqa"], [PART], side((-1.0, -2.0)), side((-1.0015, -2.0)), None, "float32", side((-1.0014, -2.0))
+    )
+    assert not found["agrees"]
+    assert found["largest_log_likelihood_difference"] == pytest.approx(0.0014)
+
+
+def test_an_item_that_was_near_keeps_what_lm_eval_said_at_first():
+    found = compared(
+        TASKS["piqa"], [PART], side((-1.0, -2.0)), side((-1.0005, -2.0)), None, "float32", side((-1.0, -2.0))
+    )
+    assert found["items_rounded"] == 0
+    assert found["largest_log_likelihood_difference"] == pytest.approx(0.0005)
+
+
 def test_in_bfloat16_only_choices_and_values_must_agree():
     assert entry(side((-1.0, -2.0)), side((-1.01, -2.0)), "bfloat16")["agrees"]
 

@@ -19,7 +19,7 @@ from ayllu.release.files import contents, listing
 from ayllu.release.files.contents import MANIFEST
 from ayllu.release.gates import RECORDS
 from ayllu.release.trust.known import known_path
-from ayllu.release.trust.revocation import why_revoked
+from ayllu.release.trust.revoked import why_revoked
 from ayllu.release.verify import verify_release
 from support.parts import need
 from support.release import document_again, edit, list_again, seal_again, sign_again

@@ -21,9 +21,10 @@ from ayllu.recipes.adopt import adopted
 from ayllu.recipes.stages.artifacts import Release, open_release
 from ayllu.release import sign
 from ayllu.release.trust import revocation
-from ayllu.release.trust.revocation import Revocations, known, learn, lists_folder, parse, released, why_revoked
+from ayllu.release.trust.revocation import Revocations, known, learn, lists_folder, parse, released
+from ayllu.release.trust.revoked import why_revoked
 from ayllu.release.verify import verify_release
-from ayllu.serve import server
+from ayllu.serve import server, stoppable
 from support.release import seal_again, sign_again
 
 REASON = "it repeats personal data\x1b[2K"
@@ -196,7 +197,7 @@ def test_a_recipe_whose_release_was_revoked_refuses_and_names_nothing(theirs, ke
 
 @pytest.mark.timeout(60)
 def test_a_model_that_is_revoked_while_it_is_served_stops_with_its_reason(theirs, key, tmp_path, monkeypatch):
-    monkeypatch.setattr(server, "REVOCATION_TICKS", 1)
+    monkeypatch.setattr(stoppable, "REVOCATION_TICKS", 1)
     ready, told = threading.Event(), []
     monkeypatch.setattr(server, "_announce", lambda *given: ready.set())
 

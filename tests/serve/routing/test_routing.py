@@ -192,3 +192,18 @@ def test_what_the_first_answer_does_not_need_is_not_imported() -> None:
     code = f"import sys, ayllu.serve.server, ayllu.serve.gateway; print([n for n in {late} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_model_begins_to_load_before_what_speaks_http_is_imported() -> None:
+    late = ("uvicorn", "starlette", "pydantic", "cryptography", "numpy")
+    code = "import sys, ayllu.cli.serve, ayllu.serve.server, ayllu.serve.source;"
+    code += f"print([n for n in {late} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_engine_s_process_imports_no_grammars_until_a_request_has_one() -> None:
+    code = "import sys, ayllu.serve.engines.process.child, ayllu.serve.engines.native.engine;"
+    code += "print([n for n in ('llguidance', 'torch', 'pydantic', 'starlette') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

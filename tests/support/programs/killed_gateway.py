@@ -25,10 +25,11 @@ import uvicorn
 from ayllu.serve.about import describe
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.gateway import create_app
+from ayllu.serve.network.listen import listen
 from ayllu.serve.queue import EngineQueue
 from ayllu.serve.served import Models, Served
-from ayllu.serve.server import listen, server_config
 from ayllu.serve.state.choose import open_store
+from ayllu.serve.stoppable import server_config
 
 CLIENTS = 5
 LARGEST = 300_000

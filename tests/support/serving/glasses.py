@@ -21,7 +21,7 @@ from ayllu.device.bench.turns import make_turn
 from ayllu.device.parts import Parts
 from ayllu.serve.network.listen import listen, url
 from ayllu.serve.served import Models
-from ayllu.serve.server import StoppableServer, server_config
+from ayllu.serve.stoppable import StoppableServer, server_config
 
 WIRE = 24_000
 EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)

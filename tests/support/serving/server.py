@@ -17,15 +17,15 @@ from ayllu.serve.engines.engine import Engine, GenerationRequest, TextChunk
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.gateway import create_app
 from ayllu.serve.limits import Limits
-from ayllu.serve.network.listen import url
+from ayllu.serve.network.listen import listen, url
 from ayllu.serve.operations.operations import Operations
 from ayllu.serve.operations.request_log import RequestLog
 from ayllu.serve.operations.tracing import Tracing
 from ayllu.serve.queue import EngineQueue
 from ayllu.serve.responses.hosted.tools import HostedFactory
 from ayllu.serve.served import Models, Served
-from ayllu.serve.server import StoppableServer, listen, server_config
 from ayllu.serve.state.store import Store
+from ayllu.serve.stoppable import StoppableServer, server_config
 
 
 class Watched(TorchEngine):

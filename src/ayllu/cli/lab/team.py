@@ -16,7 +16,7 @@ from ayllu.lab.shelf.find import find
 from ayllu.lab.store import thing_of
 from ayllu.lab.team import exchange
 from ayllu.lab.team.shared import Team
-from ayllu.release.trust.revocation import refuse_revoked
+from ayllu.release.trust.revoked import refuse_revoked
 
 ADDRESS = "A folder that all can reach, or s3://BUCKET/FOLDER; $AYLLU_TEAM when not given."
 To = Annotated[str | None, Parameter(name="--to", help=ADDRESS)]

@@ -17,7 +17,7 @@ from ayllu.device.parts import Recogniser, load_parts
 from ayllu.device.privacy.ledger import Ledger
 from ayllu.serve.network.listen import listen
 from ayllu.serve.served import Models
-from ayllu.serve.server import StoppableServer, server_config
+from ayllu.serve.stoppable import StoppableServer, server_config
 
 HANG = "hang"
 

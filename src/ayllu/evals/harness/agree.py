@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -77,10 +77,12 @@ def agree(
     """Both programs on the same items of each task, one after the other.
 
     Returns {"dtype", "with", "batch_size", "first_token", "tasks": [{"task", "items", "mode", "shots",
-    "prompts_that_differ", "largest_log_likelihood_difference", "choices_that_differ", "values_that_differ",
-    "items_per_second", "items_per_second_lm_eval", "cpu_seconds", "cpu_seconds_lm_eval", "peak_memory_mib_lm_eval",
-    "agrees"}]}. A choice differs where the likeliest answer, the greedy word or the generated text is another; a value
-    where a metric of the item is.
+    "prompts_that_differ", "largest_log_likelihood_difference", "items_rounded", "largest_difference_as_rounded",
+    "choices_that_differ", "values_that_differ", "items_per_second", "items_per_second_lm_eval", "cpu_seconds",
+    "cpu_seconds_lm_eval", "peak_memory_mib_lm_eval", "agrees"}]}. A choice differs where the likeliest answer, the
+    greedy word or the generated text is another; a value where a metric of the item is. `items_rounded` were further
+    apart than `TOLERANCE` until lm-eval, asked again, added up the probabilities of all ids in float64; how far is
+    `largest_difference_as_rounded`.
     Raises UserError for a task that lm-eval lacks, or that cannot run there without a network.
     """
     import torch
@@ -94,12 +96,23 @@ def agree(
     forward, encoder = Forward(model, getattr(torch, dtype)), Encoder(tokenizer, "tokenizer")
     ours = {task.name: _ours(forward, encoder, task, parts[task.name], penalty) for task in tasks}
     theirs = _theirs(folder, tasks, parts, reader, shots, dtype, batch_size)
+    exact: dict[str, Side] = {}
+    if dtype == "float32":
+        # torch's float32 softmax of 49,152 ids is up to 0.0013 from float64's of the same logits, by the processor.
+        far = {
+            name: [part for part in own if not _all_near(part, ours[name], theirs[name])] for name, own in parts.items()
+        }
+        again = [task for task in tasks if far[task.name]]
+        exact = _theirs(folder, again, far, reader, shots, dtype, batch_size, softmax_dtype="float64") if again else {}
     return {
         "dtype": dtype,
         "with": "lm-eval 0.4.13, hf backend",
         "batch_size": batch_size,
         "first_token": encoder.told("tokenizer"),
-        "tasks": [compared(task, parts[task.name], ours[task.name], theirs[task.name], shots, dtype) for task in tasks],
+        "tasks": [
+            compared(task, parts[task.name], ours[task.name], theirs[task.name], shots, dtype, exact.get(task.name))
+            for task in tasks
+        ],
     }
 
 
@@ -134,7 +147,9 @@ def _theirs(
     shots: int | None,
     dtype: str,
     batch_size: int | str,
+    softmax_dtype: str | None = None,
 ) -> dict[str, Side]:
+    """lm-eval's answers; in `softmax_dtype`, its own option, it adds up the probabilities of all ids."""
     import torch
 
     python = harness_python(reader.cache)
@@ -146,6 +161,7 @@ def _theirs(
         ]
         out = Path(scratch) / "out.jsonl"
         job: dict[str, Any] = {"model": str(folder), "dtype": dtype, "batch_size": batch_size, "out": str(out)}
+        job |= {"softmax_dtype": softmax_dtype}
         job |= {"threads": torch.get_num_threads(), "tasks": jobs}
         (Path(scratch) / "job.json").write_text(json.dumps(job))
         total = sum(len(part.prompts) for task in tasks for part in parts[task.name])
@@ -251,15 +267,22 @@ def named_values(task: Task, values: Mapping[str, float]) -> dict[str, float]:
 
 
 def compared(
-    task: Task, parts: Sequence[Part], ours: Side, theirs: Side, shots: int | None, dtype: str
+    task: Task,
+    parts: Sequence[Part],
+    ours: Side,
+    theirs: Side,
+    shots: int | None,
+    dtype: str,
+    exact: Side | None = None,
 ) -> dict[str, Any]:
-    """One entry of the table."""
+    """One entry of the table; `exact` has answers of lm-eval whose sums are of float64, for items that were far off.
+
+    Choices and values are those of lm-eval as it is.
+    """
     pairs = [(ours.answers[p.id], theirs.answers[p.id]) for part in parts for p in part.prompts]
-    differences = [
-        abs(a - b) for mine, other in pairs for a, b in zip(mine.log_likelihoods, other.log_likelihoods, strict=True)
-    ]
-    largest = max(differences, default=None)
-    near = all(_near(mine, other) for mine, other in pairs)
+    summed = [(mine, _summed(mine, other, exact)) for mine, other in pairs]
+    largest, as_rounded = _largest(summed), _largest(pairs)
+    near = all(_near(mine, other) for mine, other in summed)
     choices = sum(choice_of(mine) != choice_of(other) for mine, other in pairs)
     prompts = sum(not other.digest for _, other in pairs)
     values = sum(_values_differ(mine, other) for mine, other in pairs)
@@ -270,6 +293,8 @@ def compared(
         "shots": task.default_shots if shots is None else shots,
         "prompts_that_differ": prompts,
         "largest_log_likelihood_difference": largest,
+        "items_rounded": sum(a is not b for (_, a), (_, b) in zip(pairs, summed, strict=True)),
+        "largest_difference_as_rounded": as_rounded,
         "choices_that_differ": choices,
         "values_that_differ": values,
         "items_per_second": len(pairs) / ours.seconds,
@@ -279,6 +304,25 @@ def compared(
         "peak_memory_mib_lm_eval": theirs.memory,
         "agrees": not (prompts or choices or values) and (dtype != "float32" or near),
     }
+
+
+def _summed(mine: Answer, other: Answer, exact: Side | None) -> Answer:
+    """lm-eval's answer, with the sums of float64 where those of float32 are too far from ours."""
+    if exact is None or _near(mine, other) or other.id not in exact.answers:
+        return other
+    return replace(other, log_likelihoods=exact.answers[other.id].log_likelihoods)
+
+
+def _largest(pairs: Sequence[tuple[Answer, Answer]]) -> float | None:
+    return max((abs(a - b) for pair in pairs for a, b in _zipped(*pair)), default=None)
+
+
+def _zipped(mine: Answer, other: Answer) -> list[tuple[float, float]]:
+    return list(zip(mine.log_likelihoods, other.log_likelihoods, strict=True))
+
+
+def _all_near(part: Part, ours: Side, theirs: Side) -> bool:
+    return all(_near(ours.answers[prompt.id], theirs.answers[prompt.id]) for prompt in part.prompts)
 
 
 def choice_of(answer: Answer) -> Any:
@@ -293,10 +337,7 @@ def choice_of(answer: Answer) -> Any:
 
 def _near(mine: Answer, other: Answer) -> bool:
     relative = RELATIVE if mine.mode == "rolling" else 0.0
-    return all(
-        abs(a - b) <= max(TOLERANCE, relative * abs(a))
-        for a, b in zip(mine.log_likelihoods, other.log_likelihoods, strict=True)
-    )
+    return all(abs(a - b) <= max(TOLERANCE, relative * abs(a)) for a, b in _zipped(mine, other))
 
 
 def _values_differ(mine: Answer, other: Answer) -> bool:

@@ -1,9 +1,9 @@
 """What runs in lm-eval's own environment: its `hf` backend over items that lie in files. It imports nothing of ours.
 
-Started as `python peer.py JOB`, a JSON file: {"model", "dtype", "batch_size", "threads", "out", "tasks": [{"task",
-"yaml", "data", "shots", "examples", "split"}]}. `out` gets one line a task: {"task", "seconds", "cpu", "memory",
-"samples": [{"pairs", "log_likelihoods", "text", "values"}]}, in the order of the rows. Only the time in the backend's
-three methods counts: no loading, no prompts, no metrics.
+Started as `python peer.py JOB`, a JSON file: {"model", "dtype", "softmax_dtype", "batch_size", "threads", "out",
+"tasks": [{"task", "yaml", "data", "shots", "examples", "split"}]}. `out` gets one line a task: {"task", "seconds",
+"cpu", "memory", "samples": [{"pairs", "log_likelihoods", "text", "values"}]}, in the order of the rows. Only the time
+in the backend's three methods counts: no loading, no prompts, no metrics.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ def main(job: dict[str, Any]) -> None:
 
     torch.set_num_threads(job["threads"])
     own = Path(lm_eval.__file__).parent / "tasks"
-    model = HFLM(pretrained=job["model"], dtype=job["dtype"], device="cpu", batch_size=job["batch_size"])
+    model = HFLM(
+        pretrained=job["model"],
+        dtype=job["dtype"],
+        softmax_dtype=job["softmax_dtype"],
+        device="cpu",
+        batch_size=job["batch_size"],
+    )
     clock = _timed(model)
     with Path(job["out"]).open("w") as out:
         for number, task in enumerate(job["tasks"]):

@@ -27,7 +27,15 @@ def agreement_table(found: Mapping[str, Any]) -> str:
         )
         for task in found["tasks"]
     ]
-    return f"{aligned(HEAD, rows)}\n\n{found['with']}, in {found['dtype']}. {NOTE}\n"
+    rounded = [_rounded(task) for task in found["tasks"] if task["items_rounded"]]
+    return "\n".join([aligned(HEAD, rows), "", f"{found['with']}, in {found['dtype']}. {NOTE}", *rounded, ""])
+
+
+def _rounded(task: Mapping[str, Any]) -> str:
+    return (
+        f"{task['task']}: {task['items_rounded']:,} items were up to {task['largest_difference_as_rounded']:.1e} apart "
+        "until lm-eval added up the probabilities of all ids in float64 (its option softmax_dtype)."
+    )
 
 
 def _small(task: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from ayllu.release.files.listing import SMALL, left_by_tools, list_folder, open_regular
 from ayllu.release.reference import json_object
 
-MANIFEST = "manifest.json"
+MANIFEST, SIGNATURE, PUBLIC_KEY = "manifest.json", "model.sig", "release-key.pub"
 NEEDED = frozenset(
     (
         *("config.json", "generation_config.json", "README.md", "LICENSE", "LICENSES.md"),
@@ -28,8 +28,8 @@ POSSIBLE = frozenset(
             "policy.sig",
             "exception.json",
             MANIFEST,
-            "model.sig",
-            "release-key.pub",
+            SIGNATURE,
+            PUBLIC_KEY,
         ),
         *("model.safetensors.index.json", ".gitattributes"),
     )

@@ -17,7 +17,7 @@ from ayllu.lab.shelf.index import Entry, channels_of, entries
 from ayllu.lab.shelf.jobs import now
 from ayllu.lab.store import Store
 from ayllu.release.promotion.chain import digest, moving, read_chain
-from ayllu.release.trust.revocation import refuse_revoked
+from ayllu.release.trust.revoked import refuse_revoked
 from ayllu.release.verify import verify_release
 
 MARGIN = 0.02

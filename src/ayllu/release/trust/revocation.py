@@ -198,23 +198,6 @@ def known(publisher: str, folder: Path | None = None) -> Revocations | None:
     return found if found.publisher == publisher else None
 
 
-def why_revoked(model: Path) -> str | None:
-    """Why the release in the folder `model` was taken back; None where it was not, or is no release."""
-    try:
-        own = sign.fingerprint(sign.public_key(read_small(model / sign.PUBLIC_KEY, 1 << 16), sign.PUBLIC_KEY))
-        manifest = json.loads(read_small(model / MANIFEST))
-        found, digest = known(own), manifest.get("model_digest")
-    except (OSError, ValueError, AttributeError, RecursionError, sign.BadSignature):
-        return None
-    return found.against(digest if isinstance(digest, str) else None) if found else None
-
-
-def refuse_revoked(model: Path) -> None:
-    """Raise UserError where `model` is the folder of a release that was taken back."""
-    if reason := why_revoked(model):
-        raise UserError(f"{model} is not used, for {reason}; take another release")
-
-
 def _write(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:

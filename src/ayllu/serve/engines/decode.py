@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 
@@ -124,3 +125,16 @@ def text_chunks(
     shown, stopped = scanner.push(decoder.flush())
     shown = shown if stopped else shown + scanner.flush()
     yield TextChunk(text=shown, finish_reason="stop" if stopped else finish(count), cached=told() if told else 0)
+
+
+def joined(chunks: Sequence[TextChunk]) -> TextChunk:
+    """Chunks that follow each other, as one."""
+    return TextChunk(
+        text="".join(chunk.text for chunk in chunks),
+        tokens=sum(chunk.tokens for chunk in chunks),
+        finish_reason=chunks[-1].finish_reason,
+        drawn=tuple(itertools.chain.from_iterable(chunk.drawn for chunk in chunks)),
+        read=tuple(itertools.chain.from_iterable(chunk.read for chunk in chunks)),
+        cached=sum(chunk.cached for chunk in chunks),
+        ids=tuple(itertools.chain.from_iterable(chunk.ids for chunk in chunks)),
+    )

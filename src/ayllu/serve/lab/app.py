@@ -31,7 +31,7 @@ from ayllu.serve.lab.sweeps import sweep
 from ayllu.serve.middleware.host_check import HostCheckMiddleware
 from ayllu.serve.middleware.security_headers import SecurityHeadersMiddleware
 from ayllu.serve.network.listen import listen, url
-from ayllu.serve.server import StoppableServer, server_config
+from ayllu.serve.stoppable import StoppableServer, server_config
 
 PAGE = Path(str(resources.files("ayllu"))) / "serve" / "lab" / "page"
 ICON = Path(str(resources.files("ayllu"))) / "page" / "icon.svg"

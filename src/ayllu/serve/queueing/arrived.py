@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from ayllu.serve.engines.decode import joined
 from ayllu.serve.engines.engine import TextChunk
 
 
@@ -64,16 +64,3 @@ class Arrived:
             chunks.append(following)
             self._parts.popleft()
         return chunks[0] if len(chunks) == 1 else joined(chunks)
-
-
-def joined(chunks: Sequence[TextChunk]) -> TextChunk:
-    """Chunks that follow each other, as one."""
-    return TextChunk(
-        text="".join(chunk.text for chunk in chunks),
-        tokens=sum(chunk.tokens for chunk in chunks),
-        finish_reason=chunks[-1].finish_reason,
-        drawn=tuple(itertools.chain.from_iterable(chunk.drawn for chunk in chunks)),
-        read=tuple(itertools.chain.from_iterable(chunk.read for chunk in chunks)),
-        cached=sum(chunk.cached for chunk in chunks),
-        ids=tuple(itertools.chain.from_iterable(chunk.ids for chunk in chunks)),
-    )

@@ -65,7 +65,6 @@ class Compound(BaseModel):
 
 
 Filter = Annotated[Union[Comparison, Compound], Field(discriminator="type")]  # noqa: UP007 - read before Compound is there
-Compound.model_rebuild()
 
 
 def _equal(found: Any, value: Any) -> bool:

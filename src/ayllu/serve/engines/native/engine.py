@@ -25,7 +25,6 @@ from ayllu.serve.engines.native.low_rank import Adapters, packed_adapters
 from ayllu.serve.engines.native.pages import PAGE, PagePool
 from ayllu.serve.engines.native.scheduler import Answer, Scheduler
 from ayllu.serve.engines.native.weights import NativeModel, packed, unfit
-from ayllu.serve.grammar import Matcher
 from ayllu.text.tokenizer import Tokenizer
 
 PARALLEL = 32
@@ -111,6 +110,8 @@ class NativeEngine:
             return
         constraint = None
         if request.grammar is not None:
+            from ayllu.serve.grammar import Matcher  # which takes longer to import than the first answer takes
+
             constraint = Matcher(request.grammar, self.tokenizer, self._vocabulary)
         asked = Answer(
             ids=list(request.prompt),

@@ -17,7 +17,8 @@ from typing import Any
 from ayllu.lab.error import UserError
 from ayllu.serve.engines.accepts import Accepts
 from ayllu.serve.engines.choose import open_engine
-from ayllu.serve.engines.engine import Engine, EngineEnded
+from ayllu.serve.engines.engine import Engine, EngineEnded, TextChunk
+from ayllu.serve.engines.process.pacing import Pacer
 from ayllu.serve.engines.process.wire import Message, Wire, chunk_to_json, request_from_json
 
 log = logging.getLogger("ayllu.engine")
@@ -103,6 +104,7 @@ class _Answers:
     def __init__(self, engine: Engine, wire: Wire) -> None:
         self._engine, self._wire = engine, wire
         self._cancelled: dict[int, threading.Event] = {}
+        self._pacer = Pacer()
         self._threads = ThreadPoolExecutor(engine.parallel + LEAVING, thread_name_prefix="answer")
 
     def run(self, messages: Any) -> None:
@@ -142,8 +144,13 @@ class _Answers:
 
     def _generate(self, message: Message) -> Message:
         cancelled = self._cancelled[message["id"]]
-        for chunk in self._engine.generate(request_from_json(message["generate"]), cancelled):
+
+        def send(chunk: TextChunk) -> None:
             self._wire.send({"id": message["id"], "chunk": chunk_to_json(chunk)})
+
+        with self._pacer.answer(send) as paced:
+            for chunk in self._engine.generate(request_from_json(message["generate"]), cancelled):
+                paced.put(chunk)
         return {"done": True}
 
     def _check(self, message: Message) -> Message:

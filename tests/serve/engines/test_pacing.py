@@ -1,0 +1,73 @@
+"""Pieces of answers that leave together: nothing is lost, turned round or kept waiting for what does not come."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ayllu.serve.engines.engine import TextChunk
+from ayllu.serve.engines.process import pacing
+from ayllu.serve.engines.process.pacing import INTERVAL, PacedAnswer, Pacer
+
+
+def token(number: int) -> TextChunk:
+    return TextChunk(text=f"{number} ", tokens=1, ids=(number,))
+
+
+@given(st.lists(st.tuples(st.floats(0, 3 * INTERVAL), st.booleans()), min_size=1, max_size=40))
+def test_every_token_is_sent_once_in_order_and_the_first_and_the_last_at_once(steps):
+    now, sent = [0.0], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pacing, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        paced = PacedAnswer(lambda chunk: sent.append((now[0], chunk)))
+        for number, (pause, looked_at) in enumerate(steps):
+            now[0] += pause
+            if looked_at:
+                paced.flush(due=True)
+            paced.put(token(number))
+            if number == 0:
+                assert len(sent) == 1, "the first token waits for nothing"
+        paced.put(TextChunk(text="", finish_reason="stop"))
+    assert sent[-1][1].finish_reason == "stop"
+    assert [one for _, chunk in sent for one in chunk.ids] == list(range(len(steps)))
+    assert "".join(chunk.text for _, chunk in sent) == "".join(f"{n} " for n in range(len(steps)))
+    between = [b - a for (a, _), (b, _) in itertools.pairwise(sent[:-1])]
+    assert all(pause >= INTERVAL for pause in between)
+
+
+def test_a_token_that_is_held_leaves_though_no_other_comes():
+    arrived: list[TextChunk] = []
+    came = threading.Semaphore(0)
+
+    def send(chunk: TextChunk) -> None:
+        arrived.append(chunk)
+        came.release()
+
+    with Pacer().answer(send) as paced:
+        for number in range(3):
+            paced.put(token(number))
+        while sum(chunk.tokens for chunk in arrived) < 3:
+            assert came.acquire(timeout=30), "what is held waits for more"
+    assert [one for chunk in arrived for one in chunk.ids] == [0, 1, 2]
+
+
+def test_an_answer_that_fails_gives_what_it_had_before_its_error():
+    arrived: list[TextChunk] = []
+    with pytest.raises(ValueError, match="too wide"), Pacer().answer(arrived.append) as paced:
+        for number in range(3):
+            paced.put(token(number))
+        raise ValueError("the grammar is too wide")
+    assert [one for chunk in arrived for one in chunk.ids] == [0, 1, 2]
+
+
+def test_one_answer_holds_nothing_of_another_back():
+    pacer, first, second = Pacer(), list[TextChunk](), list[TextChunk]()
+    with pacer.answer(first.append) as one, pacer.answer(second.append) as other:
+        one.put(token(1))
+        other.put(token(2))
+        assert [len(first), len(second)] == [1, 1]
