@@ -24,13 +24,7 @@ def symbols_of(root: object) -> Iterator[tuple[Module, str]]:
 
     A lambda is taken by itself, with what it refers to.
     """
-    while isinstance(root, functools.partial):
-        root = root.func
-    root = getattr(root, "__func__", root)
-    chain = [root]
-    while hasattr(chain[-1], "__wrapped__"):
-        chain.append(chain[-1].__wrapped__)
-    for target in chain:
+    for target in _inside(root, {}):
         code = getattr(target, "__code__", None)
         if code is not None:  # what `functools.wraps` copied is the wrapped function's name
             name, qualified = target.__globals__.get("__name__"), code.co_qualname  # type: ignore[attr-defined]
@@ -43,8 +37,29 @@ def symbols_of(root: object) -> Iterator[tuple[Module, str]]:
                 first = _bind_lambda(module, code.co_firstlineno)
             if first in module.bound:
                 yield module, first
+                if qualified.count(".") == 1 and qualified != first:  # a method: nobody mentions its name
+                    yield module, qualified
             elif module.path is not None:  # something in this file, and nobody can say what
                 yield from ((module, part) for part in list(module.bound))
+
+
+def _inside(root: object, found: dict[int, object]) -> list[object]:
+    """A function or class, and those that it was made of: wrapped, bound to arguments, or held from around it."""
+    root = getattr(root, "__func__", root)
+    if id(root) in found:
+        return []
+    if isinstance(root, functools.partial):
+        held: list[object] = [root.func, *root.args, *root.keywords.values()]
+    else:
+        found[id(root)] = root
+        held = [getattr(root, "__wrapped__", None)]
+        for cell in getattr(root, "__closure__", None) or ():
+            with contextlib.suppress(ValueError):  # not filled yet
+                held.append(cell.cell_contents)
+    for item in held:
+        if inspect.isroutine(item) or inspect.isclass(item) or isinstance(item, functools.partial):
+            _inside(item, found)
+    return list(found.values())
 
 
 def _bind_lambda(module: Module, line: int) -> str:

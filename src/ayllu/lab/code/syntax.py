@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ class Part:
     """What it refers to: as it is spelled, and `package.module.name` where an import inside says so, else `.name`."""
     mentions: frozenset[str]
     """Attributes that are asked of something, and the texts that may name one or a file."""
+    loads: tuple[str, ...] = ()
+    """What it imports when it runs, besides the names that it then uses."""
 
 
 class Module:
@@ -38,6 +41,8 @@ class Module:
         self.imports: dict[str, tuple[str, ...]] = {}
         self.stars: list[str] = []
         """Modules of which every name is taken."""
+        self.loads: list[str] = []
+        """What is imported when the module is, which is not what is imported for type checkers only."""
         self.bound: dict[str, list[ast.stmt]] = {}
         self.on_import: list[ast.stmt] = []
         self._read(ast.parse(text).body)
@@ -47,24 +52,32 @@ class Module:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 _merge(self.imports, imported(node, self.package))
                 self.stars += [target[:-2] for target in self.imports.pop("*", ())]
+                self.loads += loaded(node, self.package)
             elif isinstance(node, Definition):
                 self.bound.setdefault(node.name, []).append(node)
-            elif isinstance(node, ast.If | ast.Try | ast.With):
+            elif isinstance(node, ast.If | ast.Try | ast.TryStar | ast.With):
                 self._read_block(node)
             elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
                 self._bind(node, node.targets if isinstance(node, ast.Assign) else [node.target])
             elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
                 self.on_import.append(node)
-                if not isinstance(node, ast.Expr):  # a loop or a match: it runs on import, and binds names
-                    for name in _stored(node):
-                        self.bound.setdefault(name, []).append(node)
+                for name in _stored(node):
+                    self.bound.setdefault(name, []).append(node)
+                # A loop or a match: it runs on import, and its functions and imports are the module's.
+                self._read(_definitions(node))
 
-    def _read_block(self, node: ast.If | ast.Try | ast.With) -> None:
+    def _read_block(self, node: ast.If | ast.Try | ast.TryStar | ast.With) -> None:
         """All branches count: which one is taken can depend on the machine."""
         if isinstance(node, ast.If):
             self.on_import.append(ast.Expr(node.test))
-            self._read([*node.body, *node.orelse])
-        elif isinstance(node, ast.Try):
+            for name in _stored(node.test):
+                self.bound.setdefault(name, []).append(ast.Expr(node.test))
+            before = list(self.loads)
+            self._read(node.body)
+            if ast.unparse(node.test).endswith("TYPE_CHECKING"):
+                self.loads = before
+            self._read(node.orelse)
+        elif isinstance(node, ast.Try | ast.TryStar):
             handled = [item for handler in node.handlers for item in handler.body]
             self._read([*node.body, *handled, *node.orelse, *node.finalbody])
         else:
@@ -77,7 +90,7 @@ class Module:
         names = [name for target in targets for name in _stored(target)]
         for name in names:
             self.bound.setdefault(name, []).append(node)
-        if not names:  # TABLE["key"] = value
+        if not names or (isinstance(node, ast.AugAssign) and names[0] in self.imports):  # TABLE["key"] = value
             self.on_import.append(node)
 
     def absolute(self, name: str) -> list[str]:
@@ -119,13 +132,28 @@ def methods_of(module: Module, owner: str) -> list[ast.FunctionDef | ast.AsyncFu
     return [m for node in module.bound.get(owner, ()) if isinstance(node, ast.ClassDef) for m in _methods(node)]
 
 
+def used_by_body(module: Module, owner: str) -> set[str]:
+    """Methods that the body of a class hands on itself, as in `size = property(_size)`."""
+    found = set()
+    for node in module.bound.get(owner, ()):
+        for item in node.body if isinstance(node, ast.ClassDef) else ():
+            values = [*item.decorator_list] if isinstance(item, Definition) else [getattr(item, "value", None) or item]
+            found |= {name.id for value in values for name in ast.walk(value) if isinstance(name, ast.Name)}
+    return found
+
+
 def _methods(node: ast.ClassDef) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Methods that somebody calls by name; those with underscores on both sides belong to the class's head."""
+    """Methods that somebody calls by name; those with underscores on both sides belong to the class's head.
+
+    So do those that are entered into something of the class, as by `@shown.register`.
+    """
+    names = {item.name for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)}
     return [
         item
         for item in node.body
         if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)
         and not (item.name.startswith("__") and item.name.endswith("__"))
+        and not {root_of(decorator) for decorator in item.decorator_list} & (names - {item.name})
     ]
 
 
@@ -148,6 +176,7 @@ def _part(nodes: Sequence[ast.stmt], package: str) -> Part | None:
         digest=hashlib.sha256(text.encode()).hexdigest()[:DIGEST],
         names=frozenset(reader.names),
         mentions=frozenset(reader.mentions),
+        loads=tuple(dict.fromkeys(reader.loads)),
     )
 
 
@@ -177,6 +206,31 @@ def imported(node: ast.Import | ast.ImportFrom, package: str) -> dict[str, tuple
     return {alias.asname or alias.name: (f"{module}.{alias.name}",) for alias in node.names}
 
 
+def loaded(node: ast.Import | ast.ImportFrom, package: str) -> list[str]:
+    """All that an import statement may run: `import a.b` runs `a.b`, though it binds `a` alone."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [target.removesuffix(".*") for targets in imported(node, package).values() for target in targets]
+
+
+def root_of(node: ast.expr) -> str:
+    """The name that `a.b(c).d` begins with; nothing where it begins otherwise."""
+    while isinstance(node, ast.Attribute | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _definitions(node: ast.AST) -> list[ast.stmt]:
+    """Functions, classes and imports of a statement at any depth, without what is inside functions and classes."""
+    found: list[ast.stmt] = []
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, Definition | ast.Import | ast.ImportFrom):
+            found.append(child)
+        else:
+            found += _definitions(child)
+    return found
+
+
 def _merge(into: dict[str, tuple[str, ...]], more: dict[str, tuple[str, ...]]) -> None:
     for name, targets in more.items():
         into[name] = tuple(dict.fromkeys([*into.get(name, ()), *targets]))
@@ -184,6 +238,8 @@ def _merge(into: dict[str, tuple[str, ...]], more: dict[str, tuple[str, ...]]) -
 
 def _stored(node: ast.AST) -> list[str]:
     """Names that a statement binds around it: those of comprehensions stay inside them."""
+    if isinstance(node, Definition | ast.Lambda):
+        return []
     if isinstance(node, Comprehension):
         return [item.target.id for item in ast.walk(node) if isinstance(item, ast.NamedExpr)]
     found = [node.id] if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else []
@@ -252,9 +308,10 @@ class _Reader(ast.NodeVisitor):
         self.scope = Scope(package)
         self.names: set[tuple[str, str]] = set()
         self.mentions: set[str] = set()
+        self.loads: list[str] = []
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        for item in (*node.decorator_list, *([node.returns] if node.returns else [])):
+        for item in (*node.decorator_list, *([_annotation(node.returns)] if node.returns else [])):
             self.visit(item)
         self._function(node.args, node.body)
 
@@ -267,7 +324,11 @@ class _Reader(ast.NodeVisitor):
         """Defaults and annotations belong to the scope outside, the rest to a new one."""
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
         given = [argument for argument in every if argument]
-        outside = [*arguments.defaults, *arguments.kw_defaults, *(argument.annotation for argument in given)]
+        outside = [
+            *arguments.defaults,
+            *arguments.kw_defaults,
+            *(argument.annotation and _annotation(argument.annotation) for argument in given),
+        ]
         for item in filter(None, outside):
             self.visit(item)
         outer, self.scope = self.scope, Scope(self.scope.package, self.scope)
@@ -290,6 +351,7 @@ class _Reader(ast.NodeVisitor):
         self.scope.local.update(name for part in node.generators for name in _stored(part.target))
         self.generic_visit(node)
         self.scope = outer
+        self.visit(node.generators[0].iter)  # the first one is read outside: [row for row in row()]
 
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension
 
@@ -301,8 +363,40 @@ class _Reader(ast.NodeVisitor):
         while isinstance(inner, ast.Attribute):
             self.mentions.add(inner.attr)
             inner = inner.value
-        if not isinstance(inner, ast.Name):  # a bare name would stand for a whole module that is passed on as a value
+        if modules := self._loaded_by(inner):
+            rest = ast.unparse(node)[len(ast.unparse(inner)) :]
+            self.names.update((name + rest, name + rest) for name in modules)
+            self.loads += modules
+        elif not isinstance(inner, ast.Name):  # a bare name would stand for a whole module that is passed on as a value
             self.visit(inner)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if modules := self._loaded_by(node):
+            self.names.update((name, name) for name in modules)
+            self.loads += modules
+        self.generic_visit(node)
+
+    def _loaded_by(self, node: ast.expr) -> list[str]:
+        """The module that `import_module("a.b")` gives, where its name stands there; of anything else nothing."""
+        if not (isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)):
+            return []
+        name = node.args[0].value
+        if ast.unparse(node.func).rpartition(".")[2] not in ("import_module", "__import__") or not isinstance(
+            name, str
+        ):
+            return []
+        dots = len(name) - len(name.lstrip("."))
+        parents = self.scope.package.split(".")[: len(self.scope.package.split(".")) - dots + 1] if dots else []
+        return [".".join([*parents, name[dots:]])]
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> None:
+        self.loads += loaded(node, self.scope.package)
+
+    visit_Import = visit_ImportFrom = _import
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        for item in (node.target, _annotation(node.annotation), *([node.value] if node.value else [])):
+            self.visit(item)
 
     def visit_Name(self, node: ast.Name) -> None:
         self.names.update(dotted_names(node, self.scope))
@@ -314,3 +408,22 @@ class _Reader(ast.NodeVisitor):
     def visit_MatchClass(self, node: ast.MatchClass) -> None:
         self.mentions.update(node.kwd_attrs)
         self.generic_visit(node)
+
+
+class _Unquoted(ast.NodeTransformer):
+    """Reads what an annotation has in quotation marks."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        return node if ast.unparse(node.value).endswith("Literal") else self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        try:
+            return ast.parse(node.value, mode="eval").body if isinstance(node.value, str) else node
+        except (SyntaxError, ValueError):
+            return node
+
+
+def _annotation(node: ast.expr) -> ast.expr:
+    """A copy of an annotation, without quotation marks."""
+    found: ast.expr = _Unquoted().visit(copy.deepcopy(node))
+    return found
