@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ayllu.lab.error import UserError
-from ayllu.lab.graph import Context, stage
+from ayllu.lab.graph import Context, order, stage
 
 ROOT = Path(__file__).parents[2]
 WRONG = Path(__file__).with_name("wrong_wirings.py")
+
+
+@dataclass(frozen=True)
+class Setting:
+    size: int
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Holds a function: its code is told, and what names it is an argument."""
+
+    read: Callable[..., None]
 
 
 def test_mypy_refuses_each_wrong_wiring_and_takes_the_right_ones() -> None:
@@ -73,11 +89,36 @@ def test_what_has_not_been_made_cannot_be_looked_into() -> None:
         _ = unmade().value
 
 
-def test_a_stage_that_takes_a_plain_value_from_around_it_is_refused() -> None:
-    def make(k: int) -> None:
+@pytest.mark.parametrize("value", [1, None, b"a", Path("a"), frozenset({1}), functools.partial(print, 1), Setting(3)])
+def test_a_stage_that_takes_a_value_from_around_it_is_refused(value: object) -> None:
+    def make(k: object) -> None:
         @stage(identity="test.captures")
         def work(ctx: Context) -> None:
             (ctx.folder / "n").write_text(str(k))
 
     with pytest.raises(UserError, match=r"uses k of the function around it"):
-        make(1)
+        make(value)
+    make(Reader(print))
+
+
+def test_a_stage_may_call_a_function_that_is_defined_after_it() -> None:
+    @stage(identity="test.calls_later")
+    def work(ctx: Context) -> None:
+        later()
+
+    def later() -> None: ...
+
+    assert work().stage is work
+
+
+@pytest.mark.parametrize("kind", ["*more", "**more", "first, /"])
+def test_parameters_that_cannot_be_passed_on_by_name_are_refused_when_they_are_declared(kind: str) -> None:
+    place: dict[str, Any] = {}
+    exec(f"def work(ctx, {kind}): ...", place)
+    with pytest.raises(UserError, match=r"test\.kinds.*(more|first).*give it a name"):
+        stage(identity="test.kinds")(place["work"])
+
+
+def test_what_is_no_handle_is_said() -> None:
+    with pytest.raises(UserError, match=r"a recipe returns the handle of its last stage, and this is 5"):
+        order(5)  # type: ignore[arg-type]

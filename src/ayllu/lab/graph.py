@@ -14,7 +14,8 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from ayllu.lab.error import UserError
@@ -233,8 +234,8 @@ def stage(
     return wrap
 
 
-PLAIN = str | int | float | list | tuple | dict
-"""What a stage's function must not take from around it: two stages that differ in it alone would share results."""
+VALUES = str | int | float | complex | bytes | bytearray | list | tuple | dict | set | frozenset | PurePath | partial
+"""With frozen dataclasses, what a stage's function must not take from around it."""
 
 _DECLARED: dict[str, tuple[str, str]] = {}
 """File and qualified name of the function behind each identity of this process."""
@@ -246,12 +247,18 @@ def _declare(identity: str, work: Callable[..., None]) -> None:
     # A cell of a notebook is another "file" each time that it is run.
     file = inspect.getsourcefile(work) or ""
     mine = (file if Path(file).is_file() and "ipykernel" not in file else "this session", work.__qualname__)
-    hidden = [name for name, value in inspect.getclosurevars(work).nonlocals.items() if isinstance(value, PLAIN)]
+    around = zip(work.__code__.co_freevars, work.__closure__ or (), strict=True) if inspect.isfunction(work) else ()
+    hidden = [name for name, cell in around if _hides(cell)]
     if hidden:
         raise UserError(
             f"the stage {identity!r} uses {', '.join(hidden)} of the function around it, which no key would hold; make "
             "it an argument of the stage"
         )
+    for parameter in list(inspect.signature(work).parameters.values())[1:]:
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise UserError(
+                f"the stage {identity!r} has the parameter {str(parameter)!r}, which no key can hold; give it a name"
+            )
     theirs = _DECLARED.setdefault(identity, mine)
     if mine != theirs:
         raise UserError(
@@ -260,8 +267,33 @@ def _declare(identity: str, work: Callable[..., None]) -> None:
         )
 
 
+def _hides(cell: Any) -> bool:
+    """Whether a variable around a stage's function holds a value: two stages that differ in it would share results.
+
+    What has functions in it is code, and code that changes is told; what else it holds its author puts into the key.
+    """
+    try:
+        value = cell.cell_contents
+    except ValueError:  # a function that is defined further down
+        return False
+    if isinstance(value, VALUES):
+        return True
+    try:
+        stable(value)
+    except TypeError:
+        return False
+    return True
+
+
 def order(handle: Handle[Any]) -> list[Handle[Any]]:
-    """All handles that `handle` needs and itself, each after its inputs, each once."""
+    """All handles that `handle` needs and itself, each after its inputs, each once.
+
+    Raises UserError for anything else.
+    """
+    if not isinstance(handle, Handle):
+        raise UserError(
+            f"a recipe returns the handle of its last stage, and this is {handle!r:.80}; return that handle"
+        )
     found: dict[Handle[Any], None] = {}
 
     def visit(node: Handle[Any]) -> None:
