@@ -20,6 +20,10 @@ def _entry_points(group: str, second: int) -> tuple[metadata.EntryPoint, ...]:
     return tuple(metadata.entry_points(group=group))
 
 
+def _place(entry: metadata.EntryPoint) -> str:
+    return f"{entry.value} of the package {entry.dist.name}" if entry.dist else entry.value
+
+
 class Registry(Generic[T]):
     """Things of one kind by name. Nobody's module is imported before its name is asked for."""
 
@@ -38,8 +42,13 @@ class Registry(Generic[T]):
 
         def wrap(thing: T) -> T:
             # The module that added a name may do so again, as when a notebook's cell is run twice.
-            others = name in self._taken or name in self._installed()
-            if others or self._added_by.setdefault(name, module) != module:
+            # A package may give a name by both, its entry point and the decorator at what that points to.
+            if theirs := [entry for entry in self._installed().get(name, []) if entry.module != module]:
+                raise UserError(
+                    f"{_place(theirs[0])} brings a {self.kind} {name!r}, and so does {module}; remove one of them, or "
+                    "give it another name"
+                )
+            if name in self._taken or self._added_by.setdefault(name, module) != module:
                 raise UserError(f"there is a {self.kind} {name!r} already; choose another name")
             self._added[name] = thing
             return thing
@@ -64,8 +73,7 @@ class Registry(Generic[T]):
         try:
             found: T = entry.load()
         except Exception as error:
-            where = f"{entry.value} of the package {entry.dist.name}" if entry.dist else entry.value
-            raise UserError(f"the {self.kind} {name!r} cannot be loaded from {where}: {error}") from error
+            raise UserError(f"the {self.kind} {name!r} cannot be loaded from {_place(entry)}: {error}") from error
         return found
 
     def _installed(self) -> dict[str, list[metadata.EntryPoint]]:
