@@ -104,15 +104,18 @@ def test_limits_end_the_loop(agent: Made, session: Session, limits: Limits, reas
 def test_a_slow_model_is_cut_at_the_limit_of_time(session: Session, agent: Made) -> None:
     made = agent([], limits=Limits(seconds=0.1))
 
+    waited = []
+
     class Slow(ScriptedDriver):
         async def turn(self, asked: Asked) -> Any:
             await asyncio.sleep(60)
+            waited.append(asked)
             yield Turned()
 
     made.driver = Slow(lambda asked: Turned())
     session.say("go")
     ended = run(made, session)[-1]
-    assert isinstance(ended, Ended) and ended.reason == "seconds" and ended.seconds < 30
+    assert isinstance(ended, Ended) and ended.reason == "seconds" and not waited
 
 
 def test_it_is_cancelled_at_any_moment_and_goes_on_later(agent: Made, session: Session, store: Store) -> None:

