@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ayllu.lab.key import canonical, content_digest, key_of
+from ayllu.lab.error import UserError
+from ayllu.lab.key import canonical, content_digest, key_of, stable
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -66,3 +67,9 @@ def test_what_has_no_stable_form_is_refused(value: object) -> None:
 def test_content_digest_sees_names_and_bytes() -> None:
     assert content_digest({"a": "1", "b": "2"}) == content_digest({"b": "2", "a": "1"})
     assert content_digest({"a": "1", "b": "2"}) != content_digest({"a": "2", "b": "1"})
+
+
+@pytest.mark.parametrize("value", ["a\udcff", {"a\udcff": 1}, ["a\udcff"]])
+def test_text_that_is_no_utf_8_is_said_to_whoever_typed_it(value: object) -> None:
+    with pytest.raises(UserError, match=r"split: text.* is .*which is no text in UTF-8"):
+        stable(value, "split: text")

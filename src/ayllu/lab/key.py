@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ayllu.lab.error import UserError
+
 CHUNK = 1 << 20
 
 
@@ -18,9 +20,12 @@ def stable(value: Any, where: str = "argument") -> Any:
 
     None, bool, int, finite float, str, lists, tuples, dictionaries with string keys and frozen dataclasses of these
     have one; anything else raises TypeError naming `where`: guessing (`str(value)`) is how stale results are served.
+    Raises UserError for text that is no UTF-8.
     """
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | int):
         return value
+    if isinstance(value, str):
+        return _text(value, where)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise TypeError(f"{where} is {value}, which no key can hold")
@@ -30,13 +35,22 @@ def stable(value: Any, where: str = "argument") -> Any:
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
             raise TypeError(f"{where} has keys that are no strings")
-        return {name: stable(value[name], f"{where}[{name!r}]") for name in sorted(value)}
+        return {_text(name, where): stable(value[name], f"{where}[{name!r}]") for name in sorted(value)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type) and value.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         fields = {f.name: stable(getattr(value, f.name), f"{where}.{f.name}") for f in dataclasses.fields(value)}
         return {"dataclass": type(value).__qualname__, **fields}
     raise TypeError(
         f"{where} is a {type(value).__name__}, which has no stable form; pass plain values or frozen dataclasses"
     )
+
+
+def _text(value: str, where: str) -> str:
+    """A text as it is; bytes of a command line that are no UTF-8 come as what no file and no key can hold."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{where} is {value!r:.60}, which is no text in UTF-8; write it in UTF-8") from None
+    return value
 
 
 def canonical(value: Any) -> bytes:
