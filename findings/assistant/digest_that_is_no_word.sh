@@ -4,7 +4,6 @@
 # and a query of it together with a common word answers with every document that has the common word. Chinese, Japanese
 # and Thai are written without spaces, three bytes a character: a clause of 14 characters is gone whole, one of 13
 # is one word. No error and no warning; a search that asks for all words finds a document that lacks the digest.
-# tokenizer_name="raw" or an analyzer of one's own keeps them.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

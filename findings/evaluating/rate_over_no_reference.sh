@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # sacrebleu 2.6.0: where some sentences have two references and others one, the second is left empty there. BLEU and chrF
-# take an empty reference for none, as their documentation says, and are what they are without it. TER of the same call,
-# or of the same command line, divides by the mean length of all references, the empty ones among them: each sentence
+# take an empty reference for none, and are what they are without it. TER of the same call divides by the mean length of all references, the empty ones among them: each sentence
 # that has one reference of two counts its edits double, with a third column threefold. None in place of "" gives the
 # right rate. No warning, and since BLEU does not change nothing points at it.
 set -euo pipefail

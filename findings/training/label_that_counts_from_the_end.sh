@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # optax 0.2.8: softmax_cross_entropy_with_integer_labels() with labels of which some are -100, as the collators of
-# transformers (their NumPy form too) mark what is not to be learned. There is no such mark here: -100 counts
+# transformers mark what is not to be learned. There is no such mark here: -100 counts
 # from the end, as an index of Python does, so that each padded place and each token of the prompt teaches the model to
 # say one token of its vocabulary, the hundredth from the end. The loss is finite and
 # nothing is said. A label beyond the vocabulary, and -100 in one of less than a hundred tokens, gives NaN, so one takes
-# labels for checked. The losses times (labels >= 0) are right.
+# labels for checked.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
