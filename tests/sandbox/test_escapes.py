@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ayllu.sandbox import bubblewrap
+from ayllu.sandbox.escapes import outside
 from ayllu.sandbox.escapes.suite import attempts, run_suite
 
 pytestmark = pytest.mark.usefixtures("sandbox")
@@ -18,6 +21,18 @@ def test_no_attempt_gets_out_and_most_are_shown_to_succeed_where_nothing_holds_t
     assert [result.told() for result in results if result.escaped] == []
     shown = [result for result in results if result.outside]
     assert len(shown) >= 60 and all(result.outside or len(result.shown) > 12 for result in results)
+
+
+def test_what_an_attempt_forked_does_not_answer_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forks(_: Any) -> str:
+        child = os.fork()
+        if child == 0:
+            raise BlockingIOError("no more processes")
+        os.waitpid(child, 0)
+        return "done"
+
+    monkeypatch.setattr(outside, "import_module", lambda _: SimpleNamespace(forks=forks))
+    assert outside._attempt("any", "forks", {}) == {"evidence": "done", "error": None}
 
 
 def test_every_kind_of_attempt_that_was_asked_for_is_there() -> None:
