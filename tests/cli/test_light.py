@@ -32,7 +32,7 @@ LIGHT = [
 ]
 HEAVY = [
     ("run cria --budget 3", "pyarrow|torch|rensa|ftfy"),
-    ("chat {release} --message Hello", "llguidance|torch|safetensors"),
+    ("chat {release} --message Hello", "httpx2|llguidance|torch|safetensors"),
     ("serve {release}", "uvicorn|fastapi|torch|pydantic"),
     ("eval {release}", "torch"),
     ("fleet plan smol --fleet 8xh100 --picture {home}/plan", "matplotlib"),
