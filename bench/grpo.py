@@ -216,7 +216,7 @@ def main() -> None:
     shown = figures(rounds)
     print(table(shown))
     if given.keep:
-        keep("grpo", {**shown, "asked": asked}, rounds=rounds)
+        keep("training/grpo", {**shown, "asked": asked}, rounds=rounds)
 
 
 if __name__ == "__main__":

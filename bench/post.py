@@ -378,7 +378,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=("bf16", "float32"))
-    parser.add_argument("--keep", action="store_true", help="write bench/records/post.json")
+    parser.add_argument("--keep", action="store_true", help="write bench/records/training/post.json")
     given = parser.parse_args()
     if given.worker:
         side, kind, folder = given.worker
@@ -405,7 +405,7 @@ def main() -> None:
         from keep import keep
 
         versions = dict(package.split("==") for package in PACKAGES["trl"])
-        keep("post", {"precision": precision, "kinds": found}, rounds=rounds, peers=versions)
+        keep("training/post", {"precision": precision, "kinds": found}, rounds=rounds, peers=versions)
     print(json.dumps(found) if given.json else shown(found))
 
 

@@ -1,8 +1,9 @@
 """Training steps beside those of the peers: same shape, same tokens, same machine, in turns.
 
-`python bench/train_step.py` prints a table, with `--json` one object; `--keep` writes `bench/records/train_step.json`.
-Each contender is a process of its own; they take turns of some steps, so that a busy minute of the machine meets all of
-them. The speed of bf16 matrix products (2048-cubed) is measured before every turn of ours.
+`python bench/train_step.py` prints a table, with `--json` one object; `--keep` writes
+`bench/records/training/train_step.json`. Each contender is a process of its own; they take turns of some steps, so that
+a busy minute of the machine meets all of them. The speed of bf16 matrix products (2048-cubed) is measured before every
+turn of ours.
 """
 
 from __future__ import annotations
@@ -202,7 +203,7 @@ def _cells(values: Mapping[str, float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--keep", action="store_true", help="write bench/records/train_step.json")
+    parser.add_argument("--keep", action="store_true", help="write bench/records/training/train_step.json")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contender")
     parser.add_argument("--steps", type=int, default=3, help="steps in a turn")
     parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES))
@@ -231,7 +232,13 @@ def main() -> None:
 
         rounds = {shape["shape"]: shape.pop("rounds") for shape in shapes}
         versions = dict(package.split("==") for peer in given.peers for package in peers.PACKAGES[peer])
-        keep("train_step", result, rounds=rounds, seed=0, peers={k: v for k, v in versions.items() if k != "torch"})
+        keep(
+            "training/train_step",
+            result,
+            rounds=rounds,
+            seed=0,
+            peers={k: v for k, v in versions.items() if k != "torch"},
+        )
     if given.json:
         print(json.dumps(result))
     else:
