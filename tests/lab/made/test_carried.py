@@ -12,7 +12,7 @@ import pytest
 from ayllu.lab.error import UserError
 from ayllu.lab.made import c_library, families
 from ayllu.lab.made.families import FAMILIES
-from ayllu.lab.made.kept import keep
+from ayllu.lab.made.kept import is_whole, keep
 from ayllu.serve.engines.native import library
 from support.parts import need
 
@@ -97,7 +97,9 @@ def test_what_cannot_be_opened_here_or_is_cut_short_is_passed_over(carried: Path
     keep(tmp_path / "newer", best)
     for other in others:
         assert library.compiled(cache=tmp_path / "cache") == other
-        other.write_bytes(other.read_bytes()[:-100])
+        (tmp_path / "cut").write_bytes(other.read_bytes()[:-100])
+        # A file of its own: who cuts one that is open takes its memory away, and this process dies when it ends.
+        (tmp_path / "cut").replace(other)
     with pytest.raises(UserError, match="there is no C compiler here"):
         library.compiled(cache=tmp_path / "cache")
 
@@ -109,3 +111,13 @@ def test_what_was_made_of_other_code_is_not_taken(carried: Path, tmp_path: Path)
             c_library.compiled(other, ("-march=native",), tmp_path / "cache")
     with pytest.raises(UserError, match="there is no C compiler here"):
         library.compiled(flags=("-O0",), cache=tmp_path / "cache")
+
+
+def test_who_has_a_library_open_keeps_it_when_it_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "kept.so").write_bytes(b"the old one")
+    (tmp_path / "new" / "made.so").write_bytes(b"new")
+    with (tmp_path / "kept.so").open("rb") as opened:
+        keep(tmp_path / "new" / "made.so", tmp_path / "kept.so")
+        assert opened.read() == b"the old one"
+    assert is_whole(tmp_path / "kept.so")
