@@ -14,6 +14,9 @@ import pytest
 
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, order, stage
+from ayllu.lab.run import Place, resolve
+from ayllu.lab.store import Store
+from ayllu.lab.why import explain
 
 ROOT = Path(__file__).parents[2]
 WRONG = Path(__file__).with_name("wrong_wirings.py")
@@ -79,6 +82,27 @@ def test_an_identity_is_a_plain_name() -> None:
     for name in ("", "a b", "../up", "a/b", ".hidden"):
         with pytest.raises(UserError, match="cannot identify a stage"):
             stage(identity=name or " ")(lambda ctx: None)
+
+
+def test_an_identity_fits_into_the_name_of_a_folder_with_all_that_is_written_beside_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="300 bytes, too many for the name of a folder; give it one of at most 200"):
+        stage(identity="x" * 300)(lambda ctx: None)
+    longest = stage(identity="x" * 200)(lambda ctx: None)()
+    place = Place(store=Store(tmp_path), cache=tmp_path)
+    assert resolve(longest, place)[longest].folder.is_dir()
+    assert explain(longest, place)[0].state == "kept"
+
+
+class _Work:
+    def __call__(self, ctx: Context) -> None: ...
+
+
+@pytest.mark.parametrize("work", [_Work, _Work(), functools.partial(lambda ctx, size: None, size=3)])
+def test_what_is_no_function_is_no_stage(work: Callable[..., Any]) -> None:
+    with pytest.raises(
+        UserError, match=r"a stage is a function that takes a context first, and this is .*; write a def"
+    ):
+        stage(identity="test.no_function")(work)
 
 
 def test_what_has_not_been_made_cannot_be_looked_into() -> None:

@@ -227,6 +227,8 @@ def stage(
     given = {name: value for name, value in options.items() if value is not None}
 
     def wrap(work: Callable[Concatenate[Context, P], None]) -> Stage[P, Any]:
+        if not inspect.isroutine(work):
+            raise UserError(f"a stage is a function that takes a context first, and this is {work!r:.80}; write a def")
         chosen = identity or _qualified(work)
         _declare(chosen, work)
         return Stage(work=work, identity=chosen, makes=makes, **given)
@@ -237,6 +239,9 @@ def stage(
 VALUES = str | int | float | complex | bytes | bytearray | list | tuple | dict | set | frozenset | PurePath | partial
 """With frozen dataclasses, what a stage's function must not take from around it."""
 
+LONGEST_IDENTITY = 200
+"""Bytes: names of folders have room for 255 at most, and hold a key besides."""
+
 _DECLARED: dict[str, tuple[str, str]] = {}
 """File and qualified name of the function behind each identity of this process."""
 
@@ -244,6 +249,11 @@ _DECLARED: dict[str, tuple[str, str]] = {}
 def _declare(identity: str, work: Callable[..., None]) -> None:
     if not re.fullmatch(r"\w[\w.@+-]*", identity):
         raise UserError(f"{identity!r} cannot identify a stage; use letters, digits and . _ - as in mylab.clean")
+    if len(identity.encode()) > LONGEST_IDENTITY:
+        raise UserError(
+            f"the identity of the stage {identity[:40]}… has {len(identity.encode())} bytes, too many for the name of "
+            f"a folder; give it one of at most {LONGEST_IDENTITY}"
+        )
     # A cell of a notebook is another "file" each time that it is run.
     file = inspect.getsourcefile(work) or ""
     mine = (file if Path(file).is_file() and "ipykernel" not in file else "this session", work.__qualname__)
