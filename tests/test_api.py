@@ -71,6 +71,26 @@ def test_a_recipe_of_ones_own_runs_once_and_gets_a_channel(tmp_path: Path) -> No
     }
 
 
+def test_an_option_that_a_recipe_has_not_is_said_with_the_near_one(tmp_path: Path) -> None:
+    def needs(*, size: int) -> object:
+        return small_release(name="needs", seconds=float(size))
+
+    for function in (ayllu.run, ayllu.why, ayllu.accept):
+        with pytest.raises(ayllu.UserError, match=r"^the recipe cria has no option 'bugdet'; did you mean budget[?]$"):
+            function("cria", home=tmp_path, bugdet=3)
+        with pytest.raises(ayllu.UserError, match=r"small has no option 'zzz'; it has seconds, name$"):
+            function(small, home=tmp_path, zzz=3)
+        with pytest.raises(ayllu.UserError, match="the recipe needs needs size; give it as an option"):
+            function(needs, home=tmp_path)
+        with pytest.raises(ayllu.UserError, match=r"a recipe is a name or a function .*, and this is 3"):
+            function(3, home=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(ayllu.UserError, match="cria has no option 'bugdet'; did you mean budget"):
+        ayllu.scale("cria", home=tmp_path, bugdet=3)
+    with pytest.raises(ayllu.UserError, match="cria has no option 'bugdet'; did you mean budget"):
+        ayllu.sweep("cria", vary=["lr=0.1,0.2"], home=tmp_path, bugdet=3)
+    assert not list(tmp_path.glob("artifacts/*"))
+
+
 def test_what_the_user_can_mend_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ayllu.UserError, match=r"no recipe 'nope'; choose one of .*cria"):
         ayllu.run("nope", home=tmp_path)

@@ -21,12 +21,14 @@ def scale(recipe: str, /, *, home: Path | str | None = None, **options: Any) -> 
     """
     from ayllu.lab.run import resolve
     from ayllu.lab.visible import visible
+    from ayllu.recipes.limits import check_options
     from ayllu.recipes.registry import command_of
     from ayllu.recipes.scaling.scale import LADDERS
 
     if recipe not in LADDERS:
         known = ", ".join(LADDERS)
         raise UserError(f"{visible(recipe, longest=80)!r} has no ladder of sizes; recipes that have one: {known}")
+    check_options(LADDERS[recipe], options)
     handle = LADDERS[recipe](**options)
     command = command_of(recipe, options).replace("ayllu run", "ayllu scale", 1)
     made = resolve(handle, open_place(home, command=command, title=f"scale {recipe}"))

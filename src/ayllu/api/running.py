@@ -12,6 +12,7 @@ from ayllu.api.home import find_home, open_place
 from ayllu.lab.error import UserError
 
 if TYPE_CHECKING:
+    from ayllu.lab.graph import Handle
     from ayllu.lab.store import Store
     from ayllu.train.distributed.layout import Layout
 
@@ -76,7 +77,7 @@ def run(
     began = time.monotonic()
     function = find_recipe(recipe)
     typed, options = options, placed(options, home)
-    handle = function(**options)
+    handle = _described(function, options)
     recipe_name = getattr(function, "__name__", "recipe")
     channel = str(options.get("name", recipe_name))
     check_name(channel)  # before hours of work
@@ -128,10 +129,10 @@ def why(recipe: str | Recipe, /, *, home: Path | str | None = None, **options: A
             entry = _kept(place.store, recipe, error)
         try:
             recipe, options = recalled(entry.get("made_by")) or (recipe, options)
-            return [row.as_json() for row in explain(find_recipe(recipe)(**options), place)]
+            return [row.as_json() for row in explain(_described(find_recipe(recipe), options), place)]
         except UserError:  # the recipe is not here, or what it was given is gone: what is kept can still be told
             return [row.as_json() for row in trace(place.store, entry["stage"], entry["key"])]
-    return [row.as_json() for row in explain(find_recipe(recipe)(**placed(options, home)), place)]
+    return [row.as_json() for row in explain(_described(find_recipe(recipe), placed(options, home)), place)]
 
 
 def placed(options: Mapping[str, Any], home: Path | str | None) -> dict[str, Any]:
@@ -171,12 +172,23 @@ def accept(recipe: str | Recipe, /, *, home: Path | str | None = None, **options
     """
     from ayllu.lab import why
 
-    return why.accept(find_recipe(recipe)(**placed(options, home)), open_place(home))
+    return why.accept(_described(find_recipe(recipe), placed(options, home)), open_place(home))
+
+
+def _described(recipe: Recipe, options: Mapping[str, Any]) -> Handle[Any]:
+    """The handle that the recipe gives. Raises UserError for an option that it has not."""
+    from ayllu.recipes.limits import check_options
+
+    check_options(recipe, options)
+    handle: Handle[Any] = recipe(**options)
+    return handle
 
 
 def find_recipe(recipe: str | Recipe) -> Recipe:
     """The recipe of that name, or the function itself. UserError, with the names, when there is none."""
     if not isinstance(recipe, str):
+        if not callable(recipe):
+            raise UserError(f"a recipe is a name or a function that returns a handle, and this is {recipe!r:.80}")
         return recipe
     from ayllu.recipes.registry import RECIPES
 

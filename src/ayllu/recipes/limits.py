@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context
@@ -13,6 +16,20 @@ from ayllu.lab.visible import visible
 
 LONGEST_MINUTES = 60.0 * 24 * 365
 """A budget above a year is a slip."""
+
+
+def check_options(recipe: Callable[..., Any], given: Iterable[str]) -> None:
+    """Raise UserError on the name of an option that the recipe has not, and where one is missing that it needs."""
+    name, named = getattr(recipe, "__name__", "recipe"), set(given)
+    parameters = inspect.signature(recipe).parameters.values()
+    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        for unknown in sorted(named - set(known)):
+            near = difflib.get_close_matches(unknown, known, n=1)
+            way = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'none'}"
+            raise UserError(f"the recipe {name} has no option {visible(unknown, longest=80)!r}; {way}")
+    if missing := [p.name for p in parameters if p.name in known and p.default is p.empty and p.name not in named]:
+        raise UserError(f"the recipe {name} needs {' and '.join(missing)}; give it as an option")
 
 
 def check_budget(minutes: float, *, usual: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from ayllu.lab.error import UserError
 from ayllu.lab.graph import Handle, order
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.visible import visible
+from ayllu.recipes.limits import check_options
 from ayllu.recipes.stages.evaluate import heldout
 
 MAIN = "everyday-english"
@@ -40,10 +40,7 @@ def trial(recipe: Callable[..., Handle[Any]], options: Mapping[str, Any], *, doc
     Raises UserError for a recipe that pretrains nothing, and for options that it refuses.
     """
     name = getattr(recipe, "__name__", "recipe")
-    known = inspect.signature(recipe).parameters
-    if unknown := [option for option in options if option not in known]:
-        said = visible(unknown[0], longest=80)
-        raise UserError(f"the recipe {name} has no option {said!r}; it has {', '.join(known)}")
+    check_options(recipe, options)
     try:
         handle = recipe(**options)
     except TypeError as error:
