@@ -7,12 +7,15 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context
 from ayllu.lab.progress import clock, say
 from ayllu.lab.visible import visible
+
+if TYPE_CHECKING:
+    from ayllu.release.policy import Policy
 
 LONGEST_MINUTES = 60.0 * 24 * 365
 """A budget above a year is a slip."""
@@ -84,13 +87,9 @@ def check_licences(sources: Sequence[str], *, licence: str | None, policy: str) 
     `licence` is what the user says of folders and data sets of the hub; `policy` is what the release is given.
     """
     from ayllu.data.sources.registry import find_source
-    from ayllu.recipes.stages.release import PRIVATE
     from ayllu.release.licences import read_licence
-    from ayllu.release.policy import find_policy
-    from ayllu.release.trust.policy_file import SignedPolicy
 
-    signed = SignedPolicy.from_argument(policy)
-    rules = signed.policy if signed else None if policy == PRIVATE else find_policy(policy)
+    rules = _rules(policy)
     for name in sources:
         source = find_source(name, licence=licence)
         objection = read_licence(source.licence, rules.permitted_licences).objection if rules else None
@@ -106,15 +105,10 @@ def check_licences(sources: Sequence[str], *, licence: str | None, policy: str) 
 
 def check_own_licence(path: Path, licence: str | None, *, policy: str) -> None:
     """Raise UserError where the licence of a file of the user's would stop the release at the end of the run."""
-    from ayllu.recipes.stages.release import PRIVATE
     from ayllu.release.licences import read_licence
-    from ayllu.release.policy import find_policy
-    from ayllu.release.trust.policy_file import SignedPolicy
 
-    if policy == PRIVATE:
+    if (rules := _rules(policy)) is None:
         return
-    signed = SignedPolicy.from_argument(policy)
-    rules = signed.policy if signed else find_policy(policy)
     if objection := read_licence(licence or "not stated", rules.permitted_licences).objection:
         shown = visible(str(path))
         raise UserError(
@@ -122,6 +116,16 @@ def check_own_licence(path: Path, licence: str | None, *, policy: str) -> None:
             "say which it has with --licence, as an SPDX expression such as CC-BY-4.0, or train for yourself alone "
             "with --private"
         )
+
+
+def _rules(policy: str) -> Policy | None:
+    """The rules of a release, by what the release is given; None for a private model, which has none."""
+    from ayllu.recipes.stages.release import PRIVATE
+    from ayllu.release.policy import find_policy
+    from ayllu.release.trust.policy_file import SignedPolicy
+
+    signed = SignedPolicy.from_argument(policy)
+    return signed.policy if signed else None if policy == PRIVATE else find_policy(policy)
 
 
 def check_rules(language: Sequence[str], rules: Sequence[str]) -> None:

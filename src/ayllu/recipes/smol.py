@@ -152,13 +152,13 @@ def smol(
             raise UserError(
                 f"{option} is what {method.upper()} learns from, and it is not run: leave out the one or the other"
             )
-    own = {}
+    own, rules = {}, policy_arguments(policy, private=private)[0]
     for kind, path, read in (("chats", chats, read_chats), ("preferences", preferences, read_preferences)):
         if path is not None:
             own[kind] = _own(path, read)
-            check_own_licence(path, licence, policy=policy_arguments(policy, private=private)[0])
+            check_own_licence(path, licence, policy=rules)
     if traces is not None:
-        check_own_licence(traces, licence, policy=policy_arguments(policy, private=private)[0])
+        check_own_licence(traces, licence, policy=rules)
         own["chats"] = with_traces(traces, own.get("chats"), lambda file, names: _own(file, read_chats, called=names))
     return from_adopted(
         adopted(base),
