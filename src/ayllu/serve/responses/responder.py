@@ -18,7 +18,7 @@ from ayllu.serve.responses.hosted.mcp import McpOffer, McpTool
 from ayllu.serve.responses.hosted.tools import HostedTools, Toolbox, refused
 from ayllu.serve.responses.items import kept_item, messages_of, new_id
 from ayllu.serve.responses.resource import ended, failure, resource
-from ayllu.serve.responses.run import Job, NoAnswer, Run
+from ayllu.serve.responses.run import NoAnswer, ResponseJob, ResponseRun
 from ayllu.serve.served import Models, Served
 from ayllu.serve.state.items import Item, Missing
 from ayllu.serve.state.keeper import NOTHING_KEPT, Keeper
@@ -39,7 +39,7 @@ class Responder:
 
     def __init__(self, models: Models, limits: Limits, keeper: Keeper) -> None:
         self.keeper, self._models, self._limits = keeper, models, limits
-        self.runs: dict[str, Run] = {}
+        self.runs: dict[str, ResponseRun] = {}
         self.hosted: HostedTools | None = None
         """What runs tools on this server; without it they are refused."""
 
@@ -59,7 +59,7 @@ class Responder:
 
     async def begin(
         self, body: ResponseBody, *, client: str, owner: str, known: Sequence[Item] | None = None, generate: bool = True
-    ) -> Run:
+    ) -> ResponseRun:
         """Start what `body` asks for; ApiError for what cannot be done.
 
         `known` is the past where the caller has it. Without `generate` the prompt is made and nothing computed.
@@ -73,7 +73,7 @@ class Responder:
         job = await self._job(body, given, past, client=client, stored=stored, owner=owner)
         if not generate:
             job = replace(job, answer=NoAnswer(job.answer.prompt_tokens))
-        run = Run(job, self.keeper)
+        run = ResponseRun(job, self.keeper)
         try:
             await run.begin()
         except Missing as error:
@@ -184,7 +184,7 @@ class Responder:
         owner: str,
         name: str | None = None,
         created: int | None = None,
-    ) -> Job:
+    ) -> ResponseJob:
         served = await self._models.find(body.model)
         queue = served.queue
         served.check_room(client)
@@ -231,7 +231,7 @@ class Responder:
             body=shown,
         )
         options = body.stream_options
-        return Job(
+        return ResponseJob(
             kept=kept,
             past=past[0],
             given=given,
@@ -244,7 +244,7 @@ class Responder:
             else None,
         )
 
-    def _add(self, run: Run) -> None:
+    def _add(self, run: ResponseRun) -> None:
         self.runs[run.kept.id] = run
         run.when_done(lambda: self.runs.pop(run.kept.id, None))
 
@@ -276,7 +276,7 @@ class Responder:
             done = KeptResponse(id=kept.id, created=kept.created, status="failed", body=failed)
             await self.keeper.run(self.keeper.store().finish, done, [])
             return
-        run = Run(job, self.keeper)
+        run = ResponseRun(job, self.keeper)
         run.start()
         self._add(run)
 

@@ -14,7 +14,7 @@ from ayllu.serve.errors import ApiError
 from ayllu.serve.responses.body import CountBody, ResponseBody, is_id
 from ayllu.serve.responses.events import Sent
 from ayllu.serve.responses.responder import Responder
-from ayllu.serve.responses.run import Run, unpack
+from ayllu.serve.responses.run import ResponseRun, unpack
 from ayllu.serve.responses.streams import STREAM_HEADERS, as_lines
 from ayllu.serve.routing.app import App
 from ayllu.serve.served import Models
@@ -171,7 +171,7 @@ async def _listed(events: list[Sent], after: int) -> AsyncGenerator[Sent]:
             yield event
 
 
-async def _until_left(run: Run) -> AsyncGenerator[Sent]:
+async def _until_left(run: ResponseRun) -> AsyncGenerator[Sent]:
     """The events of a response that nobody else waits for: it ends when its client leaves."""
     try:
         async for event in run.events():
@@ -180,7 +180,7 @@ async def _until_left(run: Run) -> AsyncGenerator[Sent]:
         run.cancel()
 
 
-async def _watched(http: Request, run: Run) -> None:
+async def _watched(http: Request, run: ResponseRun) -> None:
     """Wait for the end of a response, and stop it when its client hangs up."""
 
     async def disconnected() -> None:

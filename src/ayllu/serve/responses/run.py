@@ -44,7 +44,7 @@ class NoAnswer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class ResponseJob:
     """What is to be computed, and what is done with it."""
 
     kept: KeptResponse
@@ -60,10 +60,10 @@ class Job:
     told: Callable[[Sequence[DrawnToken]], list[dict[str, Any]]] | None = None
 
 
-class Run:
+class ResponseRun:
     """A response while it is computed; `start` it once."""
 
-    def __init__(self, job: Job, keeper: Keeper) -> None:
+    def __init__(self, job: ResponseJob, keeper: Keeper) -> None:
         self.kept = job.kept
         self.body: dict[str, Any] = job.kept.body
         self.error: ApiError | None = None
