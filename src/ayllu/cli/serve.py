@@ -14,7 +14,7 @@ from ayllu.lab.error import UserError
 if TYPE_CHECKING:
     from ayllu.serve.audio.speech import Speech
     from ayllu.serve.responses.hosted.tools import HostedFactory
-    from ayllu.serve.served import Source
+    from ayllu.serve.served import LoadableModel
 
 
 def serve(
@@ -153,7 +153,7 @@ def serve(
 
         return DeviceSpeech(load_parts(default_cache()))
 
-    def sources() -> list[Source]:
+    def sources() -> list[LoadableModel]:
         from ayllu.serve.source import FolderSource
 
         return [

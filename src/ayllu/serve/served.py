@@ -151,7 +151,7 @@ class Served:
         return ids
 
 
-class Source(Protocol):
+class LoadableModel(Protocol):
     """A model that can be loaded."""
 
     about: About
@@ -171,7 +171,7 @@ class Source(Protocol):
         """Load it, which may take minutes; UserError where that cannot be."""
         ...
 
-    def moved(self) -> Source | None:
+    def moved(self) -> LoadableModel | None:
         """What is to be served in its place from now on; None while it is the newest."""
         ...
 
@@ -183,7 +183,7 @@ class Source(Protocol):
 class Slot:
     """A place of the table of models: what is loaded there, if anything, and from where it is loaded."""
 
-    def __init__(self, given: Served | Source) -> None:
+    def __init__(self, given: Served | LoadableModel) -> None:
         self.loaded = given if isinstance(given, Served) else None
         self.source = None if isinstance(given, Served) else given
         self.loading: asyncio.Task[None] | None = None
@@ -219,7 +219,7 @@ class Models:
     they are asked and say.
     """
 
-    def __init__(self, *given: Served | Source, memory: int | None = None, guard: Guard | None = None) -> None:
+    def __init__(self, *given: Served | LoadableModel, memory: int | None = None, guard: Guard | None = None) -> None:
         self._slots = [Slot(one) for one in given]
         self._memory, self._guard = memory, guard
         self._room = asyncio.Lock()
@@ -379,7 +379,7 @@ class Models:
                     slot.failed = str(error)
                     say(f"{slot.about.name} stays as it is: {error}")
 
-    async def _replace(self, slot: Slot, newer: Source) -> None:
+    async def _replace(self, slot: Slot, newer: LoadableModel) -> None:
         """Serve `newer` in a slot: those who are being answered by what was there are answered by it to the end."""
         if slot.loaded is None:
             slot.source = newer

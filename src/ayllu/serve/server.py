@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ayllu.serve.embeddings.embedder import Embedder
     from ayllu.serve.operations.request_log import LogFormat
     from ayllu.serve.responses.hosted.tools import HostedFactory
-    from ayllu.serve.served import Models, Source
+    from ayllu.serve.served import LoadableModel, Models
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ def serve_model(
     explained at `open_engine`, the rest at `Serving`.
     """
 
-    def sources() -> list[Source]:
+    def sources() -> list[LoadableModel]:
         from ayllu.serve.source import FolderSource
 
         return [FolderSource(model_folder, name=name, aliases=aliases, engine=engine, bits=bits, first=True)]
@@ -122,7 +122,7 @@ def serve_model(
     serve_models(sources, how)
 
 
-def serve_models(sources: Callable[[], Sequence[Source]], how: Serving) -> None:
+def serve_models(sources: Callable[[], Sequence[LoadableModel]], how: Serving) -> None:
     """Serve models until SIGINT or SIGTERM; the first is loaded at once, the others when they are asked for.
 
     `sources` are looked at when the port has been taken. Raises UserError when it cannot be had, no key is there where
@@ -134,7 +134,7 @@ def serve_models(sources: Callable[[], Sequence[Source]], how: Serving) -> None:
     guard = _guard(how.safety)
     listener, store = listen(how.host, how.port), None
     leaving, starting = Leaving(), contextlib.ExitStack()
-    given: Sequence[Source] = ()
+    given: Sequence[LoadableModel] = ()
     try:
         starting.enter_context(loading())
         if not is_loopback(listener):
