@@ -13,14 +13,14 @@ from ayllu.serve.errors import ApiError
 from ayllu.serve.limits import Limits
 from ayllu.serve.responses.body import ResponseBody
 from ayllu.serve.responses.responder import Responder
-from ayllu.serve.served import Models, Source
+from ayllu.serve.served import LoadableModel, Models
 from ayllu.serve.state.keeper import Keeper
 
 
 class LocalDriver:
-    """Drives a `Source`'s model, or the first of `Models`; calls of tools are held to their schemas by the grammar."""
+    """Drives a loadable model, or the first of `Models`; calls of tools are held to their schemas by the grammar."""
 
-    def __init__(self, source: Source | Models, *, limits: Limits | None = None) -> None:
+    def __init__(self, source: LoadableModel | Models, *, limits: Limits | None = None) -> None:
         """Loads the model: UserError where it cannot be had, or holds no conversations.
 
         `Models` that others use too are theirs to close.
