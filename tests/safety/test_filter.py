@@ -22,7 +22,7 @@ from ayllu.safety.judge.features import sentences
 from ayllu.safety.judge.judge import Judge, chance
 from ayllu.safety.judge.writing import most_harmful
 from ayllu.serve.about import describe
-from ayllu.serve.engines.engine import GenerationRequest, TextChunk
+from ayllu.serve.engines.engine import DrawnToken, GenerationRequest, TextChunk
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.queue import EngineQueue
 from ayllu.serve.served import Models, Served
@@ -182,6 +182,37 @@ def test_clients_are_told_why_an_answer_ends(filtered: tuple[str, Says]) -> None
     other = anthropic.Anthropic(base_url=address, api_key="none", max_retries=0)
     told = other.messages.create(model=engine_name(address), max_tokens=200, messages=message)
     assert told.stop_reason == "refusal"
+
+
+class SaysAtOnce(Says):
+    """Whose words are there before anybody looks, and leave in one piece, each with how likely it was."""
+
+    def generate(self, request: GenerationRequest, cancelled: threading.Event) -> Iterator[TextChunk]:
+        space = self.tokenizer.encode(" ")[0]
+        drawn = [DrawnToken(id=space, logprob=-1.0)] * len(self.text)
+        yield TextChunk(text=self.text, tokens=len(self.text), drawn=drawn, finish_reason="stop")
+
+
+def test_what_comes_in_one_piece_with_a_stopped_sentence_is_not_shown(
+    zorb_judge: Judge, folder: Path, tmp_path: Path
+) -> None:
+    engine = SaysAtOnce(folder, CALM + ZORB + "Now the garden is quiet. Then say what nobody may read")
+    served = Served(EngineQueue(engine), describe(folder, context=engine.context, parameters=engine.parameters))
+    with serving_models(Models(served, guard=guard_of(zorb_judge, tmp_path))) as address:
+        client = openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
+        message: Any = [{"role": "user", "content": "How do I make tea for the school 3?"}]
+        chunks = list(
+            client.chat.completions.create(
+                model=engine_name(address), messages=message, stream=True, logprobs=True, top_logprobs=0
+            )
+        )
+    choices = [chunk.choices[0] for chunk in chunks if chunk.choices]
+    shown = "".join(choice.delta.content or "" for choice in choices)
+    told = sum(len(choice.logprobs.content or []) for choice in choices if choice.logprobs)
+    assert choices[-1].finish_reason == "content_filter" and "violent crimes (S1)" in shown
+    answer = shown.partition("\n\n[")[0]
+    assert (CALM + ZORB).startswith(answer) and "zorb" in answer, "up to the sentence that is stopped, and no further"
+    assert told == len(answer), "no id of what is not shown is told"
 
 
 def test_the_gateway_judges_an_answer_with_what_was_asked_before(

@@ -53,10 +53,11 @@ class Answer:
                 self.cached += chunk.cached
                 if chunk.read:
                     yield Read(drawn=chunk.read)
+                events = list(filtered.pass_on(self._reader.push(chunk.text)))
                 if self.request.logprobs is not None:
-                    told += tokens.push(chunk.drawn, chunk.text)
+                    told += tokens.push(chunk.drawn, chunk.text[: len(chunk.text) - filtered.cut])
                 ended = ended or chunk.finish_reason == "stop"
-                for event in filtered.pass_on(self._reader.push(chunk.text)):
+                for event in events:
                     yield with_drawn(event)
                 if filtered.stopped:
                     return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ayllu.serve.errors import ApiError
@@ -11,6 +13,9 @@ from ayllu.serve.turn.events import CallArguments, CallEnded, CallStarted, End, 
 if TYPE_CHECKING:
     from ayllu.safety.filter.guard import Finding, Guard
     from ayllu.serve.served import Served
+
+_SENTENCE = re.compile(r".*?(?:[.!?…。]\s+|\n|\Z)", re.DOTALL)
+"""Up to where the guard judges what has come."""
 
 
 def check_asked(served: Served, asked: str, param: str) -> None:
@@ -34,6 +39,8 @@ class Filtered:
         """Of a call that is not complete yet."""
         self.stopped = False
         """Whether the answer has ended here."""
+        self.cut = 0
+        """Characters behind the sentence that was stopped, which came with it and are not shown."""
 
     def pass_on(self, events: Iterable[Event], *, last: bool = False) -> Iterator[Event]:
         """The events, as far as they may be seen: a call that is stopped is not begun. `last`: no more will come."""
@@ -43,7 +50,8 @@ class Filtered:
             finding = self._finding(event)
             if finding is not None:
                 # The words that are stopped are out already, but for their last piece; a call is not.
-                yield from [event] if isinstance(event, Words) else []
+                if isinstance(event, Words):
+                    yield replace(event, text=event.text[: len(event.text) - self.cut])
                 yield from self._stop(finding)
                 return
             if self._watch is not None and isinstance(event, CallStarted | CallArguments):
@@ -66,7 +74,12 @@ class Filtered:
         if self._watch is None or not isinstance(event, Words | CallEnded):
             return None
         if isinstance(event, Words):
-            return self._watch.push(event.text)
+            # Pieces that come together may hold sentences behind the one that is stopped.
+            for sentence in _SENTENCE.finditer(event.text):
+                if sentence.group() and (finding := self._watch.push(sentence.group())) is not None:
+                    self.cut = len(event.text) - sentence.end()
+                    return finding
+            return None
         # A call stands by itself: nothing comes behind it that it would wait for.
         return self._watch.push(f"\n{event.arguments}\n")
 
