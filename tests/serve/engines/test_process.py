@@ -183,6 +183,34 @@ def test_what_was_delivered_in_part_is_not_asked_again_and_nothing_of_it_is_lost
     assert again[-1].finish_reason == "length"
 
 
+READS_AND_ENDS = """
+import os, socket, sys
+from ayllu.serve.engines.process.wire import Wire
+
+wire = Wire(socket.socket(fileno=int(sys.argv[1])))
+messages = wire.messages()
+next(messages)
+shape = {"context": 8, "parameters": 1, "parallel": 1, "limits": "", "kind": "", "embeds": False, "accepts": None}
+wire.send({"ready": shape})
+for message in messages:
+    wire.send({"id": message["id"], "chunk": ["", 0, None, 0, [], [[65, -1.0, []]], []]})
+    os._exit(1)
+"""
+
+
+def test_what_was_told_of_a_prompt_is_not_told_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervised, "PROGRAM", ("-c", READS_AND_ENDS))
+    request = GenerationRequest(prompt=[65, 66], max_tokens=2, sampling=GREEDY, logprobs=0, prompt_logprobs=True)
+    with contextlib.closing(start_engine(folder)) as own:
+        delivered: list[TextChunk] = []
+        with pytest.raises(EngineEnded, match="while it answered"):
+            own.deliver(request, threading.Event(), delivered.append)
+        assert [one.id for chunk in delivered for one in chunk.read] == [65]
+        generated: list[TextChunk] = []
+        with pytest.raises(EngineEnded, match="while it answered"):
+            generated.extend(own.generate(request, threading.Event()))
+
+
 def test_what_an_engine_takes_is_known_without_asking_it(apart: SupervisedEngine) -> None:
     assert apart.pid is not None
     os.kill(apart.pid, signal.SIGSTOP)  # as busy as can be

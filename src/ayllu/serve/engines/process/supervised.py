@@ -193,7 +193,7 @@ class SupervisedEngine:
                     if given:
                         raise EngineEnded(AMID)
                     break
-                given = given or bool(chunk.text or chunk.tokens)
+                given = given or bool(chunk.text or chunk.tokens or chunk.read)
                 yield chunk
             else:
                 return
@@ -324,7 +324,7 @@ class _Following:
     ) -> None:
         self.number = number
         self.given = False
-        """Whether anything of the answer was put."""
+        """Whether anything of the answer, or of what is told of its prompt, was put."""
         self.failure: Exception | None = None
         """Of whoever was to take it."""
         self._child, self._cancelled, self._put = child, cancelled, put
@@ -341,7 +341,7 @@ class _Following:
             self._hand_on(chunk_from_json(message["chunk"]))
 
     def _hand_on(self, chunk: TextChunk) -> None:
-        self.given = self.given or bool(chunk.text or chunk.tokens)
+        self.given = self.given or bool(chunk.text or chunk.tokens or chunk.read)
         if self.failure is not None:
             return
         try:
