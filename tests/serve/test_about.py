@@ -47,6 +47,14 @@ def test_a_release_says_what_it_is(place: Path) -> None:
     assert describe(place, context=512, parameters=1000, name="other").name == "other"
 
 
+@pytest.mark.parametrize("bits", ["1" + "0" * 400, "1e999", "-1e999", "NaN", "true"])
+def test_what_no_client_could_be_told_is_not_stated(place: Path, bits: str) -> None:
+    (place / "manifest.json").write_text(f'{{"name": "\\ud800", "licence": "\\udfff", "bits_per_byte": {bits}}}')
+    about = describe(place, context=512, parameters=8)
+    assert about.bits_per_byte is None and about.licence is None
+    json.dumps([about.name, about.bits_per_byte], ensure_ascii=False, allow_nan=False).encode()
+
+
 def test_no_digest_is_stated_that_was_not_seen(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = place / "model.safetensors"
     save_file({"norm": np.arange(8, dtype=np.float32)}, weights)

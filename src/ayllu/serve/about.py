@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,6 +18,8 @@ from ayllu.lab.store import digests_of
 from ayllu.model.sampling import Sampling, recommended_sampling
 from ayllu.release.digest import inspect_weights
 from ayllu.release.files.contents import MANIFEST, PUBLIC_KEY, SIGNATURE
+
+_HALF = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +69,6 @@ def describe(
     """
     manifest, origin = _signed_manifest(folder), read_json_object(folder / ORIGIN)
     card = folder / "README.md"
-    bits = manifest.get("bits_per_byte")
     name = name or _text(manifest.get("name")) or _text(origin.get("title")) or folder.resolve().name
     return About(
         name=name,
@@ -76,7 +79,7 @@ def describe(
         version=_text(manifest.get("version")),
         licence=_text(manifest.get("licence")) or _text(origin.get("licence")),
         digest=_seen_digest(folder, _text(manifest.get("model_digest"))),
-        bits_per_byte=float(bits) if isinstance(bits, int | float) and not isinstance(bits, bool) else None,
+        bits_per_byte=_number(manifest.get("bits_per_byte")),
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None,
         sampling=recommended_sampling(read_json_object(folder / "generation_config.json"))[0],
         folder=folder,
@@ -127,4 +130,12 @@ def _created(folder: Path, manifest: dict[str, Any]) -> int:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    """A text that can be told: half a character of UTF-16, which JSON can hold, is none."""
+    return value if isinstance(value, str) and value and not _HALF.search(value) else None
+
+
+def _number(value: object) -> float | None:
+    """A number that can be told: JSON as Python reads it also holds infinite ones, and some that no float can."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+        return None
+    return float(value)
