@@ -71,3 +71,25 @@ def test_one_answer_holds_nothing_of_another_back():
         one.put(token(1))
         other.put(token(2))
         assert [len(first), len(second)] == [1, 1]
+
+
+def test_a_piece_that_cannot_leave_fails_its_own_answer_and_holds_no_other_back():
+    pacer, came = Pacer(), threading.Semaphore(0)
+    broken = threading.Event()
+
+    def refuse(chunk: TextChunk) -> None:
+        if chunk.ids == (1,):
+            broken.set()
+            raise TypeError("no such piece")
+
+    with pytest.raises(TypeError, match="no such piece"), pacer.answer(refuse) as paced:
+        paced.put(token(0))
+        paced.put(token(1))
+        assert broken.wait(timeout=30)
+        for number in range(2, 100):
+            threading.Event().wait(INTERVAL)
+            paced.put(token(number))
+    with pacer.answer(lambda chunk: came.release()) as paced:
+        paced.put(token(0))
+        paced.put(token(1))
+        assert came.acquire(timeout=30) and came.acquire(timeout=30), "what is held leaves though another failed"

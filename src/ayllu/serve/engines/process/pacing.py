@@ -53,6 +53,8 @@ class Pacer:
                     paced.flush(due=True)
                 except OSError:
                     return  # the server is gone
+                except Exception as error:  # the others' pieces are to leave all the same
+                    paced.failure = error
 
 
 class PacedAnswer:
@@ -64,10 +66,14 @@ class PacedAnswer:
         self._sent = 0.0
         self._begun = False
         self._guard = threading.Lock()
+        self.failure: Exception | None = None
+        """Why a piece could not leave, when nobody was there to hear of it."""
 
     def put(self, chunk: TextChunk) -> None:
         """Send a chunk, with what is held, or hold it."""
         with self._guard:
+            if self.failure is not None:
+                raise self.failure
             self._held.append(chunk)
             if chunk.finish_reason is not None or not self._begun or self._due():
                 self._leave()
