@@ -64,8 +64,9 @@ class EngineQueue:
     ) -> AsyncGenerator[TextChunk]:
         """Wait for a turn, then yield the answer's chunks; the last one has a `finish_reason`.
 
-        Closing the iterator (`contextlib.aclosing`), or cancelling the task that runs it, stops the computing at the
-        next token, or the next piece of the prompt. An answer that takes longer than `seconds` is cut there, as by
+        Closing the iterator (`contextlib.aclosing`), or cancelling the task that runs it, stops the computing within a
+        few tokens (a twentieth of a second, in which an engine's process hears of it), or at the next piece of the
+        prompt. An answer that takes longer than `seconds` is cut there, as by
         `length`. QueueFull when too many wait or no turn comes in that time; ValueError when the prompt does not fit,
         ApiError when a grammar cannot be followed.
         Where the request came with a key, the turn and the tokens are the key's.
