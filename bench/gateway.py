@@ -3,7 +3,7 @@
     python bench/gateway.py --model FOLDER [--engine auto] [--rounds 5] [--answers 32] [--tokens 64] [--keep]
     python bench/gateway.py --model FOLDER --load 10 [--streams 200] [--slow 300] [--tokens 16] [--keep]
 
-Both stand in processes of their own before the same engine and stream the same text to the same client, so that the
+Both stand in processes of their own before the same engine and answer the same prompts of the same client, so that the
 client and the sockets are counted on both sides. With 1 and with 16 users: the first token and the whole answer at the
 median and the 99th percentile, and tokens per second of all users together. Prints one JSON object, and keeps a
 record of it. With `--load` so many minutes of what `serving/load.py` does in its place.

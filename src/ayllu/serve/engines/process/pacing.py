@@ -1,7 +1,7 @@
 """How often the pieces of an answer go to the server: the first and the last at once, others some milliseconds apart.
 
 A model of 135 million parameters writes a token in two to six milliseconds. To wake the server and the client for each
-of them takes the processor from the model, and no screen shows them apart.
+of them takes the processor from the model, and nobody reads them apart.
 """
 
 from __future__ import annotations
