@@ -78,9 +78,9 @@ def create_app(
     operations = operations or Operations(models)
     responder = Responder(models, limits, Keeper(store))
     middleware = [
+        Middleware(SecurityHeadersMiddleware),
         *([Middleware(BasePathMiddleware, base=base_path)] if base_path else []),
         Middleware(RequestMiddleware, operations=operations),
-        Middleware(SecurityHeadersMiddleware),
         Middleware(HostCheckMiddleware, hosts=hosts),
         *([Middleware(AccessMiddleware, access=access)] if access is not None else []),
         Middleware(

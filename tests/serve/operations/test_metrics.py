@@ -188,6 +188,7 @@ def test_a_failure_has_the_id_in_its_answer_and_in_the_log(
         assert reply.status_code == 500
         assert "mine" in reply.json()["error"]["message"]
         assert reply.headers["x-request-id"] == "mine"
+        assert reply.headers["x-content-type-options"] == "nosniff"
         assert client.get("/health").status_code == 200
     assert "request mine failed" in capfd.readouterr().err
 

@@ -29,7 +29,7 @@ from ayllu.serve.lab.query import answer, read_query
 from ayllu.serve.lab.shelf import Shelf, Snapshot
 from ayllu.serve.lab.sweeps import sweep
 from ayllu.serve.middleware.host_check import HostCheckMiddleware
-from ayllu.serve.middleware.security_headers import SecurityHeadersMiddleware
+from ayllu.serve.middleware.security_headers import HEADERS, SecurityHeadersMiddleware
 from ayllu.serve.network.listen import listen, url
 from ayllu.serve.stoppable import StoppableServer, server_config
 
@@ -166,7 +166,9 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return _json({"error": "the server failed; its log says where"}, 500)
+    reply = _json({"error": "the server failed; its log says where"}, 500)
+    reply.headers.update(HEADERS)  # written outside the middleware
+    return reply
 
 
 class _Static(StaticFiles):
