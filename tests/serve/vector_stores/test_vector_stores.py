@@ -87,8 +87,9 @@ def test_files_are_read_cut_and_found(client: openai.OpenAI) -> None:
     assert (hits[0].file_id, hits[0].filename) == (error, "error.txt")
     assert hits[0].content[0].text == ERROR
     assert 0 <= hits[-1].score <= hits[0].score <= 1
-    near = client.vector_stores.search(store.id, query=LLAMA, ranking_options={"ranker": "none"}, max_num_results=1)
-    assert [hit.file_id for hit in near.data] == [llama]
+    # Short enough for one vector with any vocabulary: the same text has the same.
+    near = client.vector_stores.search(store.id, query=ERROR, ranking_options={"ranker": "none"}, max_num_results=1)
+    assert [hit.file_id for hit in near.data] == [error]
     assert near.data[0].score > 0.9
     both = client.vector_stores.search(store.id, query=["E4012", "the boy looks on"])
     assert {hit.file_id for hit in both.data[:2]} == {llama, error}
