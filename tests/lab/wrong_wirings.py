@@ -8,13 +8,13 @@ from ayllu.recipes.stages.artifacts import Release, Weights
 from ayllu.recipes.stages.corpus import corpus, learn_tokenizer, tokenize
 from ayllu.recipes.stages.dataset import build_dataset
 from ayllu.recipes.stages.evaluate import heldout
-from ayllu.recipes.stages.pretrain import fit_model, pretrain
+from ayllu.recipes.stages.pretrain import plan_pretraining, pretrain
 from ayllu.recipes.stages.weights import interpolate_weights
 
 text = corpus(sources=("sotu",), licence=None)
 tokenizer = learn_tokenizer(text, size=512)
 tokens = tokenize(text, tokenizer, length=64)
-plan = fit_model(tokens, budget=1.0, seed=0, speed=None, mix={})
+plan = plan_pretraining(tokens, budget=1.0, seed=0, speed=None, mix={})
 base = pretrain(tokens, tokenizer, plan, seed=0, mix={})
 scores = heldout(base, text, tokenizer, documents=3)
 

@@ -12,7 +12,7 @@ from ayllu.data.conversations import dialogue
 from ayllu.data.sources.registry import SOURCES
 from ayllu.lab.graph import Context
 from ayllu.recipes import smol
-from ayllu.recipes.stages.pretrain import fit_model
+from ayllu.recipes.stages.pretrain import plan_pretraining
 from ayllu.release.licences import read_licence
 from ayllu.release.policy import OPEN
 from ayllu.train.budget import LEAST_STEPS
@@ -40,7 +40,7 @@ def test_a_longer_time_than_was_asked_for_is_told_with_its_reason(
     folder.mkdir()
     ctx = Context(folder=folder, scratch=scratch, cache=tmp_path)
     rows = SimpleNamespace(value=tokens(tmp_path / "tokens"))
-    fit_model.work(ctx, rows, budget=minutes, seed=0, speed=5000.0, mix={})  # type: ignore[arg-type]
+    plan_pretraining.work(ctx, rows, budget=minutes, seed=0, speed=5000.0, mix={})  # type: ignore[arg-type]
     told = capsys.readouterr().err
     assert ctx.record["time"]["asked"] == round(60 * minutes, 1)
     assert ctx.record["time"]["expected"] == round(json.loads((folder / "plan.json").read_text())["seconds"], 1)

@@ -18,7 +18,7 @@ from ayllu.safety.judge.coherence import Coherence, spoil
 from ayllu.safety.judge.features import counts_of, sentences
 from ayllu.safety.judge.judge import chance, load_judge
 from ayllu.safety.judge.labelled import PYRIT, Labelled, groups, read_file, read_pyrit
-from ayllu.safety.judge.regression import auroc, auroc_interval, fit
+from ayllu.safety.judge.regression import auroc, auroc_interval, fit_logistic
 from support.archives import cache_with
 
 EVERYDAY = (
@@ -82,7 +82,7 @@ def test_the_regression_finds_the_minimum_that_scipy_finds() -> None:
         return float(np.logaddexp(0, -sign * (x @ w)).sum() + 0.3 / 2 * w @ w)
 
     expected = minimize(loss, np.zeros(7), tol=1e-12).x
-    assert np.allclose(x.T @ fit(x @ x.T, right, penalty=0.3), expected, atol=1e-4)
+    assert np.allclose(x.T @ fit_logistic(x @ x.T, right, penalty=0.3), expected, atol=1e-4)
 
 
 def test_auroc_counts_pairs_and_ties_as_half() -> None:

@@ -19,7 +19,7 @@ from ayllu.recipes.limits import (
 from ayllu.recipes.stages.artifacts import Release, ScoreFolder, Weights
 from ayllu.recipes.stages.corpus import corpus, dialogues, learn_tokenizer, tokenize, tokenize_chat, used_sources
 from ayllu.recipes.stages.evaluate import evaluate
-from ayllu.recipes.stages.pretrain import finetune, fit_model, pretrain
+from ayllu.recipes.stages.pretrain import finetune, plan_pretraining, pretrain
 from ayllu.recipes.stages.release import PRETRAINING, Contents, policy_arguments, previous_argument, release_stage
 from ayllu.train.ladder import HEAD
 
@@ -122,7 +122,7 @@ def cria(
     text = corpus(sources=tuple(sources), licence=licence, language=tuple(language), rules=tuple(rules))
     tokenizer = learn_tokenizer(text, size=vocabulary)
     tokens = tokenize(text, tokenizer, length=length)
-    plan = fit_model(
+    plan = plan_pretraining(
         tokens, budget=budget, seed=seed, speed=speed, mix=mix, lr=lr, width=width, depth=depth, batch=batch
     )
     base = pretrain(tokens, tokenizer, plan, seed=seed, mix=mix)

@@ -119,7 +119,7 @@ class Served:
         """What the model's own template writes around calls; found once, which may take long."""
         return call_forms(self.queue.engine.tokenizer)
 
-    def fit(
+    def fit_to_context(
         self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), max_tokens: int | None, trim: bool
     ) -> FittedPrompt:
         """The ids of a conversation; ApiError where it does not fit or the model's template refuses it."""

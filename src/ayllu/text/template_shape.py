@@ -59,7 +59,7 @@ class CallShape:
     as_text: bool = False
     """Whether arguments are the text of an object."""
 
-    def fit(self, message: Mapping[str, Any]) -> dict[str, Any]:
+    def shaped(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """`message` in this shape."""
         calls = message["tool_calls"]
         if self.as_text:
@@ -71,7 +71,7 @@ class CallShape:
 def fitted(template: str, messages: Sequence[Mapping[str, Any]], named: Mapping[str, str]) -> list[Mapping[str, Any]]:
     """`messages` in the shape that `template` takes."""
     key = tuple(sorted(named.items()))
-    found = [call_shape(template, key).fit(m) if m.get("tool_calls") else m for m in messages]
+    found = [call_shape(template, key).shaped(m) if m.get("tool_calls") else m for m in messages]
     return [_in_parts(m) for m in found] if takes_parts(template, key) else found
 
 
@@ -115,7 +115,7 @@ def call_shape(template: str, named: Named) -> CallShape:
     ):
         shape = CallShape(no_content=no_content, as_text=as_text)
         turns = [*([{"role": "system", "content": "?"}] if system else []), {"role": "user", "content": "?"}]
-        turns.append(shape.fit(_call()))
+        turns.append(shape.shaped(_call()))
         turns += [{"role": "tool", "content": "?", "tool_call_id": _ID, "name": _NAME}] if result else []
         text = _written(template, turns, named, tools=[_TOOL])
         if text is not None and _VALUE in text:

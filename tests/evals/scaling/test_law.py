@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ayllu.evals.scaling.law import Law, Point, fit
+from ayllu.evals.scaling.law import Law, Point, fit_law
 
 TRUE = Law(floor=0.9, a=12.0, alpha=0.3, b=400.0, beta=0.45)
 SIZES = (0.36e6, 0.72e6, 1.3e6, 2.2e6)
@@ -27,7 +27,7 @@ def points(noise: float = 0.0, seed: int = 0) -> list[Point]:
 
 
 def test_the_constants_of_losses_without_noise_are_found() -> None:
-    found = fit(points(), draws=2).law
+    found = fit_law(points(), draws=2).law
     assert found.alpha == pytest.approx(TRUE.alpha, abs=0.01)
     assert found.beta == pytest.approx(TRUE.beta, abs=0.01)
     assert found.floor == pytest.approx(TRUE.floor, abs=0.02)
@@ -38,7 +38,7 @@ def test_the_constants_of_losses_without_noise_are_found() -> None:
 def test_the_interval_of_the_next_rung_holds_about_as_often_as_it_says() -> None:
     inside, errors = 0, []
     for seed in range(30):
-        law = fit(points(0.005, seed), draws=80, seed=seed)
+        law = fit_law(points(0.005, seed), draws=80, seed=seed)
         low, high = law.interval(*NEXT)
         measured = TRUE.loss(*NEXT) * (1 + 0.005 * np.random.default_rng(100 + seed).standard_normal())
         inside += low <= measured <= high
@@ -49,18 +49,18 @@ def test_the_interval_of_the_next_rung_holds_about_as_often_as_it_says() -> None
 
 def test_constants_are_never_below_zero() -> None:
     rows = [Point(rung=r, parameters=s, tokens=t, loss=1.0 + 0.1 * r) for r, s in enumerate(SIZES) for t in (1e6, 2e6)]
-    law = fit(rows, draws=2).law
+    law = fit_law(rows, draws=2).law
     assert min(law.floor, law.a, law.b) >= 0
 
 
 @pytest.mark.parametrize("rungs", [1, 2])
 def test_fewer_than_three_rungs_make_no_law(rungs: int) -> None:
     with pytest.raises(ValueError, match="three rungs"):
-        fit([point for point in points() if point.rung < rungs])
+        fit_law([point for point in points() if point.rung < rungs])
 
 
 def test_a_fit_says_its_intervals() -> None:
-    told = fit(points(0.005), draws=40).as_json()
+    told = fit_law(points(0.005), draws=40).as_json()
     for name, (low, high) in told["intervals"].items():
         assert low <= high, name
     assert told["points"] == 12

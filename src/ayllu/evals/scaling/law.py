@@ -112,7 +112,7 @@ class Fit:
         }
 
 
-def fit(points: Sequence[Point], *, draws: int = 200, seed: int = 0) -> Fit:
+def fit_law(points: Sequence[Point], *, draws: int = 200, seed: int = 0) -> Fit:
     """The law of `points` and `draws` of a parametric bootstrap.
 
     Each draw takes the noise from what the residuals say of it (scaled inverse chi-squared with the degrees of freedom

@@ -210,12 +210,12 @@ def law_so_far(
     seed: int,
 ) -> None:
     """The points of all rungs so far, and from the third on the law of them and the forecast of the next."""
-    from ayllu.evals.scaling.law import fit
+    from ayllu.evals.scaling.law import fit_law
 
     points = [*(before.value["points"] if before is not None else []), *points_of(index, rung.artifact.record)]
     kept: dict[str, Any] = {"points": points, "fit": None, "next": None}
     if index >= 2:
-        found = fit(as_points(points), seed=seed)
+        found = fit_law(as_points(points), seed=seed)
         kept["fit"] = found.as_json()
         kept["next"] = _forecast(found, ladder.value, index + 1, seed)
     write_atomically(ctx.folder / LAW, json.dumps(kept, indent=1) + "\n")
@@ -256,7 +256,7 @@ def scaling_report(
     seed: int,
 ) -> None:
     """The law that predicted the largest rung, the forecast, what came of it, and the law with that rung too."""
-    from ayllu.evals.scaling.law import fit
+    from ayllu.evals.scaling.law import fit_law
     from ayllu.recipes.scaling.picture import draw_scaling
 
     before, record = law.value, rung.artifact.record
@@ -274,7 +274,7 @@ def scaling_report(
             "began": rung.artifact.manifest["started"],
         },
         "points": [*before["points"], *measured],
-        "refit": fit(as_points([*before["points"], *measured]), seed=seed).as_json(),
+        "refit": fit_law(as_points([*before["points"], *measured]), seed=seed).as_json(),
         "rungs": [{**asdict(each), "model": asdict(each.model)} for each in ladder.value.rungs],
         "machine": rung.artifact.manifest["machine"],
     }

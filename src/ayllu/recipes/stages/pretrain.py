@@ -24,7 +24,7 @@ ROUND = 128
 
 
 @stage(identity="fit_model", makes=open_plan, added={"lr": None, "width": None, "depth": None, "batch": None})
-def fit_model(
+def plan_pretraining(
     ctx: Context,
     tokens: Handle[Tokens],
     *,

@@ -167,7 +167,7 @@ def score_problems(release: Path, folder: Path, asked: Respondent, *, seed: int)
         if own["digest"] != item.digest:
             yield f"proof/{ITEMS}", f"holds another {item.id} than the one that was asked"
             continue
-        yield from rounding.compare(ITEMS, item.id, own["log_likelihoods"], asked.item(item), own["tokens"])
+        yield from rounding.problems(ITEMS, item.id, own["log_likelihoods"], asked.item(item), own["tokens"])
     bits = {(line["source"], line["digest"]): line for line in read_lines(release / DOCUMENTS)}
     for line in _drawn(read_lines(folder / DOCUMENTS), ASKED_DOCUMENTS, seed):
         digest = digest_of(line["text"])
@@ -176,7 +176,7 @@ def score_problems(release: Path, folder: Path, asked: Respondent, *, seed: int)
             continue
         own = bits[line["source"], digest]
         found = asked.document(line["source"], line["text"])
-        yield from rounding.compare(DOCUMENTS, f"document {digest}", [own["bits"]], found, [own["tokens"]])
+        yield from rounding.problems(DOCUMENTS, f"document {digest}", [own["bits"]], found, [own["tokens"]])
     yield from rounding.together()
 
 
@@ -187,7 +187,7 @@ class _Rounding:
         (self._each, self._share), self._mean = ROUNDED[dtype], ROUNDED_MEAN[dtype]
         self._apart: dict[str, list[float]] = {}
 
-    def compare(
+    def problems(
         self, file: str, name: str, told: Sequence[float | None], found: Sequence[float], tokens: Sequence[int]
     ) -> Iterator[tuple[str, str]]:
         """A file and what is wrong with it where a value is further apart than rounding brings it."""

@@ -10,7 +10,7 @@ STEPS = 30
 """Newton steps at most; a dozen are usual."""
 
 
-def fit(kernel: Array, right: NDArray[np.bool_], *, penalty: float) -> Array:
+def fit_logistic(kernel: Array, right: NDArray[np.bool_], *, penalty: float) -> Array:
     """One weight a row, so that `kernel @ weights` are the log-odds of `right`.
 
     `kernel` (rows, rows) has the products of the rows, plus one for the intercept. The minimum of

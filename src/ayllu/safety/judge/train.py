@@ -19,7 +19,7 @@ from ayllu.safety.judge.judge import REFUSES_EARLY, Judge, running, weighed
 from ayllu.safety.judge.labelled import Labelled, categories, groups
 from ayllu.safety.judge.material import Material
 from ayllu.safety.judge.refusals import says_no
-from ayllu.safety.judge.regression import Array, fit, sigmoid
+from ayllu.safety.judge.regression import Array, fit_logistic, sigmoid
 from ayllu.safety.judge.writing import most_harmful
 
 PENALTY = 0.3
@@ -64,7 +64,7 @@ class Rows:
 
     def head(self, rows: NDArray[np.int64], right: NDArray[np.bool_]) -> Head:
         """Weights (PLACES) and intercept of a regression on some of the texts."""
-        a = fit(self.kernel[np.ix_(rows, rows)], right, penalty=PENALTY)
+        a = fit_logistic(self.kernel[np.ix_(rows, rows)], right, penalty=PENALTY)
         weights = np.zeros(PLACES, dtype=np.float32)
         of_all = np.zeros(len(self.vectors), dtype=np.float32)  # a copy of the rows would be half a gigabyte
         of_all[rows] = a
@@ -76,7 +76,7 @@ class Rows:
         found = np.zeros(len(rows))
         for k in np.unique(fold):
             kept, left = rows[fold != k], rows[fold == k]
-            a = fit(self.kernel[np.ix_(kept, kept)], right[fold != k], penalty=PENALTY)
+            a = fit_logistic(self.kernel[np.ix_(kept, kept)], right[fold != k], penalty=PENALTY)
             found[fold == k] = self.kernel[np.ix_(left, kept)] @ a
         return sigmoid(found)
 
@@ -331,7 +331,7 @@ def fit_coherence(whole: Sequence[str], spoilt: Sequence[str], table: Sequence[s
     bare = Coherence(words, pairs, np.zeros(FIGURES + 1))
     x = np.array([bare.figures(text) for text in (*whole, *spoilt)])
     right = np.arange(len(x)) >= len(whole)
-    a = fit(x @ x.T + 1, right, penalty=0.01)
+    a = fit_logistic(x @ x.T + 1, right, penalty=0.01)
     return Coherence(words, pairs, np.append(x.T @ a, a.sum()))
 
 

@@ -70,7 +70,7 @@ def prepare(served: Served, turn: Turn, *, max_tokens: int | None, trim: bool) -
             messages = calls_apart(messages)
     except ValueError as error:
         raise ApiError(400, str(error), param="messages") from error
-    fitted = served.fit(messages, tools=turn.told, max_tokens=max_tokens, trim=trim)
+    fitted = served.fit_to_context(messages, tools=turn.told, max_tokens=max_tokens, trim=trim)
     return Prepared(
         prompt=fitted.prompt,
         dropped=fitted.dropped,
