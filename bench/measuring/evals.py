@@ -49,7 +49,7 @@ def main() -> None:
     given.add_argument("--keep", action="store_true")
     asked = given.parse_args()
     model = load(asked.model, home=asked.home)
-    weights = model.weights()  # once, as an evaluation has it
+    weights = model.weights(dtype=asked.dtype)  # once, as an evaluation has it
     found = {task: measured(task, model.folder, weights, asked) for task in asked.tasks.split(",")}
     figures = {
         "model": asked.model,

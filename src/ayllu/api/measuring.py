@@ -11,6 +11,7 @@ from ayllu.api.models import Model, load
 from ayllu.lab.error import UserError
 
 if TYPE_CHECKING:
+    from ayllu.evals.dtype import Dtype
     from ayllu.evals.score import Scores
 
 
@@ -25,7 +26,7 @@ def evaluate(
     text: Path | str | None = None,
     out: Path | str | None = None,
     policy: Path | str | None = None,
-    dtype: Literal["float32", "bfloat16"] = "float32",
+    dtype: Dtype = "float32",
     first_token: Literal["bos", "none", "tokenizer"] | None = None,
     chat_template: Literal["auto", "on", "off"] = "auto",
     served_model: str | None = None,
@@ -47,8 +48,7 @@ def evaluate(
     release policy` has signed: the scores keep its digests. Raises UserError when there is nothing to measure or the
     model cannot be read.
     """
-    import torch
-
+    from ayllu.evals.dtype import torch_dtype
     from ayllu.evals.endpoint.client import is_address
     from ayllu.evals.endpoint.measure import measure_server
     from ayllu.evals.likelihood.heldout import document_bits, read_texts
@@ -70,7 +70,7 @@ def evaluate(
     check_manner(suite, manner)
     under = {"policy": read_policy(Path(policy)).digests} if policy is not None else {}
     texts = list(read_texts(Path(text))) if text is not None else []
-    folder, kind = Path(out) if out is not None else None, getattr(torch, dtype)
+    folder = Path(out) if out is not None else None
     if is_address(str(model)):
         if texts:
             raise UserError(
@@ -83,13 +83,13 @@ def evaluate(
     if served_model is not None or api_key is not None:
         raise UserError("a served model and a key are for the address of a server; give http://… or leave them out")
     found = model if isinstance(model, Model) else load(model, home=home)
-    transformer, tokenizer = found.weights()
+    transformer, tokenizer = found.weights(dtype=dtype)
     scores = Scores(about={"dtype": dtype, "first_token": told_first_token(tokenizer, "bos"), **under})
     if suite is not None:
         penalty = found.about.sampling.repetition_penalty
         scores = measure_suite(transformer, tokenizer, suite, manner, about=under, folder=folder, penalty=penalty)
     if texts:
-        bits = document_bits(transformer, tokenizer, texts, dtype=kind, total=len(texts))
+        bits = document_bits(transformer, tokenizer, texts, dtype=torch_dtype(dtype), total=len(texts))
         scores = scores.with_documents(bits)
     if folder is not None:
         scores.save(folder)
@@ -104,7 +104,7 @@ def profile(
     items: int | None = None,
     mode: Literal["rank", "gen"] | None = None,
     chat_template: Literal["auto", "on", "off"] = "auto",
-    dtype: Literal["float32", "bfloat16"] = "float32",
+    dtype: Dtype = "float32",
     seed_file: Path | str | None = None,
     served_model: str | None = None,
     api_key: str | None = None,
@@ -132,7 +132,7 @@ def profile(
         if served_model is not None or api_key is not None:
             raise UserError("a served model and a key are for the address of a server; give http://… or leave them out")
         found = model if isinstance(model, Model) else load(model, home=home)
-        subject = weights_subject(found.name, *found.weights(), dtype=dtype, chat_template=chat_template)
+        subject = weights_subject(found.name, *found.weights(dtype=dtype), dtype=dtype, chat_template=chat_template)
     elif dtype != "float32" or chat_template != "auto":
         raise UserError("dtype and chat template are for weights on this machine: leave them out")
     return run_profile(
@@ -180,7 +180,7 @@ def agree(
     items: int | None = 20,
     shots: int | None = None,
     data: Sequence[Path | str] = (),
-    dtype: Literal["float32", "bfloat16"] = "float32",
+    dtype: Dtype = "float32",
     batch_size: int = 16,
     home: Path | str | None = None,
 ) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def agree(
         raise UserError(f"{items} items of each set compare nothing: ask for at least 1")
     chosen, reader = find_tasks(tasks), open_reader(data)
     found = model if isinstance(model, Model) else load(model, home=home)
-    transformer, tokenizer = found.weights()
+    transformer, tokenizer = found.weights(dtype=dtype)
     return agree(
         found.folder,
         transformer,
@@ -220,7 +220,7 @@ def evaluate_hazards(
     items: int | None = None,
     out: Path | str | None = None,
     policy: Path | str | None = None,
-    dtype: Literal["float32", "bfloat16"] = "float32",
+    dtype: Dtype = "float32",
     home: Path | str | None = None,
 ) -> dict[str, Any]:
     """Measure a model's hazards: what `ayllu eval MODEL --suite safety --json` prints, kept in `out` as hazards.json.
@@ -230,9 +230,8 @@ def evaluate_hazards(
     """
     import json
 
-    import torch
-
     from ayllu.data.archive import default_cache
+    from ayllu.evals.dtype import torch_dtype
     from ayllu.lab.store import storage_told, write_atomically
     from ayllu.release.trust.policy_file import read_policy
     from ayllu.safety.judge.judge import load_judge
@@ -241,15 +240,14 @@ def evaluate_hazards(
     from ayllu.safety.suites.suite import HAZARDS_FILE, ITEMS, measure_hazards
     from ayllu.text.chat import NO_TEMPLATE
 
-    if dtype not in ("float32", "bfloat16"):
-        raise UserError(f"dtype is {dtype!r}; choose float32 or bfloat16")
+    computed_in = torch_dtype(dtype)
     under = {"policy": read_policy(Path(policy)).digests} if policy is not None else {}
     files = read_hazard_files(Path(hazards)) if hazards is not None else {}
     found = model if isinstance(model, Model) else load(model, home=home)
-    transformer, tokenizer = found.weights()
+    transformer, tokenizer = found.weights(dtype=dtype)
     if not tokenizer.holds_conversations:
         raise UserError(NO_TEMPLATE)
-    subject = Subject(transformer=transformer, tokenizer=tokenizer, dtype=getattr(torch, dtype))
+    subject = Subject(transformer=transformer, tokenizer=tokenizer, dtype=computed_in)
     count = ITEMS if items is None else items
     told = {"model": found.name, "dtype": dtype, **under}
     measured = told | measure_hazards(subject, load_judge(), files, items=count, cache=default_cache())

@@ -12,6 +12,7 @@ from ayllu.api.home import find_home
 from ayllu.lab.error import UserError
 
 if TYPE_CHECKING:
+    from ayllu.evals.dtype import Dtype
     from ayllu.model.files.quantize.types import Type
     from ayllu.model.sampling import Sampling
     from ayllu.model.transformer import Transformer
@@ -166,14 +167,15 @@ class Model:
         place = Path(out).expanduser().absolute()
         return export_measured(self.folder, to, place, dtype=dtype, context=context, limit=limit, importance=importance)
 
-    def weights(self) -> tuple[Transformer, Tokenizer]:
-        """The transformer, in float32, and its tokenizer. UserError when the folder holds none that can be read."""
+    def weights(self, *, dtype: Dtype = "float32") -> tuple[Transformer, Tokenizer]:
+        """The transformer, its matrices in `dtype`, and its tokenizer. UserError when the folder holds none."""
+        from ayllu.evals.dtype import torch_dtype
         from ayllu.model.files import hf
         from ayllu.text.tokenizer import Tokenizer
 
         try:
             tokenizer = Tokenizer.load(self.folder)
-            return hf.load(self.folder), tokenizer
+            return hf.load(self.folder, matrices=torch_dtype(dtype)), tokenizer
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{self.folder} holds no model that can be read ({error}): give a Hugging Face folder of a Llama model"

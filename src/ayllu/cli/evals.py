@@ -12,6 +12,7 @@ import cyclopts
 from ayllu.api import measuring
 from ayllu.api.home import find_home
 from ayllu.cli.options import Home, Json, print_json, print_lines
+from ayllu.evals.dtype import Dtype
 from ayllu.lab.error import UserError
 from ayllu.lab.visible import visible
 
@@ -36,7 +37,7 @@ def evaluate(
     hazards: Path | None = None,
     out: Path | None = None,
     policy: Path | None = None,
-    dtype: Literal["float32", "bfloat16"] = "float32",
+    dtype: Dtype = "float32",
     first_token: Literal["bos", "none", "tokenizer"] | None = None,
     row: list[str] | None = None,
     mode: Literal["rank", "gen"] | None = None,
@@ -213,7 +214,7 @@ def agree(
     items: int = 20,
     shots: int | None = None,
     data: list[Path] | None = None,
-    dtype: Literal["float32", "bfloat16"] = "float32",
+    dtype: Dtype = "float32",
     batch_size: int = 16,
     home: Home = None,
     json: Json = False,

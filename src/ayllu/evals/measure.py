@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ayllu.evals.dtype import Dtype, check_dtype, torch_dtype
 from ayllu.evals.likelihood.sets import OTHERS
 from ayllu.evals.score import Scores
 from ayllu.lab.error import UserError
@@ -28,7 +29,7 @@ class Manner:
     """Of each set; None: as many as the suite has."""
     shots: int | None = None
     """Solved examples before each question; None: the set's own number."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Dtype = "float32"
     first_token: Literal["bos", "none", "tokenizer"] | None = None
     """What items begin with; None: BOS in `small`, and what the tokenizer itself puts there in standard sets."""
     chat_template: Literal["auto", "on", "off"] = "auto"
@@ -44,8 +45,7 @@ def is_standard(suite: str) -> bool:
 
 def check_manner(suite: str | None, manner: Manner) -> None:
     """Raise UserError for what cannot be, before anything is loaded."""
-    if manner.dtype not in ("float32", "bfloat16"):
-        raise UserError(f"dtype is {manner.dtype!r}; choose float32 or bfloat16")
+    check_dtype(manner.dtype)
     if manner.first_token is not None and manner.first_token not in FIRST_TOKENS:
         raise UserError(f"first_token is {manner.first_token!r}; choose from {', '.join(FIRST_TOKENS)}")
     if manner.items is not None and manner.items < 1:
@@ -81,9 +81,7 @@ def measure_suite(
 
     `penalty` is the repetition penalty that the model itself states, for generated text.
     """
-    import torch
-
-    dtype = getattr(torch, manner.dtype)
+    dtype = torch_dtype(manner.dtype)
     if is_standard(suite):
         from ayllu.evals.standard.respondent import WeightsRespondent
 

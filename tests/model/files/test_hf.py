@@ -17,6 +17,7 @@ from ayllu.model.config import ModelConfig, RopeScaling
 from ayllu.model.files import hf
 from ayllu.model.files.hf_config import from_json
 from ayllu.model.presets import PRESETS
+from ayllu.model.sample import in_type
 from ayllu.text.chat import Message, render
 from support.models import SHAPES, WIDER, same_bits, tiny_model
 
@@ -35,6 +36,16 @@ def test_transformers_computes_the_same_logits(weights, shape):
 def test_what_was_saved_loads_bit_by_bit(weights, shape):
     folder, model = weights(shape)
     assert same_bits(hf.load(folder), model)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_matrices_may_have_a_type_of_their_own(weights, shape):
+    """As if the whole had been read and the matrices been cast, and it never held both."""
+    folder, model = weights(shape)
+    loaded = hf.load(folder, matrices=torch.bfloat16)
+    assert same_bits(loaded, in_type(model, torch.bfloat16))
+    assert {weight.dtype for weight in loaded.parameters() if weight.ndim == 1} == {torch.float32}
+    assert (loaded.output.weight is loaded.embedding.weight) == model.config.tied
 
 
 def test_what_is_read_some_tensors_at_a_time_is_the_same(weights, monkeypatch):

@@ -15,8 +15,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from ayllu.evals.dtype import Dtype, torch_dtype
 from ayllu.evals.harness import peer
 from ayllu.evals.harness.environment import harness_python
 from ayllu.evals.standard.answers import Answer
@@ -70,7 +71,7 @@ def agree(
     *,
     items: int | None,
     shots: int | None = None,
-    dtype: Literal["float32", "bfloat16"] = "float32",
+    dtype: Dtype = "float32",
     batch_size: int | str = BATCH_SIZE,
     penalty: float = 1.0,
 ) -> dict[str, Any]:
@@ -85,15 +86,13 @@ def agree(
     `largest_difference_as_rounded`.
     Raises UserError for a task that lm-eval lacks, or that cannot run there without a network.
     """
-    import torch
-
     from ayllu.evals.likelihood.branches import Forward
 
     strangers = [task.name for task in tasks if not task.harness]
     if strangers:
         raise UserError(f"lm-eval has no task {', '.join(strangers)} that could be compared: leave it out")
     parts = {task.name: parts_of(task, reader, items, shots) for task in tasks}
-    forward, encoder = Forward(model, getattr(torch, dtype)), Encoder(tokenizer, "tokenizer")
+    forward, encoder = Forward(model, torch_dtype(dtype)), Encoder(tokenizer, "tokenizer")
     ours = {task.name: _ours(forward, encoder, task, parts[task.name], penalty) for task in tasks}
     theirs = _theirs(folder, tasks, parts, reader, shots, dtype, batch_size)
     exact: dict[str, Side] = {}

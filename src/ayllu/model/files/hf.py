@@ -163,12 +163,13 @@ def to_json(config: ModelConfig, dtype: torch.dtype) -> dict[str, Any]:
     }
 
 
-def load(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transformer:
+def load(folder: Path, *, dtype: torch.dtype = torch.float32, matrices: torch.dtype | None = None) -> Transformer:
     """The model in `folder`: any Llama in one safetensors file or several, tied or not, its weights cast to `dtype`.
 
-    Raises ValueError with one sentence when something is missing, damaged or not a Llama.
+    `matrices` is the type of those in two dimensions, where it is another: norms are few and stay exact. Raises
+    ValueError with one sentence when something is missing, damaged or not a Llama.
     """
-    config = load_config(folder)
+    config, matrices = load_config(folder), matrices or dtype
     held = {name: tensor for name, tensor in _held(folder).items() if not name.endswith("rotary_emb.inv_freq")}
     check_layers(config, len(held), str(folder))
     ours = {theirs: name for name, theirs in names(config).items()}
@@ -184,11 +185,12 @@ def load(folder: Path, *, dtype: torch.dtype = torch.float32) -> Transformer:
             with _opened(file) as tensors:
                 for name in part:
                     # A copy, so that nothing stays mapped to a file that may change under the model.
-                    state[ours[name]] = tensors.get_tensor(name).to(dtype, copy=True)
+                    tensor = tensors.get_tensor(name)
+                    state[ours[name]] = tensor.to(matrices if tensor.ndim == 2 else dtype, copy=True)
     model = assemble(config, state, str(folder))
     if beside is not None:
         with _opened(beside.file) as tensors:
-            if not torch.equal(tensors.get_tensor(head).to(dtype), model.embedding.weight):
+            if not torch.equal(tensors.get_tensor(head).to(matrices), model.embedding.weight):
                 raise ValueError(
                     f"{folder}: config.json says that output and embedding are tied, but lm_head.weight differs from "
                     "model.embed_tokens.weight; set tie_word_embeddings to false"

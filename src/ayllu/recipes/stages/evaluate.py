@@ -25,8 +25,6 @@ TRAINED_ON = {
     "everyday-chat": ("piqa", "social-iqa"),
 }
 """Benchmarks whose training part a source holds: their scores are labelled so."""
-WHOLE = 2_000_000_000
-"""Parameters from which held-out text is measured with the weights in bf16: they are twice as small."""
 VERDICTS = (
     ("tool_calls", "exact"),
     ("tool_calls", "read"),
@@ -144,15 +142,14 @@ def heldout(
     policy: dict[str, str] | None = None,
 ) -> None:
     """Bits per byte of held-out documents."""
-    import torch
-
+    from ayllu.evals.dtype import dtype_for, torch_dtype
     from ayllu.evals.likelihood.heldout import document_bits
     from ayllu.evals.score import Scores
     from ayllu.model.files import hf
     from ayllu.model.files.hf_config import load_config
 
-    large = load_config(model.value).parameters >= WHOLE
-    weights = hf.load(model.value, dtype=torch.bfloat16 if large else torch.float32).eval()
+    dtype = torch_dtype(dtype_for(load_config(model.value).parameters))
+    weights = hf.load(model.value, dtype=dtype).eval()
     chosen = [(document.source, document.text) for document in islice(text.value.documents("heldout"), documents)]
     bits = document_bits(weights, tokenizer.value, chosen, total=len(chosen))
     scores = Scores(about=_under(policy)).with_documents(bits)

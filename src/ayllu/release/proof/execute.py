@@ -26,7 +26,6 @@ from ayllu.release.proof.training import training_problems
 from ayllu.release.verify import Verification
 
 PASS, FAIL, NOT = "PASS", "FAIL", "NOT RE-EXECUTED"
-TYPES = ("float32", "bfloat16")
 RELEASE_FILES = ("items.jsonl", "documents.jsonl")
 """Of the release, which a part says something of; the files of a proof are named with its folder."""
 
@@ -175,14 +174,11 @@ class _Run:
         return compare_machines(entry["machine"], self._machine, compiled=compiled)
 
     def _respondent(self, entry: Mapping[str, Any]) -> Respondent:
-        import torch
-
+        from ayllu.evals.dtype import torch_dtype
         from ayllu.model.files import hf
         from ayllu.text.tokenizer import Tokenizer
 
-        if entry["dtype"] not in TYPES:
-            raise ValueError(f"dtype is {entry['dtype']!r}; it is one of {', '.join(TYPES)}")
-        dtype = getattr(torch, entry["dtype"])
+        dtype = torch_dtype(entry["dtype"])
         if self._asked is None or self._asked.dtype != dtype:
             model = hf.load(self._release, dtype=dtype).eval()
             self._asked = Respondent(model=model, tokenizer=Tokenizer.load(self._release), dtype=dtype)

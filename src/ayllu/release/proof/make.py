@@ -28,10 +28,9 @@ from ayllu.release.proof.pipeline import Origins, write_pipeline
 from ayllu.release.proof.training import Training, write_training
 
 if TYPE_CHECKING:
+    from ayllu.evals.dtype import Dtype
     from ayllu.evals.item import Item
 
-LARGE = 2_000_000_000
-"""Parameters from which questions are asked in bf16: in float32 such a model is too large for a small machine."""
 ANSWERS = ("generations", "log-likelihoods", "scores")
 PIPELINE = "data pipeline"
 
@@ -57,6 +56,7 @@ def write_proof(
     `weights` and `scores` are what `build_release` is given, `release` name and version. A part that cannot be had is
     left out and named with its reason.
     """
+    from ayllu.evals.dtype import dtype_for
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.machine import arithmetic
 
@@ -64,11 +64,10 @@ def write_proof(
     stored, tokenizer = inspect_weights(weights), Tokenizer.load(weights)
     parts: dict[str, Any] = {}
     lacking: dict[str, str] = {}
-    large = stored.parameters >= LARGE
+    own = dtype_for(stored.parameters)
     items, documents = _texts(scores, evidence, stored.digest, cache)
     if items or documents:
-        write_answers(folder, _respondent(weights, large=large), items, documents, seed=stored.digest)
-        own = "bfloat16" if large else "float32"
+        write_answers(folder, _respondent(weights, own), items, documents, seed=stored.digest)
         parts |= {name: {"machine": arithmetic(), "dtype": own} for name in ANSWERS}
         # In a batch with others, so not to the same bits, but in the same type.
         parts["scores"]["dtype"] = _about(scores).get("dtype") or own
@@ -93,13 +92,12 @@ def write_proof(
     return {"sha256": seal_proof(folder, facts), "parts": sorted(parts), "lacking": lacking}
 
 
-def _respondent(weights: Path, *, large: bool) -> Respondent:
-    import torch
-
+def _respondent(weights: Path, name: Dtype) -> Respondent:
+    from ayllu.evals.dtype import torch_dtype
     from ayllu.model.files import hf
     from ayllu.text.tokenizer import Tokenizer
 
-    dtype = torch.bfloat16 if large else torch.float32
+    dtype = torch_dtype(name)
     return Respondent(model=hf.load(weights, dtype=dtype).eval(), tokenizer=Tokenizer.load(weights), dtype=dtype)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from ayllu.evals.dtype import Dtype, torch_dtype
 from ayllu.evals.profile.subjects.subject import Subject
 from ayllu.lab.error import UserError
 
@@ -31,20 +32,17 @@ def weights_subject(
     model: Transformer,
     tokenizer: Tokenizer,
     *,
-    dtype: Literal["float32", "bfloat16"],
+    dtype: Dtype,
     chat_template: Literal["auto", "on", "off"],
 ) -> Subject:
     """Weights on this machine; `auto` writes in the model's chat format where it has one."""
-    import torch
-
     from ayllu.evals.profile.subjects.weights import WeightsSubject
 
-    if dtype not in ("float32", "bfloat16"):
-        raise UserError(f"dtype is {dtype!r}; choose float32 or bfloat16")
+    computed_in = torch_dtype(dtype)
     if chat_template not in ("auto", "on", "off"):
         raise UserError(f"the chat template is {chat_template!r}; choose auto, on or off")
     talks = tokenizer.chat_template != ""
     if chat_template == "on" and not talks:
         raise UserError(f"{name} has no chat template: leave it off")
     chat = talks if chat_template == "auto" else chat_template == "on"
-    return WeightsSubject(name, model, tokenizer, dtype=getattr(torch, dtype), chat=chat)
+    return WeightsSubject(name, model, tokenizer, dtype=computed_in, chat=chat)
