@@ -91,6 +91,27 @@ def test_an_option_that_a_recipe_has_not_is_said_with_the_near_one(tmp_path: Pat
     assert not list(tmp_path.glob("artifacts/*"))
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("budget", "3", "cannot take '3' for its option budget; give a number$"),
+        ("budget", True, "cannot take True for its option budget; give a number$"),
+        ("seed", 1.5, "cannot take 1.5 for its option seed; give a whole number$"),
+        ("width", "wide", "cannot take 'wide' for its option width; give a whole number or None$"),
+        ("sources", "tiny-corpus", "cannot take 'tiny-corpus' for its option sources; give a list$"),
+        ("private", 1, "cannot take 1 for its option private; give True or False$"),
+        ("name", None, "cannot take None for its option name; give a text$"),
+    ],
+)
+def test_an_option_of_another_type_is_refused_in_a_sentence(
+    option: str, value: object, told: str, tmp_path: Path
+) -> None:
+    for function in (ayllu.run, ayllu.why, ayllu.accept):
+        with pytest.raises(ayllu.UserError, match=f"^the recipe cria {told}"):
+            function("cria", home=tmp_path, **{option: value})
+    assert not list(tmp_path.glob("artifacts/*"))
+
+
 def test_what_the_user_can_mend_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ayllu.UserError, match=r"no recipe 'nope'; choose one of .*cria"):
         ayllu.run("nope", home=tmp_path)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
+import types
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 
 LONGEST_MINUTES = 60.0 * 24 * 365
 """A budget above a year is a slip."""
+WORDS = {float: "a number", int: "a whole number", str: "a text", bool: "True or False", types.NoneType: "None"}
+"""What a type is called to whoever gave another."""
 
 
-def check_options(recipe: Callable[..., Any], given: Iterable[str]) -> None:
-    """Raise UserError on the name of an option that the recipe has not, and where one is missing that it needs."""
+def check_options(recipe: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Raise UserError on an option that the recipe has not or that is of another type, and where one is missing."""
     name, named = getattr(recipe, "__name__", "recipe"), set(given)
     parameters = inspect.signature(recipe).parameters.values()
     known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
@@ -33,6 +36,42 @@ def check_options(recipe: Callable[..., Any], given: Iterable[str]) -> None:
             raise UserError(f"the recipe {name} has no option {visible(unknown, longest=80)!r}; {way}")
     if missing := [p.name for p in parameters if p.name in known and p.default is p.empty and p.name not in named]:
         raise UserError(f"the recipe {name} needs {' and '.join(missing)}; give it as an option")
+    hints = _hints(recipe)
+    for option, value in given.items():
+        if not _fits(value, hint := hints.get(option, Any)):
+            told = visible(repr(value), longest=80)
+            raise UserError(f"the recipe {name} cannot take {told} for its option {option}; give {_told(hint)}")
+
+
+def _hints(recipe: Callable[..., Any]) -> dict[str, Any]:
+    """The types of its parameters; none where their names mean nothing while it runs, as in a plug-in of others."""
+    try:
+        return get_type_hints(recipe)
+    except (NameError, AttributeError, TypeError):
+        return {}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether the command line could have made that value of such an option; of types that it has not, any."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, each) for each in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    if origin in (tuple, list, Sequence):
+        return isinstance(value, Sequence) and not isinstance(value, str)
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+    return not isinstance(hint, type) or hint not in WORDS or isinstance(value, hint)
+
+
+def _told(hint: Any) -> str:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(_told, get_args(hint)))
+    if origin is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    return WORDS.get(hint, "a list") if isinstance(hint, type) else "a list"
 
 
 def check_budget(minutes: float, *, usual: float) -> None:
