@@ -25,7 +25,7 @@ import startup
 import train_step
 from glasses import session, translation, wearer
 from keep import RECORDS, ROOT
-from measuring import agreement, evals, planted, profiles, repetition, smol, verify
+from measuring import agreement, cria, evals, planted, profiles, repetition, smol, verify
 from serving import clients, engines, larger, load, native_peers
 
 import safety
@@ -40,6 +40,7 @@ TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "glasses/session": session.table,
     "glasses/translation": translation.table,
     "glasses/wearer": wearer.table,
+    "training/cria": cria.table,
     "training/grpo": grpo.table,
     "gateway": gateway.table,
     "lab_page": lab_page.table,
