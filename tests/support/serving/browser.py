@@ -1,9 +1,20 @@
-"""A visitor of the chat page, in a real browser."""
+"""A visitor of the chat page, in a real browser, and the tiny model's server that it visits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+
+import pytest
+import torch
+
+from ayllu.serve.engines.torch_engine import TorchEngine
+from support.models import save_tiny_model
+from support.parts import need, need_module
+from support.serving.server import Watched, serving
 
 
 class Visit:
@@ -48,3 +59,49 @@ class Visit:
         self.page.click("#open-settings")
         self.page.select_option("#length", "32")
         self.page.press("#settings", "Escape")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that a random draw made: they say nothing sensible, but always the same for the same seed."""
+    torch.set_num_threads(1)
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def engine(folder: Path) -> TorchEngine:
+    return TorchEngine(folder)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next((path for name in names if (path := shutil.which(name))), None)
+    need(chromium, "no Chromium is installed (Debian: apt-get install chromium)")
+    api = need_module("playwright.sync_api", "the package playwright is not installed")
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"] if root else [])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def watched(engine: TorchEngine) -> Watched:
+    return Watched(engine, seconds=0.01)
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path, watched: Watched) -> Iterator[str]:
+    with serving(folder, watched) as url:
+        yield url
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Visit]:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    visit = Visit(context, address)
+    yield visit
+    assert visit.complaints == []
+    assert [r.url for r in visit.requests if not r.url.startswith(address)] == []
+    context.close()

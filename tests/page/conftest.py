@@ -17,10 +17,12 @@ from ayllu.sandbox.outcome import NoSandbox
 from ayllu.sandbox.session import Session
 from support.models import TINY, save_tiny_model
 from support.parts import need, need_module
-from support.serving.browser import Visit
+from support.serving.browser import Visit, address, browser, engine, folder, visit, watched
 from support.serving.scripted import Scripted
 from support.serving.server import serving
 from support.serving.shop import mcp_shop
+
+__all__ = ["address", "browser", "engine", "folder", "visit", "watched"]
 
 need_module("mcp", "MCP needs the package mcp")
 
@@ -70,9 +72,9 @@ def visitors(browser: Any, shop: Shop) -> Iterator[Callable[..., Visit]]:
         return made[-1]
 
     yield visitor
-    for visit in made:
-        assert visit.complaints == []
-        assert [r.url for r in visit.requests if not r.url.startswith((shop.address, "blob:"))] == []
+    for each in made:
+        assert each.complaints == []
+        assert [r.url for r in each.requests if not r.url.startswith((shop.address, "blob:"))] == []
     for context in contexts:
         context.close()
 
