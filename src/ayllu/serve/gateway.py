@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.middleware import Middleware
 from starlette.responses import FileResponse, Response
@@ -13,25 +14,19 @@ from starlette.staticfiles import StaticFiles
 
 from ayllu.serve.about import About
 from ayllu.serve.access.access import Access
-from ayllu.serve.audio.routes import Audio
 from ayllu.serve.audio.speech import Speech
 from ayllu.serve.browser.routes import Browser
 from ayllu.serve.completions.routes import Completions
-from ayllu.serve.containers.routes import ContainerRoutes
 from ayllu.serve.embeddings.embedder import Embedder
 from ayllu.serve.embeddings.queue import Embedders
-from ayllu.serve.embeddings.routes import Embeddings
 from ayllu.serve.errors import ApiError
-from ayllu.serve.files.routes import Files
 from ayllu.serve.limits import Limits
-from ayllu.serve.messages.routes import Messages
 from ayllu.serve.middleware.access import AccessMiddleware
 from ayllu.serve.middleware.base_path import BasePathMiddleware
 from ayllu.serve.middleware.body_limits import BodyLimitMiddleware
 from ayllu.serve.middleware.host_check import HostCheckMiddleware
 from ayllu.serve.middleware.request_ids import RequestMiddleware
 from ayllu.serve.middleware.security_headers import SecurityHeadersMiddleware
-from ayllu.serve.moderations.routes import Moderations
 from ayllu.serve.operations.health import Health
 from ayllu.serve.operations.operations import Operations
 from ayllu.serve.responses.conversations import Conversations
@@ -44,7 +39,12 @@ from ayllu.serve.served import Models
 from ayllu.serve.state.keeper import Keeper
 from ayllu.serve.state.store import Store
 from ayllu.serve.tokens.routes import Tokens
-from ayllu.serve.vector_stores.routes import VectorStores
+
+if TYPE_CHECKING:
+    from ayllu.serve.containers.kept import Containers
+    from ayllu.serve.files.routes import Files
+    from ayllu.serve.vector_stores.body import SearchBody
+    from ayllu.serve.vector_stores.routes import VectorStores
 
 PAGE = Path(str(resources.files("ayllu"))) / "page"
 FRESH = {"Cache-Control": "no-cache"}
@@ -100,24 +100,88 @@ def create_app(
         Browser(models, PAGE).add_to(app)
     Health(models, operations.metrics).add_to(app)
     Completions(models, limits).add_to(app)
-    Embeddings(embedders, limits).add_to(app)
     Tokens(models).add_to(app)
-    Moderations().add_to(app)
-    files = Files(home / "files" if home is not None else None, limits)
-    files.add_to(app)
-    stores = VectorStores(home / "vector_stores" if home is not None else None, files, embedders)
-    stores.add_to(app)
+    documents = _Documents(home, limits, embedders)
     if hosted is not None:
-        responder.hosted = hosted(Sources(search=stores.passages, file=files.read))
-    containers = responder.hosted.containers if responder.hosted is not None else None
+        responder.hosted = hosted(Sources(search=documents.passages, file=documents.read))
+        documents.containers = responder.hosted.containers
     _Descriptions(models, encoders, browser, responder.hosted).add_to(app)
-    ContainerRoutes(containers, files, most_bytes=limits.upload_bytes).add_to(app)
-    Audio(speech).add_to(app)
     Responses(responder, models).add_to(app)
     Socket(responder).add_to(app)
     Conversations(responder.keeper).add_to(app)
-    Messages(models, limits).add_to(app)
+    app.add_late(("/v1/files", "/v1/vector_stores", "/v1/containers"), documents.add_to)
+    _add_late(app, models, limits, embedders, speech)
     return app
+
+
+def _add_late(app: App, models: Models, limits: Limits, embedders: Embedders, speech: Speech | None) -> None:
+    """Routes that stand alone and that few sessions begin with."""
+
+    def messages(app: App) -> None:
+        from ayllu.serve.messages.routes import Messages
+
+        Messages(models, limits).add_to(app)
+
+    def embeddings(app: App) -> None:
+        from ayllu.serve.embeddings.routes import Embeddings
+
+        Embeddings(embedders, limits).add_to(app)
+
+    def audio(app: App) -> None:
+        from ayllu.serve.audio.routes import Audio
+
+        Audio(speech).add_to(app)
+
+    def moderations(app: App) -> None:
+        from ayllu.serve.moderations.routes import Moderations
+
+        Moderations().add_to(app)
+
+    app.add_late(("/v1/messages",), messages)
+    app.add_late(("/v1/embeddings", "/v1/rerank", "/v2/rerank", "/rerank"), embeddings)
+    app.add_late(("/v1/audio",), audio)
+    app.add_late(("/v1/moderations",), moderations)
+
+
+class _Documents:
+    """What clients upload: files, the vector stores that hold them, and containers that programs run in."""
+
+    containers: Containers | None = None
+    """Of the tools that this server runs."""
+
+    def __init__(self, home: Path | None, limits: Limits, embedders: Embedders) -> None:
+        self._home, self._limits, self._embedders = home, limits, embedders
+
+    @cached_property
+    def files(self) -> Files:
+        """Those of all owners."""
+        from ayllu.serve.files.routes import Files
+
+        return Files(self._home / "files" if self._home is not None else None, self._limits)
+
+    @cached_property
+    def stores(self) -> VectorStores:
+        """Of files among them, which they forget as soon as those are gone."""
+        from ayllu.serve.vector_stores.routes import VectorStores
+
+        folder = self._home / "vector_stores" if self._home is not None else None
+        return VectorStores(folder, self.files, self._embedders)
+
+    async def passages(self, owner: str, store_id: str, body: SearchBody) -> list[dict[str, Any]]:
+        """See `VectorStores.passages`."""
+        return await self.stores.passages(owner, store_id, body)
+
+    async def read(self, owner: str, file_id: str) -> tuple[str, bytes]:
+        """See `Files.read`."""
+        return await self.files.read(owner, file_id)
+
+    def add_to(self, app: App) -> None:
+        """Give `app` the routes."""
+        from ayllu.serve.containers.routes import ContainerRoutes
+
+        self.files.add_to(app)
+        self.stores.add_to(app)
+        ContainerRoutes(self.containers, self.files, most_bytes=self._limits.upload_bytes).add_to(app)
 
 
 async def _page() -> FileResponse:

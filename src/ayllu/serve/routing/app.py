@@ -16,6 +16,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from ayllu.serve import errors
+from ayllu.serve.routing.late import LateRoutes
 from ayllu.serve.routing.route import ApiRoute, Endpoint, Refusal
 
 
@@ -49,8 +50,18 @@ class App(Starlette):
         """Answer WebSockets at `path`."""
         self.router.routes.append(WebSocketRoute(path, endpoint))
 
+    def add_late(self, paths: Sequence[str], add: Callable[[App], None]) -> None:
+        """Answer at and below `paths` by the routes that `add` gives when the first of them is asked for."""
+        self.router.routes.append(LateRoutes(self.router, paths, lambda: add(self)))
+
+    def complete(self) -> None:
+        """Add what is late, now."""
+        for route in [route for route in self.router.routes if isinstance(route, LateRoutes)]:
+            route.load()
+
     def document(self) -> dict[str, Any]:
         """What this server answers, as OpenAPI 3.1."""
+        self.complete()
         from ayllu.serve.routing.document import describe  # which needs FastAPI, as nothing else does
 
         return describe([route for route in self.routes if isinstance(route, ApiRoute) and route.include_in_schema])
@@ -58,5 +69,6 @@ class App(Starlette):
     async def _document(self) -> Response:
         async with self._telling:  # who asks meanwhile waits for the same one
             if self._told is None:
+                self.complete()  # here, for another thread would do it beside requests
                 self._told = await asyncio.to_thread(self.document)  # a second, in which others are answered
         return JSONResponse(self._told)
