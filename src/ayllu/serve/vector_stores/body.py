@@ -38,7 +38,8 @@ class StaticChunks(_Strict):
         return self
 
 
-AUTO = StaticChunks(max_chunk_size_tokens=800, chunk_overlap_tokens=400)
+# Not validated: that would build the schema while a server starts.
+AUTO = StaticChunks.model_construct(max_chunk_size_tokens=800, chunk_overlap_tokens=400)
 """What `auto` means, as in OpenAI's API; tokens are those of the embedder."""
 
 
