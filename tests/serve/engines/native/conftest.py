@@ -46,13 +46,19 @@ def make(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     made: list[NativeModel] = []
 
     def build(
-        folder: Path, *, bits: int = 8, threads: int = 2, flags: Sequence[str] = ("-march=native",), **more: Any
+        folder: Path,
+        *,
+        bits: int = 8,
+        threads: int = 2,
+        pages: int = PAGES,
+        flags: Sequence[str] = ("-march=native",),
+        **more: Any,
     ) -> NativeModel:
         built = opened(compiled(flags=tuple(flags), cache=cache))
         monkeypatch.setattr(weights, "library", lambda: built)
         config = load_config(folder)
         file = packed(folder, bits, cache=cache)
-        made.append(NativeModel(config, file, bits, context=config.context, pages=PAGES, threads=threads, **more))
+        made.append(NativeModel(config, file, bits, context=config.context, pages=pages, threads=threads, **more))
         return made[-1]
 
     yield build

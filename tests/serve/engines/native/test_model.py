@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import torch
 from gguf import GGMLQuantizationType, quants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from ayllu.model.config import ModelConfig
 from ayllu.model.files import hf
@@ -19,15 +23,19 @@ from ayllu.serve.engines.native.pack import pack, pack_4, to_bytes
 from ayllu.serve.engines.native.pages import PAGE
 from ayllu.serve.engines.native.rounding import loss, quantize_4, quantize_8
 from ayllu.serve.engines.native.scheduler import Row
-from ayllu.serve.engines.native.weights import unfit
+from ayllu.serve.engines.native.weights import NativeModel, unfit
 from ayllu.text.tokenizer import Tokenizer
+from support.models import SHAPES, save_tiny_model
 from support.serving.native import PAGES, Make, read
 
 IDS = [random.Random(0).randrange(600) for _ in range(3 * PAGE + 5)]
 BITS = (4, 8, 16)
+LONG = 8192
+SEEN = (LONG // 2, LONG - PAGE, LONG - 1)
+"""Places at which a long prompt is looked at."""
 
 
-def reference(folder: Path, bits: int) -> torch.Tensor:
+def reference(folder: Path, bits: int, ids: Sequence[int] = IDS) -> torch.Tensor:
     """Logits (T, V) of the transformer in float32 with its weights rounded as the engine's are."""
     model = hf.load(folder).eval()
     if bits == 4:
@@ -40,7 +48,7 @@ def reference(folder: Path, bits: int) -> torch.Tensor:
             seen.add(id(weight))
             weight.data = weight.data.bfloat16().float() if bits == 16 else whole(*quantize_8(weight.data))
     with torch.no_grad():
-        return model(torch.tensor([IDS]))[0]
+        return model(torch.tensor([ids]))[0]
 
 
 def whole(scales: torch.Tensor, ints: torch.Tensor) -> torch.Tensor:
@@ -102,6 +110,34 @@ def test_what_a_token_gets_does_not_depend_on_its_company(
         model.step(rows, range(len(rows)))
         for place, (number, at) in enumerate(owners):
             assert np.array_equal(model.logits(place), alone[number][at])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cache_bits", [16, 8])
+def test_the_last_of_8192_tokens_gets_what_the_model_says(tmp_path: Path, make: Make, cache_bits: int) -> None:
+    """Beside the transformer, and to the last bit beside the plain code and itself with the prompt cut elsewhere."""
+    folder = save_tiny_model(tmp_path / "long", replace(SHAPES["tied"], context=LONG))
+    chance = random.Random(1)
+    ids = [chance.randrange(600) for _ in range(LONG)]
+    expected = reference(folder, 16, ids)[list(SEEN)]
+    plain = ("-march=native", "-DNATIVE_PLAIN")
+    options: dict[str, Any] = {"bits": 16, "cache_bits": cache_bits, "pages": LONG // PAGE}
+    found = read_long(make(folder, **options), ids, piece=512)
+    error = np.abs(found - expected.numpy()).max() / float(expected.std())
+    assert error < {16: 0.01, 8: 0.1}[cache_bits]
+    assert np.array_equal(read_long(make(folder, **options), ids, piece=331), found)
+    assert np.array_equal(read_long(make(folder, flags=plain, threads=1, **options), ids, piece=512), found)
+
+
+def read_long(model: NativeModel, ids: Sequence[int], *, piece: int) -> NDArray[np.float32]:
+    """Logits at `SEEN` of a prompt that is read `piece` tokens at a time."""
+    pages, found = list(range(len(ids) // PAGE)), []
+    for start in range(0, len(ids), piece):
+        part = range(start, min(start + piece, len(ids)))
+        wanted = [at for at in SEEN if at in part]
+        model.step([Row(id=ids[at], position=at, pages=pages) for at in part], [at - start for at in wanted])
+        found += [model.logits(place).copy() for place in range(len(wanted))]
+    return np.stack(found)
 
 
 def test_a_page_can_lie_anywhere(tied: Path, make: Make) -> None:
