@@ -64,7 +64,6 @@ TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
 BEHIND = {"evals_float32": "evals_bfloat16"}
 """Records that stand behind another as soon as there is one of them."""
 OLDER = {
-    "| | predicted | measured |": "b3f53b9",
     "| | tokens/s | of a product's speed (680 TFLOP/s) | memory, GiB |": "fa0cbb9",
 }
 """Heads of tables that are older than the records, and the commit that each is of, which its section names: each goes

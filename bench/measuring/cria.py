@@ -72,7 +72,7 @@ def table(shown: Mapping[str, Any]) -> str:
             f"| {run['seed']} | from nothing to the release, minutes; memory, GiB | "
             f"| {run['minutes']:.1f}; {run['peak_memory_mib'] / 1024:.1f} |"
         )
-    lines += ["", "| seed | of the released model | 95 % | guessing | items |", "|---|---|---|---|---|"]
+    lines += ["", "| seed | of the released model | 95 % | guessing | items or documents |", "|---|---|---|---|---|"]
     for run in shown["runs"]:
         for source, bits in run["bits_per_byte"].items():
             value, low, high = (f"{bits[bound]:.3f}" for bound in ("value", "low", "high"))
