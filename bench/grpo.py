@@ -50,8 +50,8 @@ def learn(seed: int, plan: Mapping[str, tuple[Any, int, float]], precision: str,
     from ayllu.data.archive import default_cache
     from ayllu.model.files import hf
     from ayllu.recipes.adopt import adopt
+    from ayllu.recipes.stages.better import answered, choice, choosing_questions
     from ayllu.recipes.stages.methods import TURNS, Setting
-    from ayllu.recipes.stages.posttrain import answered, choice, choosing_questions
     from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.machine import dtype_of
     from ayllu.train.objectives.grpo import read_rewards

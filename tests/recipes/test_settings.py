@@ -9,7 +9,7 @@ from ayllu.recipes.adopt import adopted
 from ayllu.recipes.cria import cria
 from ayllu.recipes.registry import command_of
 from ayllu.recipes.smol import from_adopted
-from ayllu.recipes.stages.settings import settings
+from ayllu.recipes.stages.release import settings
 from ayllu.release.pages.card import model_card
 from ayllu.release.policy import OPEN
 from ayllu.release.reference import detach, number_problems

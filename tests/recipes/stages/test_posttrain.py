@@ -16,8 +16,9 @@ from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Artifact, Store
 from ayllu.model.files import hf
 from ayllu.recipes.stages.artifacts import Dataset, Weights
+from ayllu.recipes.stages.better import CHOSEN_BY, choice, keep_better
 from ayllu.recipes.stages.methods import GRPO, WORKED_DRAW, sum_tasks
-from ayllu.recipes.stages.posttrain import CHOSEN_BY, choice, keep_better, open_posttrain_plan, posttrain
+from ayllu.recipes.stages.posttrain import open_posttrain_plan, posttrain
 from ayllu.text.tokenizer import Tokenizer
 from support.models import same_bits
 from support.programs.smol import says_four, tiny

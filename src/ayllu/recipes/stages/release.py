@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, Stage, stage
+from ayllu.lab.run import order
 from ayllu.recipes.stages.artifacts import Release, open_release
-from ayllu.recipes.stages.settings import settings
 
 if TYPE_CHECKING:
     from ayllu.release.proof.make import Evidence
@@ -22,6 +22,9 @@ PRIVATE = "private"
 """The policy of a model that its maker keeps: no gate, no signature, no release."""
 PRETRAINING = ("steps", "tokens", "tokens_per_second", "flops", "final_loss", "loss")
 """What a card says of a pretraining, by its names in the record."""
+
+NOTED = ("rate", "batch", "length", "steps")
+"""Settings that a training works out itself, by their names in its record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,3 +155,30 @@ def _write_release(ctx: Context, contents: Contents, given: list[dict[str, Any]]
     )
     ctx.note("gates", list(summary.gates))
     ctx.note("model_digest", summary.model_digest)
+
+
+def settings(results: Iterable[Handle[Any]]) -> list[dict[str, Any]]:
+    """Stage, setting and value of each argument on the way to `results`, and of what their trainings noted."""
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for result in results:
+        for node in order(result):
+            label = " ".join([node.stage.identity, *([node.arguments["method"]] if "method" in node.arguments else [])])
+            for name, value in (*node.arguments.items(), *(_noted(node) if node is result else ())):
+                if name != "method" and value not in (None, "", (), [], {}):
+                    row = {"stage": label, "setting": name.replace("_", " "), "value": _plain(value)}
+                    rows.setdefault((label, name, str(value)), row)
+    return sorted(rows.values(), key=lambda row: row["stage"])
+
+
+def _noted(made: Handle[Any]) -> Iterator[tuple[str, Any]]:
+    record = made.artifact.record
+    yield from ((name, record[name]) for name in NOTED if name in record)
+
+
+def _plain(value: Any) -> Any:
+    """A number or words, short enough for a table."""
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items() if inner is not None)
+    return ", ".join(str(_plain(inner)) for inner in value) if isinstance(value, list | tuple) else str(value)
