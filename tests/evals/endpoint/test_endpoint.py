@@ -75,7 +75,10 @@ class Server(BaseHTTPRequestHandler):
             self._send(400, {"error": {"message": "no logprobs of a prompt here"}})
         else:
             told = [self._echo(text) for text in body["prompt"]]
-            choices = [{"index": number, "text": "", "logprobs": logprobs} for number, logprobs in enumerate(told)]
+            choices = [
+                {"index": number, "text": f"{text}x", "logprobs": logprobs}
+                for number, (text, logprobs) in enumerate(zip(body["prompt"], told, strict=True))
+            ]
             self._send(200, {"choices": choices[::-1]})
 
     def _echo(self, text: str) -> dict:
