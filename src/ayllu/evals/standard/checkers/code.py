@@ -12,7 +12,7 @@ SECONDS = 10.0
 MEMORY_MIB = 1024
 
 Run = Callable[[str], tuple[bool, str]]
-"""Runs a program: whether it came to its end by itself within its bounds, and its stdout."""
+"""Runs a program: whether it came to its end by itself within its bounds, and what it wrote."""
 
 
 def sandboxed(program: str) -> tuple[bool, str]:
@@ -20,7 +20,7 @@ def sandboxed(program: str) -> tuple[bool, str]:
     from ayllu.sandbox.session import run
 
     ended = run(program, seconds=SECONDS, memory_mib=MEMORY_MIB, packages=())
-    return ended.status == "ok", ended.stdout
+    return ended.status == "ok", f"{ended.stdout}\n{ended.stderr}"
 
 
 def why_no_sandbox() -> str:
@@ -38,8 +38,11 @@ def why_no_sandbox() -> str:
 def passes(program: str, run: Run = sandboxed) -> bool:
     """Whether a program with its tests reaches its last line: one that leaves before with status 0 has passed none."""
     word = secrets.token_hex(16)
-    ended, said = run(f"{program}\n\nprint({word!r})\n")
-    return ended and said.rstrip().endswith(word)
+    # In halves, so that a program which prints its own text has not said it. Past `print` and `sys.stdout`, which a
+    # program may have made its own, and to both outputs, for what it prints before may have filled one.
+    last = f'for output in (1, 2):\n    __import__("os").write(output, b"{word[:16]}" b"{word[16:]}")\n'
+    ended, said = run(f"{program}\n\n{last}")
+    return ended and word in said
 
 
 def humaneval_program(row: Row, text: str) -> str:
