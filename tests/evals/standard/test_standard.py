@@ -263,9 +263,9 @@ def test_a_program_passes_only_where_it_reaches_its_last_line():
     for own in ("def print(*given): pass", "import io, sys; sys.stdout = io.StringIO()", "print('x', end='')"):
         assert passes(mbpp_program(given, f"{own}\ndef one():\n    return 1"), plain)
         assert not passes(mbpp_program(given, f"{own}\ndef one():\n    return 2"), plain)
-    # It may print all that it knows, its own text among it, and leave.
-    told = "import sys; print(open('/proc/self/cmdline').read()); sys.exit()"
-    assert not passes(mbpp_program(given, told), plain)
+    # It may print all that it knows, its own text and constants among it, and leave.
+    for told in ("open('/proc/self/cmdline').read()", "sys._getframe().f_code.co_consts"):
+        assert not passes(mbpp_program(given, f"import sys; print({told}); sys.exit()"), plain)
 
 
 def test_programs_run_in_the_sandbox_or_not_at_all(monkeypatch, tokenizer):
