@@ -154,7 +154,9 @@ def _conditions(scores: Mapping[str, Any]) -> Iterable[str]:
         yield began
     if about.get("chat_template") is True:
         yield "Prompts stand in the model's chat format, as with lm-eval's --apply_chat_template."
-    if about.get("dtype") not in (None, "float32"):
+    if about.get("kind") == "server":
+        yield "Computed in whatever type the server computes in."
+    elif about.get("dtype") not in (None, "float32"):
         yield visible(f"Computed in {about['dtype']}.")
     penalty = about.get("repetition_penalty")
     if penalty not in (None, 1.0) and any(entry["mode"] == "generate" for entry in scores.get("scores", ())):

@@ -28,9 +28,10 @@ class Odd(BaseHTTPRequestHandler):
     says: Answer
     models = 200
     headers_of_models: dict[str, str]
+    listed: list[dict[str, Any]]
 
     def do_GET(self) -> None:
-        self.send(self.models, {"data": [{"id": "m"}]}, **self.headers_of_models)
+        self.send(self.models, {"data": self.listed}, **self.headers_of_models)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -50,7 +51,7 @@ class Odd(BaseHTTPRequestHandler):
 
 @contextmanager
 def odd(says: Answer, **given: Any) -> Iterator[str]:
-    handler = type("Handler", (Odd,), {"says": says, "headers_of_models": {}, **given})
+    handler = type("Handler", (Odd,), {"says": says, "headers_of_models": {}, "listed": [{"id": "m"}], **given})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever)
@@ -165,6 +166,26 @@ def test_a_server_that_is_busy_for_no_number_of_seconds_is_a_sentence() -> None:
         pytest.raises(UserError, match=r"does not answer \(status 503"),
     ):
         Endpoint(address)
+
+
+@pytest.mark.parametrize(
+    ("entries", "found"),
+    [
+        ([{"id": "a", "meta": {"digest": "x"}}, {"id": "b", "meta": {"digest": "x"}}], "a"),
+        ([{"id": "a", "root": "m"}, {"id": "b", "root": "m"}], "a"),
+        ([{"id": "a", "meta": {"digest": "x"}}, {"id": "b", "meta": {"digest": "y"}}], None),
+        ([{"id": "a", "created": 1}, {"id": "b", "created": 1}], None),
+        ([], None),
+    ],
+)
+def test_two_names_of_one_model_are_one_model(entries: list[dict[str, Any]], found: str | None) -> None:
+    """Our own server lists a model by its own name and by the one that it was started by."""
+    with odd(deep, listed=entries) as address:
+        if found:
+            assert Endpoint(address).model == found
+        else:
+            with pytest.raises(UserError, match="say with --served-model which model"):
+                Endpoint(address)
 
 
 def test_a_pause_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -162,15 +162,22 @@ class Endpoint:
         if answer.status in BUSY:
             raise UserError(f"{self.base} does not answer (status {answer.status}: {_told(answer)}): try again later")
         try:
-            names = [str(entry["id"]) for entry in answer.json()["data"]]
+            entries = answer.json()["data"]
+            names = [str(entry["id"]) for entry in entries]
         except (ValueError, KeyError, TypeError):
-            names = []
+            entries, names = [], []
         if wanted is not None and (wanted in names or not names):
             return wanted
-        if wanted is None and len(names) == 1:
+        if wanted is None and (len(names) == 1 or _alike(entries)):
             return names[0]
         told = ", ".join(names[:20]) or "it names none"
         raise UserError(f"say with --served-model which model of {self.base} is meant (it has: {told})")
+
+
+def _alike(entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a server's entries are one model by several names: all that describes it is the same."""
+    told = [{key: value for key, value in entry.items() if key != "id"} for entry in entries]
+    return bool(told) and bool(told[0].get("meta") or told[0].get("root")) and all(one == told[0] for one in told)
 
 
 def _parts(address: str) -> SplitResult | None:
