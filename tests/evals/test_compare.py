@@ -9,6 +9,8 @@ import pytest
 
 from ayllu.evals.comparison.compare import compare_scores, compare_verdicts
 from ayllu.evals.score import DocumentBits, Outcome, Scores
+from ayllu.evals.standard.answers import Answer
+from ayllu.evals.standard.table import TASKS
 from ayllu.evals.statistics import mcnemar, wilson
 from ayllu.evals.table import comparison_table
 from ayllu.lab.error import UserError
@@ -84,6 +86,66 @@ def test_other_items_prompts_or_texts_are_refused():
         compare_scores(scores, replace(scores, outcomes=scores.outcomes + made("arc-easy", BASE)))
     with pytest.raises(UserError, match="of books they read 100 and 99 held-out documents"):
         compare_scores(scores, replace(scores, documents=scores.documents[1:]))
+
+
+def written(task: str, rights: list[bool], clusters: list[str] | None = None) -> tuple[Answer, ...]:
+    return tuple(
+        Answer(
+            id=f"{task}/{i}",
+            task=task,
+            digest=f"{i:016x}",
+            mode="generate",
+            text="",
+            values=dict.fromkeys(TASKS[task].metrics, float(right)),
+            cluster=clusters[i] if clusters else "",
+        )
+        for i, right in enumerate(rights)
+    )
+
+
+def test_written_answers_are_tested_as_ranked_ones_are_and_all_tests_are_adjusted_together():
+    first = Scores(outcomes=made("piqa", BASE), answers=written("gsm8k", BASE))
+    second = Scores(outcomes=made("piqa", BETTER), answers=written("gsm8k", BETTER))
+    found = compare_scores(first, second)
+    ranked, generated = found["sets"]["piqa"]["accuracy"], found["answers"]["gsm8k"]
+    assert {key: generated[key] for key in ranked} == ranked
+    assert ranked["p_holm"] == 2 * mcnemar(0, 20)
+    assert "p (Holm)" in comparison_table(found).split("mode")[1]
+    # Where no item tells the two apart, as few items as there are bound the difference.
+    same = compare_scores(Scores(answers=written("gsm8k", BASE[:20])), Scores(answers=written("gsm8k", BASE[:20])))
+    assert same["answers"]["gsm8k"]["low"] == pytest.approx(-same["answers"]["gsm8k"]["high"], abs=1e-6)
+    assert same["answers"]["gsm8k"]["high"] > 0.1
+
+
+def test_items_of_one_cluster_count_as_one():
+    """Ten subjects of 40 items: the second model is better in one of them alone, and there on all items."""
+    subjects = [f"subject {i // 40}" for i in range(400)]
+    better = [right or i < 40 for i, right in enumerate(BASE)]
+
+    def ranked(rights, clusters):
+        outcomes = made("mmlu", rights)
+        return Scores(outcomes=tuple(replace(o, cluster=c) for o, c in zip(outcomes, clusters, strict=True)))
+
+    alone = compare_scores(ranked(BASE, [""] * 400), ranked(better, [""] * 400))["sets"]["mmlu"]["accuracy"]
+    clustered = compare_scores(ranked(BASE, subjects), ranked(better, subjects))["sets"]["mmlu"]["accuracy"]
+    assert alone["p"] < 1e-5 < clustered["p"] == 1.0
+    assert clustered["low"] < 0 < alone["low"]
+    same = compare_scores(ranked(BASE, subjects), ranked(BASE, subjects))["sets"]["mmlu"]["accuracy"]
+    assert (same["value"], same["p"]) == (0, 1)
+    assert same["high"] > 0.2  # of ten subjects
+    lone = compare_scores(ranked(BASE, ["one"] * 400), ranked(better, ["one"] * 400))
+    assert lone["sets"]["mmlu"]["accuracy"]["low"] is None
+    assert "points" in comparison_table(lone)
+
+
+def test_what_was_asked_in_another_way_is_told():
+    first, second = (
+        Scores(outcomes=made("piqa", BASE), about={"chat_template": chat, "dtype": "float32"}) for chat in (True, False)
+    )
+    assert compare_scores(first, first).get("conditions") is None
+    found = compare_scores(first, second)
+    assert found["conditions"] == {"chat_template": [True, False]}
+    assert "Not asked in the same way, first and second: chat template True, False." in comparison_table(found)
 
 
 def test_verdicts_before_and_after_keep_their_sides():

@@ -31,8 +31,9 @@ Entry = TypeVar("Entry", bound=Kept)
 class Journal(Generic[Entry]):
     """A file of outcomes behind one line that says whose they are; `read` makes one of a line's object.
 
-    Answers are reused only where that line is equal: same weights, tokenizer, type and questions. What a killed process
-    left half written at the end is dropped.
+    Answers are reused only where that line is equal: same weights, tokenizer, type and questions. A line that a killed
+    process left half written is dropped. Two runs of one owner may share the file: each line is one write at its end,
+    and it is written anew only where it is another's or damaged.
     """
 
     def __init__(self, path: Path, owner: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Entry]) -> None:
@@ -42,16 +43,19 @@ class Journal(Generic[Entry]):
         head = json.dumps(owner, sort_keys=True)
         with self._writing():
             path.parent.mkdir(parents=True, exist_ok=True)
-            kept = self._read(head)
-            draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-            draft.write_text("".join(f"{line}\n" for line in (head, *kept)), encoding="utf-8")
-            draft.replace(path)
+            kept, whole = self._read(head)
+            if not whole:
+                draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+                draft.write_text("".join(f"{line}\n" for line in (head, *kept)), encoding="utf-8")
+                draft.replace(path)
 
     def add(self, outcome: Entry) -> None:
         """Keep an answer."""
         self.outcomes[outcome.id] = outcome
-        with self._writing(), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(outcome.as_json()) + "\n")
+        line = json.dumps(outcome.as_json()).encode() + b"\n"
+        with self._writing(), self.path.open("ab", buffering=0) as file:
+            while line:
+                line = line[file.write(line) :]
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -61,21 +65,26 @@ class Journal(Generic[Entry]):
             reason = error.strerror or error
             raise UserError(f"cannot write {self.path} ({reason}): free the disk or choose another folder") from error
 
-    def _read(self, head: str) -> list[str]:
-        """The whole lines of an earlier run of the same owner; fills `outcomes`."""
+    def _read(self, head: str) -> tuple[list[str], bool]:
+        """The whole lines of an earlier run of the same owner, and whether the file is nothing but them.
+
+        Fills `outcomes`.
+        """
         try:
             first, *lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")
         except FileNotFoundError:
-            return []
+            return [], False
+        if first != head:
+            return [], False
         kept: list[str] = []
-        for line in lines if first == head else []:
+        for line in lines:
             try:
                 outcome = self._parse(json.loads(line))
-            except (ValueError, KeyError, TypeError):
-                break
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue
             self.outcomes[outcome.id] = outcome
             kept.append(line)
-        return kept
+        return kept, lines == [*kept, ""]
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 NORMAL = NormalDist()
 CONFIDENCE = 0.95
 """Coverage of every interval that is not asked for otherwise."""
+DISCORDANT = 0.2
+"""The share of items that exactly one of two models gets right, assumed for what can be shown before they are asked."""
 RESAMPLES = 2000
 CHUNK = 1 << 22
 """Random indices drawn at a time by the bootstrap, which bounds its memory (32 MiB)."""

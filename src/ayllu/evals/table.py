@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ayllu.evals.likelihood.sets import find_set
-from ayllu.evals.statistics import detectable_above
+from ayllu.evals.statistics import DISCORDANT, detectable_above, detectable_difference
 from ayllu.evals.suite import Suite
 from ayllu.lab.visible import visible
 
@@ -60,7 +60,7 @@ def comparison_table(differences: Mapping[str, Any]) -> str:
                 _title(name),
                 f"{entry['items']:,}",
                 _points(accuracy),
-                f"{accuracy['p_holm']:.3g}",
+                _tested(accuracy),
                 _signed(gold) if gold else "-",
             )
         )
@@ -71,13 +71,16 @@ def comparison_table(differences: Mapping[str, Any]) -> str:
     if sources:
         blocks.append(aligned(("held-out text", "documents", "bits per byte"), sources))
     others = [
-        (name, f"{entry['items']:,}", entry["mode"], entry["metric"], _signed(entry))
+        (name, f"{entry['items']:,}", entry["mode"], entry["metric"], _signed(entry), _tested(entry))
         for name, entry in differences.get("answers", {}).items()
     ]
     if others:
-        blocks.append(aligned(OTHER_HEAD, others))
+        blocks.append(aligned((*OTHER_HEAD, "p (Holm)"), others))
     if not blocks:
         return "Nothing to compare.\n"
+    told = [f"{name.replace('_', ' ')} {a}, {b}" for name, (a, b) in differences.get("conditions", {}).items()]
+    if told:
+        blocks.append(visible(f"Not asked in the same way, first and second: {'; '.join(told)}."))
     blocks.append("Second minus first, in brackets 95 % confidence. Better: more accuracy, fewer bits.")
     return "\n\n".join(blocks) + "\n"
 
@@ -99,6 +102,15 @@ def power_of(title: str, chances: Sequence[float]) -> str:
         else f"show an accuracy from {_share(chance + least)} on"
     )
     return f"{title}: {len(chances):,} items {shown} (chance {_share(chance)}; four times in five)"
+
+
+def power_of_difference(title: str, items: int) -> str:
+    """What a set of items can show of two models, in one line."""
+    least = detectable_difference(items, DISCORDANT)
+    shown = (
+        "cannot show any difference of two models" if least is None else f"show {100 * least:.1f} points between two"
+    )
+    return f"{title}: {items:,} items {shown} (where they differ on {_share(DISCORDANT)} of them; four times in five)"
 
 
 def _set_rows(scores: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -142,7 +154,9 @@ def _conditions(scores: Mapping[str, Any]) -> Iterable[str]:
         yield began
     if about.get("chat_template") is True:
         yield "Prompts stand in the model's chat format, as with lm-eval's --apply_chat_template."
-    if about.get("dtype") not in (None, "float32"):
+    if about.get("kind") == "server":
+        yield "Computed in whatever type the server computes in."
+    elif about.get("dtype") not in (None, "float32"):
         yield visible(f"Computed in {about['dtype']}.")
     penalty = about.get("repetition_penalty")
     if penalty not in (None, 1.0) and any(entry["mode"] == "generate" for entry in scores.get("scores", ())):
@@ -198,8 +212,13 @@ def _bracketed(entry: Mapping[str, float | None], form: str) -> str:
     return f"{value} ({form.format(entry['low'])} to {form.format(entry['high'])})"
 
 
-def _points(entry: Mapping[str, float]) -> str:
-    scaled = {key: 100 * entry[key] for key in ("value", "low", "high")}
+def _tested(entry: Mapping[str, Any]) -> str:
+    p = entry.get("p_holm")
+    return "-" if p is None else f"{p:.3g}"
+
+
+def _points(entry: Mapping[str, float | None]) -> str:
+    scaled = {key: None if (bound := entry[key]) is None else 100 * bound for key in ("value", "low", "high")}
     return _bracketed(scaled, "{:+.1f}") + " points"
 
 

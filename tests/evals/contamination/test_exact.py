@@ -68,6 +68,22 @@ def test_case_and_punctuation_do_not_hide_an_overlap():
     assert find_overlap([asked], [text.replace("best", "worst")]).found == {}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the cafe\u0301 of the oldest man in all the world was never fi\u0301lled again",
+        "the café of the _oldest_ **man** in all the world was never fílled again",
+        "the ca\u00adfé of the old\u200best man in all the world was never fílled again",  # signs that nobody sees
+        "THE CAFÉ OF THE OLDEST MAN IN ALL THE WORLD WAS NEVER FÍLLED AGAIN",
+        "the cafe of the oldest man in all the world was never filled again",
+    ],
+)
+def test_the_way_a_text_is_encoded_does_not_hide_an_overlap(text):
+    asked = item(0, "The café of the oldest man in all the world was never fílled again")
+    assert list(find_overlap([asked], [text]).found) == ["s/0"]
+    assert not find_overlap([asked], [text.casefold().replace("world", "town")]).found
+
+
 def test_an_n_gram_does_not_span_two_documents():
     asked = item(0, "one two three four five six seven eight nine ten eleven twelve thirteen")
     assert (

@@ -75,7 +75,10 @@ class Server(BaseHTTPRequestHandler):
             self._send(400, {"error": {"message": "no logprobs of a prompt here"}})
         else:
             told = [self._echo(text) for text in body["prompt"]]
-            choices = [{"index": number, "text": "", "logprobs": logprobs} for number, logprobs in enumerate(told)]
+            choices = [
+                {"index": number, "text": f"{text}x", "logprobs": logprobs}
+                for number, (text, logprobs) in enumerate(zip(body["prompt"], told, strict=True))
+            ]
             self._send(200, {"choices": choices[::-1]})
 
     def _echo(self, text: str) -> dict:
@@ -142,6 +145,18 @@ def test_a_server_gives_the_figures_of_the_weights_behind_it(tmp_path):
                 assert answer.values["acc"] == expected[answer.id].values["acc"]
     [written] = [answer for answer in scores.answers if answer.mode == "generate"]
     assert set(written.values.values()) == {1.0}
+
+
+def test_a_kept_answer_is_judged_by_what_counts_as_right_today(tmp_path):
+    """Another right answer to the same question asks nobody again, and is no longer met by the old verdict."""
+    other = replace(MATH, rows=lambda reader: [{"problem": "1 + 1?", "answer": "3", "solution": r"$\boxed{3}$"}])
+    with served() as (address, seen):
+        first = evaluate_tasks(EndpointRespondent(Endpoint(address)), [MATH], Reader(tmp_path))
+        asked = len(seen)
+        second = evaluate_tasks(EndpointRespondent(Endpoint(address)), [other], Reader(tmp_path))
+    assert len(seen) == asked + 2  # whether it chats, and what it says of one sentence
+    values = [dict(scores.answers[0].values) for scores in (first, second)]
+    assert values == [{"exact_match": 1.0}, {"exact_match": 0.0}]
 
 
 def test_a_server_that_dies_is_named_and_what_it_answered_is_kept(tmp_path):

@@ -78,6 +78,12 @@ def test_what_is_no_sample_is_named(tmp_path):
     theirs = write(tmp_path / "theirs", [{"doc_id": 0}])
     with pytest.raises(UserError, match="line 1 is no sample of lm-eval's"):
         read_results(theirs, ours())
+    cut = sample(PROMPTS[0], 0, (-1.0,))
+    for number, odd in enumerate(
+        (cut, {**cut, "arguments": {"gen_args_0": ["q", "a"]}}, {**cut, "resps": [["x"]] * 2})
+    ):
+        with pytest.raises(UserError, match="line 1 is no sample of lm-eval's"):
+            read_results(write(tmp_path / f"odd-{number}", [odd]), ours())
     lines = [sample(PROMPTS[0], 0, (-1.0, -2.0)), sample(PROMPTS[0], 0, (-1.0, -3.0))]
     (tmp_path / "two").mkdir()
     with pytest.raises(UserError, match="two answers to piqa/0"):

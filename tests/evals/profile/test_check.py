@@ -6,8 +6,9 @@ from fractions import Fraction
 
 import pytest
 
-from ayllu.evals.profile.check import is_right, read_number
+from ayllu.evals.profile.check import is_right
 from ayllu.evals.profile.item import ProfileItem
+from ayllu.evals.standard.checkers.numbers import number_in
 
 NUMBERS = [
     ("5", 5),
@@ -44,6 +45,12 @@ NUMBERS = [
     ("The result is three.", 3),
     ("zero", 0),
     ("007", 7),
+    ("Sum: 17 + 25 = 42", 42),
+    ("It is 42, not 41", 42),
+    ("1.042,50", Fraction(2085, 2)),
+    (r"\boxed{\frac{3}{4}}", Fraction(3, 4)),
+    ("3-5", None),
+    ("The answer is not 5", None),
     ("nothing", None),
     ("", None),
 ]
@@ -51,7 +58,7 @@ NUMBERS = [
 
 @pytest.mark.parametrize(("text", "right"), NUMBERS)
 def test_a_number_is_read_in_every_form(text: str, right: Fraction | int | None) -> None:
-    assert read_number(text) == right
+    assert number_in(text) == right
 
 
 def item(answer: str, *, check: str = "text", choices: tuple[str, ...] = ()) -> ProfileItem:
@@ -88,13 +95,20 @@ def item(answer: str, *, check: str = "text", choices: tuple[str, ...] = ()) -> 
             '"Lima"',
         ),
         *("<think>Quito? No.</think>\nLima", r"\boxed{Lima}"),
+        *("Not Quito but Lima", "Lima, not Quito", "It isn't Oslo: Lima it is", "Lima rather than Oslo."),
     ],
 )
 def test_a_text_is_taken_in_every_form(reply: str) -> None:
     assert is_right(item("Lima", choices=("Quito", "Lima", "Oslo")), reply)
 
 
-@pytest.mark.parametrize("reply", ["Quito", "Lima or Quito", "Not Lima but Oslo", "Limassol", "", "I do not know"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        *("Quito", "Lima or Quito", "Not Lima but Oslo", "Limassol", "", "I do not know"),
+        *("The answer is not Lima.", "I don't think it is Lima", "anything but not in Lima"),
+    ],
+)
 def test_another_text_is_not(reply: str) -> None:
     assert not is_right(item("Lima", choices=("Quito", "Lima", "Oslo")), reply)
 
@@ -103,6 +117,11 @@ def test_signs_are_the_same_with_and_without_spaces() -> None:
     assert is_right(item("4 3 8"), "4, 3, 8")
     assert is_right(item("4 3 8"), "4 3 8")
     assert not is_right(item("4 3 8"), "4 8 3")
+    assert is_right(item("4 3 8"), "438")
+    assert is_right(item("cba"), "c b a")
+    assert is_right(item("cba"), "c-b-a")
+    assert not is_right(item("cba"), "c ba")
+    assert not is_right(item("4 3 8"), "4 38")
 
 
 def test_short_signs_keep_their_case() -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from ayllu.evals.profile.human.serve import HumanServer
 from ayllu.evals.profile.human.session import Session
-from ayllu.evals.profile.human.take import take_row
+from ayllu.evals.profile.human.take import person_profile, take_row
 from ayllu.evals.profile.item import SEED
 from ayllu.evals.profile.kept import read_profile
 from ayllu.lab.error import UserError
@@ -176,3 +176,42 @@ def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
         assert len(session.verdicts()) == 2
         # Browsers ask for an icon, which there is not.
         assert [told for told in complaints if "404" not in told] == []
+
+
+def test_what_a_person_answered_is_never_lost(tmp_path: Path) -> None:
+    """Another number of items, another row, another seed or another person leaves all answers where they are."""
+    with page(tmp_path) as (server, session):
+        for _ in range(3):
+            item = ask(server.address, "next")["item"]
+            ask(server.address, "answer", {"id": item["id"], "reply": solve(session, item), "seconds": 1})
+    kept = (tmp_path / "mathematics.jsonl").read_text()
+    longer = Session("mathematics", "ana", each=2, seed=SEED, folder=tmp_path)
+    assert len(longer.verdicts()) == 3
+    assert len(longer.left) == len(longer.items) - 3 == 2 * len(session.items) - 3
+    assert len(person_profile("ana", tmp_path, each=2, seed=SEED)["scores"]) == 3
+    other = Session("mathematics", "ana", each=1, seed="another", folder=tmp_path)
+    assert not other.verdicts()
+    with pytest.raises(UserError, match="holds answers of somebody else"):
+        Session("mathematics", "bob", each=1, seed=SEED, folder=tmp_path)
+    assert (tmp_path / "mathematics.jsonl").read_text() == kept
+
+
+def test_answers_to_a_longer_row_count_when_a_shorter_one_is_asked_for(tmp_path: Path) -> None:
+    longer = Session("habit", "ana", each=2, seed=SEED, folder=tmp_path)
+    while longer.left:
+        item = longer.items[longer.items.index(longer.left[0])]
+        longer.state(show=True)
+        longer.answer({"id": item.id, "reply": item.answer, "seconds": 1})
+    again = Session("habit", "ana", each=1, seed=SEED, folder=tmp_path)
+    assert len(again.verdicts()) == len(longer.items)
+
+
+def test_answers_of_an_earlier_release_are_read(tmp_path: Path) -> None:
+    session = Session("habit", "ana", each=1, seed=SEED, folder=tmp_path)
+    session.state(show=True)
+    session.answer({"id": session.left[0].id, "reply": "hot", "seconds": 1})
+    path = tmp_path / "habit.jsonl"
+    head, line = path.read_text().splitlines()
+    path.write_text('{"items": "0123456789abcdef", "person": "ana"}\n' + line + "\n")
+    assert len(Session("habit", "ana", each=1, seed=SEED, folder=tmp_path).verdicts()) == 1
+    assert path.read_text().splitlines() == [head, line]

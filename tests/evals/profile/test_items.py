@@ -9,7 +9,9 @@ from collections import Counter
 
 import pytest
 
+from ayllu.evals.profile.answers import Answer, judge
 from ayllu.evals.profile.check import is_right
+from ayllu.evals.profile.figures import profile_figures, threshold_of
 from ayllu.evals.profile.generators import invented_rule, long_term, speed
 from ayllu.evals.profile.item import HARDEST, LEVELS, SEED
 from ayllu.evals.profile.rows import FURTHER, ROWS, TEN, make_items, profile_digest
@@ -31,7 +33,46 @@ def test_there_are_ten_rows_each_with_several_generators_or_a_reason() -> None:
         assert len(row.generators) >= 3 or row.reason, row.name
     assert {row.name for row in FURTHER} == {"learning", "knowing_limits", "correction", "habit"}
     counts = Counter(item.name for item in ITEMS)
-    assert all(count == 2 * len(ROWS[name.partition("/")[0]].levels) for name, count in counts.items())
+    for name, count in counts.items():
+        row = ROWS[name.partition("/")[0]]
+        # Two of each level, where there are two questions: not of elements to be named, nor of the first digits of π.
+        fewer = {"naming": len(row.levels), "constants": 2, "capitals": 2, "backwards": 1, "swapped_words": 1}
+        assert count == 2 * len(row.levels) - fewer.get(name.partition("/")[2], 0), name
+
+
+def test_nothing_is_asked_twice() -> None:
+    """A second answer to the same question is no second item: it would only make the interval narrower."""
+    asked = Counter(item.asked for item in ITEMS if item.seconds is None and item.examples is None)
+    assert set(asked.values()) == {1}
+    naming = [item.level for item in ITEMS if item.generator == "naming"]
+    assert naming == list(LEVELS)  # one question a level, however many items are asked for
+
+
+def test_who_always_says_the_same_does_not_know_its_limits() -> None:
+    """Half of these questions have no answer: to say so of all is right half the time, and knows nothing."""
+    items = make_items(["knowing_limits"], each=40)
+    for mode in ("gen", "rank"):
+        verdicts = [
+            judge(
+                item,
+                Answer(id="", digest="", mode=mode, reply="unknown")
+                if mode == "gen"
+                else Answer(id="", digest="", mode=mode, log_likelihoods=[float(c == "unknown") for c in item.choices]),
+            )
+            for item in items
+        ]
+        assert sum(verdict.solved for verdict in verdicts) / len(verdicts) == pytest.approx(0.5, abs=0.1)
+        assert threshold_of(verdicts).low == 1  # below the scale, or not told from it
+        scores = profile_figures(verdicts, headline=mode, about={})["scores"]
+        abstains = next(score for score in scores if score["name"] == "knowing_limits/abstains_if_unsaid")
+        assert abstains["value"] == 1
+        assert abstains["chance"] == (0.25 if mode == "rank" else 0)
+
+
+def test_choices_in_order_are_no_sign_of_the_right_one() -> None:
+    for item in ITEMS:
+        if item.generator == "sorting":
+            assert all(choice.split() == sorted(choice.split()) for choice in item.choices), item
 
 
 def test_items_are_the_same_in_another_process_and_others_under_another_seed() -> None:
@@ -44,8 +85,8 @@ def test_items_are_the_same_in_another_process_and_others_under_another_seed() -
 
 def test_the_items_of_the_seed_are_those_of_earlier_releases() -> None:
     # Another digest: no profile measured before can be compared any more. Then SEED is raised.
-    assert SEED == "ayllu-profile-1"
-    assert profile_digest(make_items(each=1)) == "06d010cf603437d2"
+    assert SEED == "ayllu-profile-2"
+    assert profile_digest(make_items(each=1)) == "57226dd7c24d0ef2"
 
 
 def test_a_smaller_profile_is_a_part_of_a_larger_one() -> None:

@@ -47,13 +47,68 @@ LABELLED = [
     (r"10\%", "10"),
     (".5", "1/2"),
     ("6e3", "6000"),
+    ("The answer is 17 + 25 = 42.", "42"),
+    ("Answer: 3 apples + 4 apples = 7 apples", "7"),
+    ("Sum: 17 + 25 = 42", "42"),
+    ("The difference is 3 - 5 = -2", "-2"),
+    ("It is 42, not 41.", "42"),
+    ("It is not 41 but 42.", "42"),
+    ("42 (rather than 41)", "42"),
+    ("42. 41 is wrong.", "42"),
+    ("I don't think it is 41: the answer is 42", "42"),
+    ("Not only 5", "5"),
+    ("The price went up from 3 to 5", "5"),
+    ("In 2024, 42 people came", "42"),
+    ("Total - 42", "42"),
+    ("route-66", "66"),
+    ("Results:\n- 5 apples\n- 6 apples", "6"),
+    ("The answer is - 3.", "-3"),
+    ("5\n100", "100"),
+    ("1,00,000 rupees", "100000"),
+    ("5 million", "5000000"),
+    ("$1.5 billion", "1500000000"),
+    ("two and a half", "5/2"),
+    ("five and three quarters", "23/4"),
+    ("one third", "1/3"),
+    ("five point two five", "21/4"),
+    ("one thousand, two hundred and six", "1206"),
+    ("twenty-five hundred", "2500"),
+    ("a hundred and one", "101"),
+    ("one, two, three, so it is three", "3"),
+    ("two and three make five", "5"),
+    ("⅞", "7/8"),
+    ("2⅖", "12/5"),
+    ("1\u20442", "1/2"),
+    ("\uff14\uff12", "42"),
+    ("The result is 5, since 2 and 3 make it", "5"),
+    ("The total is 3 + 4 = 7. She sells 2. Then 7 - 2 = 5.", "5"),
 ]
+OPEN = [
+    *("3-5", "3 - 5", "3\u20135", "between 3 and 5", "3 or 5", "3 to 5", "3, 5", "3 and 5", "3 5", "3 ~ 5"),
+    *("three or four", "The answer is 3 or 4.", "Answer: 3, 4", "The answer is between 3 and 5.", "It is 3 or 5"),
+    *("10 - 5", "The answer is 2 × 21.", "so it is 2 * 21", r"\boxed{3, 5}", r"\boxed{10 - 5}", "10^3", "1,2,3"),
+    *(
+        "not 5",
+        "The answer is not 5.",
+        "It isn't 5",
+        "It is neither 5",
+        "5 is not the answer",
+        "5 is wrong",
+        "2024 100",
+    ),
+]
+"""Answers that state no number, or leave open which."""
 
 
 @pytest.mark.parametrize(("answer", "right"), LABELLED)
 def test_every_format_gives_its_value(answer, right):
     assert number_in(answer) == Fraction(right)
     assert not same_number(answer, str(float(Fraction(right)) + 1))
+
+
+@pytest.mark.parametrize("answer", OPEN)
+def test_what_is_denied_or_left_open_is_not_stated(answer):
+    assert number_in(answer) is None
 
 
 def test_no_number_is_none_and_a_monstrous_one_is_none():

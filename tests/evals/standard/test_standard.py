@@ -96,7 +96,13 @@ def test_sets_are_measured_kept_checked_and_compared(folder, cache, tmp_path, ca
         "value": 0.0,
         "low": 0,
         "high": 0,
+        "p": 1.0,
+        "p_holm": 1.0,
+        "only_first": 0,
+        "only_second": 0,
+        "detectable": None,
     }
+    assert compared["answers"]["lambada_openai"]["low"] < -0.2  # four items show next to nothing
     assert "lambada_openai" in run(capsys, "compare", out, out)[1]
     line = json.loads((out / "answers.jsonl").read_text().splitlines()[0])
     line["values"]["acc"] = 1 - line["values"]["acc"]
@@ -253,6 +259,13 @@ def test_a_program_passes_only_where_it_reaches_its_last_line():
     assert not passes(humaneval_program(row, "    return 1\nraise SystemExit(0)"), plain)
     given = {"text": "one", "test_list": ["assert one() == 1"]}
     assert passes(mbpp_program(given, "def one():\n    return 1"), plain)
+    # What a program does with its output is its own matter.
+    for own in ("def print(*given): pass", "import io, sys; sys.stdout = io.StringIO()", "print('x', end='')"):
+        assert passes(mbpp_program(given, f"{own}\ndef one():\n    return 1"), plain)
+        assert not passes(mbpp_program(given, f"{own}\ndef one():\n    return 2"), plain)
+    # It may print all that it knows, its own text and constants among it, and leave.
+    for told in ("open('/proc/self/cmdline').read()", "sys._getframe().f_code.co_consts"):
+        assert not passes(mbpp_program(given, f"import sys; print({told}); sys.exit()"), plain)
 
 
 def test_programs_run_in_the_sandbox_or_not_at_all(monkeypatch, tokenizer):

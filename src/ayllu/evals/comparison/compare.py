@@ -6,40 +6,36 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from ayllu.evals.comparison.paired import paired_mean_interval, paired_share_interval
+from ayllu.evals.comparison.shares import adjust, labels, share_difference
 from ayllu.evals.score import DocumentBits, Outcome, Scores, headline
 from ayllu.evals.standard.compare import compare_answers
-from ayllu.evals.statistics import (
-    detectable_difference,
-    holm,
-    mcnemar,
-    mean_interval,
-    ratio_interval,
-    share_interval,
-)
+from ayllu.evals.statistics import mcnemar, mean_interval, ratio_interval, share_interval
 from ayllu.lab.error import UserError
+
+CONDITIONS = ("dtype", "chat_template", "repetition_penalty")
+"""What of `about` makes answers to the same items differ."""
 
 
 def compare_scores(first: Scores, second: Scores) -> dict[str, Any]:
     """How much the second model differs from the first, with 95 % intervals of the difference.
 
-    Returns {"sets": {name: {"items", "headline", "accuracy": {"value", "low", "high", "p", "p_holm", "only_first",
-    "only_second", "detectable"}, "gold_bits_per_byte": {"value", "low", "high"}}}, "bits_per_byte": {source: {"value",
-    "low", "high", "documents"}}}. Accuracy is each set's headline accuracy: its interval is Tango's, `p` the exact
-    McNemar test, `p_holm` the same adjusted for the number of sets, `detectable` the smallest difference that as many
-    discordant items would show four times in five (None: none). Above 0 the second is better in accuracy, below 0 in
-    bits per byte. Raises UserError where the two were asked different items or read different documents.
+    Returns {"sets": {name: {"items", "headline", "accuracy": {...}, "gold_bits_per_byte": {"value", "low", "high"}}},
+    "bits_per_byte": {source: {"value", "low", "high", "documents"}}, "answers": {...}, "conditions": {name: [first,
+    second]}}. Accuracy is each set's headline accuracy, as `share_difference` has it, `answers` what `compare_answers`
+    gives, where there are any; `p_holm` is adjusted for all tests of both. `conditions` are those that differ, such as
+    the chat template, where any do. Above 0 the second is better in accuracy, below 0 in bits per byte. Raises
+    UserError where the two were asked different items or read different documents.
     """
     _same_items(first, second)
     _same_documents(first, second)
     theirs = second.by_set()
     sets = {name: _set(name, outcomes, theirs[name]) for name, outcomes in first.by_set().items()}
-    adjusted = holm([entry["accuracy"]["p"] for entry in sets.values()])
-    for entry, p in zip(sets.values(), adjusted, strict=True):
-        entry["accuracy"]["p_holm"] = p
     other = second.by_source()
     sources = {source: _source(documents, other[source]) for source, documents in first.by_source().items()}
     answers = compare_answers(first.answers, second.answers)
-    return {"sets": sets, "bits_per_byte": sources} | ({"answers": answers} if answers else {})
+    adjust([*(entry["accuracy"] for entry in sets.values()), *answers.values()])
+    more = {"answers": answers, "conditions": _conditions(first, second)}
+    return {"sets": sets, "bits_per_byte": sources} | {key: found for key, found in more.items() if found}
 
 
 def compare_verdicts(
@@ -73,21 +69,13 @@ def _set(name: str, first: Sequence[Outcome], second: Sequence[Outcome]) -> dict
     partners = {outcome.id: outcome for outcome in second}
     pairs = [(outcome, partners[outcome.id]) for outcome in first]
     verdict = "correct_norm" if headline(name, first) == "accuracy_norm" else "correct"
-    right = [(getattr(a, verdict), getattr(b, verdict)) for a, b in pairs]
-    only_first, only_second = right.count((True, False)), right.count((False, True))
-    interval = paired_share_interval(only_first, only_second, len(pairs))
+    first_right, second_right = ([bool(getattr(pair[side], verdict)) for pair in pairs] for side in (0, 1))
+    clusters = labels([(outcome.id, outcome.cluster) for outcome in first])
     differences = [b.gold_bits_per_byte - a.gold_bits_per_byte for a, b in pairs if a.answered and b.answered]
     return {
         "items": len(pairs),
         "headline": headline(name, first),
-        "accuracy": {
-            **interval.as_json(),
-            "p": mcnemar(only_first, only_second),
-            "p_holm": None,
-            "only_first": only_first,
-            "only_second": only_second,
-            "detectable": detectable_difference(len(pairs), (only_first + only_second) / len(pairs)),
-        },
+        "accuracy": share_difference(first_right, second_right, clusters),
         "gold_bits_per_byte": mean_interval(differences).as_json() if differences else None,
     }
 
@@ -99,6 +87,12 @@ def _source(first: Sequence[DocumentBits], second: Sequence[DocumentBits]) -> di
     pairs = list(zip(ordered(first), ordered(second), strict=True))
     interval = ratio_interval([b.bits - a.bits for a, b in pairs], [a.bytes for a, _ in pairs])
     return {**interval.as_json(), "documents": len(pairs)}
+
+
+def _conditions(first: Scores, second: Scores) -> dict[str, list[Any]]:
+    """In what the two were asked in another way; older scores do not say all of it."""
+    told = {name: [scores.about.get(name) for scores in (first, second)] for name in CONDITIONS}
+    return {name: pair for name, pair in told.items() if None not in pair and pair[0] != pair[1]}
 
 
 def _same_beginning(first: Scores, second: Scores) -> None:

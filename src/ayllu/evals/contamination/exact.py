@@ -8,8 +8,11 @@ checked this way and are counted as unchecked.
 from __future__ import annotations
 
 import re
+import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +20,7 @@ from numpy.typing import NDArray
 from ayllu.evals.item import Item
 
 WORDS = 13
-WORD = re.compile(r"\w+")
+WORD = re.compile(r"[^\W_]+")
 MULTIPLIER = 0x9E3779B97F4A7C15
 """Base of the polynomial hash: 2^64 over the golden ratio, odd, so that no bits are lost (Knuth, section 6.4)."""
 
@@ -57,8 +60,18 @@ def find_overlap(items: Sequence[Item], texts: Iterable[str], *, words: int = WO
 
 
 def folded_words(text: str) -> list[str]:
-    """The words that are compared: runs of letters, digits and underscores, case folded."""
+    """The words that are compared: runs of letters and digits, case folded, without accents, ligatures and what cannot
+    be seen (soft hyphens, zero-width spaces), however the text encodes them."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text).translate(_unseen())
     return WORD.findall(text.casefold())
+
+
+@lru_cache(maxsize=1)
+def _unseen() -> dict[int, None]:
+    """Marks on letters, and format characters."""
+    codes = range(0x80, sys.maxunicode + 1)
+    return dict.fromkeys(code for code in codes if unicodedata.category(chr(code)) in ("Mn", "Me", "Cf"))
 
 
 class NGrams:

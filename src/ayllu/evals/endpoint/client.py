@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Generic, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 from ayllu.lab.error import UserError
-
-if TYPE_CHECKING:
-    import httpx2
 
 TOGETHER = 4
 """Requests under way at a time."""
 SECONDS = 600.0
 """How long a single answer may take."""
+LARGEST = 64 << 20
+"""Bytes of an answer."""
 TRIES = 4
 PATIENCE = 120.0
 """Most seconds that are waited between two tries, whatever the server asks for."""
@@ -42,6 +43,22 @@ class Reply(Generic[Found]):
     """Whether that is no refusal of this one question; one that is longer than the model's context is a refusal."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came back of a request."""
+
+    status: int
+    retry_after: str | None
+    body: bytes
+
+    def json(self) -> Any:
+        """Its JSON. Raises ValueError where it is none."""
+        try:
+            return json.loads(self.body)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
+
+
 class Endpoint:
     """A server and one of its models."""
 
@@ -49,8 +66,8 @@ class Endpoint:
         """Asks the server which models it has. Raises UserError where it is not there, or has not this one."""
         import httpx2
 
-        parts = urlsplit(address)
-        if not parts.hostname or parts.username or parts.query or parts.fragment:
+        parts = _parts(address)
+        if parts is None or not parts.hostname or parts.username or parts.query or parts.fragment:
             raise UserError(f"{address} is no address of a server: give one such as http://127.0.0.1:8000/v1")
         here = parts.hostname in ("localhost", "::1") or parts.hostname.startswith("127.")
         if api_key and parts.scheme == "http" and not here:
@@ -65,9 +82,9 @@ class Endpoint:
         """What `read` makes of the answer to a POST about the model."""
         try:
             answer = self._request("POST", path, {"model": self.model, **body})
-            if answer.status_code != 200:
-                why = f"status {answer.status_code}: {_told(answer)}"
-                return Reply(None, why, answer.status_code not in REFUSES)
+            if answer.status != 200:
+                why = f"status {answer.status}: {_told(answer)}"
+                return Reply(None, why, answer.status not in REFUSES)
             return Reply(read(answer.json()))
         except (ValueError, KeyError, IndexError, TypeError):
             return Reply(None, f"its answer to POST {path} is not what OpenAI's API has there", True)
@@ -104,22 +121,35 @@ class Endpoint:
                 "and start again: it goes on from here"
             )
 
-    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx2.Response:
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> _Answer:
         """One request, tried again while the server is busy. Raises OSError where it cannot be reached."""
         import httpx2
 
         for attempt in range(1, TRIES + 1):
             try:
-                answer = self._client.request(method, self.base + path, json=body)
-                if answer.status_code not in BUSY or attempt == TRIES:
+                answer = self._exchange(method, path, body)
+                if answer.status not in BUSY or attempt == TRIES:
                     return answer
-                pause = _pause(answer.headers.get("retry-after"), attempt)
-            except httpx2.TransportError as error:
+                pause = _pause(answer.retry_after, attempt)
+            except httpx2.RequestError as error:
                 if attempt == TRIES or isinstance(error, httpx2.ConnectError):
                     raise OSError(f"{type(error).__name__}: {error}") from error
                 pause = _pause(None, attempt)
             time.sleep(pause)
         raise AssertionError("unreachable")
+
+    def _exchange(self, method: str, path: str, body: Mapping[str, Any] | None) -> _Answer:
+        """One request and its whole answer. OSError where that is too large or dribbles on for too long."""
+        until, parts, size = time.monotonic() + SECONDS, [], 0
+        with self._client.stream(method, self.base + path, json=body) as answer:
+            for part in answer.iter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > LARGEST:
+                    raise OSError(f"its answer is larger than {LARGEST >> 20} MiB")
+                if time.monotonic() > until:
+                    raise OSError(f"its answer took longer than {SECONDS:g} seconds")
+            return _Answer(answer.status_code, answer.headers.get("retry-after"), b"".join(parts))
 
     def _find(self, wanted: str | None) -> str:
         """The model to ask: the one that is wanted, or the only one that is there."""
@@ -127,39 +157,63 @@ class Endpoint:
             answer = self._request("GET", "/models")
         except OSError as error:
             raise UserError(f"{self.base} cannot be reached ({error}): start it or mend the address") from error
-        if answer.status_code in (401, 403):
+        if answer.status in (401, 403):
             raise UserError(f"{self.base} wants an API key: name the variable that holds one with --key-variable")
+        if answer.status in BUSY:
+            raise UserError(f"{self.base} does not answer (status {answer.status}: {_told(answer)}): try again later")
         try:
-            names = [str(entry["id"]) for entry in answer.json()["data"]]
+            entries = answer.json()["data"]
+            names = [str(entry["id"]) for entry in entries]
         except (ValueError, KeyError, TypeError):
-            names = []
+            entries, names = [], []
         if wanted is not None and (wanted in names or not names):
             return wanted
-        if wanted is None and len(names) == 1:
+        if wanted is None and (len(names) == 1 or _alike(entries)):
             return names[0]
         told = ", ".join(names[:20]) or "it names none"
         raise UserError(f"say with --served-model which model of {self.base} is meant (it has: {told})")
 
 
+def _alike(entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a server's entries are one model by several names: all that describes it is the same."""
+    told = [{key: value for key, value in entry.items() if key != "id"} for entry in entries]
+    return bool(told) and bool(told[0].get("meta") or told[0].get("root")) and all(one == told[0] for one in told)
+
+
+def _parts(address: str) -> SplitResult | None:
+    """An address in parts; None where it cannot be one."""
+    try:
+        parts = urlsplit(address)
+        return parts if parts.port is None or parts.port else None
+    except ValueError:
+        return None
+
+
 def _pause(asked: str | None, attempt: int) -> float:
     try:
-        return min(max(float(asked or ""), 0.0), PATIENCE)
+        seconds = float(asked or "")
     except ValueError:
-        return min(2.0**attempt, PATIENCE)
+        seconds = math.nan
+    return min(2.0**attempt if math.isnan(seconds) else max(seconds, 0.0), PATIENCE)
 
 
-def _told(answer: httpx2.Response) -> str:
+def _told(answer: _Answer) -> str:
     """What an error says of itself, at most 200 characters."""
     try:
         return str(answer.json()["error"]["message"])[:200]
     except (ValueError, KeyError, TypeError):
-        return answer.text[:200]
+        return answer.body[:800].decode(errors="replace")[:200]
 
 
 def chat_text(answer: Any) -> str:
-    """The text of a chat completion. Raises KeyError, IndexError or TypeError where it is none."""
+    """The text of a chat completion, in one piece or in parts. Raises KeyError, IndexError or TypeError where it is
+    none."""
     content = answer["choices"][0]["message"]["content"]
-    return str(content) if content is not None else ""
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part["type"] == "text")
+    if not isinstance(content, str | None):
+        raise TypeError("its content is no text")
+    return content or ""
 
 
 def is_address(name: str) -> bool:

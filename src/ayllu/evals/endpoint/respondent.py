@@ -18,6 +18,8 @@ from ayllu.lab.error import UserError
 ChatTemplate = Literal["auto", "on", "off"]
 MOST_STOPS = 4
 """Stop texts that OpenAI's API takes; text is cut at the others here."""
+ROUNDING = 1e-3
+"""By how much a server's arithmetic may put a log-probability above 0."""
 PROBE = ("The capital of France is", " Paris, and")
 
 
@@ -109,7 +111,7 @@ class EndpointRespondent:
 
         def read(answer: Any) -> list[Scored]:
             choices = sorted(answer["choices"], key=lambda choice: choice["index"])
-            return [scored_in(choice["logprobs"], *pair) for choice, pair in zip(choices, pairs, strict=True)]
+            return [_echoed(choice, *pair) for choice, pair in zip(choices, pairs, strict=True)]
 
         return self._endpoint.ask("/completions", body | {"prompt": [a + b for a, b in pairs]}, read)
 
@@ -126,6 +128,14 @@ class EndpointRespondent:
         )
 
 
+def _echoed(choice: Mapping[str, Any], given: str, scored: str) -> Scored:
+    """`scored_in` of a choice. Raises ValueError where the server has not told the prompt again, as it was asked to:
+    its log-probabilities are then those of a text of its own."""
+    if not str(choice["text"]).startswith(given + scored):
+        raise ValueError("the prompt is not told again")
+    return scored_in(choice["logprobs"], given, scored)
+
+
 def scored_in(logprobs: Mapping[str, Any], given: str, scored: str) -> Scored:
     """What the echo of `given + scored` says of `scored`, to which space at the end of `given` goes, as in lm-eval.
 
@@ -140,6 +150,8 @@ def scored_in(logprobs: Mapping[str, Any], given: str, scored: str) -> Scored:
     likelihoods = [math.nan if values[n] is None else float(values[n]) for n in numbers]
     if not likelihoods or not all(map(math.isfinite, likelihoods)):
         raise ValueError("no log-probability of the text")
+    if max(likelihoods) > ROUNDING:
+        raise ValueError("what it tells are no logarithms of probabilities")
     greedy = all(values[n] >= max((top[n] or {}).values(), default=math.inf) for n in numbers)
     return Scored(sum(likelihoods), greedy, len(numbers))
 

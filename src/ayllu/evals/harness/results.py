@@ -41,7 +41,7 @@ def read_results(path: Path, like: Scores) -> Scores:
         for number, sample in _lines(file):
             try:
                 outcome = _outcome(sample, known, f"{file.stem}/{sample['doc_id']}")
-            except (KeyError, TypeError, ValueError, IndexError) as error:
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
                 raise UserError(
                     f"{file} line {number} is no sample of lm-eval's ({error}): give its samples"
                 ) from error
@@ -76,6 +76,8 @@ def _outcome(sample: Mapping[str, Any], known: Mapping[tuple[str, int], Outcome]
     if not all(len(pair) == 2 and isinstance(pair[1], str) for pair in pairs) or len(pairs) < 2:
         return None
     likelihoods = tuple(likelihood_of(answer[0]) for answer in sample["resps"])
+    if len(likelihoods) != len(pairs):
+        raise ValueError(f"it has {len(likelihoods)} answers to {len(pairs)} choices")
     for gold in range(len(pairs)):
         if ours := known.get((_digest(pairs, gold), len(pairs))):
             return replace(ours, log_likelihoods=likelihoods)

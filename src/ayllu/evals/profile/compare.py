@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ayllu.evals.comparison.paired import paired_mean_interval, paired_share_interval, permutation_p
+from ayllu.evals.comparison.shares import adjust, share_difference
 from ayllu.evals.profile.curve import RESAMPLES, Cells, thresholds
 from ayllu.evals.profile.figures import ENOUGH
 from ayllu.evals.profile.kept import KeptProfile, KeptVerdict
 from ayllu.evals.profile.rows import BY_EXAMPLES, ROWS
 from ayllu.evals.profile.table import MODES
-from ayllu.evals.statistics import CONFIDENCE, detectable_difference, holm, mcnemar
+from ayllu.evals.statistics import CONFIDENCE
 from ayllu.evals.table import aligned
 from ayllu.lab.error import UserError
 
@@ -88,28 +88,13 @@ def _mode(pairs: Sequence[Pair], seed: int) -> list[dict[str, Any]]:
         mine = [pair for pair in pairs if pair[0].row == name and (pair[0].mode == "gen" or pair[0].chance > 0)]
         if mine:
             rows.append({"row": name, "items": len(mine), "solved": _solved(mine), "d50": _levels(mine, seed)})
-    for row, p in zip(rows, holm([row["solved"]["p"] for row in rows]), strict=True):
-        row["solved"]["p_holm"] = p
+    adjust(row["solved"] for row in rows)
     return rows
 
 
 def _solved(pairs: Sequence[Pair]) -> dict[str, Any]:
     a, b = [one.solved for one, _ in pairs], [other.solved for _, other in pairs]
-    only_first = sum(x and not y for x, y in zip(a, b, strict=True))
-    only_second = sum(y and not x for x, y in zip(a, b, strict=True))
-    groups = [one.group for one, _ in pairs]
-    if len(set(groups)) < len(groups):
-        interval, p = paired_mean_interval(a, b, clusters=groups), permutation_p(a, b, clusters=groups)
-    else:
-        interval, p = paired_share_interval(only_first, only_second, len(pairs)), mcnemar(only_first, only_second)
-    return {
-        **interval.as_json(),
-        "p": p,
-        "p_holm": None,
-        "only_first": only_first,
-        "only_second": only_second,
-        "detectable": detectable_difference(len(pairs), (only_first + only_second) / len(pairs)),
-    }
+    return share_difference(a, b, [one.group for one, _ in pairs])
 
 
 def _levels(pairs: Sequence[Pair], seed: int) -> dict[str, float]:

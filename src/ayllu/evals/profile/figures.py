@@ -144,7 +144,8 @@ def _abstaining(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
         for name, kind in KINDS.items():
             mine = [v for v in verdicts if v.mode == mode and v.item.row == KNOWING and v.item.kind == kind]
             if mine:
-                found.append(_score(f"{KNOWING}/{name}", mode, _share(mine), mine))
+                guess = sum(verdict.item.guess(mode) for verdict in mine) / len(mine)
+                found.append(_entry(f"{KNOWING}/{name}", _share(mine), len(mine), mode, guess))
     return found
 
 

@@ -20,7 +20,9 @@ EASIEST, HARDEST = 1, 30
 """Ends of the scale of difficulty."""
 LEVELS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 18, 22, 26, 30)
 """Where the scale is asked: denser at the easy end, where small models live."""
-SEED = "ayllu-profile-1"
+HALF = 0.5
+"""What items of two kinds, such as answerable questions and others, are worth to who always gives one answer."""
+SEED = "ayllu-profile-2"
 """What items are drawn from unless another seed is given. Changing it changes every item."""
 
 
@@ -47,7 +49,7 @@ class Draft:
     group: str = ""
     """Items of one group, such as those with one invented rule, are not independent."""
     kind: str = ""
-    """Which of several kinds of items of the generator this is, where they are counted apart."""
+    """Which of two kinds of items, as many of either, this is; to all of one kind the same answer is right."""
 
 
 Generator = Callable[[Random, int], Draft]
@@ -86,9 +88,18 @@ class ProfileItem:
         """Row and generator."""
         return f"{self.row}/{self.generator}"
 
-    def chance(self, mode: Mode) -> float:
+    def guess(self, mode: Mode) -> float:
         """How often who guesses is right."""
         return 1 / len(self.choices) if self.choices and (mode == "rank" or self.closed) else 0.0
+
+    def chance(self, mode: Mode) -> float:
+        """How often who guesses is right, or who always says the same where that is right half the time."""
+        return max(self.guess(mode), HALF if self.kind else 0.0)
+
+    @property
+    def asked(self) -> tuple[object, ...]:
+        """All that is shown: equal for two items that ask the same."""
+        return self.row, self.generator, self.level, self.question, self.turns, self.before
 
     @property
     def plain(self) -> str:

@@ -24,7 +24,7 @@ from ayllu.evals.suite import items_digest
 from ayllu.lab.error import UserError
 
 ITEMS = 2
-"""Items of each generator at each level."""
+"""Items of each generator at each level, or fewer where there are not as many questions."""
 RULE_LEVELS = (1, 2, 3, 4, 6, 9, 12, 15)
 """Levels of invented rules: one change of a word to six; each is asked six times, with 0 to 16 examples."""
 
@@ -69,17 +69,25 @@ BY_TIME, BY_MEMORY, BY_EXAMPLES = "speed", "long_term_storage", "learning"
 
 
 def make_items(rows: Sequence[str] | None = None, *, each: int = ITEMS, seed: str = SEED) -> tuple[ProfileItem, ...]:
-    """The items of the rows (None: all), `each` of every generator at every level. UserError for what there is not."""
+    """The items of the rows (None: all), `each` of every generator at every level. UserError for what there is not.
+
+    Where a level has few questions, one that was drawn already is not asked again: a second answer would say nothing.
+    """
     if each < 1:
         raise UserError(f"a profile of {each} items a level measures nothing: ask for at least 1")
     chosen = [find_row(name) for name in rows] if rows is not None else list(ROWS.values())
-    return tuple(
+    drawn = (
         make_item(row.name, name, function, level, number, seed, shared=row.shared)
         for row in chosen
         for name, function in row.generators.items()
         for level in row.levels
         for number in range(each)
     )
+    kept: dict[object, ProfileItem] = {}
+    for item in drawn:
+        # Items of a group belong together, and a time is another each time.
+        kept.setdefault(item.id if item.examples is not None or item.seconds is not None else item.asked, item)
+    return tuple(kept.values())
 
 
 def find_row(name: str) -> Row:

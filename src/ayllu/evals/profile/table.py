@@ -8,7 +8,7 @@ from typing import Any
 from ayllu.evals.profile.curve import detectable_threshold_difference
 from ayllu.evals.profile.item import Mode, ProfileItem
 from ayllu.evals.profile.rows import ROWS
-from ayllu.evals.statistics import detectable_difference
+from ayllu.evals.statistics import DISCORDANT, detectable_difference
 from ayllu.evals.table import aligned
 
 HEAD = ("row", "solved half the time at", "95 %", "items", "curve fits (p)")
@@ -16,8 +16,6 @@ NOTE = (
     "Difficulty from 1, trivial, to 30, beyond any model; in the mode {mode}, and compared only within it. A p below "
     "0.01 says that no such curve fits the row."
 )
-DISCORDANT = 0.2
-"""The share of items that exactly one of two models solves, assumed for what can be shown."""
 
 
 def profile_table(profile: Mapping[str, Any]) -> str:

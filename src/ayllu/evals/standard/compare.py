@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ayllu.evals.comparison.shares import labels, share_difference
 from ayllu.evals.standard.answers import RATIOS, Answer
 from ayllu.evals.standard.table import TASKS
 from ayllu.evals.statistics import mean_interval, ratio_interval
@@ -15,7 +16,8 @@ from ayllu.lab.error import UserError
 def compare_answers(first: Sequence[Answer], second: Sequence[Answer]) -> dict[str, Any]:
     """Second minus first: {set: {"metric", "mode", "items", "value", "low", "high"}}, 95 % intervals over items.
 
-    The metric is the set's first one; of whole texts always bits per byte. UserError where the items are not the same.
+    The metric is the set's first one; of whole texts always bits per byte. A share of right answers has all of
+    `share_difference`, `p_holm` not yet filled in. UserError where the items are not the same.
     """
     mine, theirs = _by_task(first), _by_task(second)
     found = {}
@@ -40,10 +42,14 @@ def _by_task(answers: Sequence[Answer]) -> dict[str, dict[tuple[str, str], Answe
 def _difference(name: str, pairs: Sequence[tuple[Answer, Answer]]) -> dict[str, Any]:
     one = pairs[0][0]
     metric = TASKS[name].metrics[0] if name in TASKS else next(iter(one.values), "bits_per_byte")
+    told = {"metric": "bits_per_byte" if metric in RATIOS else metric, "mode": one.mode, "items": len(pairs)}
     if metric in RATIOS:
-        metric = "bits_per_byte"
         nats = [a.log_likelihoods[0] - b.log_likelihoods[0] for a, b in pairs]
         interval = ratio_interval(nats, [a.sizes["bytes"] * math.log(2) for a, _ in pairs])
     else:
-        interval = mean_interval([b.values[metric] - a.values[metric] for a, b in pairs])
-    return {"metric": metric, "mode": one.mode, "items": len(pairs), **interval.as_json()}
+        values = [[answer.values[metric] for answer in side] for side in zip(*pairs, strict=True)]
+        if all(value in (0, 1) for side in values for value in side):
+            first, second = ([bool(value) for value in side] for side in values)
+            return told | share_difference(first, second, labels([(a.id, a.cluster) for a, _ in pairs]))
+        interval = mean_interval([b - a for a, b in zip(*values, strict=True)])
+    return told | interval.as_json()

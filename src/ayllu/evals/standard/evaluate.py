@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ayllu.evals.standard.prompts import chosen_rows, prompts_of
 from ayllu.evals.standard.respondent import Respondent
 from ayllu.evals.standard.rows import Reader
 from ayllu.evals.standard.task import HARNESS, Prompt, Task
-from ayllu.evals.table import power_of
+from ayllu.evals.table import power_of, power_of_difference
 from ayllu.lab import progress
 from ayllu.lab.progress import say
 
@@ -48,6 +49,8 @@ def evaluate_tasks(
             continue
         if task.mode == "rank":
             say(power_of(task.title, [1 / len(prompt.asked.pairs) for prompt in prompts]))
+        if task.mode != "rolling":
+            say(power_of_difference(task.title, len(prompts)))
         if count := respondent.too_long(task, prompts):
             cut[task.name] = count
         found = _answered(respondent, task, prompts, _journal(reader.cache, respondent, task))
@@ -99,7 +102,14 @@ def _answered(respondent: Respondent, task: Task, prompts: Sequence[Prompt], kep
         for answer in respondent.answers(task, left):
             kept.add(answer)
             bar.advance()
-    return [known[prompt.id] for prompt in prompts]
+    return [_judged_again(task, prompt, known[prompt.id]) for prompt in prompts]
+
+
+def _judged_again(task: Task, prompt: Prompt, answer: Answer) -> Answer:
+    """A text that was kept is judged by today's checker; a program, which takes a sandbox, is not run again."""
+    if task.check is None or answer.text is None:
+        return answer
+    return replace(answer, values=dict(task.check(prompt.row, answer.text)))
 
 
 def _journal(cache: Path, respondent: Respondent, task: Task) -> Journal[Answer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from ayllu.evals.profile.generators.words import LETTERS, near_lists, near_numbers
@@ -44,7 +45,18 @@ def sorting(rng: Random, level: int) -> Draft:
         f"Here are digits and letters: {' '.join(signs)}. Say first the digits in ascending order, then the letters in "
         "alphabetical order. Answer with the signs only, with spaces."
     )
-    return Draft(question=question, answer=" ".join(right), wrong=near_lists(rng, right, DIGITS + LETTERS.upper()))
+    return Draft(question=question, answer=" ".join(right), wrong=_near_orders(rng, right))
+
+
+def _near_orders(rng: Random, right: Sequence[str], count: int = 3) -> list[str]:
+    """The list with one sign replaced, in order again: that an answer is in order must tell nothing."""
+    found: dict[str, None] = {}
+    while len(found) < count:
+        entries, place = list(right), rng.randrange(len(right))
+        entries[place] = rng.choice(DIGITS if entries[place].isdigit() else LETTERS.upper())
+        if (ordered := sorted(entries)) != list(right):
+            found[" ".join(ordered)] = None
+    return list(found)
 
 
 GENERATORS = {"digits_backwards": digits_backwards, "updating": updating, "sorting": sorting}

@@ -9,7 +9,7 @@ from typing import Any
 
 from ayllu.evals.profile.figures import profile_figures
 from ayllu.evals.profile.human.serve import HumanServer
-from ayllu.evals.profile.human.session import Session
+from ayllu.evals.profile.human.session import Session, answers_file
 from ayllu.evals.profile.item import SEED
 from ayllu.evals.profile.kept import save_profile
 from ayllu.evals.profile.rows import ROWS, find_row
@@ -53,8 +53,8 @@ def take_row(
 
 def person_profile(person: str, folder: Path, *, each: int, seed: str) -> dict[str, Any]:
     """The profile of all rows that a person took, saved beside their answers."""
-    taken = [name for name in ROWS if (folder / f"{name}.jsonl").is_file()]
-    sessions = [Session(name, person, each=each, seed=seed, folder=folder) for name in taken]
+    taken = [name for name in ROWS if answers_file(folder, name, seed).is_file()]
+    sessions = [Session(name, person, each=1, seed=seed, folder=folder) for name in taken]
     verdicts = [verdict for session in sessions for verdict in session.verdicts()]
     about = {"subject": person, "kind": "person", "seed": seed, "each": each}
     profile = profile_figures(verdicts, headline="gen", about=about)

@@ -18,7 +18,7 @@ from ayllu.evals.profile.subjects.subject import Ranked, Replied
 from ayllu.lab.error import UserError
 
 TRAINING_SEED = "ayllu-profile-five-gram"
-"""What the solved items are drawn from that the 5-gram model has read: others than it is asked."""
+"""What the solved items are drawn from that the 5-gram model has read."""
 OPERATIONS: Mapping[type, Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -81,7 +81,8 @@ class Program:
 
 
 class FiveGramProgram(Program):
-    """Ranks and writes by the 5-gram model, which has read 852 solved items of another seed."""
+    """Ranks and writes by the 5-gram model, which has read some 830 solved items of another seed; where a level has few
+    questions, as the easiest have, it has read some that it is asked."""
 
     name = "five-gram"
     weighs = True

@@ -11,8 +11,19 @@ SECONDS = 10.0
 """For one program with its tests; lm-eval's `code_eval` gives 3, without any isolation."""
 MEMORY_MIB = 1024
 
+LAST = """\
+for output in (1, 2):
+    try:
+        __import__("os").write(output, bytes(reversed(b"{}")))
+    except OSError:
+        pass
+"""
+"""The last lines of a program. The word stands there backwards, so that a program which prints its own text, or the
+constants in it, has not said it. It goes past `print` and `sys.stdout`, which a program may have made its own, and to
+both outputs, of which one may be full or closed."""
+
 Run = Callable[[str], tuple[bool, str]]
-"""Runs a program: whether it came to its end by itself within its bounds, and its stdout."""
+"""Runs a program: whether it came to its end by itself within its bounds, and what it wrote."""
 
 
 def sandboxed(program: str) -> tuple[bool, str]:
@@ -20,7 +31,7 @@ def sandboxed(program: str) -> tuple[bool, str]:
     from ayllu.sandbox.session import run
 
     ended = run(program, seconds=SECONDS, memory_mib=MEMORY_MIB, packages=())
-    return ended.status == "ok", ended.stdout
+    return ended.status == "ok", f"{ended.stdout}\n{ended.stderr}"
 
 
 def why_no_sandbox() -> str:
@@ -38,8 +49,8 @@ def why_no_sandbox() -> str:
 def passes(program: str, run: Run = sandboxed) -> bool:
     """Whether a program with its tests reaches its last line: one that leaves before with status 0 has passed none."""
     word = secrets.token_hex(16)
-    ended, said = run(f"{program}\n\nprint({word!r})\n")
-    return ended and said.rstrip().endswith(word)
+    ended, said = run(f"{program}\n\n{LAST.format(word[::-1])}")
+    return ended and word in said
 
 
 def humaneval_program(row: Row, text: str) -> str:

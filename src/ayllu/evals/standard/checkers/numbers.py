@@ -1,61 +1,68 @@
-"""A number in an answer, however it is written: thousands, decimal comma, units, boxes, fractions, words.
+"""The number that an answer states, in whatever format, and nothing where it states none or leaves open which.
 
 lm-eval's own patterns for GSM8K stay what they are (`gsm8k_values`), so that its scores are met; `number_in` is what
-our own generated items are judged by.
+our own generated items are judged by too.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 
-ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-TEENS = ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
-TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-SCALES = {"hundred": 100, "thousand": 1_000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-WORDS = {word: i for i, word in enumerate((*ONES, *TEENS))} | {word: 10 * i for i, word in enumerate(TENS, start=2)}
-PARTS = {
-    "half": 2,
-    "halves": 2,
-    "third": 3,
-    "quarter": 4,
-    "fourth": 4,
-    "fifth": 5,
-    "sixth": 6,
-    "eighth": 8,
-    "tenth": 10,
-}
-GLYPHS = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8"}
-LONGEST = 400
-"""Most digits of a number, and largest power of ten."""
-MINUS = "-\u2212\u2013\ufe63\uff0d"
-"""Hyphen and the signs that text has in its place."""
+from ayllu.evals.standard.checkers.number_forms import Number, numbers, plain
 
-_NUMBER = re.compile(
-    r"(?<![\w.,])(?P<sign>-)?\s?(?:[$€£¥]\s?)?(?P<late>-)?"
-    r"(?P<body>\d[\d,.'\u2019\u00a0\u202f_]*(?:(?<=\d)\s\d{3}(?![\d]))*|\.\d+)(?P<power>[eE][+-]?\d{1,9})?"
-    r"(?:\s?/\s?(?P<below>\d+))?"
-)
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_FRACTION = re.compile(r"(-?)\s*\\[dt]?frac\s*\{\s*(-?[\d.,]+)\s*\}\s*\{\s*(-?[\d.,]+)\s*\}")
-_MIXED = re.compile(r"(?<![\d/.,])(\d+)\s+(\d+)/(\d+)(?![\d/])")
-_SAID = re.compile(r"(?:####|(?:final\s+)?answer(?:\s+is|\s*:|\s*=)|[Aa]ntwort:|r[ée]ponse\s*:)", re.IGNORECASE)
+_SAID = re.compile(
+    r"(?:####|\banswer(?:\s+(?:is|was|equals|would\s+be)\b|\s*[:=])|\bantwort\s*:|\br[ée]ponse\s*:)", re.IGNORECASE
+)
+_RESULT = re.compile(
+    r"\b(?:result|sum|product|total|difference|remainder|quotient)(?:\s+(?:is|equals)\b|\s*[:=])", re.IGNORECASE
+)
+_SENTENCE = re.compile(r"[.;!?](?=\s|$)|\n")
+DENIED = re.compile(
+    r"(?:\bnot|n['’]t|\bnever|\brather\s+than|\binstead\s+of|\bneither|\bnor)"
+    r"(?:\s+(?:be|is|was|it|equal|exactly|to|in|at|the|a|an|think|believe|that))*[\s\"'$€£¥*(]*$",
+    re.IGNORECASE,
+)
+"""The end of a text behind which stands what is denied."""
+_WRONG = re.compile(
+    r"[\"')]*\s*(?:(?:is|was)\s+(?:wrong|incorrect|false|not\s+(?:the\s+)?(?:answer|right|correct))"
+    r"|(?:is|was)n['’]t\s+(?:the\s+)?(?:answer|right|correct))\b",
+    re.IGNORECASE,
+)
+_COMPARED = re.compile(r"\s*%?\s*(?:\w+\s+)?(?:more|less|fewer|greater|larger|smaller)\s+than\b", re.IGNORECASE)
+_OPERATOR = re.compile(r"[\s()$€£¥]*(?:[-+*×x·÷/^]|times|plus|minus|divided\s+by)[\s()$€£¥]*", re.IGNORECASE)
+_CHOICE = re.compile(r"\s*(?:or|to|~|\.\.+|…)\s*", re.IGNORECASE)
+_LIST = re.compile(r"[ \t]*(?:,|;|&|\||\band\b)?[ \t]*", re.IGNORECASE)
+_REASON = re.compile(r"\b(?:and|or|as|since|because|not|but|for|so|where|which|if|then|while)\b", re.IGNORECASE)
 
 
 def number_in(text: str) -> Fraction | None:
-    """The number that an answer states: in its last box, behind its last "answer is" or "####", or its last one."""
-    text = _plain(text)
+    """The number that an answer states: in its last box, behind its last "answer is" or "####", or its last one.
+
+    A number that is denied ("not 5") is not stated. None where there is none, and where it stays open which is meant:
+    "3 or 4", "3-5", "between 3 and 5", "3, 4", a sum that is not carried out.
+    """
+    text = plain(text)
     if inside := _last_box(text):
-        return _last_number(inside)
-    *_, said = _SAID.split(text)
-    if said is not text and (found := _first_number(said)) is not None:
-        return found
-    return _last_number(text)
+        return _last(inside)
+    if answers := list(_SAID.finditer(text)):
+        said = text[answers[-1].end() :]
+        found = numbers(said)
+        if not all(_denied(said, number) for number in found):
+            return _first(said, found)
+    if (results := list(_RESULT.finditer(text))) and _last_sentence(rest := text[results[-1].end() :]):
+        found = numbers(rest)
+        if found and not _COMPARED.match(rest, found[0].end):
+            return _first(rest, found)
+    return _last(text)
 
 
 def same_number(answer: str, right: str) -> bool:
     """Whether an answer states the number that `right` is."""
-    expected, found = _last_number(_plain(right)), number_in(answer)
+    expected, found = _last(plain(right)), number_in(answer)
     return expected is not None and found is not None and found == expected
 
 
@@ -81,17 +88,6 @@ def _folded(text: str) -> str:
     return text.lower()
 
 
-def _plain(text: str) -> str:
-    """One sign for minus, fractions as a/b, no marks of LaTeX or Markdown around numbers."""
-    for sign in MINUS[1:]:
-        text = text.replace(sign, "-")
-    for glyph, written in GLYPHS.items():
-        text = re.sub(rf"(?<=\d){glyph}", f" {written}", text).replace(glyph, written)
-    text = text.replace(r"\$", "$").replace(r"\%", "%").replace("{,}", ",").replace(r"\,", "").replace(r"\!", "")
-    text = _FRACTION.sub(lambda m: f"{m[1]}{m[2]}/{m[3]}", text)
-    return re.sub(r"\\text\s*\{([^{}]*)\}", r" \1 ", text).replace("**", "")
-
-
 def _last_box(text: str) -> str | None:
     starts = [match.end() for match in _BOXED.finditer(text)]
     if not starts:
@@ -104,97 +100,65 @@ def _last_box(text: str) -> str | None:
     return text[starts[-1] :]
 
 
-def _first_number(text: str) -> Fraction | None:
-    found = _numbers(text)
-    return found[0][1] if found else _spelled(text)
+def _denied(text: str, number: Number) -> bool:
+    return bool(DENIED.search(text, max(0, number.start - 80), number.start) or _WRONG.match(text, number.end))
 
 
-def _last_number(text: str) -> Fraction | None:
-    found = _numbers(text)
-    return found[-1][1] if found else _spelled(text)
-
-
-def _numbers(text: str) -> list[tuple[int, Fraction]]:
-    """Where each number written in digits begins, and what it is."""
-    found: list[tuple[int, Fraction]] = []
-    at = 0
-    while at < len(text):
-        if (mixed := _MIXED.match(text, at)) and int(mixed[3]):
-            whole = int(mixed[1]) + Fraction(int(mixed[2]), int(mixed[3]))
-            found.append((at, -whole if text[:at].rstrip().endswith("-") else whole))
-            at = mixed.end()
-        elif (match := _NUMBER.match(text, at)) and (value := _value(match)) is not None:
-            found.append((at, value))
-            at = match.end()
-        else:
-            at += 1
-    return found
-
-
-def _value(match: re.Match[str]) -> Fraction | None:
-    body = _decimal(match["body"].rstrip(".,'\u2019\u00a0\u202f_ "))
-    power = int((match["power"] or "e0")[1:])
-    # What a model writes must not become a number of millions of digits.
-    if body is None or len(body) > LONGEST or abs(power) > LONGEST or len(match["below"] or "") > LONGEST:
+def _first(text: str, found: Sequence[Number]) -> Fraction | None:
+    """The first number that a text states: what a sum comes to where it begins with one."""
+    at = next((at for at, number in enumerate(found) if not _denied(text, number)), None)
+    if at is None:
         return None
-    if match["below"] and not int(match["below"]):
+    end = _sentence_end(text, found, at)
+    mine = [number for number in found[at:] if number.end <= end]
+    equal = text.rfind("=", mine[0].end, end)
+    if equal >= 0 and not _REASON.search(text, mine[0].end, equal) and ", " not in text[mine[0].end : equal]:
+        behind = [number for number in mine if number.start > equal]
+        return behind[0].value if behind else None
+    gaps = [text[a.end : b.start] for a, b in itertools.pairwise(mine)]
+    if gaps and (_open(gaps[0], text[: mine[0].start]) or _only_listed(text[mine[0].start : end], mine, gaps)):
         return None
-    value: Fraction = Fraction(body) * (Fraction(10**power) if power >= 0 else Fraction(1, 10**-power))
-    if match["below"]:
-        value /= int(match["below"])
-    return -value if match["sign"] or match["late"] else value
+    return mine[0].value
 
 
-def _decimal(body: str) -> str | None:
-    """Digits with a point, from any convention of thousands and decimals."""
-    body = re.sub(r"[\s'\u2019\u00a0\u202f_]", "", body)
-    point, comma = body.rfind("."), body.rfind(",")
-    if point >= 0 and comma >= 0:
-        decimal = max(point, comma)
-        whole = re.sub(r"[.,]", "", body[:decimal])
-        return f"{whole}.{body[decimal + 1 :]}" if body[decimal + 1 :].isdigit() else None
-    mark = "." if point >= 0 else ","
-    if mark not in body:
-        return body
-    pieces = body.split(mark)
-    thousands = len(pieces[0]) <= 3 and pieces[0] not in ("", "0") and all(len(piece) == 3 for piece in pieces[1:])
-    # One point is a decimal point; one comma before three digits parts thousands, as English writes it.
-    if thousands and (mark == "," or len(pieces) > 2):
-        return "".join(pieces)
-    if len(pieces) > 2:
+def _last(text: str) -> Fraction | None:
+    """The last number that a text states."""
+    found = numbers(text)
+    at = next((at for at in reversed(range(len(found))) if not _denied(text, found[at])), None)
+    if at is None:
         return None
-    return f"{pieces[0] or '0'}.{pieces[1]}"
+    if at:
+        before = found[at - 1]
+        if _open(text[before.end : found[at].start], text[: before.start]):
+            return None
+        gaps = [text[a.end : b.start] for a, b in itertools.pairwise(found)]
+        if _only_listed(text.strip().rstrip("."), found, gaps):
+            return None
+    return found[at].value
 
 
-def _spelled(text: str) -> Fraction | None:
-    """The last number that is spelled out in English words."""
-    runs: list[list[str]] = [[]]
-    words = re.findall(r"[a-z]+", text.lower().replace("-", " "))
-    for number, word in enumerate(words):
-        joins = (
-            word in ("and", "a", "an") and number + 1 < len(words) and words[number + 1] in {*WORDS, *SCALES, *PARTS}
-        )
-        if word in WORDS or word in SCALES or word.removesuffix("s") in PARTS or word in ("minus", "negative") or joins:
-            runs[-1].append(word)
-        elif runs[-1]:
-            runs.append([])
-    said = [value for run in runs if (value := _said(run)) is not None]
-    return said[-1] if said else None
+def _open(gap: str, ahead: str) -> bool:
+    """Whether what parts two numbers leaves open which of them is meant."""
+    if _OPERATOR.fullmatch(gap):
+        return True
+    if re.fullmatch(r"\s*and\s*", gap, re.IGNORECASE):
+        return re.search(r"\bbetween\s*[$€£¥]?$", ahead, re.IGNORECASE) is not None
+    changed = re.search(r"\bfrom\s*[$€£¥]?$", ahead, re.IGNORECASE) and "to" in gap.lower()
+    return _CHOICE.fullmatch(gap) is not None and not changed
 
 
-def _said(words: list[str]) -> Fraction | None:
-    total, group, below, seen = 0, 0, 1, False
-    for word in words:
-        part = PARTS.get(word, PARTS.get(word.removesuffix("s"), 0))
-        if word in WORDS:
-            group, seen = group + WORDS[word], True
-        elif word == "hundred":
-            group, seen = max(1, group) * 100, True
-        elif word in SCALES:
-            total, group, seen = total + max(1, group) * SCALES[word], 0, True
-        elif part:
-            below, group, seen = part, group or 1, True
-    if not seen:
-        return None
-    value = Fraction(total + group, below)
-    return -value if words[0] in ("minus", "negative") else value
+def _only_listed(text: str, found: Sequence[Number], gaps: Sequence[str]) -> bool:
+    """Whether a text is nothing but several numbers in one line."""
+    told = sum(number.end - number.start for number in found) + sum(map(len, gaps))
+    return all(map(_LIST.fullmatch, gaps)) and len(text.strip(" \t\n$€£¥%.")) <= told
+
+
+def _last_sentence(text: str) -> bool:
+    """Whether no other sentence with a number follows the one that begins a text."""
+    found = numbers(text)
+    return bool(found) and found[-1].end <= _sentence_end(text, found, 0)
+
+
+def _sentence_end(text: str, found: Sequence[Number], at: int) -> int:
+    """Where the sentence ends that holds a number."""
+    return next((match.start() for match in _SENTENCE.finditer(text, found[at].end)), len(text))
