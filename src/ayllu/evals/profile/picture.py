@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,8 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "ayllu",
     "svg.fonttype": "none",
 }
+ACROSS = 4
+"""Names of subjects in a line."""
 MOST = len(COLOURS)
 """Subjects in one picture at most: one a colour."""
 SPREAD = 0.72
@@ -108,9 +111,10 @@ def _draw(profiles: Sequence[KeptProfile], mode: str, form: str) -> bytes:
             offset = SPREAD * ((len(profiles) - 1) / 2 - number) / len(profiles)
             _subject(axes, kept, mode, {name: place + offset for name, place in places.items()}, COLOURS[number])
         _unmeasured(axes, profiles, mode, places)
-        axes.set_title(f"Solved half the time, by difficulty: {MODES[mode]}", loc="left", pad=34, fontweight="bold")
+        pad = 16 + 18 * math.ceil(len(profiles) / ACROSS)  # above the lines of names
+        axes.set_title(f"Solved half the time, by difficulty: {MODES[mode]}", loc="left", pad=pad, fontweight="bold")
         axes.legend(
-            loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, frameon=False, handlelength=1, borderaxespad=0.2
+            loc="lower left", bbox_to_anchor=(0, 1.0), ncols=ACROSS, frameon=False, handlelength=1, borderaxespad=0.2
         )
         data = io.BytesIO()
         figure.savefig(data, format=form, dpi=160, metadata={"Date": None} if form == "svg" else {})
