@@ -107,12 +107,20 @@ def table(shown: Mapping[str, Any]) -> str:
         ends = "released" if row["released"] else "refused by its gate"
         state = "after" if row["kept"] == "after" else "before"
         lines.append(
-            f"| {row['seed']} | three benchmarks together; the state {state} GRPO went on; "
-            f"{row['minutes']:.0f} minutes; {ends} "
+            f"| {row['seed']} | three benchmarks together (compared as if unpaired, as lm-eval 0.4.13 does: "
+            f"{_unpaired(pooled)}); the state {state} GRPO went on; {row['minutes']:.0f} minutes; {ends} "
             f"| {pooled['items']:,} | {100 * pooled['before']['value']:.1f} % | "
             f"| {100 * pooled['after']['value']:.1f} % | {_points(pooled)} |"
         )
     return "\n".join(lines)
+
+
+def _unpaired(row: Mapping[str, Any]) -> str:
+    """The 95 % interval that lm-evaluation-harness's `scripts/model_comparator.py` gives of the same answers."""
+    before, after = (row[side]["value"] for side in ("before", "after"))
+    error = math.sqrt((before * (1 - before) + after * (1 - after)) / (row["items"] - 1))
+    low, high = (100 * (after - before + side * 1.96 * error) for side in (-1, 1))
+    return f"{low:.1f} to {high:.1f}"
 
 
 def _points(row: Mapping[str, Any]) -> str:
