@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.lab.error import UserError
+from ayllu.lab.integrity import strict_json
 
 Records = Mapping[str, Any]
 """File name to its JSON value."""
@@ -100,9 +101,11 @@ def format_value(value: Any, *, percent: bool = False) -> str:
 def json_object(text: str, name: str) -> dict[str, Any]:
     """The JSON object in `text`, the content of the file `name`. Raises ValueError for anything else."""
     try:
-        value = json.loads(text)
+        value = strict_json(text)
     except RecursionError:
         raise ValueError(f"{name} is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
     if not isinstance(value, dict):
         raise ValueError(f"{name} holds no JSON object")
     return value
