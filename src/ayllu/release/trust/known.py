@@ -80,7 +80,8 @@ def _standing(found: Verification, entry: dict[str, Any] | None) -> Standing:
     if not same:
         return Standing(signer="given" if found.pinned else "changed", since=since, first_key=first)
     newest = str(entry.get("created") or "")
-    older = bool(found.created and newest > found.created)
+    before, now = moment(newest), moment(found.created)
+    older = before is not None and now is not None and before > now
     return Standing(
         signer="given" if found.pinned else "known",
         since=since,
@@ -88,6 +89,15 @@ def _standing(found: Verification, entry: dict[str, Any] | None) -> Standing:
         newer=str(entry.get("version")) if older else None,
         newer_created=newest if older else None,
     )
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time with its zone, as a manifest gives it; None for anything else."""
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
 
 
 def _remember(found: Verification, known: dict[str, dict[str, Any]], path: Path, standing: Standing) -> Standing:
