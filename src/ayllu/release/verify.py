@@ -24,8 +24,7 @@ from ayllu.release.gates import RECORDS, SCORES, Problem
 from ayllu.release.manifest import NAME, VERSION, pooled_bits_per_byte
 from ayllu.release.policy import POLICIES, Policy
 from ayllu.release.reference import json_object
-from ayllu.release.trust.known import moment
-from ayllu.release.trust.revocation import Revocations, known
+from ayllu.release.trust.revocation import Revocations, known, moment
 from ayllu.release.trust.verdicts import verdicts
 
 CHANGED = "was changed after the release was signed"

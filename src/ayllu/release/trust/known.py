@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ayllu.lab.error import UserError
 from ayllu.release import sign
 from ayllu.release.files.listing import read_small
+from ayllu.release.trust.revocation import moment
 
 if TYPE_CHECKING:
     from ayllu.release.verify import Verification
@@ -89,15 +90,6 @@ def _standing(found: Verification, entry: dict[str, Any] | None) -> Standing:
         newer=str(entry.get("version")) if older else None,
         newer_created=newest if older else None,
     )
-
-
-def moment(text: str | None) -> datetime | None:
-    """A time with its zone, as a manifest gives it; None for anything else."""
-    try:
-        found = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return found if found.tzinfo else None
 
 
 def _remember(found: Verification, known: dict[str, dict[str, Any]], path: Path, standing: Standing) -> Standing:

@@ -103,6 +103,15 @@ def lists_folder() -> Path:
     return sign.default_key_path().with_name("revocations")
 
 
+def moment(text: str | None) -> datetime | None:
+    """A time with its zone, as manifests and lists give it; None for anything else."""
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
+
+
 def parse(content: bytes) -> Revocations:
     """Read a list. Raises ValueError with one sentence where it is none, or its signature does not hold."""
     try:
@@ -113,10 +122,9 @@ def parse(content: bytes) -> Revocations:
         fields = strict_json(text)
         if signed != {SIGNED: hashlib.sha256(text.encode()).hexdigest()}:
             raise ValueError("its signature is of something else")
-        expires = datetime.fromisoformat(fields["expires"])
-        issued = datetime.fromisoformat(fields["issued"]) if "issued" in fields else None
-        if not isinstance(fields["number"], int) or None in (expires.tzinfo, (issued or expires).tzinfo):
-            raise ValueError("it has no number, or no first and last day with their time zone")
+        expires, issued = moment(fields["expires"]), moment(fields.get("issued"))
+        if not isinstance(fields["number"], int) or expires is None:
+            raise ValueError("it has no number, or no last day with its time zone")
         return Revocations(
             publisher=sign.fingerprint(key),
             number=fields["number"],
