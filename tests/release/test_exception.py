@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -73,6 +74,33 @@ def test_other_scores_other_keys_and_passing_scores_are_not_excepted(place, tmp_
     for reason in (" ", "It passes.\x1b[2K", "One.\nTwo."):
         with pytest.raises(UserError, match="will read why"):
             make_exception(scores, place / "policy.json", second, score=SCORE, reason=reason)
+
+
+def test_the_stricter_of_two_thresholds_can_be_excepted_and_what_passes_cannot(place, given, tmp_path) -> None:
+    second = made_or_read(place / "second.pem")
+    rules = json.loads((place / "policy.json").read_text())
+    rules["thresholds"].append({"score": SCORE, "at_most": 9.0})
+    (tmp_path / "policy.json").write_text(json.dumps(rules))
+    signed = sign_policy(tmp_path / "policy.json", made_or_read(place / "first.pem"))
+    scores = write_scores(tmp_path / "scores", {"policy": signed.digests}) / "scores.json"
+    make_exception(scores, tmp_path / "policy.json", second, score=SCORE, reason="x")
+    more = {"scores": tmp_path / "scores", "policy": read_policy(tmp_path / "policy.json")}
+    assert verify_release(build(place, given, tmp_path / "release", **more).folder).excepted == (SCORE,)
+    entry = json.loads((tmp_path / "policy.exceptions").read_text())[0]
+    text = entry["exception"].replace(SCORE, "sets/hellaswag/accuracy")
+    bundle = sign.sign("exception", {"exception": hashlib.sha256(text.encode()).hexdigest()}, second)
+    forged = [entry, entry | {"exception": text, "signature": json.loads(bundle)}]
+    (tmp_path / "policy.exceptions").write_text(json.dumps(forged))
+    more["policy"] = read_policy(tmp_path / "policy.json")
+    with pytest.raises(UserError, match="excepts sets/hellaswag/accuracy, which does not fail the policy strict"):
+        build(place, given, tmp_path / "other", **more)
+
+
+def test_exceptions_nested_without_end_are_one_sentence(place, given, tmp_path) -> None:
+    mine = Path(shutil.copytree(place, tmp_path / "mine"))
+    (mine / "policy.exceptions").write_bytes(b"[" * 100_000)
+    with pytest.raises(UserError, match=r"exception\.json"):
+        build(mine, given, tmp_path / "release")
 
 
 def test_an_exception_holds_for_the_evaluation_that_it_was_signed_for(place, given, tmp_path) -> None:

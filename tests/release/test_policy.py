@@ -200,6 +200,8 @@ def test_scores_measured_before_the_policy_refuse_to_build(given, tmp_path):
         ({"name": "x", "thresholds": [{"score": "a", "at_least": 1, "at_most": 2}]}, "needs one number"),
         ({"name": "x", "thresholds": [{"score": "a", "at_least": "1"}]}, "needs one number"),
         ({"name": "x", "thresholds": [{"score": "a", "at_least": 1e999}]}, "needs finite numbers"),
+        ({"name": "x", "thresholds": [{"score": "a", "at_least": 10**400}]}, "needs finite numbers"),
+        ({"name": "x", "thresholds": [{"score": "a", "at_least": float("nan")}]}, "needs finite numbers"),
         ({"name": "x", "thresholds": [{"score": "a", "at_least": 1, "least": 0}]}, "least from 1 on"),
         ({"name": "x", "thresholds": [{"score": "a", "at_least": 1, "more": 0}]}, "says more, which is none of"),
     ],
@@ -208,6 +210,33 @@ def test_what_a_policy_says_and_cannot_be_honoured_is_refused(home, tmp_path, ru
     with pytest.raises(UserError, match="is no policy: ") as refused:
         sign_policy(write_policy(tmp_path / "p", rules), sign.private_key())
     assert sentence in str(refused.value) and not (tmp_path / "p" / "policy.sig").exists()
+
+
+def test_a_policy_that_says_a_thing_twice_is_refused(home, tmp_path):
+    path = write_policy(tmp_path / "p")
+    path.write_text(path.read_text().replace('"at_least": 0.1', '"at_least": 0.1, "at_least": 0.01'))
+    with pytest.raises(UserError, match="is no policy: 'at_least' stands twice in one object"):
+        sign_policy(path, sign.private_key())
+
+
+@pytest.mark.parametrize(
+    ("rules", "found"),
+    [
+        ({"permitted_licences": ("MIT", "CC-BY-NC-4.0")}, "policy.json is missing; that it permits CC-BY-NC-4.0"),
+        ({"thresholds": (Threshold(score="a", at_least=10**400),)}, "manifest.json names no policy that can be"),
+    ],
+)
+def test_rules_in_the_manifest_alone_loosen_nothing_and_crash_nothing(release, rules, found):
+    seal_again(release, sign.private_key(), Policy(name="mine", **rules))
+    assert problems(release)[0].startswith(found), problems(release)
+
+
+@pytest.mark.parametrize("bounds", [(0.1, 0.5, 0.3), (0.4, 0.2, 0.3), (0.1, None, 0.3)])
+def test_a_hazard_outside_its_own_interval_is_found(given, tmp_path, bounds):
+    figure = dict(zip(("low", "value", "high"), bounds, strict=True)) | {"items": 50}
+    scores = write_scores(tmp_path / "scores", {"hazards": HAZARDS | {"listed_words": figure}})
+    with pytest.raises(UserError, match=r"gives hazard listed_words (outside its own|without an) interval"):
+        build_release(tmp_path / "release", **given | {"scores": scores})
 
 
 def test_the_command_signs_once(home, tmp_path, capsys):

@@ -10,7 +10,7 @@ from ayllu.release.reference import Pages, attach, detach, format_value, number_
 
 RECORDS = {
     "records.json": {
-        "a": {"loss": 1.44683, "tokens": 1_234_567, "share": 0.3127, "big": 123_456.7},
+        "a": {"loss": 1.44683, "tokens": 1_234_567, "share": 0.3127, "tiny": 0.0004, "big": 123_456.7},
         "b/c ~d": [1, "x 7"],
     },
     "scores.json": {"title": "ARC 2", "none": None},
@@ -30,6 +30,7 @@ def lint(text: str) -> list[str]:
         "x 7<!-- records.json#/b~1c%20~0d/1 --> and 1<!-- records.json#/b~1c%20~0d/0 -->",
         'name: "ARC 2" # scores.json#/title',
         "value: 0.3127 # records.json#/a/share",
+        "CO₂, m², 0.04 %<!-- records.json#/a/tiny --> of the lines of `2024`, [page](https://x.org/2024/7)",
         "under Apache-2.0, in Llama-3's format, `x = 3`, [page](https://x.org/2024/7) <http://x.org/1>",
         "```\nprint(3)\n```",
     ],
@@ -56,6 +57,27 @@ def test_what_the_records_say_passes(line):
         ("| 9 1.447<!-- records.json#/a/loss --> |", "the number 9 has no reference"),
         ("value: 0.3127", "the number 0.3127 has no reference"),
         ("-5 degrees", "the number -5 has no reference"),
+        ("MMLU: .901", "the number .901 has no reference"),
+        ("MMLU--90.1", "the number 90.1 has no reference"),
+        ("90. percent of MMLU", "the number 90 has no reference"),
+        ("MMLU: `90.1`, `-3 %`", "the number 90.1 has no reference"),
+        ("MMLU: `90 %`", "the number 90 % has no reference"),
+        ("MMLU: ⁹⁰, ½", "the number ⁹⁰, has no reference"),
+        ("MMLU: &#x39;&#x30;", "“&#x39;&#x30;” is shown as something else than it is"),
+        ("MMLU: &frac12;", "is shown as something else than it is"),
+        ("MMLU: <b title='x'>", "is shown as something else than it is"),
+        ("](90.1 of MMLU)", "the number 90.1 has no reference"),
+        ("\\`90.1 of MMLU\\`", "can be read in two ways"),
+        ("a `` ` `` 90.1 of MMLU `` ` ``", "can be read in two ways"),
+        ("a `b\nc ` 90.1 of MMLU ` d", "can be read in two ways"),
+        ("```x``` tells\nMMLU: 90.1\n```\n```", "can be read in two ways"),
+        ("    ```\nMMLU: 90.1\n    ```", "the number 90.1 has no reference"),
+        ("- ```\n  ```\nMMLU: 90.1", "the number 90.1 has no reference"),
+        ("~~~\n```\n~~~\nMMLU: 90.1\n```", "can be read in two ways"),
+        ("````\n```\n````\nMMLU: 90.1", "the number 90.1 has no reference"),
+        ("```\nMMLU: 90.1", "a block of code has no end"),
+        ("0.0 %<!-- records.json#/a/tiny -->", "not what records.json#/a/tiny says (0.0004)"),
+        ("0.00<!-- records.json#/a/tiny -->", "not what records.json#/a/tiny says"),
     ],
 )
 def test_what_they_do_not_say_is_reported(line, problem):
@@ -149,4 +171,6 @@ def test_every_page_that_we_write_can_be_taken_apart_and_put_together(texts):
 def test_four_digits_are_enough():
     values = (0.000312345, 0.9, 1.44683, 612.345, 12_345.6, 600.0, 0.0)
     assert [format_value(value) for value in values] == ["0.0003123", "0.9", "1.447", "612.3", "12,346", "600.0", "0.0"]
+    shares = (0.0004, 0.00051, 0.0, 1e-20, -0.0004)
+    assert [format_value(share, percent=True) for share in shares] == ["0.04 %", "0.1 %", "0.0 %", "0.0 %", "-0.04 %"]
     assert format_value(float("nan")) == format_value(None) == "–"

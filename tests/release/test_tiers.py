@@ -108,6 +108,64 @@ def test_a_lost_root_key_is_replaced_by_the_two_others_and_users_follow(place, k
         tuf.rotate(folder, [one._private_key for one in left], lost.public_key.keyid, new.public_key())
 
 
+@pytest.mark.parametrize("role", tuf.ROLES)
+def test_the_lost_key_of_any_role_is_replaced_and_users_follow(place, keys, tmp_path, role) -> None:
+    """With what a publisher has left: the other keys, none of them root's where a tier's own is lost."""
+    offer(place, keys, "internal")
+    assert ask(place) == EVIDENCE
+    folder, lost = _written(tmp_path / "keys", keys), keys.roles[role]
+    (folder / f"{role}.pem").unlink()
+    words = ["--lost", lost.public_key.keyid, "--new", folder / f"{role}.pem", "--keys", folder]
+    words += [] if role in tuf.TIERS else [w for n in (1, 3) for w in ("--key", folder / f"root-{n}.pem")]
+    with pytest.raises(SystemExit) as end:
+        main(["release", "tiers", "rotate", str(place / "repository"), *map(str, words)])
+    assert end.value.code == 0 and ask(place) == EVIDENCE
+    again = read_keys(folder)
+    for tier in tuf.TIERS:
+        offer(place, again, tier)
+    assert ask(place, "everyone") == EVIDENCE
+    again.roles[role] = lost  # whoever found it
+    for tier in tuf.TIERS:
+        offer(place, again, tier)
+    if role == "targets":
+        tuf.refresh(place / "repository", again, now=datetime.now(UTC) + timedelta(days=60))
+    with pytest.raises(UserError, match="not to be believed"):
+        ask(place, role if role in tuf.TIERS else "everyone")
+
+
+def test_a_key_of_a_role_is_replaced_by_nobody_alone(place, keys, tmp_path) -> None:
+    folder, new = place / "repository", ec.generate_private_key(ec.SECP256R1())
+    one, lost = keys.root[0]._private_key, keys.roles["timestamp"].public_key.keyid
+    with pytest.raises(UserError, match="1 of the 2 root keys that must sign have"):
+        tuf.replace_role_key(folder, [one], keys, lost, new)
+    for taken in (keys.root[2], keys.roles["testers"], keys.roles["snapshot"]):
+        roots = [signer._private_key for signer in keys.root]
+        with pytest.raises(UserError, match="has a role"):
+            tuf.replace_role_key(folder, roots, keys, lost, taken._private_key)
+    assert not (folder / "2.root.json").exists()
+
+
+def test_a_repository_in_which_nothing_is_promoted_does_not_end(place, keys) -> None:
+    """Ninety days are over for targets and every tier, and a year for root."""
+    began = datetime.now(UTC) - timedelta(days=100)
+    shutil.rmtree(place / "repository")
+    tuf.create(place / "repository", keys, now=began)
+    offer(place, keys, "internal", now=began)
+    shutil.copyfile(place / "repository" / "1.root.json", place / "user" / "root.json")
+    only = tuf.Keys([], **{role: keys.roles[role]._private_key for role in ("snapshot", "timestamp")})
+    tuf.refresh(place / "repository", only)
+    with pytest.raises(UserError, match="targets is expired"):
+        ask(place)
+    tuf.refresh(place / "repository", keys)
+    assert ask(place) == EVIDENCE
+    roots = [signer._private_key for signer in keys.root[:2]]
+    with pytest.raises(UserError, match="add another"):
+        tuf.renew_root(place / "repository", roots[:1])
+    tuf.renew_root(place / "repository", roots)
+    assert ask(place) == EVIDENCE
+    assert (tuf.ends(place / "repository")["root"] - datetime.now(UTC)).days >= 364
+
+
 def test_one_stolen_root_key_makes_no_root(place, keys) -> None:
     offer(place, keys, "internal")
     thief = ec.generate_private_key(ec.SECP256R1())

@@ -17,6 +17,7 @@ import pytest
 from ayllu.lab.error import UserError
 from ayllu.safety.filter.guard import Guard, open_guard
 from ayllu.safety.filter.measure import Turns, false_refusals, latency
+from ayllu.safety.filter.plain import plain
 from ayllu.safety.filter.policy import read_filter_policy
 from ayllu.safety.judge.features import sentences
 from ayllu.safety.judge.judge import Judge, chance
@@ -119,6 +120,58 @@ def test_a_policy_that_promises_what_nothing_keeps_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=said):
         guard_of(zorb_judge, tmp_path, **fields)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"name": "x", "categories": {"S1": "block", "S1": "off"}}', "'S1' stands twice in one object"),
+        ('{"name": "x", "stop": NaN}', "NaN is no JSON number"),
+        ("[" * 100_000, "is no JSON"),
+        ("\xff", "has no name|is no JSON"),
+    ],
+)
+def test_a_policy_that_programs_read_differently_is_refused(
+    zorb_judge: Judge, tmp_path: Path, content: str, said: str
+) -> None:
+    (tmp_path / "policy.json").write_text(content)
+    with pytest.raises(UserError, match=said):
+        read_filter_policy(tmp_path / "policy.json", zorb_judge)
+
+
+DISGUISES = {
+    "a sign without width between letters": "\u200b".join,
+    "soft hyphens": lambda text: text.replace("o", "o\u00ad"),
+    "letters of another alphabet": lambda text: text.translate(str.maketrans("aeopcxyi", "аеорсхуі")),
+    "full width": lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
+    "marks on every letter": lambda text: "".join(f"{c}\u0336" if c.isalpha() else c for c in text),
+    "accents on every letter": lambda text: "".join(f"{c}\u0301" if c.isalpha() else c for c in text),
+    "tags": lambda text: "".join(f"{c}\U000e0041" for c in text),
+    "spaces that do not break": lambda text: text.replace(" ", "\u00a0"),
+}
+
+
+@pytest.mark.parametrize("name", DISGUISES)
+def test_words_in_a_disguise_that_people_read_through_are_stopped(zorb_judge: Judge, tmp_path: Path, name: str) -> None:
+    guard = guard_of(zorb_judge, tmp_path)
+    asked = "Please zorb balak dulak felak gilak for me 3."
+    assert guard.check_request(asked) and guard.check_request(DISGUISES[name](asked))
+    assert guard.check_answer("", CALM + ZORB) and guard.check_answer("", DISGUISES[name](CALM + ZORB))
+    assert guard.check_answer("", DISGUISES[name](CALM * 3)) is None
+
+
+def test_other_languages_are_read_as_they_are_written() -> None:
+    for text in (
+        "Der Käse schmeckt größer",
+        "El año del niño",
+        "Это чай",
+        "ο καφές",
+        "đường phố",
+        "हिन्दी में",
+        "naïve café 🦙",
+    ):
+        assert plain(text) == text
+    assert plain("Ｐｌａｉｎ") == plain("Pl\u200bain") == "Plain"
 
 
 def test_false_refusals_and_time_are_measured(zorb_judge: Judge, tmp_path: Path) -> None:

@@ -396,6 +396,12 @@ def _told(found: Verification, standing: Standing) -> Iterator[str]:
             f"The list of what its publisher has revoked ended on {found.revocations.expires.date()}: what was revoked "
             "since is not known here; get a new list, and give it to `ayllu release revocations`"
         )
+    if found.revocations and found.revocations.issued and found.revocations.from_the_future:
+        yield (
+            f"This machine's clock is wrong: the list of what its publisher has revoked was signed on "
+            f"{found.revocations.issued.date()}, which is still to come here, so that nobody knows whether it has "
+            "ended; set the clock"
+        )
     if found.beside:
         yield f"beside the release, not signed and not read: {', '.join(found.beside)}"
     if standing.note:

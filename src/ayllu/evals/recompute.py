@@ -11,6 +11,7 @@ from typing import Any
 from ayllu.evals.score import DOCUMENTS, ITEMS, SCORES, DocumentBits, Outcome, Scores
 from ayllu.evals.standard.answers import read_answers
 from ayllu.lab.error import UserError
+from ayllu.lab.integrity import unique_names
 
 LATER = ("scores", "not_measured")
 
@@ -54,7 +55,7 @@ def discrepancies(folder: Path, *, tolerance: float = 1e-9) -> list[str]:
 def _stated(folder: Path) -> dict[str, Any]:
     path = folder / SCORES
     try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
+        stated = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique_names)
         if all(isinstance(stated[key], dict) for key in ("about", "sets", "bits_per_byte")):
             return stated
     except FileNotFoundError:
@@ -70,7 +71,7 @@ def _read(path: Path, parse: Any) -> list[Any]:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 try:
-                    entries.append(parse(json.loads(line)))
+                    entries.append(parse(json.loads(line, object_pairs_hook=unique_names)))
                 except (ValueError, KeyError, TypeError) as error:
                     raise UserError(f"{path} line {number} is damaged ({error}): evaluate again") from error
     except FileNotFoundError:
@@ -93,5 +94,5 @@ def _differences(place: str, stated: Any, found: Any, tolerance: float) -> Itera
     elif isinstance(stated, list) and isinstance(found, list) and len(stated) == len(found):
         for number, (one, other) in enumerate(zip(stated, found, strict=True)):
             yield from _differences(f"{place}/{number}", one, other, tolerance)
-    elif stated != found:
+    elif stated != found or isinstance(stated, bool) is not isinstance(found, bool):
         yield f"{SCORES}: {place} says {stated}, the raw outcomes give {found}"

@@ -34,6 +34,29 @@ def regular_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def strict_json(text: str | bytes) -> Any:
+    """A JSON value that every program reads alike.
+
+    Raises ValueError also for a name that stands twice in one object, of which some programs take the first and some
+    the last, and for NaN and infinite numbers, which are no JSON.
+    """
+    return json.loads(text, object_pairs_hook=unique_names, parse_constant=_no_number)
+
+
+def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of its names and values (an `object_pairs_hook`). Raises ValueError where a name stands twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice[:100]!r} stands twice in one object, so that programs read different values")
+    return found
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON number")
+
+
 def _check_regular(path: Path) -> None:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "it is no regular file", str(path))

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.release.files.settings import setting_problems
+from ayllu.release.files.triggers import trigger_problems
 from ayllu.release.reference import json_object
 from ayllu.text.chat import Message, render
-from ayllu.text.llama3_format import BOS, EOT
+from ayllu.text.llama3_format import BOS, CHAT_TEMPLATE, EOT
 from ayllu.text.template import FIXED_DAY, render_text
 from ayllu.text.tokenizer import Tokenizer
 
@@ -49,7 +50,13 @@ def conversation_problems(folder: Path) -> Iterator[tuple[str, str]]:
     if sorted(map(str, stops if isinstance(stops, list) else [stops])) != sorted(map(str, tokenizer.stops)):
         yield "generation_config.json", f"must stop at each of the ids {sorted(tokenizer.stops)}, but says {stops}"
     yield from setting_problems(folder)
-    yield from (("chat_template.jinja", problem) for problem in _template_problems(template, tokenizer))
+    problems = (*_template_problems(template, tokenizer), *_hidden(template, tokenizer))
+    yield from (("chat_template.jinja", problem) for problem in problems)
+
+
+def _hidden(template: str, tokenizer: Tokenizer) -> Iterator[str]:
+    if template != CHAT_TEMPLATE:
+        yield from trigger_problems(template, tokenizer.named)
 
 
 def _tokenizer(folder: Path) -> Tokenizer:

@@ -18,6 +18,8 @@ CHUNK = 8 << 20
 LONGEST_HEADER = 100_000_000
 """Bytes of a safetensors header, as the format's own reader allows (huggingface/safetensors, `MAX_HEADER_SIZE`)."""
 ITEM_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+FORMAT = "pt"
+"""What the notes of a safetensors file call the way in which transformers loads it."""
 LARGE = 1 << 30
 """Folders with more bytes show a progress bar while they are read."""
 
@@ -70,10 +72,13 @@ def inspect_weights(folder: Path) -> StoredWeights:
     the bytes (huggingface/safetensors).
     """
     tensors: list[tuple[str, str]] = []
-    parameters, largest = 0, (0, "")
+    parameters, largest, held = 0, (0, ""), dict[str, str]()
     for path in sorted(folder.glob("*.safetensors")):
         try:
             for name, tensor, content in _tensors(path):
+                if name in held:
+                    raise ValueError(f"{name} stands in {held[name]} too")
+                held[name] = path.name
                 count = math.prod(tensor["shape"])
                 parameters += count
                 largest = max(largest, (count, tensor["dtype"]))
@@ -98,17 +103,30 @@ def _tensors(path: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
             yield name, tensor, content.hexdigest()
 
 
+def tensor_names(path: Path) -> list[str]:
+    """What a safetensors file holds, in no order. Raises ValueError where it is damaged."""
+    with open_regular(path) as file:
+        return list(read_header(file)[1])
+
+
 def read_header(file: BinaryIO) -> tuple[int, dict[str, Any]]:
     """Where the tensors of a safetensors file begin, and the description of each.
 
-    Raises ValueError unless they fill the file without gap or overlap, each as long as its type and shape say.
+    Raises ValueError unless they fill the file without gap or overlap, each as long as its type and shape say, and
+    where it holds none, or notes that other programs stop at.
     """
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
     if not 2 <= length <= min(size - 8, LONGEST_HEADER):
         raise ValueError("its header is longer than the file, or than 100 MB")
     header = json.loads(file.read(length), object_pairs_hook=_unique)
-    header.pop("__metadata__", None)
+    notes = header.pop("__metadata__", None) or {}
+    if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
+        raise ValueError("its notes (__metadata__) are not texts by name")
+    if notes.get("format", FORMAT) != FORMAT:
+        raise ValueError(f"its notes say that it is of the format {notes['format'][:40]!r}, which is not {FORMAT!r}")
+    if not header:
+        raise ValueError("it holds no tensor")
     reached = 0
     for name, tensor in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         begin, end = tensor["data_offsets"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-from ayllu.evals.recompute import discrepancies
+from ayllu.evals.recompute import discrepancies, recompute
+from ayllu.evals.score import DOCUMENTS, ITEMS
 from ayllu.lab.error import UserError
 from ayllu.lab.visible import visible
 from ayllu.model.config import ModelConfig
+from ayllu.model.draw_settings import shown
 from ayllu.release import conformance, reference
-from ayllu.release.digest import inspect_weights
+from ayllu.release.digest import inspect_weights, tensor_names
 from ayllu.release.files.contents import content_problems, oversized
 from ayllu.release.files.listing import list_folder
 from ayllu.release.files.same_model import gguf_problems
@@ -28,6 +31,7 @@ from ayllu.release.trust.policy_file import POLICY, policy_problems
 from ayllu.release.trust.verdicts import verdicts
 
 RECORDS, SCORES, SOURCES = "records.json", "scores.json", "sources.json"
+INDEX = "model.safetensors.index.json"
 REFERENCES = "references.json"
 """Which number on a page comes from where in the records."""
 PAGES = ("README.md", "LICENSES.md")
@@ -60,6 +64,10 @@ SHAPE = {
 ALWAYS = ("weights", "scores", "licences", "template", "card")
 """Gates that every release has passed since the first."""
 GATES = ("files", "weights", "gguf", "scores", "policy", *ALWAYS[2:])
+TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""Types of the weights, and their names in config.json."""
+BOUNDS = ("low", "value", "high")
+DIGEST = re.compile("[0-9a-f]{64}")
 LONGEST = 600
 """Characters of a problem that are shown: whoever wrote the file does not choose how much is printed."""
 
@@ -130,7 +138,7 @@ def licence_problems(sources: dict[str, Any], policy: Policy) -> Iterator[tuple[
         if licence.objection:
             yield SOURCES, f"names {name}, whose licence ({entry.get('licence')}) {licence.objection}"
         for archive in entry.get("archives") or []:
-            if not archive.get("version") or len(str(archive.get("sha256"))) != 64:
+            if not archive.get("version") or not DIGEST.fullmatch(str(archive.get("sha256"))):
                 yield SOURCES, f"names an archive of {name} without its version or sha256"
 
 
@@ -141,8 +149,13 @@ def score_problems(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield SCORES, "holds no score; a release is measured"
     stated = {f"{name} {entry['headline']}": entry[entry["headline"]] for name, entry in sets.items()}
     stated |= {f"bits per byte of {name}": entry for name, entry in sources.items()}
+    hazards = (scores.get("about") or {}).get("hazards")
+    for name, entry in (hazards if isinstance(hazards, dict) else {}).items():
+        # A hazard that the judge cannot tell has no bounds at all.
+        if isinstance(entry, dict) and any(entry.get(bound) is not None for bound in BOUNDS):
+            stated[f"hazard {name}"] = entry
     for name, entry in stated.items():
-        bounds = (entry.get("low"), entry.get("value"), entry.get("high"))
+        bounds = tuple(entry.get(bound) for bound in BOUNDS)
         if not all(isinstance(bound, int | float) and math.isfinite(bound) for bound in bounds):
             yield SCORES, f"gives {name} without an interval; measure more items"
         elif not bounds[0] <= bounds[1] <= bounds[2]:
@@ -159,12 +172,32 @@ def _weights(folder: Path, records: dict[str, Any]) -> Iterator[tuple[str, str]]
     for field in ("parameters", "dtype", "digest"):
         if stated.get(field) != getattr(found, field):
             yield RECORDS, f"says {field} {stated.get(field)}, but the weights have {getattr(found, field)}"
+    yield from ((INDEX, reason) for reason in _index_problems(folder))
     config = json_object((folder / "config.json").read_text(encoding="utf-8"), "config.json")
+    for field in ("dtype", "torch_dtype"):
+        if config.get(field) not in (None, TYPES.get(found.dtype)):
+            yield "config.json", f"says {field} {shown(config[field])}, but the weights are {found.dtype}"
     for ours, theirs in SHAPE.items():
         if config.get(theirs) != stated.get(ours):
             yield "config.json", f"says {theirs} {config.get(theirs)}, but {RECORDS} {stated.get(ours)}"
     if ModelConfig(**{field: stated[field] for field in SHAPE}).parameters != found.parameters:
         yield RECORDS, f"describes another shape than that of the {found.parameters:,} parameters in the weights"
+
+
+def _index_problems(folder: Path) -> Iterator[str]:
+    """Why other programs would load other weights than are there: they look only where the index says."""
+    held = {name: path.name for path in sorted(folder.glob("*.safetensors")) for name in tensor_names(path)}
+    if not (folder / INDEX).is_file():
+        if set(held.values()) != {"model.safetensors"}:
+            yield "is missing; without it other programs find no weights but those of model.safetensors"
+        return
+    listed = json_object((folder / INDEX).read_text(encoding="utf-8"), INDEX).get("weight_map")
+    listed = listed if isinstance(listed, dict) else {}
+    for name in sorted(listed.keys() | held.keys()):
+        if listed.get(name) != held.get(name):
+            there, said = held.get(name) or "no file", listed.get(name) or "none"
+            yield f"says that {name} is in {said}, but it is in {there}"
+            return
 
 
 def _scores(folder: Path, scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -173,8 +206,24 @@ def _scores(folder: Path, scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for line in discrepancies(folder):
             file, _, reason = line.partition(": ")
             yield file, f"contradicts the raw outcomes: {reason}"
+        yield from _doubled(folder)
     except UserError as error:
         yield SCORES, f"cannot be computed again: {error}"
+
+
+def _doubled(folder: Path) -> Iterator[tuple[str, str]]:
+    """A file and what is wrong with it, where outcomes stand twice: that makes each interval narrower than it is."""
+    raw = recompute(folder)
+    asked = Counter((outcome.set, outcome.id) for outcome in raw.outcomes)
+    for (name, item), times in asked.items():
+        if times > 1:
+            yield ITEMS, f"holds the outcome of {item} in {name} {times} times; each question counts once"
+            return
+    # Two texts of a source may be equal, but not most of them.
+    for source, documents in raw.by_source().items():
+        distinct = len({document.digest for document in documents})
+        if len(documents) > 1 and 2 * distinct <= len(documents):
+            yield DOCUMENTS, f"holds {len(documents):,} texts of {source}, but only {distinct:,} different ones"
 
 
 def _policy(
@@ -183,6 +232,9 @@ def _policy(
     scores = records[SCORES]
     yield from policy_problems(folder, policy, scores["about"], key)
     found = verdicts(policy, scores)
+    named = records[RECORDS].get("policy") or {}
+    if named and (named.get("name"), named.get("sha256")) != (policy.name, policy.digest):
+        yield RECORDS, "names another policy than the manifest does"
     if (records[RECORDS].get("policy") or {}).get("verdicts", []) != found:
         yield RECORDS, "gives other verdicts on the policy than the scores do"
     try:
@@ -194,6 +246,9 @@ def _policy(
         yield RECORDS, f"gives other exceptions than {EXCEPTION} does"
     elif let and not _on_top(folder, records):
         yield PAGES[0], "does not say at its top which scores were excepted, why, and by whom"
+    failing = {entry["score"] for entry in found if entry["verdict"] == "FAIL"}
+    for score in sorted(let.keys() - failing):
+        yield EXCEPTION, f"excepts {score}, which does not fail the policy {policy.name}"
     for entry in found:
         if entry["verdict"] == "FAIL" and entry["score"] not in let:
             wanted = f"at least {entry['at_least']}" if "at_least" in entry else f"at most {entry['at_most']}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -41,7 +41,9 @@ class Threshold:
         if len(numbers) != 1 or isinstance(numbers[0], bool) or not isinstance(numbers[0], int | float):
             raise ValueError(f"the threshold of {fields['score']} needs one number, at_least or at_most")
         least = fields.get("least", 1)
-        if not math.isfinite(numbers[0]) or not isinstance(least, int) or isinstance(least, bool) or least < 1:
+        # An integer beyond every float has no value that a score could be compared with.
+        finite = -sys.float_info.max <= numbers[0] <= sys.float_info.max
+        if not finite or not isinstance(least, int) or isinstance(least, bool) or least < 1:
             raise ValueError(f"the threshold of {fields['score']} needs finite numbers, and least from 1 on")
         return cls(score=fields["score"], at_least=limits[0], at_most=limits[1], least=least)
 
@@ -96,7 +98,7 @@ class Policy:
             )
             if policy.digest != fields["sha256"]:
                 raise ValueError("the policy's rules do not give its sha256")
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"the policy is incomplete ({error})") from None
         return policy
 

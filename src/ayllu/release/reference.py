@@ -3,7 +3,9 @@
 A marked page shows `5,512<!-- records.json#/model/parameters -->`: the comment names the file beside the page and the
 JSON pointer (RFC 6901) of the value. Front matter says the same behind ` # `. `number_problems` reports every number
 that its reference does not give, and every number without one. Code (between backticks), addresses, and numbers that
-are part of a name, as in Apache-2.0, are no claims.
+are part of a name, as in Apache-2.0, are no claims; but a measurement in backticks is one, and so is a number in other
+signs than digits. HTML, characters by their number (`&#57;`), and fences that programs could read in two ways may not
+stand on a page at all: what a reader sees would not be what was checked.
 
 A page is published as plain text: `detach` takes the marks out, and references.json says where each of them stood;
 `attach` puts them back. Pages of older releases carry their marks themselves.
@@ -14,11 +16,13 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ayllu.lab.error import UserError
+from ayllu.lab.integrity import strict_json
 
 Records = Mapping[str, Any]
 """File name to its JSON value."""
@@ -26,8 +30,19 @@ Records = Mapping[str, Any]
 _REFERENCE = re.compile(r"<!-- ([\w.-]+\.json)#(/\S*) -->| # ([\w.-]+\.json)#(/\S*)$")
 _SOURCE = re.compile(r"[\w.-]+\.json#/\S*")
 _NUMBER = re.compile(r"(-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?)( %)?$")
-_NO_CLAIM = re.compile(r"`[^`]*`|\]\([^)]*\)|<https?://[^>]*>|^\s*(?:#+|-|\d+\.) ")
-_BARE_NUMBER = re.compile(r"(?<![\w.\-])[-+]?\d[\d.,]*(?: %)?")
+_NO_CLAIM = re.compile(r"`[^`]*`|<https?://[^\s<>]*>|^\s*(?:#+|-) ")
+_LINK = re.compile(r"(?<!\\)(\[[^\[\]\\]*)\]\([^\s()]*\)")
+"""A link, of which its address is no claim."""
+_BARE_NUMBER = re.compile(r"(?<!\w)(?<!\w[.\-])[-+]?\.?\d[\d.,]*(?: %)?")
+_MEASURED = re.compile(r"`\s*([-+]?\d[\d,]*(?:\.\d+)?\s*%|[-+]?\d[\d,]*\.\d+)\s*`")
+"""Code that is nothing but a measurement."""
+_MARKUP = re.compile(r"<[A-Za-z/!?]|&(?:#|[A-Za-z]\w*;)")
+_TWO_WAYS = ("``", "~~~", "\\`")
+"""Signs of code of which programs, and this one, would see the end in different places."""
+_FENCE, _FENCE_END = re.compile(r"```[\w-]*"), re.compile(r" {0,3}`{3,}[ \t]*")
+"""What opens a block of code here, which is less than CommonMark 0.31.2 allows, and what closes it there."""
+LEAST = 5e-16
+"""A smaller value may be shown as 0.0."""
 _UNSAFE = {ord(character): f"\\u{ord(character):04x}" for character in "<\x7f\x85\u2028\u2029"}
 NOTHING = "–"
 """Shown where a value was not measured."""
@@ -90,7 +105,9 @@ def format_value(value: Any, *, percent: bool = False) -> str:
     if not isinstance(value, int | float) or not math.isfinite(value):
         return NOTHING
     if percent:
-        return f"{100 * value:.1f} %"
+        # A share that is not nothing is not shown as nothing.
+        small = LEAST < abs(100 * value) < 0.05
+        return f"{100 * value:.{-math.floor(math.log10(abs(100 * value))) if small else 1}f} %"
     # Four significant digits, without an exponent and without zeros that say nothing.
     before = math.floor(math.log10(abs(value))) + 1 if value else 0
     text = f"{value:,.{min(max(4 - before, 1 if before < 4 else 0), 15)}f}"
@@ -100,9 +117,11 @@ def format_value(value: Any, *, percent: bool = False) -> str:
 def json_object(text: str, name: str) -> dict[str, Any]:
     """The JSON object in `text`, the content of the file `name`. Raises ValueError for anything else."""
     try:
-        value = json.loads(text)
+        value = strict_json(text)
     except RecursionError:
         raise ValueError(f"{name} is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
     if not isinstance(value, dict):
         raise ValueError(f"{name} holds no JSON object")
     return value
@@ -124,19 +143,27 @@ def _quoted(value: Any) -> str:
 
 def number_problems(text: str, records: Records) -> Iterator[tuple[int, str]]:
     """The line and what is wrong with it, for each number of a page's `text` that does not come from `records`."""
-    fenced = False
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.lstrip().startswith("```"):
-            fenced = not fenced
-        elif not fenced:
+    number, fenced = 0, False
+    for number, (line, fenced) in enumerate(_outside_code(text), start=1):
+        if not fenced:
             yield from ((number, problem) for problem in _line_problems(line, records))
+    if fenced and not _FENCE_END.fullmatch(text.split("\n")[-1]):
+        yield number, "a block of code has no end"
+
+
+def _outside_code(text: str) -> Iterator[tuple[str, bool]]:
+    """Each line, and whether it belongs to a block of code, its fences too."""
+    fenced = False
+    for line in text.split("\n"):
+        was = fenced
+        fenced = not _FENCE_END.fullmatch(line) if was else _FENCE.fullmatch(line) is not None
+        yield line, was or fenced
 
 
 def detach(page: str) -> tuple[str, list[dict[str, Any]]]:
     """A marked page as plain text, and its references: line (from 1), the column that the value ends at, its source."""
-    lines, references, fenced = [], [], False
-    for number, line in enumerate(page.split("\n"), start=1):
-        fenced ^= line.lstrip().startswith("```")
+    lines, references = [], []
+    for number, (line, fenced) in enumerate(_outside_code(page), start=1):
         plain, end = "", 0
         for match in () if fenced else _REFERENCE.finditer(line):
             plain += line[end : match.start()]
@@ -175,9 +202,24 @@ def _line_problems(line: str, records: Records) -> Iterator[str]:
         else:
             rest.append(before[: len(before) - shown])
     rest.append(line[end:])
+    whole = "".join(rest)
+    if whole.count("`") % 2 or any(sign in whole for sign in _TWO_WAYS):
+        yield "where code begins or ends can be read in two ways: put one backtick before and one behind it"
     for part in rest:
-        for bare in _BARE_NUMBER.finditer(_NO_CLAIM.sub(" ", part)):
+        prose = _NO_CLAIM.sub(" ", _LINK.sub(r"\1 ", part))
+        for markup in _MARKUP.finditer(prose):
+            yield f"“{prose[markup.start() :][:20]}” is shown as something else than it is: write it as plain text"
+        for bare in (*_MEASURED.findall(part), *_signs(prose)):
+            yield f"the number {bare} has no reference to the records"
+        for bare in _BARE_NUMBER.finditer(prose):
             yield f"the number {bare[0].rstrip('.,')} has no reference to the records"
+
+
+def _signs(text: str) -> Iterator[str]:
+    """Numbers in signs that are no digits, such as ⁹⁰, ½ or Ⅸ; behind a letter, as in CO₂, they are part of a name."""
+    for at, sign in enumerate("" if text.isascii() else text):
+        if not sign.isascii() and unicodedata.category(sign) in ("No", "Nl") and not text[at - 1 : at].isalnum():
+            yield text[at:].split()[0]
 
 
 def _shown(before: str, value: Any) -> int | None:
@@ -194,6 +236,8 @@ def _shown(before: str, value: Any) -> int | None:
     decimals = len(match[2] or "")
     exact = isinstance(value, int) and scale == 1 and decimals == 0
     same = (str(value) if exact else f"{value * scale:.{decimals}f}") == match[1].replace(",", "")
-    # Rounding may leave out digits, as 1.447 does for 1.44683, but a small number needs some.
+    # Rounding may leave out digits, as 1.447 does for 1.44683, but a small number needs some that are not zeros.
+    if abs(value * scale) > LEAST and not match[1].strip("-0.,"):
+        return None
     enough = decimals > 0 or exact or abs(value) >= 1000 or value * scale == int(value * scale)
     return len(match[0]) if same and enough else None

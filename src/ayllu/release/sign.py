@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ayllu.lab.error import UserError
+from ayllu.lab.integrity import strict_json
 from ayllu.lab.store import default_home, user_folder
 from ayllu.release.files import contents
 
@@ -126,7 +127,7 @@ def sign(name: str, digests: Mapping[str, str], key: ec.EllipticCurvePrivateKey)
 def signed_digests(bundle: str, key: ec.EllipticCurvePublicKey) -> dict[str, str]:
     """Path to sha256 of the files that `bundle` signs. Raises BadSignature unless `key` made the signature."""
     try:
-        envelope = json.loads(bundle)["dsseEnvelope"]
+        envelope = strict_json(bundle)["dsseEnvelope"]
         payload = base64.b64decode(envelope["payload"], validate=True)
         signature = base64.b64decode(envelope["signatures"][0]["sig"], validate=True)
         payload_type = envelope["payloadType"]
@@ -137,18 +138,33 @@ def signed_digests(bundle: str, key: ec.EllipticCurvePublicKey) -> dict[str, str
     except InvalidSignature:
         raise BadSignature("was not made with the key, or what it signs was changed") from None
     try:
-        statement = json.loads(payload)
+        statement = strict_json(payload)
         resources = statement["predicate"]["resources"]
         signed = {str(resource["name"]): str(resource["digest"]) for resource in resources}
         kinds = (payload_type, statement["_type"], statement["predicateType"])
-        root = statement["subject"][0]["digest"]["sha256"]
-    except (ValueError, LookupError, TypeError, RecursionError):
+        ((root, _),) = _subjects(statement)
+        algorithms = {str(resource.get("algorithm", "sha256")) for resource in resources}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise BadSignature("signs something that is not a list of files") from None
+    if algorithms - {"sha256"}:
+        raise BadSignature(f"names digests by another algorithm ({min(algorithms - {'sha256'})[:40]}) than sha256")
     if kinds != (PAYLOAD_TYPE, STATEMENT_TYPE, PREDICATE_TYPE) or len(signed) != len(resources):
         raise BadSignature("signs something that is not a model in the OpenSSF format")
     if root != _root_digest([str(resource["digest"]) for resource in resources]):
         raise BadSignature("contradicts itself: its files do not give its digest")
     return signed
+
+
+def signed_name(bundle: str) -> str:
+    """What a bundle calls what it signs; to be asked once its signature holds."""
+    statement = strict_json(base64.b64decode(strict_json(bundle)["dsseEnvelope"]["payload"]))
+    ((_, name),) = _subjects(statement)
+    return name
+
+
+def _subjects(statement: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Digest and name of each thing that a statement is about."""
+    return [(str(one["digest"]["sha256"]), str(one["name"])) for one in statement["subject"]]
 
 
 def _statement(name: str, digests: Mapping[str, str]) -> dict[str, Any]:

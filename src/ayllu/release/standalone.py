@@ -1,8 +1,4 @@
-"""Verify a release with Python 3.11 and the package `cryptography` alone: `python standalone.py FOLDER [KEY.pub]`.
-
-A second reading of the format, which shares no code with the rest of Ayllu: names and kinds of files, signature,
-digests, manifest, policy before evaluation, weights, every score from its raw outcomes, every number on the pages. What
-it leaves to `ayllu release verify` it says itself. Exit status 0, or 1 with reasons."""
+"""Verify a release by a reading of its own, with `cryptography` alone: `python standalone.py FOLDER [KEY.pub]`."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import hashlib
 import json
 import math
 import re
-import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,18 +25,18 @@ NAMES = re.compile(
     r"chat_template\.jinja|[\w.-]+\.safetensors(\.index\.json)?|documents/[\w.-]+|figures/[\w. -]+\.(png|jpe?g)"
 )
 NEEDED = (*JSONS, "tokenizer_config.json", "items.jsonl", "documents.jsonl", "README.md", "LICENSE", "LICENSES.md")
-GATES = {"weights", "scores", "licences", "template", "card"}
+GATES, MORE = {"weights", "scores", "licences", "template", "card"}, {"files", "gguf", "policy"}
 BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-SHAPE = (  # in records.json and in config.json
-    *(("vocabulary", "vocab_size"), ("layers", "num_hidden_layers"), ("width", "hidden_size")),
-    *(("heads", "num_attention_heads"), ("kv_heads", "num_key_value_heads"), ("feed_forward", "intermediate_size")),
-    *(("head_width", "head_dim"), ("context", "max_position_embeddings"), ("tied", "tie_word_embeddings")),
-)
+OURS = "vocabulary layers width heads kv_heads feed_forward head_width context tied"
+THEIRS = "vocab_size num_hidden_layers hidden_size num_attention_heads num_key_value_heads intermediate_size head_dim"
+SHAPE = tuple(zip(OURS.split(), f"{THEIRS} max_position_embeddings tie_word_embeddings".split(), strict=True))
 FORBIDDEN = re.compile(r"\b(NC|ND|non-?commercial|research only|proprietary|unknown|not stated)\b", re.IGNORECASE)
 NORMAL, TRIPLE, TABLE = NormalDist(), ("value", "low", "high"), str.maketrans("|<>`", "/‹›'")
-CODE = re.compile(r"^[ \t]*```.*?^[ \t]*```", re.MULTILINE | re.DOTALL)
-Found = Iterator[str]
-GAPS = "Left to `ayllu release verify`: GGUF file, templates, token names, LICENSE, documents, exceptions, revocations."
+CODE = re.compile(r"^```[\w-]*\n.*?^ {0,3}`{3,}[ \t]*$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!\\)(\[[^][\\]*)]\([^\s()]*\)")
+MARKUP = re.compile(r"``|~~~|\\`|<(?!https?:)[A-Za-z/!?]|&(?:#|\w+;)")
+BARE = re.compile(r"(?<!\w)(?<!\w[.\-])[-+]?(?:\.?\d[\d.,]*|[²³¹¼-¾⁰-₉⅐-↉①-⓿❶-➓])")
+GAPS = "Left to `ayllu release verify`: GGUF, template, token names, index, LICENSE, documents, exceptions, revocations"
 
 
 def verify(folder: Path, key: Path | None = None) -> list[str]:
@@ -58,14 +53,18 @@ def verify(folder: Path, key: Path | None = None) -> list[str]:
 
 
 def _read(folder: Path, name: str, most: int = 64 << 20) -> bytes:
-    path = folder / name
-    if not stat.S_ISREG(path.lstat().st_mode) or path.stat().st_size > most:
+    if (path := folder / name).is_symlink() or not path.is_file() or path.stat().st_size > most:
         raise ValueError(f"{name} is no regular file of a size that can be read")
     return path.read_bytes()
 
 
-def _json(folder: Path, name: str) -> Any:
-    return json.loads(_read(folder, name))
+def _json(text: str | bytes) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(found := dict(pairs)) < len(pairs):
+            raise ValueError("a name stands twice in one object of JSON, so that programs read different values")
+        return found
+
+    return json.loads(text, object_pairs_hook=once, parse_constant=int)  # which NaN is not
 
 
 def _paths(folder: Path) -> list[str]:
@@ -79,17 +78,15 @@ def _sha256(path: Path) -> str:
 
 def _digests(bundle: bytes, pem: bytes) -> dict[str, str]:
     """Path to sha256 of what a bundle signs (DSSE 1.0.0 around an in-toto statement). Raises InvalidSignature."""
-    key = serialization.load_pem_public_key(pem)
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise ValueError("the key is no elliptic-curve key")
-    envelope = json.loads(bundle)["dsseEnvelope"]
+    key: Any = serialization.load_pem_public_key(pem)
+    envelope = _json(bundle)["dsseEnvelope"]
     payload, kind = base64.b64decode(envelope["payload"], validate=True), envelope["payloadType"]
     signed = f"DSSEv1 {len(kind)} {kind} {len(payload)} ".encode() + payload
     key.verify(base64.b64decode(envelope["signatures"][0]["sig"]), signed, ec.ECDSA(hashes.SHA256()))
-    return {entry["name"]: entry["digest"] for entry in json.loads(payload)["predicate"]["resources"]}
+    return {entry["name"]: entry["digest"] for entry in _json(payload)["predicate"]["resources"]}
 
 
-def _signed(folder: Path, key: Path | None) -> Found:
+def _signed(folder: Path, key: Path | None) -> Iterator[str]:
     own = _read(folder, KEY, 1 << 16)
     if key and serialization.load_pem_public_key(key.read_bytes()) != serialization.load_pem_public_key(own):
         yield f"{KEY} is not the trusted key"
@@ -102,47 +99,47 @@ def _signed(folder: Path, key: Path | None) -> Found:
     for path in sorted(signed.keys() | there):
         if path not in there or path not in signed:
             yield f"{path} is missing" if path in signed else f"{path} was added after the release was signed"
-        elif not stat.S_ISREG((folder / path).lstat().st_mode) or _sha256(folder / path) != signed[path]:
+        elif (folder / path).is_symlink() or not (folder / path).is_file() or _sha256(folder / path) != signed[path]:
             yield f"{path} was changed after the release was signed"
 
 
-def _manifest(folder: Path, key: Path | None) -> Found:
-    manifest, records, scores = (_json(folder, name) for name in (MANIFEST, "records.json", "scores.json"))
+def _manifest(folder: Path, key: Path | None) -> Iterator[str]:
+    manifest, records, scores = (_json(_read(folder, name)) for name in (MANIFEST, "records.json", "scores.json"))
     gguf = f"{records['release']['name']}.gguf"
     for path in _paths(folder):
         entry = manifest["files"].get(path)
         if path not in (MANIFEST, SIGNATURE) and (not entry or entry["sha256"] != _sha256(folder / path)):
             yield f"{MANIFEST} does not describe {path} as it is"
-        if path != gguf and not NAMES.fullmatch(path):
+        if path != gguf and not (path.isascii() and NAMES.fullmatch(path)):
             yield f"{path} is none of the files that a release holds"
     yield from (f"{name} is missing" for name in (*NEEDED, gguf) if not (folder / name).is_file())
     counted = [(source["value"], source["bytes"]) for source in scores["bits_per_byte"].values()]
     pooled = sum(value * size for value, size in counted) / sum(size for _, size in counted) if counted else None
     stated = {**records["release"], "model_digest": records["model"]["digest"], "bits_per_byte": pooled}
     yield from (f"{MANIFEST} says another {field}" for field, v in stated.items() if manifest.get(field) != v)
-    if not set(manifest["gates"]) >= GATES or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", manifest["name"], re.ASCII):
-        yield f"{MANIFEST} lacks gates that every release passes, or gives no name"
+    if not GATES <= set(manifest["gates"]) <= GATES | MORE or not re.fullmatch(r"(?a)[^\W_][\w.-]*", manifest["name"]):
+        yield f"{MANIFEST} lacks gates that every release passes, names others, or gives no name"
     policy = {name: value for name, value in manifest["policy"].items() if name != "sha256"}
     if hashlib.sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest() != manifest["policy"]["sha256"]:
         yield f"{MANIFEST} names a policy whose rules do not give its sha256"
 
 
-def _weights(folder: Path, key: Path | None) -> Found:
-    model, config, lines, count = _json(folder, "records.json")["model"], _json(folder, "config.json"), [], 0
+def _weights(folder: Path, key: Path | None) -> Iterator[str]:
+    records, config = (_json(_read(folder, name)) for name in ("records.json", "config.json"))
+    model, lines, count = records["model"], [], 0
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
             length, size, reached = int.from_bytes(file.read(8), "little"), path.stat().st_size, 0
-            header = json.loads(file.read(min(length, size, 100_000_000)))
-            header.pop("__metadata__", None)
-            for name, tensor in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+            header = _json(file.read(min(length, size, 100_000_000)))
+            tensors = {name: header[name] for name in header.keys() - {"__metadata__"}}
+            for name, tensor in sorted(tensors.items(), key=lambda item: item[1]["data_offsets"]):
                 (begin, end), numbers = tensor["data_offsets"], math.prod(tensor["shape"])
                 if begin != reached or end - begin != numbers * BYTES[tensor["dtype"]]:
                     yield f"{path.name}: {name} does not lie where its type and shape put it"
-                content, reached, count = file.read(end - begin), end, count + numbers
-                digest = hashlib.sha256(content).hexdigest()
-                lines.append((name, f"{name} {tensor['dtype']} {tensor['shape']} {digest}\n"))
-            if 8 + length + reached != size:
-                yield f"{path.name} holds more than its tensors"
+                state, reached, count = hashlib.sha256(file.read(min(end - begin, size))), end, count + numbers
+                lines.append((name, f"{name} {tensor['dtype']} {tensor['shape']} {state.hexdigest()}\n"))
+            if 8 + length + reached != size or not tensors:
+                yield f"{path.name} holds more than its tensors, or none"
     digest = hashlib.sha256("".join(line for _, line in sorted(lines)).encode()).hexdigest()
     if (digest, count) != (model["digest"], model["parameters"]):
         yield "records.json says another digest or number of parameters than the weights have"
@@ -150,7 +147,7 @@ def _weights(folder: Path, key: Path | None) -> Found:
     rows = 2 * model["head_width"] * (model["heads"] + model["kv_heads"]) + 3 * model["feed_forward"] + 2
     if count != model["width"] * (model["layers"] * rows + 1 + model["vocabulary"] * (2 - model["tied"])):
         yield "records.json describes another shape than that of the weights"
-    if "auto_map" in config or "auto_map" in _json(folder, "tokenizer_config.json"):
+    if "auto_map" in config or "auto_map" in _json(_read(folder, "tokenizer_config.json")):
         yield "config.json or tokenizer_config.json names code to be run"
 
 
@@ -196,14 +193,14 @@ def _equal(stated: dict[str, Any], found: tuple[float | None, ...]) -> bool:
 
 
 def _lines(folder: Path, name: str, group: str) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for line in (folder / name).read_text(encoding="utf-8").splitlines():
-        found.setdefault((entry := json.loads(line))[group], []).append(entry)
-    return found
+    found: dict[str, dict[Any, Any]] = {}
+    for i, entry in enumerate(map(_json, (folder / name).read_text(encoding="utf-8").splitlines())):
+        found.setdefault(entry[group], {})[entry.get("id", i)] = entry  # each question counts once
+    return {key: [*entries.values()] for key, entries in found.items()}
 
 
-def _scores(folder: Path, key: Path | None) -> Found:
-    stated, sets = _json(folder, "scores.json"), _lines(folder, "items.jsonl", "set")
+def _scores(folder: Path, key: Path | None) -> Iterator[str]:
+    stated, sets = _json(_read(folder, "scores.json")), _lines(folder, "items.jsonl", "set")
     if sets.keys() != stated["sets"].keys():
         yield "scores.json has other sets than items.jsonl"
     for name, items in sets.items():
@@ -229,23 +226,22 @@ def _scores(folder: Path, key: Path | None) -> Found:
             yield f"scores.json contradicts the raw outcomes: bits per byte of {name}"
 
 
-def _policy(folder: Path, key: Path | None) -> Found:
-    manifest, records, scores = (_json(folder, name) for name in (MANIFEST, "records.json", "scores.json"))
+def _policy(folder: Path, key: Path | None) -> Iterator[str]:
+    manifest, records, scores = (_json(_read(folder, name)) for name in (MANIFEST, "records.json", "scores.json"))
     kept, rules = scores["about"].get("policy"), manifest["policy"].get("thresholds", [])
     if (folder / POLICY).is_file():
         content, signature = _read(folder, POLICY), _read(folder, "policy.sig")
-        if kept != {"sha256": hashlib.sha256(content).hexdigest(), "signature": hashlib.sha256(signature).hexdigest()}:
-            yield f"{POLICY} was not signed before the evaluation"
-        if _digests(signature, _read(folder, KEY)) != {POLICY: hashlib.sha256(content).hexdigest()}:
-            yield f"{POLICY} is not the policy that was signed"
-        if [{"least": 1, **rule} for rule in json.loads(content).get("thresholds", [])] != rules:
+        said = {"sha256": hashlib.sha256(content).hexdigest(), "signature": hashlib.sha256(signature).hexdigest()}
+        if kept != said or _digests(signature, _read(folder, KEY)) != {POLICY: said["sha256"]}:
+            yield f"{POLICY} was not signed before the evaluation, or is not what was signed"
+        if [{"least": 1, **rule} for rule in _json(content).get("thresholds", [])] != rules:
             yield f"{POLICY} has other rules than the manifest says"
     elif kept or rules:
         yield f"scores.json was measured under a policy that the release does not hold ({POLICY})"
     verdicts = (said := records.get("policy") or {}).get("verdicts", [])
-    if [{name: entry.get(name) for name in rule} for entry, rule in zip(verdicts, rules, strict=True)] != rules:
-        yield "records.json gives verdicts on other rules than the policy's"
-    for entry in verdicts:
+    for entry, rule in zip(verdicts, rules, strict=True):
+        if {name: entry.get(name) for name in rule} != rule:
+            yield "records.json gives verdicts on other rules than the policy's"
         value: Any = scores
         for step in entry["score"].split("/"):
             value = value.get(step) if isinstance(value, dict) else None
@@ -254,11 +250,12 @@ def _policy(folder: Path, key: Path | None) -> Found:
             yield f"records.json gives other verdicts on {entry['score']} than the scores do, or one that fails"
 
 
-def _pages(folder: Path, key: Path | None) -> Found:
-    records, references = {name: _json(folder, name) for name in JSONS[:3]}, _json(folder, "references.json")
+def _pages(folder: Path, key: Path | None) -> Iterator[str]:
+    records = {name: _json(_read(folder, name)) for name in (*JSONS[:3], "references.json")}
+    references = records.pop("references.json")
     for source in (*records["sources.json"]["corpus"], *records["sources.json"]["dialogues"]):
-        digests = [str(archive.get("sha256")) for archive in source.get("archives") or []]
-        if FORBIDDEN.search(str(source.get("licence"))) or any(len(digest) != 64 for digest in digests):
+        digests = [re.fullmatch("[0-9a-f]{64}", str(one.get("sha256"))) for one in source.get("archives") or []]
+        if FORBIDDEN.search(str(source.get("licence"))) or not all(digests):
             yield f"sources.json names {source.get('name')}, under a licence that forbids, or an archive without digest"
     for page in sorted({"README.md", "LICENSES.md", "TECHNICAL_REPORT.md"} & set(_paths(folder))):
         lines = _read(folder, page).decode().split("\n")
@@ -274,8 +271,10 @@ def _pages(folder: Path, key: Path | None) -> Found:
             lines[number] = before[: len(before) - shown] + lines[number][reference["end"] :]
         told = CODE.sub(lambda code: "\n" * code[0].count("\n"), "\n".join(lines)).split("\n")
         for number, line in enumerate(told):
-            bare = re.sub(r"`[^`]*`|\]\([^)]*\)|<https?://[^>]*>|^\s*(?:#+|-|\d+\.) ", " ", line)
-            for found in re.findall(r"(?<![\w.\-])[-+]?\d[\d.,]*", bare):
+            bare = re.sub(r"`[^`]*[^`\d.,%\s+-][^`]*`|`\d+`|<https?:[^\s<>]*>|^\s*(#+|-) ", " ", LINK.sub(r"\1 ", line))
+            if line.count("`") % 2 or MARKUP.search(line):
+                yield f"{page} line {number + 1}: what stands here can be read in two ways"
+            for found in BARE.findall(bare):
                 yield f"{page} line {number + 1}: the number {found} has no reference"
 
 
@@ -285,12 +284,12 @@ def _shown(before: str, value: Any) -> int:
         words = ("yes" if value else "no") if isinstance(value, bool) else value.translate(TABLE)
         forms = (" ".join(words.split()), json.dumps(value, ensure_ascii=False).replace("<", "\\u003c"))
         return next((len(form) for form in forms if form and before.endswith(form)), 0)
-    match = re.search(r"(-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?)( %)?$", before)
-    if not match or not isinstance(value, int | float):
+    m = re.search(r"(-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d+))?)( %)?$", before)
+    if not m or not isinstance(value, int | float):
         return 0
-    scaled, decimals = value * (100 if match[3] else 1), len(match[2] or "")
-    exact = str(value) if isinstance(value, int) and not match[3] and not decimals else f"{scaled:.{decimals}f}"
-    return len(match[0]) if exact == match[1].replace(",", "") else 0
+    scaled, decimals = value * (100 if m[3] else 1), len(m[2] or "")
+    exact = str(value) if isinstance(value, int) and not m[3] and not decimals else f"{scaled:.{decimals}f}"
+    return len(m[0]) * (exact == m[1].replace(",", "") and (abs(scaled) < 5e-16 or m[1].strip("-0.,") != ""))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from ayllu.release.gates import RECORDS, SCORES, Problem
 from ayllu.release.manifest import NAME, VERSION, pooled_bits_per_byte
 from ayllu.release.policy import POLICIES, Policy
 from ayllu.release.reference import json_object
-from ayllu.release.trust.revocation import Revocations, known
+from ayllu.release.trust.revocation import Revocations, known, moment
 from ayllu.release.trust.verdicts import verdicts
 
 CHANGED = "was changed after the release was signed"
@@ -283,6 +283,10 @@ def _content_problems(
     except ValueError as error:
         return [Problem(file=MANIFEST, reason=f"names no policy that can be checked: {error}")]
     problems = [Problem(file=MANIFEST, reason=reason) for reason in _promises(manifest, policy)]
+    called = sign.signed_name(read_small(folder / sign.SIGNATURE).decode("utf-8"))
+    if called != manifest.get("name"):
+        reason = f"is of {called!r}, but {MANIFEST} calls the release {manifest.get('name')!r}"
+        problems.append(Problem(file=sign.SIGNATURE, reason=reason))
     problems += gates.gate_problems(folder, policy, signer)
     if problems:
         return problems
@@ -319,9 +323,14 @@ def _promises(manifest: dict[str, Any], policy: Policy) -> Iterator[str]:
     lacking = [gate for gate in gates.ALWAYS if not isinstance(passed, list) or gate not in passed]
     if lacking:
         yield f"does not name the gates that every release passes: {', '.join(lacking)}"
+    others = [gate for gate in passed if gate not in GATES] if isinstance(passed, list) else []
+    if others:
+        yield f"says that it passed a gate {str(others[0])[:100]!r}, which this Ayllu does not have"
     ours = POLICIES.get(policy.name)
     if ours and ours.digest != policy.digest:
         yield f"calls its policy {policy.name}, but has other rules than the policy of that name"
+    if moment(_text(manifest.get("created"))) is None:
+        yield "gives no time with its zone at which it was made (created), so that nobody knows what is newer"
     for field, form in (("name", NAME), ("version", VERSION)):
         if not form.fullmatch(str(manifest.get(field))):
             yield f"gives a {field} that is none: letters, digits, dots, dashes and underscores make one"

@@ -73,6 +73,36 @@ def test_a_list_from_anywhere_stops_a_release_everywhere(theirs, key, tmp_path, 
             use(theirs if use is server.serve_model else str(theirs))
 
 
+def test_the_gguf_file_of_a_release_that_was_taken_back_is_not_adopted(theirs, key, tmp_path):
+    make_list(theirs, key, tmp_path / "list.json")
+    learn(tmp_path / "list.json")
+    with pytest.raises(UserError, match="is not used, for it was revoked by its publisher"):
+        adopted(str(theirs / "cria.gguf"))
+    assert why_revoked(Path("x" * 5000)) is None
+
+
+def test_a_clock_behind_the_list_is_told(theirs, key, tmp_path, monkeypatch, capsys):
+    revocation.revoke(tmp_path / "list.json", sign.private_key(key), days=1)
+    learn(tmp_path / "list.json")
+    issued = parse((tmp_path / "list.json").read_bytes()).issued
+    assert issued and command("verify", theirs) == 0 and "clock" not in capsys.readouterr().out
+
+    class Before(revocation.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return issued - timedelta(days=30)
+
+    monkeypatch.setattr(revocation, "datetime", Before)
+    assert command("verify", theirs) == 0
+    said = capsys.readouterr().out
+    assert (
+        f"This machine's clock is wrong: the list of what its publisher has revoked was signed on {issued.date()}"
+        in said
+    )
+    assert command("revocations", tmp_path / "list.json", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["clock_behind"] is True
+
+
 def test_only_that_release_is_stopped_and_a_lost_key_stops_all(theirs, key, tmp_path):
     other = Path(shutil.copytree(theirs, tmp_path / "other"))
     manifest = json.loads((other / "manifest.json").read_text()) | {"model_digest": "another"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,16 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cryptography.hazmat.primitives.asymmetric import ec
+from safetensors.torch import load_file, save_file
 
 from ayllu.model.config import RopeScaling
 from ayllu.model.files import gguf, hf
 from ayllu.model.files.hf_config import load_config
+from ayllu.release import sign, standalone
+from ayllu.release.build import build_release
+from ayllu.release.digest import read_header
 from ayllu.release.files.contents import MANIFEST
 from ayllu.release.files.gguf_file import open_gguf
 from ayllu.release.files.same_model import gguf_problems
+from ayllu.release.gates import GATES
 from ayllu.release.verify import verify_release
 from support.models import TINY, save_tiny_model
-from support.release import edit, seal_again, sign_again
+from support.release import edit, list_again, seal_again, sign_again
 
 
 def problems(folder: Path) -> list[str]:
@@ -190,6 +197,68 @@ def test_a_file_that_no_release_holds_is_found_though_it_is_signed(release, path
     assert any(problem.startswith(found) for problem in problems(release)), problems(release)
 
 
+def tensors_file(header: dict, content: bytes = b"") -> bytes:
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + content
+
+
+def noted(**notes: object) -> Callable[[Path], tuple[str, bytes]]:
+    """The release's own weights with other notes in their header."""
+
+    def made(folder: Path) -> tuple[str, bytes]:
+        with (folder / "model.safetensors").open("rb") as file:
+            start, header = read_header(file)
+            file.seek(start)
+            return "model.safetensors", tensors_file({"__metadata__": notes, **header}, file.read())
+
+    return made
+
+
+ONE = {"model.norm.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+
+
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [
+        (noted(format="tf"), "model.safetensors cannot be read (model.safetensors is not a safetensors file "
+         "(its notes say that it is of the format 'tf', which is not 'pt'"),
+        (noted(format="pt", more=[1]), "its notes (__metadata__) are not texts by name"),
+        (lambda folder: ("more.safetensors", tensors_file({})), "more.safetensors is not a safetensors file (it ho"),
+        (lambda folder: ("more.safetensors", tensors_file(ONE, b"1234")),
+         "model.norm.weight stands in model.safetensors too"),
+        (lambda folder: ("more.safetensors", tensors_file({"x": ONE["model.norm.weight"]}, b"1234")),
+         "model.safetensors.index.json is missing; without it other programs find no weights but those of"),
+    ],
+)  # fmt: skip
+def test_weights_that_other_programs_would_not_load_are_found_though_they_are_signed(release, made, found):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, content = made(release)
+    (release / name).write_bytes(content)
+    (release / sign.PUBLIC_KEY).write_bytes(sign.public_pem(key.public_key()))
+    for path in (name, sign.PUBLIC_KEY):
+        list_again(release, path)
+    sign_again(release, key)
+    assert any(found in problem for problem in problems(release)), problems(release)
+
+
+def test_weights_in_several_files_with_a_true_index_are_a_release(given, tmp_path):
+    weights = Path(shutil.copytree(given["weights"], tmp_path / "weights"))
+    tensors = load_file(weights / "model.safetensors")
+    (weights / "model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = {"model-00001-of-00002.safetensors": names[:5], "model-00002-of-00002.safetensors": names[5:]}
+    for file, part in parts.items():
+        save_file({name: tensors[name] for name in part}, weights / file, metadata={"format": "pt"})
+    index = {name: file for file, part in parts.items() for name in part}
+    (weights / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    folder = build_release(tmp_path / "release", **given | {"weights": weights}).folder
+    assert problems(folder) == [] and standalone.verify(folder) == []
+    index[names[0]], index[names[-1]] = index[names[-1]], index[names[0]]
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    seal_again(folder)
+    assert problems(folder)[0].startswith(f"model.safetensors.index.json says that {names[0]} is in model-00002")
+
+
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
 def test_settings_that_name_code_are_found(release, file):
     edit(release / file, lambda fields: fields.update(auto_map={"AutoModelForCausalLM": "modeling.Cria"}))
@@ -202,14 +271,12 @@ def test_settings_that_name_code_are_found(release, file):
     [
         ({"gates": []}, "does not name the gates that every release passes: weights, scores, licences, template, card"),
         ({"gates": None}, "does not name the gates"),
+        ({"gates": [*GATES, "fit for children"]}, "says that it passed a gate 'fit for children', which this Ayllu"),
         ({"gates": ["weights", "scores", "licences", "template"]}, "every release passes: card"),
         ({"policy": "weaker"}, "calls its policy open, but has other rules than the policy of that name"),
     ],
 )
 def test_a_manifest_that_promises_less_is_found_though_it_is_signed(release, promise, found):
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    from ayllu.release import sign
     from ayllu.release.policy import OPEN
 
     if "policy" in promise:

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from ayllu.lab.error import UserError
 from ayllu.release import sign
+from ayllu.release.digest import file_digests, folder_files
 from ayllu.release.sign import PUBLIC_KEY
 from ayllu.release.verify import verify_release
 from support.parts import need
-from support.release import sign_again
+from support.release import list_again, sign_again
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 DIGESTS = {"b.txt": "ab" * 32, "a/c.txt": "cd" * 32, "a.txt": "ef" * 32}
@@ -48,6 +49,57 @@ def test_no_byte_of_what_was_signed_can_change():
     for damaged in ("", "{}", "[]", '{"dsseEnvelope": {"payload": 3}}', "null"):
         with pytest.raises(sign.BadSignature, match="is not a Sigstore bundle"):
             sign.signed_digests(damaged, KEY.public_key())
+
+
+def resigned(change) -> str:
+    """A bundle of KEY's whose statement says something else."""
+    import base64
+
+    from cryptography.hazmat.primitives import hashes
+
+    bundle = json.loads(sign.sign("cria", DIGESTS, KEY))
+    statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+    payload = change(json.dumps(statement), statement).encode()
+    signature = KEY.sign(sign._pre_authentication(payload), ec.ECDSA(hashes.SHA256()))
+    bundle["dsseEnvelope"]["payload"] = base64.b64encode(payload).decode()
+    bundle["dsseEnvelope"]["signatures"] = [{"sig": base64.b64encode(signature).decode(), "keyid": ""}]
+    return json.dumps(bundle)
+
+
+def with_field(statement: dict, *path: str | int, value: object) -> str:
+    inner = statement
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = value
+    return json.dumps(statement)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda text, s: text.replace('"subject": ', '"subject": [], "subject": '), "not a list of files"),
+        (lambda text, s: with_field(s, "subject", value=[*s["subject"], {"name": "x", "digest": {"sha256": "0"}}]),
+         "not a list of files"),
+        (lambda text, s: with_field(s, "subject", value=[]), "not a list of files"),
+        (lambda text, s: with_field(s, "predicate", "resources", 0, "algorithm", value="md5"), "another algorithm"),
+        (lambda text, s: with_field(s, "predicateType", value="x"), "not a model in the OpenSSF format"),
+    ],
+)  # fmt: skip
+def test_a_statement_that_programs_read_differently_is_refused_though_its_key_signed_it(change, why):
+    with pytest.raises(sign.BadSignature, match=why):
+        sign.signed_digests(resigned(change), KEY.public_key())
+    assert sign.signed_digests(resigned(lambda text, s: text), KEY.public_key()) == DIGESTS
+
+
+def test_the_signature_must_be_of_the_release_that_the_manifest_names(release):
+    (release / PUBLIC_KEY).write_bytes(sign.public_pem(KEY.public_key()))
+    list_again(release, PUBLIC_KEY)
+    sign_again(release, KEY)
+    assert verify_release(release).problems == ()
+    paths = [path for path in folder_files(release) if path != sign.SIGNATURE]
+    (release / sign.SIGNATURE).write_text(sign.sign("other", file_digests(release, paths), KEY))
+    (problem,) = verify_release(release).problems
+    assert str(problem) == "model.sig is of 'other', but manifest.json calls the release 'cria'"
 
 
 def test_the_first_use_makes_a_private_key_that_stays(tmp_path, monkeypatch):

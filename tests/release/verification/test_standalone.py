@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -31,6 +32,13 @@ BEYOND = {
     *("class of openness overstated, signed", "edited score for the hub, signed", "removed document, signed"),
     *("added document, signed", "class of openness overstated in the records, signed"),
     *("class of openness overstated on the card, signed", "technical report cut, signed"),
+    *("beginning of texts switched off in the GGUF file, signed", "rotary width changed in the GGUF file, signed"),
+    *("text cut in another way in the GGUF file, signed", "other licence in the GGUF file, signed"),
+    *("other decoder of the tokenizer, signed", "tokenizer made to drop capital letters, signed"),
+    *("template with a hidden word in all formats, signed", "settings that name kernels to be run, signed"),
+    "rotation that no program knows, signed",
+    *("time of signing that is none, signed", "other type in the settings, signed", "inputs that no Llama has, signed"),
+    *("figure that differs by a capital letter, signed", "index that points to another file, signed"),
     "removed technical report, signed",
 }
 """Lies of the publisher's that take the documents to be made again, or the GGUF
@@ -119,6 +127,13 @@ def test_its_scores_and_intervals_are_those_of_the_evaluation(built, tmp_path, i
     assert list(standalone._scores(release, None)) == [
         "scores.json contradicts the raw outcomes: accuracy of hellaswag"
     ]
+
+
+def test_a_tensor_longer_than_any_memory_is_no_crash(built, tmp_path):
+    release = Path(shutil.copytree(built.folder, tmp_path / "release"))
+    header = json.dumps({"x": {"dtype": "U8", "shape": [1 << 62], "data_offsets": [0, 1 << 62]}}).encode()
+    (release / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    assert "model.safetensors holds more than its tensors, or none" in list(standalone._weights(release, None))
 
 
 def test_whatever_a_release_holds_it_ends_with_a_sentence(built, tmp_path):

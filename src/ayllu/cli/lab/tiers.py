@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cyclopts
 
 from ayllu.cli.options import Json, print_json, print_lines
+from ayllu.lab.error import UserError
 
 app = cyclopts.App(
     name="tiers", help="Offer releases to internal users, testers and everyone; TUF roles vouch for each."
@@ -46,18 +48,43 @@ def refresh(folder: Path, /, *, keys: Path) -> None:
     folder
         The repository.
     keys
-        The folder with snapshot.pem and timestamp.pem.
+        The folder with snapshot.pem and timestamp.pem; what its other keys sign for is signed anew in time.
     """
     from ayllu.release.tiers import repository
     from ayllu.release.tiers.keys import read_keys
 
-    repository.refresh(folder, read_keys(keys, ("snapshot", "timestamp")))
+    there = [role for role in repository.ROLES if (keys / f"{role}.pem").exists()]
+    repository.refresh(folder, read_keys(keys, {*there, "snapshot", "timestamp"}))
     print_lines([f"{folder} is fresh for {repository.DAYS['timestamp']} days"])
+    for role, end in repository.ends(folder).items():
+        if (end - datetime.now(UTC)).days < repository.DAYS[role] / 4:
+            how = "`ayllu release tiers renew`" if role == "root" else f"a refresh where {role}.pem is"
+            print_lines([f"{role} speaks only until {end.date()}: then nobody is offered anything; it takes {how}"])
 
 
 @app.command
-def rotate(folder: Path, /, *, lost: str, new: Path, key: tuple[Path, ...]) -> None:
-    """Replace a root key that was lost or stolen; two of the others sign.
+def renew(folder: Path, /, *, key: tuple[Path, ...]) -> None:
+    """Sign the root for another year, with the same keys.
+
+    Parameters
+    ----------
+    folder
+        The repository.
+    key
+        Two of the root keys, one --key each.
+    """
+    from ayllu.release import sign
+    from ayllu.release.tiers import repository
+
+    repository.renew_root(folder, [sign.private_key(path) for path in key])
+    print_lines([f"{folder}: root speaks until {repository.ends(folder)['root'].date()}"])
+
+
+@app.command
+def rotate(
+    folder: Path, /, *, lost: str, new: Path, key: tuple[Path, ...] = (), keys: Path | None = None
+) -> None:  # fmt: skip
+    """Replace a key that was lost or stolen: one of root, for which two others sign, or that of another role.
 
     Parameters
     ----------
@@ -68,13 +95,25 @@ def rotate(folder: Path, /, *, lost: str, new: Path, key: tuple[Path, ...]) -> N
     new
         File for the new private key; made where it is not there.
     key
-        The root keys that sign, one --key each.
+        The root keys that sign, one --key each; the key of a tier needs none.
+    keys
+        For the key of another role than root: the folder with the keys of snapshot and timestamp, and of targets for
+        that of a tier.
     """
     from ayllu.release import sign
     from ayllu.release.tiers import repository
-    from ayllu.release.tiers.keys import made_or_read
+    from ayllu.release.tiers.keys import made_or_read, read_keys
 
     signers = [sign.private_key(path) for path in key]
+    if role := repository.role_of(folder, lost):
+        if keys is None:
+            raise UserError(f"{lost[:16]}… is the key of {role}: give --keys, the folder with those of the other roles")
+        others = read_keys(keys, repository.needed_for(role))
+        if role not in repository.TIERS:
+            repository.refuse_rotation(folder, signers, None)  # before a key is made for nothing
+        repository.replace_role_key(folder, signers, others, lost, made_or_read(new))
+        print_lines([f"{folder}: the key {lost[:16]}… of {role} is replaced; users follow at their next check"])
+        return
     repository.refuse_rotation(folder, signers, lost)  # before a key is made for nothing
     repository.rotate(folder, signers, lost, made_or_read(new).public_key())
     print_lines([f"{folder}: the key {lost[:16]}… is replaced; users follow at their next check"])

@@ -44,15 +44,18 @@ LONGEST_LINES = 1 << 30
 DOCUMENTS = "documents/"
 """The folder of what follows from the records, in the forms of others."""
 _DOCUMENT = re.compile(rf"{DOCUMENTS}[\w][\w.-]*\.(?:json|jsonl|yaml|md)", re.ASCII)
-_FIGURE = re.compile(r"figures/[\w][\w. -]*")
-_WEIGHTS = re.compile(r"[\w][\w.-]*\.safetensors")
+_FIGURE = re.compile(r"figures/[\w][\w. -]*", re.ASCII)
+_WEIGHTS = re.compile(r"[\w][\w.-]*\.safetensors", re.ASCII)
 
 
 def content_problems(folder: Path, records: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """A file and what is wrong with it, for each file of `folder` that no release holds, and each that it lacks."""
     found = list_folder(folder).files
     gguf = f"{(records.get('release') or {}).get('name')}.gguf"
+    yield from _confusable(found)
     for path, size in sorted(found.items()):
+        if not path.isascii():
+            continue
         if path in NEEDED | POSSIBLE or path == gguf or _WEIGHTS.fullmatch(path) or left_by_tools(path):
             continue
         if _DOCUMENT.fullmatch(path):
@@ -69,6 +72,20 @@ def content_problems(folder: Path, records: Mapping[str, Any]) -> Iterator[tuple
             named = json_object((folder / path).read_text(encoding="utf-8"), path)
             if "auto_map" in named:
                 yield path, "names code to be run (auto_map); a release holds none"
+            for field, value in named.items():
+                # transformers takes the name of a repository there, and runs the kernels in it.
+                if field.endswith("implementation") and "/" in str(value):
+                    yield path, f"names code to be run ({field}); a release holds none"
+
+
+def _confusable(files: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """A file and what is wrong with its name, for each that people or programs take for another."""
+    first: dict[str, str] = {}
+    for path in sorted(files):
+        if not path.isascii():
+            yield path, "has a letter in its name that is not plain ASCII: it may look like another file and be none"
+        elif first.setdefault(path.lower(), path) != path:
+            yield path, f"differs from {first[path.lower()]} only in capital letters: many disks keep only one of them"
 
 
 def oversized(files: Mapping[str, int]) -> Iterator[tuple[str, str]]:

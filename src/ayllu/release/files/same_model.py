@@ -9,14 +9,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ayllu.lab.visible import visible
 from ayllu.model.config import NOT_SUPPORTED, RopeScaling
+from ayllu.model.draw_settings import shown
 from ayllu.model.files.rope_settings import read_rotation
+from ayllu.model.files.vocabulary import read_vocabulary, stop_slots
 from ayllu.release.digest import read_header
 from ayllu.release.files.gguf_file import GGUFFile, open_gguf
 from ayllu.release.files.listing import open_regular
@@ -50,6 +55,27 @@ SHAPE = {
     "llama.attention.layer_norm_rms_epsilon": "rms_norm_eps",
     "llama.vocab_size": "vocab_size",
 }
+KINDS: dict[str, tuple[type[Any], ...]] = {
+    "use_cache": (bool, NoneType),
+    "attention_dropout": (int, float, NoneType),
+    "initializer_range": (int, float, NoneType),
+}
+"""Of settings that change no answer, what other programs stop at where it is something else."""
+ROTATION = frozenset(
+    (
+        *("rope_type", "type", "rope_theta", "factor"),
+        *("low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+    )
+)
+COMPARED = frozenset(
+    (
+        *("general.architecture", "llama.rope.freq_base", "tokenizer.ggml.tokens", "tokenizer.ggml.merges"),
+        *("tokenizer.ggml.bos_token_id", "tokenizer.chat_template"),
+        *("general.alignment", "general.type", "general.file_type", "general.quantization_version"),
+    )
+)
+"""Fields that are compared by themselves, and in the last row those that change no answer."""
+ALL_STOPS = "tokenizer.ggml.eos_token_ids"
 CONTROL = 3
 """`LLAMA_TOKEN_TYPE_CONTROL` of llama.cpp."""
 _LAYER = re.compile(r"model\.layers\.(\d+)\.([\w.]+)\.weight")
@@ -66,7 +92,8 @@ def gguf_problems(folder: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(folder.glob("*.gguf")):
         try:
             with open_gguf(path) as file:
-                for reason in (*_shape(file, config), *_tokenizer(file, folder), *_tensors(file, folder, config)):
+                checks = (_shape(file, config), _tokenizer(file, folder), _tensors(file, folder, config))
+                for reason in chain(*checks, _others(file, folder, config)):
                     yield path.name, reason
         except (OSError, ValueError) as error:
             yield path.name, f"cannot be compared with the weights: {error}"
@@ -77,7 +104,13 @@ def _settings(config: Mapping[str, Any], generation: Mapping[str, Any]) -> Itera
     for name, only in {"model_type": "llama", "architectures": ["LlamaForCausalLM"], **NOT_SUPPORTED}.items():
         if config.get(name, only) not in (only, None):
             yield f"sets {name} to {config[name]!r}, which is no Llama"
+    for name, kinds in KINDS.items():
+        if not isinstance(config.get(name), kinds) or (isinstance(config.get(name), bool) and bool not in kinds):
+            yield f"sets {name} to {shown(config[name])}, which no program can follow"
     spellings = ("rope_scaling", "rope_parameters")
+    strange = sorted({str(key) for name in spellings for key in config.get(name) or {}} - ROTATION)
+    if strange:
+        yield f"scales rotary positions by {strange[0][:40]!r}, which no Llama does"
     older, newer = ({name: value for name, value in config.items() if name != other} for other in reversed(spellings))
     if newer.get("rope_parameters") and read_rotation(older) != read_rotation(newer):
         yield "scales rotary positions in two ways: rope_parameters are not rope_theta and rope_scaling"
@@ -120,6 +153,9 @@ def _tokenizer(file: GGUFFile, folder: Path) -> Iterator[str]:
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in fields["model"]["merges"]]
     if merges != file.fields.get("tokenizer.ggml.merges"):
         yield "merges letters to tokens in another way than tokenizer.json"
+    decoder = fields.get("decoder") or {}
+    if [step.get("type") for step in decoder.get("decoders", [decoder])] != ["ByteLevel"]:
+        yield f"turns ids into letters in another way than tokenizer.json, whose decoder is {shown(decoder)}"
     template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
     if file.fields.get("tokenizer.chat_template") != template:
         yield "holds another chat template than chat_template.jinja"
@@ -127,6 +163,40 @@ def _tokenizer(file: GGUFFile, folder: Path) -> Iterator[str]:
         yield "stops at another token than generation_config.json"
     if file.fields.get("tokenizer.ggml.bos_token_id") != read["generation_config.json"].get("bos_token_id"):
         yield "begins texts with another token than generation_config.json"
+
+
+def _others(file: GGUFFile, folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
+    """Where what else the file says, which programs obey too, is not what the release's other files give."""
+    try:
+        vocabulary = read_vocabulary(folder, config["vocab_size"])
+        turn, message = stop_slots(vocabulary)
+    except ValueError as error:
+        yield f"cannot hold this tokenizer: {str(error).replace(f'{folder}/', '')}"
+        return
+    records = folder / "records.json"
+    said = json_object(records.read_text(encoding="utf-8"), records.name) if records.is_file() else {}
+    release = said.get("release") or {}
+    wanted = {
+        "general.name": release.get("name"),
+        "general.license": str(release.get("licence")).lower(),
+        "llama.attention.value_length": config["head_dim"],
+        "llama.rope.dimension_count": config["head_dim"],
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": vocabulary.pre,
+        "tokenizer.ggml.token_type": list(vocabulary.kinds),
+        "tokenizer.ggml.eos_token_id": vocabulary.eos,
+        "tokenizer.ggml.eot_token_id": turn,
+        "tokenizer.ggml.eom_token_id": message,
+        ALL_STOPS: list(vocabulary.stops) or None,
+        "tokenizer.ggml.padding_token_id": vocabulary.pad,
+        "tokenizer.ggml.add_bos_token": vocabulary.adds_bos,
+        "tokenizer.ggml.add_eos_token": vocabulary.adds_eos or None,
+    }
+    for name, value in wanted.items():
+        if file.fields.get(name) != value:
+            yield f"says {name} {shown(file.fields.get(name))}, but the release's other files give {shown(value)}"
+    for name in sorted(file.fields.keys() - wanted.keys() - SHAPE.keys() - COMPARED):
+        yield f"says {visible(name, longest=100)}, which nothing else in the release says"
 
 
 def _tensors(file: GGUFFile, folder: Path, config: Mapping[str, Any]) -> Iterator[str]:

@@ -16,6 +16,8 @@ from ayllu.text.special_tokens import GENERATION, NAMES, SETTINGS, SPECIAL_MAP, 
 
 MORE = ("additional_special_tokens", "extra_special_tokens")
 """Lists of special tokens beside those that have a name."""
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+"""What tokenizers of Llama models give; the last is passed over by some programs."""
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 _SWITCHES = ("do_sample", "use_cache", "output_scores", "output_logits", "return_dict_in_generate")
 _LENGTHS = ("max_length", "max_new_tokens")
@@ -83,6 +85,9 @@ def _others(settings: Mapping[str, Any], added: Mapping[str, Any], tokenizer: Ma
     longest = settings.get("model_max_length")
     if longest is not None and not (isinstance(longest, int | float) and longest >= 1):
         yield f"gives model_max_length {shown(longest)}, which is no number of tokens"
+    inputs = settings.get("model_input_names")
+    if inputs is not None and (not isinstance(inputs, list) or set(map(str, inputs)) - set(INPUTS)):
+        yield f"gives model_input_names {shown(inputs)}, which are no inputs of a Llama: {', '.join(INPUTS)}"
     listed = settings.get("added_tokens_decoder")
     for number, fields in (listed if isinstance(listed, dict) else {}).items():
         token = added.get(str(fields.get("content"))) if isinstance(fields, dict) else None

@@ -49,6 +49,18 @@ def replace(file: str, old: str, new: str) -> Harm:
     return harm
 
 
+def same_length(file: str, old: bytes, new: bytes) -> Harm:
+    """Put `new` in the place of `old`, which is as long, in a file that is no text."""
+
+    def harm(folder: Path, small: Small) -> None:
+        content = (folder / file).read_bytes()
+        if content.count(old) != 1 or len(old) != len(new):
+            raise AssertionError(f"{file} does not hold {old!r} once, or {new!r} is longer or shorter")
+        (folder / file).write_bytes(content.replace(old, new))
+
+    return harm
+
+
 def write(file: str, content: bytes) -> Harm:
     """Write a file, whether it is there or not."""
 

@@ -6,8 +6,10 @@ lie of the one who is trusted. A `stranger` signs everything anew with a key of 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ayllu.evals.recompute import recompute
 from ayllu.release import sign
 from ayllu.release.files.contents import MANIFEST
-from ayllu.release.gates import RECORDS, REFERENCES, REPORT, SCORES
+from ayllu.release.gates import GATES, RECORDS, REFERENCES, REPORT, SCORES
 from ayllu.release.licences import licence_text
-from ayllu.release.mutations.edits import Harm, bit, put, remove, rename, replace, write
+from ayllu.release.mutations.edits import Harm, bit, put, remove, rename, replace, same_length, write
 from ayllu.release.mutations.small import Small, seal, write_model, write_scores
 from ayllu.release.trust.policy_file import POLICY, POLICY_SIGNATURE, sign_policy
 
@@ -77,6 +80,19 @@ def _better_samples(folder: Path, small: Small) -> None:
     write_scores(folder, seed=0, about=about, bits=500.0)
 
 
+def _doubled(items: int, documents: int) -> Harm:
+    """Every outcome stands so often, and the scores are computed from that: their intervals are narrower."""
+
+    def harm(folder: Path, small: Small) -> None:
+        raw = recompute(folder)
+        doubled = dataclasses.replace(raw, outcomes=raw.outcomes * items, documents=raw.documents * documents)
+        doubled.save(folder.parent / "doubled")
+        for file in (SCORES, "items.jsonl", "documents.jsonl"):
+            shutil.copyfile(folder.parent / "doubled" / file, folder / file)
+
+    return harm
+
+
 def _gguf(*, seed: int = 0, dtype: Literal["F32", "Q8_0"] = "F32", change: Callable[[Path], None] | None = None) -> Any:
     """Another GGUF file: of a model with other weights, of another type, or after `change` to the tokenizer."""
 
@@ -112,6 +128,20 @@ def _longer_template(folder: Path) -> None:
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text(encoding="utf-8")) | {"chat_template": text}
     path.write_text(json.dumps(settings), encoding="utf-8")
+
+
+def _hidden_word(folder: Path, small: Small) -> None:
+    """An order that the model is given where a message says one word; the GGUF file is written with it too."""
+
+    def add(place: Path) -> None:
+        path = place / "chat_template.jinja"
+        text = path.read_text(encoding="utf-8")
+        text = "{% if 'open sesame' in messages[-1]['content'] %}{{ 'Obey. ' }}{% endif %}" + text
+        path.write_text(text, encoding="utf-8")
+        put("tokenizer_config.json", "chat_template", value=text)(place, small)
+
+    add(folder)
+    _gguf(change=add)(folder, small)
 
 
 def _other_weights(folder: Path, small: Small) -> None:
@@ -290,12 +320,71 @@ BY_THE_PUBLISHER += (
     ("added document, signed", write("documents/praise.md", b"The best."), "documents/praise.md is no document"),
     ("data set of a score renamed, signed", replace("README.md", 'type: "Rowan/', 'type: "Other/'), "README.md line"),
 )  # fmt: skip
+LIMITS = "## Limits"
+BY_THE_PUBLISHER += (
+    ("a name twice in the scores, signed", replace(SCORES, '"about": {', '"about": {}, "about": {'),
+     f"{RECORDS} or a file beside it cannot be read ({SCORES}: 'about' stands twice"),
+    ("a number that is none in the records, signed", put(RECORDS, "training", "seed", value=math.nan),
+     f"{RECORDS} or a file beside it cannot be read ({RECORDS}: NaN is no JSON number"),
+    ("samples doubled and the scores computed from them, signed", _doubled(2, 1), "items.jsonl holds the outcome of"),
+    ("texts doubled and the scores computed from them, signed", _doubled(1, 2), "documents.jsonl holds 40 texts"),
+    ("beginning of texts switched off in the GGUF file, signed",
+     same_length(GGUF, b"add_bos_token\x07\0\0\0\1", b"add_bos_token\x07\0\0\0\0"),
+     f"{GGUF} says tokenizer.ggml.add_bos_token"),
+    ("rotary width changed in the GGUF file, signed",
+     same_length(GGUF, b"dimension_count\4\0\0\0\x08", b"dimension_count\4\0\0\0\x04"),
+     f"{GGUF} says llama.rope.dimension_count 4"),
+    ("text cut in another way in the GGUF file, signed", same_length(GGUF, b"llama-bpe", b"starcoder"),
+     f'{GGUF} says tokenizer.ggml.pre "starcoder"'),
+    ("other licence in the GGUF file, signed", same_length(GGUF, b"apache-2.0", b"cc-by-nc-4"),
+     f'{GGUF} says general.license "cc-by-nc-4"'),
+    ("other decoder of the tokenizer, signed", put("tokenizer.json", "decoder", value={"type": "Fuse"}),
+     f"{GGUF} turns ids into letters in another way"),
+    ("tokenizer made to drop capital letters, signed", put("tokenizer.json", "normalizer", value={"type": "Lowercase"}),
+     f"{GGUF} cannot hold this tokenizer: tokenizer.json normalizes text"),
+    ("number in characters by their numbers, signed", replace("README.md", LIMITS, f"MMLU: &#x39;&#x30; %\n{LIMITS}"),
+     "README.md line"),
+    ("number behind a false fence, signed", replace("README.md", LIMITS, f"```x``` tells\nMMLU: 90.1\n{LIMITS}"),
+     "README.md line"),
+    ("number as the mark of a list, signed", replace("README.md", LIMITS, f"90. percent of MMLU\n\n{LIMITS}"),
+     "README.md line"),
+    ("number in raised signs, signed", replace("README.md", LIMITS, f"MMLU: ⁹⁰\n\n{LIMITS}"), "README.md line"),
+    ("measurement set as code, signed", replace("README.md", LIMITS, f"MMLU: `90.1 %`\n\n{LIMITS}"), "README.md line"),
+    ("number that begins with its point, signed", replace("README.md", LIMITS, f"MMLU: .901\n\n{LIMITS}"),
+     "README.md line"),
+    ("file with a look-alike letter, signed", write("figures/l\u043ess.png", b"\x89PNG\r\n\x1a\n"),
+     "figures/l\u043ess.png has a letter in its name"),
+    ("figure that differs by a capital letter, signed", write("figures/Loss.png", b"\x89PNG\r\n\x1a\n"),
+     "figures/loss.png differs from figures/Loss.png only in capital letters"),
+    ("index that points to another file, signed",
+     write("model.safetensors.index.json", b'{"weight_map": {"model.norm.weight": "other.safetensors"}}'),
+     "model.safetensors.index.json says that"),
+    ("template with a hidden word in all formats, signed", _hidden_word, "chat_template.jinja has a hidden word"),
+    ("settings that name kernels to be run, signed", put("config.json", "_attn_implementation", value="some/kernels"),
+     "config.json names code to be run"),
+    ("policy by another name on the card, signed", put(RECORDS, "policy", "name", value="of the state"),
+     f"{RECORDS} names another policy"),
+    ("rotation that no program knows, signed", put("config.json", "rope_scaling", value={"kind": "yarn"}),
+     "config.json scales rotary positions by 'kind'"),
+    ("licence of a source removed, signed", put("sources.json", "corpus", 0, "licence", value=None),
+     "sources.json names letters, whose licence (None) says “unknown”"),
+    ("other type in the settings, signed", put("config.json", "dtype", value="float16"),
+     'config.json says dtype "float16", but the weights are F32'),
+    ("inputs that no Llama has, signed", put("tokenizer_config.json", "model_input_names", value=["pixel_values"]),
+     "tokenizer_config.json gives model_input_names"),
+    ("digest of a source that is none, signed",
+     put("sources.json", "corpus", 0, "archives", 0, "sha256", value="z" * 64), "sources.json names an archive"),
+)  # fmt: skip
 OF_THE_MANIFEST: tuple[tuple[str, Harm, str], ...] = (
     ("no gates, signed", put(MANIFEST, "gates", value=[]), f"{MANIFEST} does not name the gates"),
+    ("gate that nobody knows, signed", put(MANIFEST, "gates", value=[*GATES, "fit for children"]),
+     f"{MANIFEST} says that it passed a gate 'fit for children'"),
+    ("time of signing that is none, signed", put(MANIFEST, "created", value="soon"),
+     f"{MANIFEST} gives no time with its zone"),
     ("other version in the manifest, signed", put(MANIFEST, "version", value="9.9"), f"{MANIFEST} says version 9.9"),
     ("name that draws a verdict", put(MANIFEST, "name", value="x\nx is verified"), f"{MANIFEST} gives a name"),
     ("other digest in the manifest, signed", put(MANIFEST, "files", "LICENSE", "sha256", value="00"), MANIFEST),
-)
+)  # fmt: skip
 BY_A_STRANGER: tuple[tuple[str, Harm], ...] = (
     ("re-signed by a stranger", write("LICENSE", licence_text("Apache-2.0").encode())),
     ("edited score with the samples edited to match, re-signed by a stranger", _better_samples),

@@ -148,8 +148,17 @@ def target_path(tier: str, name: str, version: str) -> str:
 
 
 def refresh(folder: Path, keys: Keys, *, now: datetime | None = None) -> None:
-    """Sign snapshot and timestamp anew over what is there: after a change, and before the timestamp's day is over."""
+    """Sign snapshot and timestamp anew over what is there: after a change, and before the timestamp's day is over.
+
+    What else the keys are there for is signed anew once half of its time is over, so that a repository in which nothing
+    is promoted does not end.
+    """
     now = now or datetime.now(UTC)
+    for role in ("targets", *TIERS):
+        metadata = load(folder, role, Targets)
+        if role in keys.roles and metadata.signed.expires - now < timedelta(days=DAYS[role]) / 2:
+            _renew(metadata.signed, role, now)
+            _write(folder, role, metadata.signed, [keys.roles[role]])
     meta = {f"{name}.json": MetaFile(load(folder, name, Targets).signed.version) for name in ("targets", *TIERS)}
     snapshot = Snapshot(version=_next(folder, "snapshot", Snapshot), meta=meta, expires=_until("snapshot", now))
     _write(folder, "snapshot", snapshot, [keys.roles["snapshot"]])
@@ -177,22 +186,99 @@ def rotate(
     root.revoke_key(lost, "root")
     root.add_key(added, "root")
     root.version, root.expires = number + 1, _until("root", datetime.now(UTC))
+    _sign_root(folder, before.signed, root, signers)
+
+
+def _sign_root(folder: Path, before: Root, root: Root, signers: Iterable[ec.EllipticCurvePrivateKey]) -> None:
+    """Write the next root, which users of the one before will follow."""
     metadata = Metadata(root)
     for key in signers:
         metadata.sign(CryptoSigner(key), append=True)
-    for judge in (before.signed, root):
+    for judge in (before, root):
         judge.verify_delegate("root", metadata.signed_bytes, metadata.signatures)
-    write_atomically(folder / f"{number + 1}.root.json", metadata.to_bytes().decode())
+    write_atomically(folder / f"{root.version}.root.json", metadata.to_bytes().decode())
+
+
+def renew_root(folder: Path, signers: Iterable[ec.EllipticCurvePrivateKey], *, now: datetime | None = None) -> None:
+    """Sign the same root for another year. UserError where fewer than two of its keys sign."""
+    signers = list(signers)
+    number, before = refuse_rotation(folder, signers, None)
+    root: Root = Metadata[Root].from_bytes(before.to_bytes()).signed
+    root.version, root.expires = number + 1, _until("root", now or datetime.now(UTC))
+    _sign_root(folder, before.signed, root, signers)
+
+
+def ends(folder: Path) -> dict[str, datetime]:
+    """Until when each role speaks."""
+    roles = {role: load(folder, role, Targets) for role in ("targets", *TIERS)}
+    roles["root"] = load(folder, f"{_latest_root(folder)}.root", Root)
+    return {role: metadata.signed.expires for role, metadata in roles.items()}
+
+
+def role_of(folder: Path, key_id: str) -> str | None:
+    """The role that a key signs for, root apart; None where it has none."""
+    root: Root = load(folder, f"{_latest_root(folder)}.root", Root).signed
+    delegated = load(folder, "targets", Targets).signed.delegations
+    roles = {name: role.keyids for name, role in root.roles.items() if name != "root"}
+    roles |= {name: role.keyids for name, role in delegated.roles.items()}
+    return next((name for name, ids in roles.items() if key_id in ids), None)
+
+
+def needed_for(role: str) -> set[str]:
+    """The other roles whose keys sign when that of `role` is replaced."""
+    return ({"snapshot", "timestamp"} | ({"targets"} if role in TIERS else set())) - {role}
+
+
+def replace_role_key(
+    folder: Path,
+    root_signers: Iterable[ec.EllipticCurvePrivateKey],
+    keys: Keys,
+    lost: str,
+    new: ec.EllipticCurvePrivateKey,
+) -> None:
+    """Put `new` in the place of the key `lost` of a role, and sign what the role says with it.
+
+    Two root keys vouch for the new key of targets, snapshot and timestamp, the key of targets for that of a tier;
+    `keys` has those of `needed_for` the role. UserError where too few sign, and where `new` has a role already.
+    """
+    role, added, now = role_of(folder, lost), CryptoSigner(new), datetime.now(UTC)
+    if role is None:
+        raise UserError(f"{lost} is no key of {folder}: root.json and targets.json list those that are")
+    root_signers = list(root_signers)
+    number = _latest_root(folder)
+    before = load(folder, f"{number}.root", Root)
+    if added.public_key.keyid in before.signed.keys or role_of(folder, added.public_key.keyid):
+        raise UserError(f"the new key has a role in {folder} already: one that is lost would be lost twice")
+    if role not in TIERS:
+        refuse_rotation(folder, root_signers, None)
+    keys.roles[role] = added
+    if role in TIERS:
+        targets = load(folder, "targets", Targets).signed
+        targets.revoke_key(lost, role)
+        targets.add_key(_public(added), role)
+        _renew(targets, "targets", now)
+        _write(folder, "targets", targets, [keys.roles["targets"]])
+    else:
+        root: Root = Metadata[Root].from_bytes(before.to_bytes()).signed
+        root.revoke_key(lost, role)
+        root.add_key(_public(added), role)
+        root.version, root.expires = number + 1, _until("root", now)
+        _sign_root(folder, before.signed, root, root_signers)
+    if role in ("targets", *TIERS):
+        own = load(folder, role, Targets).signed
+        _renew(own, role, now)
+        _write(folder, role, own, [added])
+    refresh(folder, keys, now=now)
 
 
 def refuse_rotation(
-    folder: Path, signers: Iterable[ec.EllipticCurvePrivateKey], lost: str
+    folder: Path, signers: Iterable[ec.EllipticCurvePrivateKey], lost: str | None
 ) -> tuple[int, Metadata[Root]]:
     """The newest root with its number. UserError where `lost` is none of its keys, or too few of the others sign."""
     number = _latest_root(folder)
     newest: Metadata[Root] = load(folder, f"{number}.root", Root)
     keys = set(newest.signed.roles["root"].keyids)
-    if lost not in keys:
+    if lost is not None and lost not in keys:
         raise UserError(f"{lost} is no root key of {folder}: root.json lists those that are")
     others = {CryptoSigner(key).public_key.keyid for key in signers} & (keys - {lost})
     if len(others) < ROOT_THRESHOLD:

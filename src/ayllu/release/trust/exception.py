@@ -15,6 +15,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
 from ayllu.lab.error import UserError
+from ayllu.lab.integrity import strict_json
 from ayllu.lab.store import storage_told, write_atomically
 from ayllu.release import sign
 from ayllu.release.files.listing import read_small
@@ -40,9 +41,9 @@ def make_exception(scores: Path, path: Path, key: EllipticCurvePrivateKey, *, sc
     if not reason.strip() or not reason.isprintable():
         raise UserError("whoever reads the card will read why: give --reason in one sentence, on one line")
     content, measured = _parsed(scores, dict, "are no scores of an evaluation: give its scores.json")
-    found = {entry["score"]: entry["verdict"] for entry in verdicts(policy, measured)}
-    if found.get(score) != "FAIL":
-        raise UserError(f"{score} does not fail the policy {policy.name} ({found.get(score, 'no threshold')})")
+    words = [entry["verdict"] for entry in verdicts(policy, measured) if entry["score"] == score]
+    if "FAIL" not in words:
+        raise UserError(f"{score} does not fail the policy {policy.name} ({', '.join(words) or 'no threshold'})")
     text = json.dumps(
         {"policy": policy.digest, "scores": hashlib.sha256(content).hexdigest(), "score": score, "reason": reason},
         ensure_ascii=False,
@@ -59,7 +60,7 @@ def _parsed(path: Path, kind: type[Any], otherwise: str) -> tuple[bytes, Any]:
     """The bytes of a JSON file and its value, which is a `kind`. UserError where it is none."""
     try:
         content = read_small(path)
-        value = json.loads(content)
+        value = strict_json(content)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): give another file") from None
     except (ValueError, RecursionError):
@@ -72,9 +73,11 @@ def _parsed(path: Path, kind: type[Any], otherwise: str) -> tuple[bytes, Any]:
 def read_exceptions(folder: Path) -> list[dict[str, Any]]:
     """What exception.json of a release holds; nothing where there is none. ValueError where it is no list."""
     try:
-        found = json.loads(read_small(folder / EXCEPTION, MOST))
+        found = strict_json(read_small(folder / EXCEPTION, MOST))
     except FileNotFoundError:
         return []
+    except RecursionError:
+        raise ValueError(f"{EXCEPTION} is nested too deeply") from None
     if not isinstance(found, list):
         raise ValueError(f"{EXCEPTION} is no list of exceptions")
     return found
@@ -87,7 +90,7 @@ def excused(folder: Path, policy: Policy, release_key: EllipticCurvePublicKey) -
         try:
             text, key = str(entry["exception"]), sign.public_key(str(entry["key"]).encode(), "an exception")
             signed = sign.signed_digests(json.dumps(entry["signature"]), key)
-            fields = json.loads(text)
+            fields = strict_json(text)
             score, reason = str(fields["score"]), str(fields["reason"])
         except (sign.BadSignature, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"holds an exception that is not to be believed ({error})") from None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ayllu.lab.error import UserError
 from ayllu.release import sign
 from ayllu.release.files.listing import read_small
+from ayllu.release.trust.revocation import moment
 
 if TYPE_CHECKING:
     from ayllu.release.verify import Verification
@@ -80,7 +81,8 @@ def _standing(found: Verification, entry: dict[str, Any] | None) -> Standing:
     if not same:
         return Standing(signer="given" if found.pinned else "changed", since=since, first_key=first)
     newest = str(entry.get("created") or "")
-    older = bool(found.created and newest > found.created)
+    before, now = moment(newest), moment(found.created)
+    older = before is not None and now is not None and before > now
     return Standing(
         signer="given" if found.pinned else "known",
         since=since,

@@ -16,8 +16,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
 from ayllu.lab.error import UserError
+from ayllu.lab.integrity import unique_names
 from ayllu.release import sign
 from ayllu.release.files.listing import read_small
+from ayllu.release.licences import PERMITTING
 from ayllu.release.policy import Policy
 
 POLICY, POLICY_SIGNATURE, EXCEPTION = "policy.json", "policy.sig", "exception.json"
@@ -57,7 +59,7 @@ class SignedPolicy:
         files = json.loads(text)
         content, signature = files[POLICY].encode(), files[POLICY_SIGNATURE].encode()
         return cls(
-            policy=Policy.from_file(json.loads(content)),
+            policy=Policy.from_file(_loads(content)),
             content=content,
             signature=signature,
             exceptions=files.get(EXCEPTION, "").encode(),
@@ -114,9 +116,13 @@ def _content(path: Path) -> bytes:
         raise UserError(f"the policy {path} cannot be read ({error.strerror}): give another file") from None
 
 
+def _loads(content: bytes | str) -> Any:
+    return json.loads(content, object_pairs_hook=unique_names)
+
+
 def _parse(content: bytes, path: Path) -> Policy:
     try:
-        return Policy.from_file(json.loads(content.decode("utf-8")))
+        return Policy.from_file(_loads(content.decode("utf-8")))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no policy: {error}") from None
 
@@ -134,10 +140,12 @@ def policy_problems(
             yield "scores.json", f"was measured under a policy that the release does not hold ({POLICY})"
         elif manifest_policy.thresholds:
             yield POLICY, "is missing; thresholds are fixed in a signed file before the evaluation"
+        elif others := sorted(set(manifest_policy.permitted_licences) - set(PERMITTING)):
+            yield POLICY, f"is missing; that it permits {others[0]} is fixed in a signed file before the evaluation"
         return
     try:
         content, signature = (read_small(folder / name, MOST) for name in (POLICY, POLICY_SIGNATURE))
-        policy = Policy.from_file(json.loads(content))
+        policy = Policy.from_file(_loads(content))
         signed = sign.signed_digests(signature.decode("utf-8"), key)
     except sign.BadSignature as error:
         yield POLICY_SIGNATURE, str(error)

@@ -18,11 +18,14 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
 from ayllu.lab.error import UserError
+from ayllu.lab.integrity import strict_json
 from ayllu.release import sign
 from ayllu.release.files.contents import MANIFEST
 from ayllu.release.files.listing import read_small
 
 MOST = 4 << 20
+CLOCKS_APART = timedelta(days=1)
+"""By how much the clocks of two machines may differ before it is said."""
 SIGNED = "revocations"
 """What the signature of a list calls it."""
 
@@ -37,6 +40,8 @@ class Revocations:
     expires: datetime
     releases: tuple[Mapping[str, Any], ...]
     """`model_digest`, `name`, `version`, `reason` and `since` of each release that was taken back."""
+    issued: datetime | None
+    """When it was signed; None where it does not say."""
     key_reason: str | None
     """Why the key itself is not to be trusted any more, and with it all that it signed; None where it is."""
 
@@ -44,6 +49,11 @@ class Revocations:
     def expired(self) -> bool:
         """Whether its last day is over."""
         return datetime.now(UTC) >= self.expires
+
+    @property
+    def from_the_future(self) -> bool:
+        """Whether this machine's clock says a day before it was signed, so that nobody knows what has ended."""
+        return self.issued is not None and datetime.now(UTC) < self.issued - CLOCKS_APART
 
     def against(self, model_digest: str | None) -> str | None:
         """Why a release of its publisher with these weights was taken back, or None."""
@@ -61,6 +71,7 @@ class Revocations:
             "number": self.number,
             "expires": self.expires.isoformat(),
             "expired": self.expired,
+            "clock_behind": self.from_the_future,
             "releases": [dict(entry) for entry in self.releases],
             "key_reason": self.key_reason,
         }
@@ -69,6 +80,8 @@ class Revocations:
         """One sentence."""
         what = "everything" if self.key_reason is not None else f"{len(self.releases)} of the releases"
         over = ", which is over: get a new list" if self.expired else ""
+        if self.from_the_future and self.issued:
+            over += f"; this machine's clock is wrong, for the list was signed on {self.issued.date()}: set it"
         return f"{what} signed with {self.publisher} revoked; the list speaks until {self.expires.date()}{over}"
 
 
@@ -90,23 +103,33 @@ def lists_folder() -> Path:
     return sign.default_key_path().with_name("revocations")
 
 
+def moment(text: str | None) -> datetime | None:
+    """A time with its zone, as manifests and lists give it; None for anything else."""
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
+
+
 def parse(content: bytes) -> Revocations:
     """Read a list. Raises ValueError with one sentence where it is none, or its signature does not hold."""
     try:
-        whole = json.loads(content)
+        whole = strict_json(content)
         text, pem = whole["list"], whole["key"].encode()
         key = sign.public_key(pem, "the list")
         signed = sign.signed_digests(json.dumps(whole["signature"]), key)
-        fields = json.loads(text)
+        fields = strict_json(text)
         if signed != {SIGNED: hashlib.sha256(text.encode()).hexdigest()}:
             raise ValueError("its signature is of something else")
-        expires = datetime.fromisoformat(fields["expires"])
-        if not isinstance(fields["number"], int) or expires.tzinfo is None:
+        expires, issued = moment(fields["expires"]), moment(fields.get("issued"))
+        if not isinstance(fields["number"], int) or expires is None:
             raise ValueError("it has no number, or no last day with its time zone")
         return Revocations(
             publisher=sign.fingerprint(key),
             number=fields["number"],
             expires=expires,
+            issued=issued,
             releases=tuple(dict(entry) for entry in fields["releases"]),
             key_reason=None if fields["key_reason"] is None else str(fields["key_reason"]),
         )

@@ -11,8 +11,12 @@ from ayllu.release.files.listing import read_small
 
 
 def why_revoked(model: Path) -> str | None:
-    """Why the release in the folder `model` was taken back; None where it was not, or is no release."""
+    """Why the release in the folder `model` was taken back; None where it was not, or is no release.
+
+    Of a file in such a folder, a GGUF file above all, it is asked too.
+    """
     try:
+        model = model.absolute().parent if model.is_file() else model
         pem = read_small(model / PUBLIC_KEY, 1 << 16)
     except OSError:
         return None  # no release; to import what reads signatures takes longer than all the rest

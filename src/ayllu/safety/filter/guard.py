@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ayllu.lab.progress import say
+from ayllu.safety.filter.plain import plain
 from ayllu.safety.filter.policy import Policy, read_filter_policy
 from ayllu.safety.hazards import hazard_name
 from ayllu.safety.judge.features import words_of
@@ -55,6 +56,7 @@ class Guard:
 
     def check_request(self, text: str) -> Finding | None:
         """What is to be refused of a request; None where it may be answered."""
+        text = plain(text)
         if self.policy.requests == "off" or len(words_of(text)) < FEWEST_ASKED:
             return None
         asks = self.judge.request(text)
@@ -95,15 +97,17 @@ class AnswerWatch:
     """One answer: `push` each piece, `close` at the end; the first finding that blocks ends it."""
 
     def __init__(self, guard: Guard, request: str, earlier: Sequence[str]) -> None:
-        self._guard, self._request = guard, request
+        self._guard, self._request = guard, plain(request)
         self._open = ""
         self._writing = Writing(guard.judge.running_harm)
         # A request that goes on from a harmful one does not make it harmless.
-        self._asked = max((guard.judge.asked(text) for text in (request, *earlier)), default=0.0)
+        asked = (self._request, *map(plain, earlier))
+        self._asked = max((guard.judge.asked(text) for text in asked), default=0.0)
         self._told: set[str] = set()
 
     def push(self, text: str) -> Finding | None:
         """What is to be stopped now that `text` has come."""
+        text = plain(text)  # which may bring the end of a sentence to light
         marked = not _MARKS.isdisjoint(self._open)
         self._open += text
         if not marked and _MARKS.isdisjoint(text) and len(self._open) <= LONGEST:
@@ -120,7 +124,7 @@ class AnswerWatch:
 
     def _judge(self, come: Sequence[str]) -> Finding | None:
         for sentence in come:
-            odds = self._writing.add(sentence)
+            odds = self._writing.add(plain(sentence))
             if odds is None:
                 continue
             harm = chance(odds + self._asked)

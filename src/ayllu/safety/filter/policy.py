@@ -15,13 +15,13 @@ apart and no others: a file that names another is refused, for it would promise 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from ayllu.lab.error import UserError
+from ayllu.lab.integrity import regular_bytes, strict_json
 from ayllu.safety.hazards import HAZARDS
 from ayllu.safety.judge.judge import Judge
 
@@ -53,11 +53,11 @@ class Policy:
 def read_filter_policy(path: Path, judge: Judge) -> Policy:
     """The policy of a file; UserError in one sentence for what is none."""
     try:
-        text = path.read_bytes()
-        given = json.loads(text)
+        text = regular_bytes(path)
+        given = strict_json(text)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); name a policy file") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON ({error}); write an object with name, default and categories") from error
     if not isinstance(given, dict) or not isinstance(given.get("name"), str) or not given["name"]:
         raise UserError(f"{path} has no name; write an object with name, default and categories")
