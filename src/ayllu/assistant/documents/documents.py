@@ -20,6 +20,7 @@ from ayllu.assistant.documents.found import Found, Search, supports
 from ayllu.assistant.documents.passages import spans
 from ayllu.assistant.documents.reader_process import ReaderProcess, Unreadable
 from ayllu.lab.error import UserError
+from ayllu.lab.visible import visible
 from ayllu.serve.files.database import NewerSchema
 from ayllu.serve.retrieval.chunks import windows
 from ayllu.serve.retrieval.index import Index, OtherEmbedder, Passage
@@ -221,6 +222,9 @@ class Documents:
         self.close()
 
     def _add(self, path: Path, known: File | None, reader: ReaderProcess, done: Added) -> None:
+        if not _is_utf8(str(path)):
+            done.unread.append((visible(str(path)), "its name is not UTF-8; give it another one"))
+            return
         try:
             state = path.stat()
         except OSError as error:
@@ -330,6 +334,14 @@ def _walk(root: Path) -> Iterator[Path]:
             path = Path(folder, name)
             if not name.startswith(".") and not path.is_symlink() and path.is_file():
                 yield path
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _below(path: Path, roots: Sequence[Path]) -> bool:
