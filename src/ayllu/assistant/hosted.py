@@ -47,6 +47,9 @@ class ServerTools:
         theirs = [tool for tool in tools if isinstance(tool, McpTool)]
         for server in theirs:
             self._servers.found(server)  # before anything is made
+        for tool in tools:
+            for store in tool.vector_store_ids if isinstance(tool, FileSearchTool) else ():
+                await self._sources.store(owner, store)
         container = None
         for tool in tools:
             if isinstance(tool, CodeInterpreterTool):

@@ -108,7 +108,7 @@ def create_app(
     stores = VectorStores(home / "vector_stores" if home is not None else None, files, embedders)
     stores.add_to(app)
     if hosted is not None:
-        responder.hosted = hosted(Sources(search=stores.passages, file=files.read))
+        responder.hosted = hosted(Sources(search=stores.passages, file=files.read, store=stores.check))
     containers = responder.hosted.containers if responder.hosted is not None else None
     _Descriptions(models, encoders, browser, responder.hosted).add_to(app)
     ContainerRoutes(containers, files, most_bytes=limits.upload_bytes).add_to(app)

@@ -164,6 +164,10 @@ class VectorStores:
         found: list[dict[str, Any]] = (await self.search(store_id, body, http))["data"]
         return found
 
+    async def check(self, owner: str, store_id: str) -> None:
+        """ApiError where an owner has no such store, or it cannot be searched."""
+        await self._usable(Request({"type": "http", "state": {"owner": owner}}), store_id)
+
     async def add_file(self, store_id: str, body: AddFile, http: Request) -> dict[str, Any]:
         """Put a file into a store."""
         await self._usable(http, store_id)
