@@ -182,6 +182,8 @@ def _column(given: str, names: Sequence[str]) -> str:
 
 def _number(text: str | None) -> float | None:
     plain = re.sub(r"[€$£\s]", "", text or "")
+    if re.fullmatch(r"[-+]?(?:\d+,(?:\d{1,2}|\d{4,})|0,\d+|\d{1,3}(?:\.\d{3})+,\d+)", plain):
+        plain = plain.replace(".", "").replace(",", ".")  # a comma before the decimals, as in most of Europe
     plain = re.sub(r",(?=\d{3}\b)", "", plain)
     try:
         return float(plain)
