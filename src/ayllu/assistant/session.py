@@ -7,10 +7,12 @@ changes the world is done twice.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ayllu.lab.visible import valid_text
 from ayllu.serve.responses.items import new_id
 from ayllu.serve.state.conversations import ConversationStore
 from ayllu.serve.state.items import Item, Missing
@@ -49,12 +51,13 @@ class Session:
         return Session(store, name, items, filter(None, found[1].get("begun", "").split(",")))
 
     def add(self, *items: Item) -> list[Item]:
-        """Keep what has happened. Calls get ids of their own where a server gives the same to several."""
+        """Keep what has happened. Calls get ids of their own where a server gives one to several, or a strange one."""
         taken = {item["call_id"] for item in self.items if item["type"] == "function_call"}
         fresh = []
-        for item in items:
+        for item in map(valid, items):
             if item["type"] == "function_call":
-                item = item if item["call_id"] not in taken else {**item, "call_id": call_id()}
+                fits = item["call_id"] not in taken and re.fullmatch(r"[\w.:-]{1,64}", item["call_id"], re.ASCII)
+                item = item if fits else {**item, "call_id": call_id()}
                 taken.add(item["call_id"])
             fresh.append(item)
         self._store.add_items(self.name, fresh)
@@ -79,6 +82,12 @@ class Session:
         return [text_of(item) for item in self.items if item["type"] == "message" and item["role"] == "user"]
 
     @property
+    def last_asked(self) -> str:
+        """The id of the user's last message; empty where there is none."""
+        asked = (item["id"] for item in reversed(self.items) if item["type"] == "message" and item["role"] == "user")
+        return next(asked, "")
+
+    @property
     def untrusted(self) -> list[tuple[str, str]]:
         """What others wrote: where it came from, and the text."""
         marked = ((item.get(MARK, {}), item) for item in self.items)
@@ -94,6 +103,15 @@ class Session:
         if begun != self.begun:
             self.begun = begun
             self._store.describe_conversation(self.name, {**KIND, **({"begun": ",".join(begun)} if begun else {})})
+
+
+def valid(value: Any) -> Any:
+    """`value` without halves of surrogate pairs, which names of files and JSON may hold and nothing else takes."""
+    if isinstance(value, str):
+        return valid_text(value)
+    if isinstance(value, dict):
+        return {valid_text(key): valid(entry) for key, entry in value.items()}
+    return [valid(entry) for entry in value] if isinstance(value, list) else value
 
 
 def message(role: str, text: str) -> Item:
@@ -122,7 +140,7 @@ def text_of(item: Item) -> str:
 
 def arguments_of(item: Item) -> dict[str, Any]:
     """The arguments of a call; ValueError where they are no object."""
-    found = json.loads(item["arguments"])
+    found = valid(json.loads(item["arguments"]))
     if not isinstance(found, dict):
         raise ValueError("the arguments are no JSON object")
     return found
