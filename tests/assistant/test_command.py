@@ -122,3 +122,28 @@ def test_approvals_are_set_listed_and_revoked(capsys: pytest.CaptureFixture[str]
     assert listed["delete_note"] == "never" and listed["cancel_reminder"] == "always"
     assert told(capsys, "approvals", "revoke", "delete_note", *home)["revoked"] == 1
     assert told(capsys, "approvals", "list", *home)["tools"] == {}
+    with pytest.raises(SystemExit) as end:
+        main(["assist", "approvals", "revoke", "delete_note", *home])
+    assert end.value.code == 2 and "nothing was allowed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "[]",
+        '{"tools": {"delete_note": 5}, "calls": []}',
+        '{"tools": {}, "calls": [5]}',
+        '{"tools": {"delete_note": {"ask": "never"}}, "calls": []}',
+        '{"tools": {}, "calls": [{"tool": "pay", "arguments": "all"}]}',
+        '{"tools": {',
+    ],
+)
+def test_a_damaged_book_of_approvals_allows_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, kept: str
+) -> None:
+    (tmp_path / "assistant").mkdir()
+    (tmp_path / "assistant" / "approvals.json").write_text(kept)
+    with pytest.raises(SystemExit) as end:
+        main(["assist", "approvals", "list", "--home", str(tmp_path)])
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and "approvals.json is damaged" in error and "Traceback" not in error

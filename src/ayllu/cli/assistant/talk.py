@@ -27,7 +27,7 @@ from ayllu.assistant.tools.code import code_tool
 from ayllu.assistant.tools.everyday import everyday_tools
 from ayllu.assistant.tools.files import Folders
 from ayllu.assistant.tools.tool import RunnableTool
-from ayllu.assistant.trace import write_trace
+from ayllu.assistant.trace import Words, write_trace
 from ayllu.cli.assistant.terminal import Screen, ask_in_terminal
 from ayllu.cli.interrupt import run_async
 from ayllu.lab.error import UserError
@@ -79,7 +79,7 @@ async def _once(options: Options, request: str | None, *, quiet: bool) -> dict[s
     if request is not None and not request.strip():
         raise UserError("the request is empty; give some words with --once")
     asker = ask_in_terminal if sys.stdin.isatty() and not quiet else None
-    async with _assistant(options, asker) as (agent, store):
+    async with _assistant(options, asker) as (agent, store, memories):
         session = _session(store, options.resume)
         if request is not None:
             session.say(request)
@@ -89,7 +89,8 @@ async def _once(options: Options, request: str | None, *, quiet: bool) -> dict[s
         if options.trace is not None:
             request = words[-1] if words else ""
             about = {"request": request, "system": options.system}
-            write_trace(options.trace, steps, tools=agent.tools, model=agent.driver.name, **about)
+            kept = Words(home=options.home.absolute(), memories=memories, session=session)
+            write_trace(options.trace, steps, tools=agent.tools, words=kept, model=agent.driver.name, **about)
     end = steps[-1]
     assert isinstance(end, Ended)
     cited = [citation for step in steps if isinstance(step, Returned) for citation in step.citations]
@@ -107,7 +108,7 @@ async def _once(options: Options, request: str | None, *, quiet: bool) -> dict[s
 
 
 async def _talk(options: Options) -> None:
-    async with _assistant(options, ask_in_terminal) as (agent, store):
+    async with _assistant(options, ask_in_terminal) as (agent, store, _):
         session = _session(store, options.resume)
         say(f"{agent.driver.name} · {len(agent.tools)} tools · conversation {session.name} · /help tells more")
         with contextlib.suppress(ImportError):
@@ -148,7 +149,7 @@ def _eyes(camera: Path | None) -> list[RunnableTool]:
 
 
 @asynccontextmanager
-async def _assistant(options: Options, asker: Asker | None) -> AsyncGenerator[tuple[Agent, Store]]:
+async def _assistant(options: Options, asker: Asker | None) -> AsyncGenerator[tuple[Agent, Store, Memories]]:
     memories = Memories(options.home)
     interpreter = Interpreter()
     folders = Folders(options.folders) if options.folders else None
@@ -174,7 +175,7 @@ async def _assistant(options: Options, asker: Asker | None) -> AsyncGenerator[tu
 @asynccontextmanager
 async def _with_tools(
     options: Options, asker: Asker | None, memories: Memories, tools: list[RunnableTool], others: bool
-) -> AsyncGenerator[tuple[Agent, Store]]:
+) -> AsyncGenerator[tuple[Agent, Store, Memories]]:
     names = {tool.name for tool in tools}
     for option, given in (("--approve", options.approve), ("--tool", options.tools)):
         if missing := [name for name in given if name not in names]:
@@ -198,7 +199,7 @@ async def _with_tools(
                 system=options.system,
                 untrusted=("what MCP servers say of their tools",) if others else (),
             )
-            yield agent, store
+            yield agent, store, memories
         finally:
             await driver.close()
     finally:
