@@ -11,6 +11,7 @@ from typing import Any, get_args
 from ayllu.assistant.tools.tool import Ask
 from ayllu.lab.error import UserError
 from ayllu.lab.store import write_atomically
+from ayllu.lab.visible import valid_text
 from ayllu.serve.state.erase import pattern_of
 
 FILE = "assistant/approvals.json"
@@ -50,7 +51,7 @@ class ApprovalBook:
 
     def set_ask(self, tool: str, ask: Ask, *, reads: bool = False) -> None:
         """Ask for `tool` as `ask` says from now on; `reads` where the user knows that it has no effect."""
-        self._kept["tools"][tool] = {"ask": ask, "since": _now(), **({"reads": True} if reads else {})}
+        self._kept["tools"][valid_text(tool)] = {"ask": ask, "since": _now(), **({"reads": True} if reads else {})}
         self._write()
 
     def allows(self, tool: str, arguments: Mapping[str, Any]) -> bool:
