@@ -195,7 +195,7 @@ def test_after_kill_9_it_goes_on_and_does_nothing_twice(agent: Made, tmp_path: P
     process = subprocess.Popen([sys.executable, script, tmp_path, paid], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     name = process.stdout.readline().strip()
-    while not paid.exists():
+    while not paid.exists() or not paid.read_text():
         assert process.poll() is None
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
@@ -253,6 +253,29 @@ def test_after_text_of_others_no_effect_happens_without_the_users_word(agent: Ma
     session.say("Again")
     steps = run(agent(tools, *obeying, asker=asks), session)
     assert [question.untrusted for question in asked] == [("letter",)] and steps[-2].kind == "returned"
+
+
+def test_who_says_something_else_is_not_asked_again_and_results_stand_behind_their_calls(
+    agent: Made, session: Session, store: Store
+) -> None:
+    async def leaves(question: Question) -> Answer:
+        raise asyncio.CancelledError
+
+    session.say("Send both")
+    both = calls(("send", {"to": "a", "text": "1"}), ("send", {"to": "b", "text": "2"}))
+    with pytest.raises(asyncio.CancelledError):
+        run(agent([tool_of(send)], both, asker=leaves), session)
+    session.begin([session.waiting[1]["call_id"]])
+    again = Session.load(store, session.name)
+    again.say("Never mind")
+    assert [item["type"] for item in again.items] == [
+        *("message", "function_call", "function_call", "function_call_output", "function_call_output", "message")
+    ]
+    first, second = (item["output"] for item in again.items if item["type"] == "function_call_output")
+    assert "was not run: the user stopped it" in first and "whether it took effect is not known" in second
+    assert not again.waiting and not Session.load(store, session.name).begun
+    steps = run(agent([tool_of(send)], says("Fine."), asker=leaves), again)
+    assert [step.kind for step in steps] == ["ended"]
 
 
 def test_notes_of_others_in_an_error_are_text_of_others(agent: Made, session: Session) -> None:

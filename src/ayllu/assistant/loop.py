@@ -17,16 +17,13 @@ from ayllu.assistant.approvals.gate import Decision, Gate
 from ayllu.assistant.approvals.origins import origins_of
 from ayllu.assistant.marks import instructions, marked_items
 from ayllu.assistant.models.driver import Asked, Driver, ModelError, Turned, Words
-from ayllu.assistant.session import Session, arguments_of, message, output, text_of
+from ayllu.assistant.session import INTERRUPTED, Session, arguments_of, message, output, text_of
 from ayllu.assistant.steps import Called, Decided, Ended, Limits, Recalled, Returned, Step, Took, Wrote
 from ayllu.assistant.tools.tool import RunnableTool, ToolError, ToolResult, Unlucky, call_tool
 from ayllu.assistant.tools.trust import TRUST, Trust
 from ayllu.lab.visible import valid_text
 from ayllu.serve.state.items import Item
 
-INTERRUPTED = (
-    "the assistant was stopped while {name} ran; whether it took effect is not known, and it was not run again"
-)
 Recall = Callable[[Session], Sequence[tuple[str, str, bool]]]
 """What is remembered for a conversation: ids, texts, and whether others may have written it."""
 

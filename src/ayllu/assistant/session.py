@@ -21,6 +21,10 @@ from ayllu.serve.turn.reader import call_id
 KIND = {"kind": "assistant"}
 MARK = "ayllu"
 """Of an item: what the assistant knows of it beside what the API says."""
+INTERRUPTED = (
+    "the assistant was stopped while {name} ran; whether it took effect is not known, and it was not run again"
+)
+LEFT = "{name} was not run: the user stopped it, and said something else"
 MOST_BEGUN = 16
 """Calls that may run at a time: their ids have 29 letters, and a text of the metadata at most 512."""
 
@@ -65,7 +69,12 @@ class Session:
         return fresh
 
     def say(self, text: str) -> None:
-        """Keep a message of the user."""
+        """Keep a message of the user. Calls that wait are not made any more: no server takes a result behind it."""
+        waiting = self.waiting
+        for item in waiting:
+            left = INTERRUPTED if item["call_id"] in self.begun else LEFT
+            self.add(output(item["call_id"], left.format(name=item["name"])))
+        self.end(item["call_id"] for item in waiting)
         self.add(message("user", text))
 
     def begin(self, calls: Iterable[str]) -> None:
@@ -80,6 +89,11 @@ class Session:
     def user_words(self) -> list[str]:
         """What the user said."""
         return [text_of(item) for item in self.items if item["type"] == "message" and item["role"] == "user"]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last word is the model's."""
+        return bool(self.items) and self.items[-1]["type"] == "message" and self.items[-1]["role"] == "assistant"
 
     @property
     def last_asked(self) -> str:

@@ -88,6 +88,8 @@ async def _connected(stack: AsyncExitStack, server: str, token: str | None) -> C
     from mcp import Client, StdioServerParameters
     from mcp.client.stdio import stdio_client
 
+    if not server.strip():
+        raise UserError("--mcp is empty; give a command line or a URL")
     try:
         if server.startswith(("http://", "https://")):
             if token is not None:
