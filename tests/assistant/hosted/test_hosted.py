@@ -75,6 +75,13 @@ def test_files_are_searched(client: openai.OpenAI, script: Script) -> None:
     assert "4711" in model.prompts[1] and made.output_text == "It is 4711."
     for item in client.responses.retrieve(made.id).output:
         OFFICIAL_ITEM.validate_json(item.to_json(), strict=True)
+    other = client.vector_stores.create(file_ids=[file.id])
+    while client.vector_stores.retrieve(other.id).status != "completed":
+        pass
+    script(write_calls([ToolCall(name="file_search", arguments={"query": "door code"})]), "It is 4711.")
+    tool = {"type": "file_search", "vector_store_ids": [store.id, store.id, other.id]}
+    made = client.responses.create(model="tiny", input="The code?", tools=[tool])
+    assert len(made.output[0].results) == 1, "what is in several stores is found once"  # type: ignore[union-attr,arg-type]
 
 
 def test_a_search_that_failed_is_not_one_that_found_nothing(
