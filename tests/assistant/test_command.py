@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +18,13 @@ from typing import Any
 import pytest
 import torch
 
+from ayllu.assistant.session import Session
 from ayllu.assistant.trace import read_trace
+from ayllu.cli.assistant.talk import PROMPT
 from ayllu.cli.main import main
 from ayllu.serve.engines.engine import GenerationRequest, TextChunk
 from ayllu.serve.engines.torch_engine import TorchEngine
+from ayllu.serve.state.choose import open_store
 from ayllu.text.tool_calls import ToolCall, write_calls
 from support.models import TINY, save_tiny_model
 from support.serving.server import serving
@@ -79,6 +88,70 @@ def test_once_gives_answer_steps_and_citations(url: str, capsys: pytest.CaptureF
     assert again["answer"] == "As I said, 11." and again["conversation"] == found["conversation"]
 
 
+TALKS = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from ayllu.cli.main import main
+main(["assist", *sys.argv[1:]])
+"""
+
+
+def typed(arguments: Sequence[str], *script: tuple[str, str]) -> str:
+    """What a conversation in a terminal shows: each text is typed when the one beside it has come; "^C" is Ctrl-C."""
+    terminal, inside = pty.openpty()
+    command = [sys.executable, "-c", TALKS, *arguments]
+    process = subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside)
+    os.close(inside)
+    shown, place = b"", 0
+    try:
+        for wait, text in script:
+            while wait.encode() not in shown[place:]:
+                assert select.select([terminal], [], [], 120)[0], f"{wait!r} never came: {shown!r}"
+                shown += os.read(terminal, 65536)
+            place = len(shown)
+            if text == "^C":
+                process.send_signal(signal.SIGINT)
+            else:
+                os.write(terminal, text.encode())
+        assert process.wait(timeout=120) == 0, shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+    return shown.decode()
+
+
+def test_ctrl_c_at_a_prompt_or_a_question_stops_only_that_and_loses_no_line(url: str, tmp_path: Path) -> None:
+    delete = write_calls([ToolCall(name="delete_note", arguments={"query": "garage"})])
+    Scripted.says[:] = [delete, "It is not deleted.", "Good day."]
+    shown = typed(
+        ("--model", url, "--home", str(tmp_path), "--tool", "delete_note"),
+        (PROMPT, "^C"),
+        ("Ctrl-D leaves", "delete the garage note\n"),
+        ("Allow it?", "^C"),
+        ("stopped", "go on\n"),
+        ("It is not deleted.", "hello\n"),
+        ("Good day.", "/quit\n"),
+    )
+    assert shown.count("delete_note (built in) wants to run") == 1 and "Traceback" not in shown
+
+
+def test_what_was_interrupted_goes_on_for_a_script_and_nothing_else_does(
+    url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    place = ("--model", url, "--home", str(tmp_path), *TOOLS[2:])
+    store = open_store(None, home=tmp_path)
+    assert store is not None
+    session = Session.new(store)
+    session.say("Twice 21?")
+    store.close()
+    Scripted.says[:] = ["It is 42."]
+    assert told(capsys, *place, "--resume", session.name)["answer"] == "It is 42."
+    with pytest.raises(SystemExit) as end:
+        main(["assist", *place, "--resume", session.name, "--json"])
+    assert end.value.code == 2 and "nothing was interrupted" in capsys.readouterr().err
+
+
 def test_a_model_that_fails_is_a_reason_and_an_exit_code(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     found = told(capsys, "--model", "http://127.0.0.1:9", "--home", str(tmp_path), "--once", "Hello", code=1)
     assert found["reason"] == "failed" and "127.0.0.1:9" in found["answer"]
@@ -94,6 +167,9 @@ def test_a_model_that_fails_is_a_reason_and_an_exit_code(capsys: pytest.CaptureF
         (["--once", "x", "--folder", "/nowhere"], "no folder"),
         (["--once", "x", "--resume", "conv_none"], "no conversation"),
         (["--once", "x", "--mcp", "/nowhere/server"], "MCP server"),
+        (["--once", "x", "--mcp", " "], "give a command line or a URL"),
+        (["--once", "x", "--trace", "/nowhere/x.jsonl"], "there is no folder /nowhere"),
+        (["--once", "x", "--trace", "/etc/hostname"], "exists; give a new file"),
     ],
 )
 def test_mistakes_are_one_sentence(
@@ -121,4 +197,31 @@ def test_approvals_are_set_listed_and_revoked(capsys: pytest.CaptureFixture[str]
     listed = {tool["name"]: tool["ask"] for tool in told(capsys, "tools", *home)["tools"]}
     assert listed["delete_note"] == "never" and listed["cancel_reminder"] == "always"
     assert told(capsys, "approvals", "revoke", "delete_note", *home)["revoked"] == 1
+    assert told(capsys, "approvals", "set", "caf\udce9", "once", *home)["ask"] == "once"
+    assert told(capsys, "approvals", "revoke", "caf\ufffd", *home)["revoked"] == 1
     assert told(capsys, "approvals", "list", *home)["tools"] == {}
+    with pytest.raises(SystemExit) as end:
+        main(["assist", "approvals", "revoke", "delete_note", *home])
+    assert end.value.code == 2 and "nothing was allowed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "[]",
+        '{"tools": {"delete_note": 5}, "calls": []}',
+        '{"tools": {}, "calls": [5]}',
+        '{"tools": {"delete_note": {"ask": "never"}}, "calls": []}',
+        '{"tools": {}, "calls": [{"tool": "pay", "arguments": "all"}]}',
+        '{"tools": {',
+    ],
+)
+def test_a_damaged_book_of_approvals_allows_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, kept: str
+) -> None:
+    (tmp_path / "assistant").mkdir()
+    (tmp_path / "assistant" / "approvals.json").write_text(kept)
+    with pytest.raises(SystemExit) as end:
+        main(["assist", "approvals", "list", "--home", str(tmp_path)])
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and "approvals.json is damaged" in error and "Traceback" not in error

@@ -47,6 +47,9 @@ class ServerTools:
         theirs = [tool for tool in tools if isinstance(tool, McpTool)]
         for server in theirs:
             self._servers.found(server)  # before anything is made
+        for tool in tools:
+            for store in tool.vector_store_ids if isinstance(tool, FileSearchTool) else ():
+                await self._sources.store(owner, store)
         container = None
         for tool in tools:
             if isinstance(tool, CodeInterpreterTool):
@@ -69,18 +72,14 @@ class ServerTools:
             "filters": tool.filters,
         }
         body = SearchBody(**given)
-        found = [hit for store in tool.vector_store_ids for hit in await self._sources.search(owner, store, body)]
-        best = sorted(found, key=lambda hit: -hit["score"])[: tool.max_num_results]
-        return [
-            {
-                "attributes": hit["attributes"],
-                "file_id": hit["file_id"],
-                "filename": hit["filename"],
-                "score": hit["score"],
-                "text": "\n".join(part["text"] for part in hit["content"]),
-            }
-            for hit in best
-        ]
+        stores = dict.fromkeys(tool.vector_store_ids)
+        found = [hit for store in stores for hit in await self._sources.search(owner, store, body)]
+        best: dict[tuple[str, str], dict[str, Any]] = {}
+        for hit in sorted(found, key=lambda hit: -hit["score"]):
+            text = "\n".join(part["text"] for part in hit["content"])
+            told = {name: hit[name] for name in ("attributes", "file_id", "filename", "score")}
+            best.setdefault((hit["file_id"], text), {**told, "text": text})  # a file may be in several stores
+        return list(best.values())[: tool.max_num_results]
 
     async def _container(self, tool: CodeInterpreterTool, owner: str, past: Sequence[Item]) -> str:
         """The container that a tool names, that of the conversation so far, or a new one."""

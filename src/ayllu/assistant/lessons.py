@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.assistant.tasks.drawn import drawn_tasks
-from ayllu.assistant.trace import Trace, read_trace
+from ayllu.assistant.trace import Trace, WordsErased, raw_trace, read_trace
 from ayllu.lab.error import UserError
 from ayllu.lab.store import write_atomically
 
@@ -30,7 +30,7 @@ def trace_files(path: Path) -> list[Path]:
 
 def approve(path: Path, *, approved: bool = True) -> None:
     """Write into a trace that its user lets a model learn from it, or does not any more. UserError for what is none."""
-    trace = read_trace(path)
+    trace = raw_trace(path)
     head = {**trace.head, "approved": approved}
     lines = [json.dumps(line, ensure_ascii=False) for line in (head, *trace.steps)]
     write_atomically(path.expanduser(), "\n".join(lines) + "\n")
@@ -43,11 +43,19 @@ def lessons_of(path: Path) -> tuple[list[dict[str, Any]], dict[str, int]]:
     tools that were called. UserError where nothing is left to learn from.
     """
     held_out = {task.request for task in drawn_tasks()}
-    found, left = [], dict.fromkeys(("not approved", "without an answer", "of a held-out task"), 0)
+    why = ("not approved", "without an answer", "of a held-out task", "remembered", "erased")
+    found, left = [], dict.fromkeys(why, 0)
     for file in trace_files(path):
-        trace = read_trace(file)
-        if not trace.head.get("approved"):
+        if not raw_trace(file).head.get("approved"):
             left["not approved"] += 1
+            continue
+        try:
+            trace = read_trace(file)
+        except WordsErased:
+            left["erased"] += 1
+            continue
+        if trace.head.get("remembered"):
+            left["remembered"] += 1  # what is learnt cannot be erased
         elif trace.head["request"] in held_out:
             left["of a held-out task"] += 1
         elif not trace.steps or trace.steps[-1].get("reason") != "answered" or not trace.steps[-1]["answer"].strip():

@@ -17,15 +17,13 @@ from ayllu.assistant.approvals.gate import Decision, Gate
 from ayllu.assistant.approvals.origins import origins_of
 from ayllu.assistant.marks import instructions, marked_items
 from ayllu.assistant.models.driver import Asked, Driver, ModelError, Turned, Words
-from ayllu.assistant.session import Session, arguments_of, message, output, text_of
+from ayllu.assistant.session import INTERRUPTED, Session, arguments_of, message, output, text_of
 from ayllu.assistant.steps import Called, Decided, Ended, Limits, Recalled, Returned, Step, Took, Wrote
 from ayllu.assistant.tools.tool import RunnableTool, ToolError, ToolResult, Unlucky, call_tool
 from ayllu.assistant.tools.trust import TRUST, Trust
+from ayllu.lab.visible import valid_text
 from ayllu.serve.state.items import Item
 
-INTERRUPTED = (
-    "the assistant was stopped while {name} ran; whether it took effect is not known, and it was not run again"
-)
 Recall = Callable[[Session], Sequence[tuple[str, str, bool]]]
 """What is remembered for a conversation: ids, texts, and whether others may have written it."""
 
@@ -99,7 +97,7 @@ class Agent:
         kept = session.add(*turned.items)
         yield Took(items=kept, read=turned.read, written=turned.written, say=turned.say)
         if not session.waiting:
-            spent.answer = "".join(text_of(item) for item in turned.items if item["type"] == "message")
+            spent.answer = "".join(text_of(item) for item in kept if item["type"] == "message")
 
     async def _calls(self, session: Session, spent: _Spent) -> AsyncGenerator[Step]:
         """All calls that wait: first the gate, one after the other, then those that may run, side by side."""
@@ -146,7 +144,7 @@ class Agent:
         """Run calls side by side; each result is kept as it comes, and in `said` the sentence that it answers with."""
         session.begin(item["call_id"] for item, _, _ in calls)
         theirs = bool(session.untrusted or self.untrusted)
-        token = TRUST.set(Trust(conversation=session.name, message=_last_words(session), untrusted=theirs))
+        token = TRUST.set(Trust(conversation=session.name, message=session.last_asked, untrusted=theirs))
         try:
             tasks = {asyncio.create_task(_timed(tool, arguments)): (item, tool) for item, tool, arguments in calls}
         finally:
@@ -266,18 +264,12 @@ async def _timed(tool: RunnableTool, arguments: Mapping[str, Any]) -> tuple[Tool
             found = await call_tool(tool, arguments)
         return found, False, time.monotonic() - start
     except ToolError as error:
-        text = str(error)
-        return ToolResult(text=f"error: {text}", say=f"That did not work: {text}."), True, time.monotonic() - start
+        text = valid_text(str(error))
+        told = ToolResult(text=f"error: {text}", say=f"That did not work: {text}.", untrusted=error.untrusted)
+        return told, True, time.monotonic() - start
 
 
 def _decided(item: Item, decision: Decision) -> Decided:
     return Decided(
         call=item["call_id"], name=item["name"], allowed=decision.allowed, asked=decision.asked, why=decision.why
-    )
-
-
-def _last_words(session: Session) -> str:
-    """The id of the user's last message."""
-    return next(
-        (item["id"] for item in reversed(session.items) if item["type"] == "message" and item["role"] == "user"), ""
     )

@@ -7,10 +7,12 @@ changes the world is done twice.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ayllu.lab.visible import valid_text
 from ayllu.serve.responses.items import new_id
 from ayllu.serve.state.conversations import ConversationStore
 from ayllu.serve.state.items import Item, Missing
@@ -19,6 +21,10 @@ from ayllu.serve.turn.reader import call_id
 KIND = {"kind": "assistant"}
 MARK = "ayllu"
 """Of an item: what the assistant knows of it beside what the API says."""
+INTERRUPTED = (
+    "the assistant was stopped while {name} ran; whether it took effect is not known, and it was not run again"
+)
+LEFT = "{name} was not run: the user stopped it, and said something else"
 MOST_BEGUN = 16
 """Calls that may run at a time: their ids have 29 letters, and a text of the metadata at most 512."""
 
@@ -49,12 +55,13 @@ class Session:
         return Session(store, name, items, filter(None, found[1].get("begun", "").split(",")))
 
     def add(self, *items: Item) -> list[Item]:
-        """Keep what has happened. Calls get ids of their own where a server gives the same to several."""
+        """Keep what has happened. Calls get ids of their own where a server gives one to several, or a strange one."""
         taken = {item["call_id"] for item in self.items if item["type"] == "function_call"}
         fresh = []
-        for item in items:
+        for item in map(valid, items):
             if item["type"] == "function_call":
-                item = item if item["call_id"] not in taken else {**item, "call_id": call_id()}
+                fits = item["call_id"] not in taken and re.fullmatch(r"[\w.:-]{1,64}", item["call_id"], re.ASCII)
+                item = item if fits else {**item, "call_id": call_id()}
                 taken.add(item["call_id"])
             fresh.append(item)
         self._store.add_items(self.name, fresh)
@@ -62,7 +69,12 @@ class Session:
         return fresh
 
     def say(self, text: str) -> None:
-        """Keep a message of the user."""
+        """Keep a message of the user. Calls that wait are not made any more: no server takes a result behind it."""
+        waiting = self.waiting
+        for item in waiting:
+            left = INTERRUPTED if item["call_id"] in self.begun else LEFT
+            self.add(output(item["call_id"], left.format(name=item["name"])))
+        self.end(item["call_id"] for item in waiting)
         self.add(message("user", text))
 
     def begin(self, calls: Iterable[str]) -> None:
@@ -77,6 +89,17 @@ class Session:
     def user_words(self) -> list[str]:
         """What the user said."""
         return [text_of(item) for item in self.items if item["type"] == "message" and item["role"] == "user"]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last word is the model's."""
+        return bool(self.items) and self.items[-1]["type"] == "message" and self.items[-1]["role"] == "assistant"
+
+    @property
+    def last_asked(self) -> str:
+        """The id of the user's last message; empty where there is none."""
+        asked = (item["id"] for item in reversed(self.items) if item["type"] == "message" and item["role"] == "user")
+        return next(asked, "")
 
     @property
     def untrusted(self) -> list[tuple[str, str]]:
@@ -94,6 +117,15 @@ class Session:
         if begun != self.begun:
             self.begun = begun
             self._store.describe_conversation(self.name, {**KIND, **({"begun": ",".join(begun)} if begun else {})})
+
+
+def valid(value: Any) -> Any:
+    """`value` without halves of surrogate pairs, which names of files and JSON may hold and nothing else takes."""
+    if isinstance(value, str):
+        return valid_text(value)
+    if isinstance(value, dict):
+        return {valid_text(key): valid(entry) for key, entry in value.items()}
+    return [valid(entry) for entry in value] if isinstance(value, list) else value
 
 
 def message(role: str, text: str) -> Item:
@@ -122,7 +154,7 @@ def text_of(item: Item) -> str:
 
 def arguments_of(item: Item) -> dict[str, Any]:
     """The arguments of a call; ValueError where they are no object."""
-    found = json.loads(item["arguments"])
+    found = valid(json.loads(item["arguments"]))
     if not isinstance(found, dict):
         raise ValueError("the arguments are no JSON object")
     return found

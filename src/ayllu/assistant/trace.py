@@ -12,6 +12,8 @@ from typing import Any
 from ayllu.assistant.approvals.book import ApprovalBook
 from ayllu.assistant.approvals.gate import Decision, Gate
 from ayllu.assistant.loop import Agent
+from ayllu.assistant.memory.memory import Memories
+from ayllu.assistant.memory.words import opened, sealed, words_in
 from ayllu.assistant.models.driver import ModelError, Turned
 from ayllu.assistant.models.scripted import ScriptedDriver, in_order
 from ayllu.assistant.session import Session
@@ -22,8 +24,14 @@ from ayllu.serve.state.conversations import ConversationStore
 from ayllu.text.tool_calls import Tool
 
 VERSION = 1
+SEALED = 2
+"""The version of a trace that holds salted digests for the words, which lie in the memory of a home."""
 _MEASURED = ("seconds",)
 """Fields that differ between runs."""
+
+
+class WordsErased(UserError):
+    """The words of a trace were erased from the home that kept them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +40,25 @@ class Trace:
 
     head: Mapping[str, Any]
     """`version`, `model`, `request`, `system`, and the definitions of the `tools` that were called; `approved` says
-    whether a model may learn from it."""
+    whether a model may learn from it, `remembered` whether the home in which it was made remembers anything of it."""
     steps: Sequence[Mapping[str, Any]]
 
 
-def write_trace(path: Path, steps: Iterable[Step], *, tools: Sequence[RunnableTool] = (), **head: Any) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """Where the words of a trace are kept: with the memories of a home, from where they can be erased."""
+
+    home: Path
+    memories: Memories
+    session: Session
+
+
+def write_trace(
+    path: Path, steps: Iterable[Step], *, tools: Sequence[RunnableTool] = (), words: Words | None = None, **head: Any
+) -> None:
     """Write a trace, a step a line, with the definitions of those tools that were called.
 
-    UserError where the file is there already.
+    With `words` it holds nothing of what was said and done but digests. UserError where the file is there already.
     """
     told = [as_json(step) for step in steps if step.kind != "wrote"]
     called = {step["name"] for step in told if step["kind"] == "called"}
@@ -50,21 +69,45 @@ def write_trace(path: Path, steps: Iterable[Step], *, tools: Sequence[RunnableTo
     ]
     lines = [{"kind": "trace", "version": VERSION, **head, "tools": defined}, *told]
     try:
-        with path.expanduser().open("x", encoding="utf-8") as file:
-            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        file = path.expanduser().open("x", encoding="utf-8")
     except FileExistsError:
         raise UserError(f"{path} exists; give a new file for the trace") from None
+    with file:
+        if words is not None:
+            lines[0] |= {"version": SEALED, "sealed": str(words.home), "conversation": words.session.name}
+            texts: dict[str, str] = {}
+            sealed(lines, lambda text: texts.setdefault(text, ""))
+            texts = words.memories.keep_words(texts, words.session)
+            lines = sealed(lines, texts.__getitem__)
+        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
-def read_trace(path: Path) -> Trace:
-    """Read a trace; UserError where it is none."""
+def raw_trace(path: Path) -> Trace:
+    """A trace as it is in its file, with digests for words; UserError where it is none."""
     try:
         head, *steps = [json.loads(line) for line in path.expanduser().read_text(encoding="utf-8").splitlines()]
-        if head["kind"] != "trace" or head["version"] != VERSION or not all("kind" in step for step in steps):
+        if head["kind"] != "trace" or not all("kind" in step for step in steps):
+            raise ValueError("it is of another version")
+        if head["version"] not in (VERSION, SEALED) or (head["version"] == SEALED) != ("sealed" in head):
             raise ValueError("it is of another version")
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no trace of this version ({error})") from None
     return Trace(head=head, steps=steps)
+
+
+def read_trace(path: Path) -> Trace:
+    """Read a trace with its words; UserError where it is none, WordsErased where they are gone."""
+    trace = raw_trace(path)
+    if "sealed" not in trace.head:
+        return trace
+    try:
+        words, remembered = words_in(Path(str(trace.head["sealed"])), str(trace.head.get("conversation")))
+        head, *steps = opened([trace.head, *trace.steps], words.__getitem__)
+    except UserError as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    except (KeyError, ValueError, RecursionError):
+        raise WordsErased(f"{path} cannot be read: its words were erased") from None
+    return Trace(head={**head, "remembered": remembered}, steps=steps)
 
 
 async def replay(trace: Trace, store: ConversationStore) -> list[str]:

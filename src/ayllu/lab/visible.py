@@ -20,6 +20,13 @@ def visible(text: str, *, keep: str = "", longest: int | None = None) -> str:
     return "".join(c if c.isprintable() or c in keep else _escape(c) for c in text)
 
 
+def valid_text(text: str) -> str:
+    """`text` with surrogate pairs joined and lone surrogates, as names of files may hold, replaced by U+FFFD."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def visible_json(value: Any, *, indent: int | None = None) -> str:
     """`value` as JSON whose every character but the line ends of `indent` is a glyph: the same value when read."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)

@@ -62,6 +62,7 @@ async function respond(begun) {
     if (mine.left) return;
     if (error.name === "AbortError") endAsStopped(answer);
     else answer.error = error.message;
+    if (error.refused) meetModel(draw); // what it asked for may be there no more
   }
   delete answer.waiting;
   if (flight === mine) flight = null;

@@ -47,7 +47,7 @@ export async function meetModel(met) {
     $("facts").textContent = error.message;
     return;
   }
-  await meetTools(state.model.meta);
+  await meetTools(state.model.meta, applySettings);
   const { parameters, context, bits_per_byte: bits } = state.model.meta;
   const facts = [size(parameters), ...(bits ? [`${bits.toFixed(2)} bits per byte`] : []), `${context.toLocaleString("en")} tokens of context`];
   $("model-name").textContent = state.model.id;

@@ -103,7 +103,8 @@ def create_app(
     Tokens(models).add_to(app)
     documents = _Documents(home, limits, embedders)
     if hosted is not None:
-        responder.hosted = hosted(Sources(search=documents.passages, file=documents.read))
+        sources = Sources(search=documents.passages, file=documents.read, store=documents.check)
+        responder.hosted = hosted(sources)
         documents.containers = responder.hosted.containers
     _Descriptions(models, encoders, browser, responder.hosted).add_to(app)
     Responses(responder, models).add_to(app)
@@ -170,6 +171,10 @@ class _Documents:
     async def passages(self, owner: str, store_id: str, body: SearchBody) -> list[dict[str, Any]]:
         """See `VectorStores.passages`."""
         return await self.stores.passages(owner, store_id, body)
+
+    async def check(self, owner: str, store_id: str) -> None:
+        """See `VectorStores.check`."""
+        await self.stores.check(owner, store_id)
 
     async def read(self, owner: str, file_id: str) -> tuple[str, bytes]:
         """See `Files.read`."""

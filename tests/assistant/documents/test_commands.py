@@ -33,4 +33,8 @@ def test_add_search_open_list_and_remove(folder: Path, tmp_path: Path, capfd: py
     assert capfd.readouterr().out == "not in your documents\n"
     assert ran("remove", str(folder), "--json", *home) == 0
     assert len(json.loads(capfd.readouterr().out)["removed"]) == 4
+    for odd in ("\udcff", "3f9a01bc#99999999999999999999:1-999999999999999999999"):
+        assert ran("open", odd, *home) == 2 and ran("remove", odd, *home) == 2
+        assert ran("search", odd, "--words-only", *home) == 1
+    assert "Traceback" not in capfd.readouterr().err
     assert ran("remove", *home) == 2 and ran("search", " ", *home) == 2 and ran("open", "x", *home) == 2

@@ -112,6 +112,17 @@ def test_hidden_files_links_and_unreadable_ones_are_passed_over_and_named(
         documents.add([tmp_path / "nowhere"])
 
 
+def test_a_name_that_is_no_text_is_told_and_the_rest_is_read(documents: Documents, tmp_path: Path) -> None:
+    place = tmp_path / "odd"
+    place.mkdir()
+    (place / os.fsdecode(b"caf\xe9.txt")).write_text("The door code is 4711.")
+    (place / "fine.txt").write_text("The boat sails on Tuesday.")
+    done = documents.add([place])
+    assert [Path(path).name for path in done.added] == ["fine.txt"]
+    assert [why for _, why in done.unread] == ["its name is not UTF-8; give it another one"]
+    done.unread[0][0].encode()
+
+
 def test_after_a_kill_the_next_call_goes_on(tmp_path: Path) -> None:
     place, home = tmp_path / "many", tmp_path / "home"
     place.mkdir()

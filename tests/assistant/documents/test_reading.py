@@ -44,6 +44,43 @@ def test_slides_sheets_and_open_documents_have_their_labels() -> None:
     assert read(zipped({"content.xml": letter}), "letter.odt") == [("", "Offer\n\nDear Rosa")]
 
 
+def test_pages_are_told_as_they_are_shown_and_not_as_their_files_are_numbered() -> None:
+    need_module("lxml", "office files are XML")
+    a = 'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"'
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = 'xmlns="http://schemas.openxmlformats.org/package/2006/relationships"'
+
+    def relations(**targets: str) -> str:
+        parts = "".join(f'<Relationship Id="{id}" Target="{target}"/>' for id, target in targets.items())
+        return f"<Relationships {package}>{parts}</Relationships>"
+
+    slide = f"<sld {a}><a:p><a:r><a:t>%s</a:t></a:r></a:p></sld>"
+    listed = "".join(f'<sldId id="{number}" r:id="{id}"/>' for number, id in ((256, "r9"), (257, "r1")))
+    slides = {
+        "ppt/slides/slide1.xml": slide % "Moved to the end",
+        "ppt/slides/slide2.xml": slide % "Moved to the front",
+        "ppt/slides/slide3.xml": slide % "Deleted, and left in the file",
+        "ppt/presentation.xml": f'<presentation xmlns:r="{office}"><sldIdLst>{listed}</sldIdLst></presentation>',
+        "ppt/_rels/presentation.xml.rels": relations(r1="slides/slide1.xml", r9="/ppt/slides/slide2.xml"),
+    }
+    assert read(zipped(slides), "a.pptx") == [("slide 1", "Moved to the front"), ("slide 2", "Moved to the end")]
+    main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    sheet = f'<worksheet {main}><row><c t="str"><v>%s</v></c></row></worksheet>'
+    listed = "".join(
+        f'<sheet name="{name}" r:id="{id}"/>' for name, id in (("May", "b"), ("Chart", "c"), ("June", "a"))
+    )
+    book = {
+        "xl/workbook.xml": f'<workbook {main} xmlns:r="{office}"><sheets>{listed}</sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": relations(
+            a="worksheets/sheet1.xml", b="worksheets/sheet2.xml", c="chartsheets/sheet1.xml"
+        ),
+        "xl/worksheets/sheet1.xml": sheet % "rent of June",
+        "xl/worksheets/sheet2.xml": sheet % "rent of May",
+        "xl/chartsheets/sheet1.xml": "<chartsheet/>",
+    }
+    assert read(zipped(book), "a.xlsx") == [("sheet May", "rent of May"), ("sheet June", "rent of June")]
+
+
 def test_a_pdf_has_pages() -> None:
     need_module("pypdf", "PDF is read by pypdf")
     from matplotlib import pyplot as plt

@@ -69,6 +69,17 @@ def test_containers_are_listed_in_pages_and_found_by_name(client: openai.OpenAI)
         client.containers.delete(name)
 
 
+def test_files_that_are_removed_while_they_are_listed_hide_none(client: openai.OpenAI) -> None:
+    place = client.containers.create(name="emptied").id
+    for number in range(7):
+        client.containers.files.create(place, file=(f"{number}.txt", b"x"))
+    for file in client.containers.files.list(place, limit=2):
+        client.containers.files.delete(file.id, container_id=place)
+    assert client.containers.files.list(place).data == []
+    with pytest.raises(openai.NotFoundError, match="nothing of this list"):
+        client.containers.files.list(place, after="cfile_none")
+
+
 def test_an_uploaded_file_is_put_in_by_its_id(client: openai.OpenAI) -> None:
     file = client.files.create(file=("notes.txt", b"hello"), purpose="user_data")
     made = client.containers.create(name="x", file_ids=[file.id])

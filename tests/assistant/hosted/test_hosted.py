@@ -11,6 +11,7 @@ import openai
 import pytest
 
 from ayllu.serve.engines.torch_engine import TorchEngine
+from ayllu.serve.errors import ApiError
 from ayllu.text.tool_calls import ToolCall, write_calls
 from support.models import TINY, save_tiny_model
 from support.serving.responses import OFFICIAL_EVENT, OFFICIAL_ITEM
@@ -74,6 +75,29 @@ def test_files_are_searched(client: openai.OpenAI, script: Script) -> None:
     assert "4711" in model.prompts[1] and made.output_text == "It is 4711."
     for item in client.responses.retrieve(made.id).output:
         OFFICIAL_ITEM.validate_json(item.to_json(), strict=True)
+    other = client.vector_stores.create(file_ids=[file.id])
+    while client.vector_stores.retrieve(other.id).status != "completed":
+        pass
+    script(write_calls([ToolCall(name="file_search", arguments={"query": "door code"})]), "It is 4711.")
+    tool = {"type": "file_search", "vector_store_ids": [store.id, store.id, other.id]}
+    made = client.responses.create(model="tiny", input="The code?", tools=[tool])
+    assert len(made.output[0].results) == 1, "what is in several stores is found once"  # type: ignore[union-attr,arg-type]
+
+
+def test_a_search_that_failed_is_not_one_that_found_nothing(
+    client: openai.OpenAI, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = client.vector_stores.create()
+
+    async def failing(*_: object) -> None:
+        raise ApiError(503, "busy")
+
+    monkeypatch.setattr("ayllu.serve.vector_stores.routes.VectorStores._hits", failing)
+    model = script(write_calls([ToolCall(name="file_search", arguments={"query": "door"})]), "I could not look.")
+    tool: Any = {"type": "file_search", "vector_store_ids": [store.id]}
+    made = client.responses.create(model="tiny", input="The code?", tools=[tool])
+    assert made.output[0].to_dict()["status"] == "failed"
+    assert "the search failed" in model.prompts[1] and "nothing was found" not in model.prompts[1]
 
 
 def test_the_clients_own_calls_end_the_response(client: openai.OpenAI, script: Script) -> None:
@@ -94,6 +118,7 @@ def test_no_more_calls_than_allowed(client: openai.OpenAI, script: Script) -> No
     [
         ({"type": "code_interpreter", "container": "cntr_none"}, "no container"),
         ({"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["file-none"]}}, "file-none"),
+        ({"type": "file_search", "vector_store_ids": ["vs_none"]}, "no vector store 'vs_none'"),
         ({"type": "web_search"}, "function"),
     ],
 )

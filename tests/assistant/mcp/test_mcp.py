@@ -116,6 +116,34 @@ def test_a_server_that_is_none_is_a_sentence(command: str) -> None:
         with_tools([command], work)
 
 
+ENDLESS = OLD.replace('"inputSchema": schema}]}', '"inputSchema": schema}][:0], "nextCursor": "again"}')
+SAME = OLD.replace(
+    '[{"name": "calculate",',
+    '[{"name": name, "inputSchema": {"type": "object"}} for name in ("a.b", "a b", "", "?")] + [{"name": "calculate",',
+)
+
+
+def test_a_server_whose_list_never_ends_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(tools: dict[str, RunnableTool]) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("ayllu.assistant.mcp.client.CONNECT_SECONDS", 5.0)
+    with pytest.raises(UserError, match="did not list its tools within 5 seconds"):
+        with_tools([program(tmp_path / "endless.py", ENDLESS)], work)
+
+
+def test_tools_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    async def work(tools: dict[str, RunnableTool]) -> None:
+        assert list(tools) == [
+            *("a_b", "same_py_a_b", "same_py__", "__2", "same_py_calculate"),
+            *("a_b_2", "a_b_3", "__3", "__4", "calculate_2"),
+        ]
+        assert (await call_tool(tools["calculate_2"], {"n": 21})).text == "42"
+
+    servers = [program(tmp_path / "same.py", SAME)] * 2
+    with_tools(servers, work, taken={"calculate", "_"})
+
+
 def test_an_error_of_the_callers_stays_what_it_is(tmp_path: Path) -> None:
     async def work(tools: dict[str, RunnableTool]) -> None:
         raise UserError("mine")

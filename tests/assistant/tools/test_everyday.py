@@ -39,6 +39,9 @@ NOW = datetime(2026, 11, 28, 14, 0)  # a Saturday
         ("5 / 0", None),
         ("__import__('os')", None),
         ("9**9**9", None),
+        ("round(2.5, 10**9)", None),
+        ("round(25, -9999999999)", None),
+        ("round(25, -1)", "20"),
         ("12 x 12", "144"),
     ],
 )
@@ -163,6 +166,13 @@ def test_tables_are_computed_with(folders: Folders) -> None:
     assert folders.compute_column("shop.csv", "item", "count").text == "3"
     with pytest.raises(ToolError, match="the columns are item, price, kind"):
         folders.compute_column("shop.csv", "weight", "sum")
+
+
+def test_numbers_with_decimal_commas_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("item;price\ntea;3,50\npen;1.250,25\nink;0,125\ncar;12.000.000,5\npad;7\n")
+    assert Folders([tmp_path]).compute_column("a.csv", "price", "sum").text == "12001261.38"
+    (tmp_path / "b.csv").write_text('item,price\ntea,"1,250"\npen,"2,500.75"\n')
+    assert Folders([tmp_path]).compute_column("b.csv", "price", "sum").text == "3750.75"
 
 
 @pytest.mark.parametrize("path", ["../secret.txt", "/etc/passwd", "link.txt", "in/../../secret.txt", "absent.txt"])

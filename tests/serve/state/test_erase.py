@@ -33,7 +33,7 @@ def test_words_go_from_items_answers_events_and_turns(opener: Callable[[], Datab
     store.begin(KeptResponse(id="r", created=1, status="in_progress", body={"instructions": SAID}), [], server="s")
     kept = KeptResponse(id="r", created=1, status="completed", body={"instructions": SAID})
     store.finish(kept, [message("m5", "assistant", SAID)], events=zlib.compress(json.dumps(deltas).encode()))
-    changed, complete = store.erase([SAID], {("c", "m3")})
+    changed, complete = store.erase([SAID], {("c", "m3"): ()})
     items, _ = store.conversation_items("c")
     assert complete and changed == 5
     texts = [item["content"][0]["text"] for item in items if item["type"] == "message"]

@@ -23,6 +23,7 @@ from openai.types.vector_stores import VectorStoreFileDeleted
 from ayllu.serve.embeddings.encoder import SentenceEncoder
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.retrieval.index import Index, Passage
+from ayllu.serve.vector_stores.catalogue import Catalogue, Cut, NewFile
 from ayllu.serve.vector_stores.ingest import MOST_OPEN, Indexes
 from support.serving.encoders import save_encoder, tiny_bert
 from support.serving.server import serving
@@ -194,6 +195,73 @@ def test_lists_changes_and_deletion(client: openai.OpenAI, home: Path) -> None:
     assert list((home / "vector_stores").glob(f"{made[0]}*")) == []
     with pytest.raises(openai.NotFoundError, match="no vector store"):
         client.vector_stores.retrieve(made[0])
+
+
+def test_all_lists_are_paged_by_the_client(client: openai.OpenAI, address: str) -> None:
+    made = [client.vector_stores.create(name=f"page {i}").id for i in range(5)]
+    assert [one.id for one in client.vector_stores.list(limit=2, order="asc")][-5:] == made
+    files = [upload(client, f"{LLAMA} {i}") for i in range(5)]
+    batch = client.vector_stores.file_batches.create_and_poll(made[0], file_ids=files)
+    lists: list[Any] = [
+        lambda **cut: client.vector_stores.files.list(made[0], **cut),
+        lambda **cut: client.vector_stores.file_batches.list_files(batch.id, vector_store_id=made[0], **cut),
+        lambda **cut: client.vector_stores.files.list(made[0], filter="completed", **cut),
+    ]
+    for listed in lists:
+        assert [one.id for one in listed(limit=2)] == files[::-1], "page after page"
+        assert [one.id for one in listed(limit=2, order="asc")] == files
+        assert [one.id for one in listed(limit=2, order="asc", after=files[1])] == files[2:]
+        assert [one.id for one in listed(limit=2, after=files[3], before=files[0])] == [files[2], files[1]]
+        assert [one.id for one in listed(limit=2, before=files[1])] == [files[3], files[2]], "the page before it"
+        first = strict(listed(limit=2, order="asc")).to_dict()
+        assert (first["first_id"], first["last_id"], first["has_more"]) == (files[0], files[1], True)
+        last = listed(limit=2, order="asc", after=files[2]).to_dict()
+        assert (last["first_id"], last["last_id"], last["has_more"]) == (files[3], files[4], False)
+        back = listed(limit=2, order="asc", before=files[2]).to_dict()
+        assert (back["first_id"], back["last_id"], back["has_more"]) == (files[0], files[1], False)
+        empty = listed(after=files[0]).to_dict()
+        assert (empty["data"], empty["has_more"]) == ([], False)
+    for cut in ({"after": "file-none"}, {"before": "file-none"}):
+        with pytest.raises(openai.NotFoundError, match="is nothing of this list"):
+            client.vector_stores.files.list(made[0], **cut)  # type: ignore[arg-type]
+    for query in ("limit=0", "limit=101", "order=up", "filter=read"):
+        assert httpx2.get(f"{address}/v1/vector_stores/{made[0]}/files?{query}").status_code == 400
+
+
+def test_what_is_deleted_while_it_is_listed_hides_nothing(client: openai.OpenAI) -> None:
+    store = client.vector_stores.create(name="emptied").id
+    files = [upload(client, f"{LLAMA} {i}") for i in range(5)]
+    client.vector_stores.file_batches.create_and_poll(store, file_ids=files)
+    for file in client.vector_stores.files.list(store, limit=2, order="asc"):
+        client.vector_stores.files.delete(file.id, vector_store_id=store)
+    assert client.vector_stores.files.list(store).data == []
+    for one in client.files.list(limit=2):
+        if one.id in files:
+            client.files.delete(one.id)
+    assert not {file.id for file in client.files.list()} & set(files)
+    others = [client.vector_stores.create(name=f"gone {i}").id for i in range(5)]
+    seen = []
+    for other in client.vector_stores.list(limit=2):
+        if other.id in others:
+            client.vector_stores.delete(other.id)
+        seen.append(other.id)
+    assert seen[:5] == others[::-1] and store in seen
+    assert not {other.id for other in client.vector_stores.list()} & set(others)
+
+
+def test_files_that_are_read_meanwhile_break_no_list_of_those_that_wait(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path / "catalogue.sqlite")
+    how: Any = {"embedder": "e", "fingerprint": "f", "dimensions": 2, "expires_days": None, "metadata": {}}
+    new = [NewFile(id=f"file-{i}", filename="a", attributes={}, size=800, overlap=400) for i in range(4)]
+    store = catalogue.create("", name="", description=None, files=new, **how).id
+    first, more = catalogue.files_page(store, Cut(limit=2, oldest_first=True), status="in_progress")
+    assert ([file.id for file in first], more) == (["file-0", "file-1"], True)
+    catalogue.finish(first[1], "completed")
+    rest = catalogue.files_page(store, Cut(limit=2, oldest_first=True, after="file-1"), status="in_progress")
+    assert ([file.id for file in rest[0]], rest[1]) == (["file-2", "file-3"], False)
+    catalogue.add(store, new[:1])
+    again, _ = catalogue.files_page(store, Cut(limit=9, oldest_first=True))
+    assert [file.id for file in again] == ["file-1", "file-2", "file-3", "file-0"], "what comes again stands last"
 
 
 def test_many_stores_hold_few_files_open(tmp_path: Path) -> None:

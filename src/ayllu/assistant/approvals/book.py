@@ -11,6 +11,8 @@ from typing import Any, get_args
 from ayllu.assistant.tools.tool import Ask
 from ayllu.lab.error import UserError
 from ayllu.lab.store import write_atomically
+from ayllu.lab.visible import valid_text
+from ayllu.serve.state.erase import pattern_of
 
 FILE = "assistant/approvals.json"
 
@@ -24,8 +26,12 @@ class ApprovalBook:
         self._kept: dict[str, Any] = {"tools": {}, "calls": []}
         if self._path is not None and self._path.exists():
             try:
-                found = json.loads(self._path.read_text())
+                found = json.loads(self._path.read_text(encoding="utf-8"))
                 self._kept = {"tools": dict(found["tools"]), "calls": list(found["calls"])}
+                if not all(isinstance(entry["since"], str) and entry["ask"] for entry in self._kept["tools"].values()):
+                    raise ValueError("a tool is not as it was written")
+                if not all(isinstance(call["arguments"], dict) and call["tool"] for call in self._kept["calls"]):
+                    raise ValueError("a call is not as it was written")
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(f"{self._path} is damaged ({error}); delete it: the assistant then asks anew") from None
 
@@ -45,7 +51,7 @@ class ApprovalBook:
 
     def set_ask(self, tool: str, ask: Ask, *, reads: bool = False) -> None:
         """Ask for `tool` as `ask` says from now on; `reads` where the user knows that it has no effect."""
-        self._kept["tools"][tool] = {"ask": ask, "since": _now(), **({"reads": True} if reads else {})}
+        self._kept["tools"][valid_text(tool)] = {"ask": ask, "since": _now(), **({"reads": True} if reads else {})}
         self._write()
 
     def allows(self, tool: str, arguments: Mapping[str, Any]) -> bool:
@@ -68,7 +74,8 @@ class ApprovalBook:
 
     def forget(self, text: str) -> int:
         """Forget the calls whose arguments hold `text`; gives how many."""
-        calls = [call for call in self._kept["calls"] if text not in json.dumps(call, ensure_ascii=False)]
+        pattern = pattern_of(text)
+        calls = [call for call in self._kept["calls"] if not pattern.search(json.dumps(call, ensure_ascii=False))]
         gone = len(self._kept["calls"]) - len(calls)
         if gone:
             self._kept["calls"] = calls

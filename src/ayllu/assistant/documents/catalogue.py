@@ -26,7 +26,7 @@ SCHEMA = (
         first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (file, number)
     ) WITHOUT ROWID""",
 )
-READER = 1
+READER = 2
 """Which way of reading and cutting the passages are of; files of an older one are read again."""
 
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-_FORM = re.compile(r"\[?([0-9a-f]{8})(?:#(\d+))?:(\d+)-(\d+)\]?")
+_FORM = re.compile(r"\[?([0-9a-f]{8})(?:#(\d{1,9}))?:(\d{1,12})-(\d{1,12})\]?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,6 +20,7 @@ from ayllu.assistant.documents.found import Found, Search, supports
 from ayllu.assistant.documents.passages import spans
 from ayllu.assistant.documents.reader_process import ReaderProcess, Unreadable
 from ayllu.lab.error import UserError
+from ayllu.lab.visible import valid_text, visible
 from ayllu.serve.files.database import NewerSchema
 from ayllu.serve.retrieval.chunks import windows
 from ayllu.serve.retrieval.index import Index, OtherEmbedder, Passage
@@ -138,6 +139,7 @@ class Documents:
 
         `words_only` ranks by BM25 alone, `meaning_only` by the vectors that are there.
         """
+        query = valid_text(query)
         if not query.strip():
             raise UserError("there is nothing to search for; say what you want to know")
         if words_only or not self._catalogue.files():
@@ -194,7 +196,7 @@ class Documents:
     def remove(self, names: Sequence[str]) -> list[str]:
         """Forget files (by id or path) and all below folders; their text is gone from every index. Gives the paths."""
         gone: list[File] = []
-        for name in names:
+        for name in map(valid_text, names):
             path = _absolute(Path(name))
             file = self._catalogue.find(name) or self._catalogue.find(str(path))
             below = [one for one in self._catalogue.files() if path in Path(one.path).parents]
@@ -221,6 +223,9 @@ class Documents:
         self.close()
 
     def _add(self, path: Path, known: File | None, reader: ReaderProcess, done: Added) -> None:
+        if not _is_utf8(str(path)):
+            done.unread.append((visible(str(path)), "its name is not UTF-8; give it another one"))
+            return
         try:
             state = path.stat()
         except OSError as error:
@@ -330,6 +335,14 @@ def _walk(root: Path) -> Iterator[Path]:
             path = Path(folder, name)
             if not name.startswith(".") and not path.is_symlink() and path.is_file():
                 yield path
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _below(path: Path, roots: Sequence[Path]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import posixpath
 import re
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 LEAST_CONFIDENCE = 0.5
 """Of a recognised line; below it, what OCR gives is more often a pattern than a word."""
 
+RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _BLANK = re.compile(r"\n(?:[ \t]*\n)+")
 
 
@@ -83,11 +85,15 @@ def _pdf(content: bytes) -> Iterator[Page]:
 def _slides(content: bytes) -> Iterator[Page]:
     """PowerPoint: the paragraphs (a:p) of each slide (ECMA-376, part 1, 21.1.2)."""
     with _archive(content) as archive:
-        names = [name for name in archive.namelist() if re.fullmatch(r"ppt/slides/slide\d+\.xml", name)]
-        for name in sorted(names, key=_number):
+        known = sorted(
+            (name for name in archive.namelist() if re.fullmatch(r"ppt/slides/slide\d+\.xml", name)), key=_number
+        )
+        shown = [name for _, name in _parts(archive, "ppt/presentation.xml", "sldId") if name in known]
+        places = {name: place for place, name in enumerate(shown, start=1)} or {name: _number(name) for name in known}
+        for name, place in places.items():
             paragraphs = _xml(archive.read(name)).iter("{*}p")
             lines = ("".join(part.text or "" for part in paragraph.iter("{*}t")) for paragraph in paragraphs)
-            yield f"slide {_number(name)}", "\n".join(line for line in lines if line.strip())
+            yield f"slide {place}", "\n".join(line for line in lines if line.strip())
 
 
 def _sheets(content: bytes) -> Iterator[Page]:
@@ -97,13 +103,32 @@ def _sheets(content: bytes) -> Iterator[Page]:
         if "xl/sharedStrings.xml" in archive.namelist():
             items = _xml(archive.read("xl/sharedStrings.xml")).iter("{*}si")
             shared = ["".join(part.text or "" for part in item.iter("{*}t")) for item in items]
-        titles = [sheet.get("name") or "" for sheet in _xml(archive.read("xl/workbook.xml")).iter("{*}sheet")]
-        names = [name for name in archive.namelist() if re.fullmatch(r"xl/worksheets/sheet\d+\.xml", name)]
-        for place, name in enumerate(sorted(names, key=_number)):
+        sheets = _parts(archive, "xl/workbook.xml", "sheet")
+        if not all(name for _, name in sheets):  # their files are not told: they are taken in their order
+            files = [name for name in archive.namelist() if re.fullmatch(r"xl/worksheets/sheet\d+\.xml", name)]
+            sheets = list(zip((title for title, _ in sheets), sorted(files, key=_number), strict=False))
+        for place, (title, name) in enumerate(sheets, start=1):
+            if name not in archive.namelist() or "/worksheets/" not in name:  # a chart is a sheet too
+                continue
             rows = _xml(archive.read(name)).iter("{*}row")
             lines = ("\t".join(_cell(cell, shared) for cell in row.iter("{*}c")) for row in rows)
-            title = titles[place] if place < len(titles) else str(place + 1)
+            title = title or str(place)
             yield f"sheet {title}", "\n".join(line for line in lines if line.strip())
+
+
+def _parts(archive: zipfile.ZipFile, whole: str, tag: str) -> list[tuple[str, str]]:
+    """Names and files of the parts that an office file lists, in the order in which they are shown.
+
+    The files are those of its relations (ECMA-376, part 2, 9.3); empty where none is told.
+    """
+    known, folder = set(archive.namelist()), PurePosixPath(whole).parent
+    relations = str(folder / "_rels" / f"{PurePosixPath(whole).name}.rels")
+    targets: dict[str, str] = {}
+    if relations in known:
+        for one in _xml(archive.read(relations)).iter("{*}Relationship"):
+            targets[one.get("Id") or ""] = posixpath.normpath(posixpath.join(f"/{folder}", one.get("Target") or ""))[1:]
+    listed = _xml(archive.read(whole)).iter(f"{{*}}{tag}") if whole in known else ()
+    return [(one.get("name") or "", targets.get(one.get(RELATION) or "", "")) for one in listed]
 
 
 def _cell(cell: Any, shared: list[str]) -> str:

@@ -88,6 +88,8 @@ async def _connected(stack: AsyncExitStack, server: str, token: str | None) -> C
     from mcp import Client, StdioServerParameters
     from mcp.client.stdio import stdio_client
 
+    if not server.strip():
+        raise UserError("--mcp is empty; give a command line or a URL")
     try:
         if server.startswith(("http://", "https://")):
             if token is not None:
@@ -116,25 +118,31 @@ async def _listed(client: Client, server: str) -> list[Listed]:
     found: list[Listed] = []
     cursor: str | None = None
     try:
-        while True:
-            page = await client.list_tools(cursor=cursor)
-            found += page.tools
-            cursor = page.next_cursor
-            if cursor is None:
-                break
-            if len(found) > MOST_TOOLS:
-                raise UserError(f"the MCP server {_shown(server)} has more than {MOST_TOOLS} tools")
+        async with asyncio.timeout(CONNECT_SECONDS):
+            while True:
+                page = await client.list_tools(cursor=cursor)
+                found += page.tools
+                cursor = page.next_cursor
+                if len(found) > MOST_TOOLS:
+                    raise UserError(f"the MCP server {_shown(server)} has more than {MOST_TOOLS} tools")
+                if cursor is None:
+                    break
     except UserError:
         raise
+    except TimeoutError:
+        words = f"did not list its tools within {CONNECT_SECONDS:g} seconds"
+        raise UserError(f"the MCP server {_shown(server)} {words}") from None
     except Exception as error:
         raise UserError(f"the MCP server {_shown(server)} does not list its tools: {why(error)}") from None
     return found
 
 
 def _tool(client: Client, server: str, listed: Listed, taken: Collection[str]) -> RunnableTool:
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", listed.name)[:64]
-    if name in taken:
-        name = f"{_short(server)}_{name}"[-64:]
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", listed.name)[:64] or "_"
+    name, number = plain, 1
+    while name in taken:
+        name = f"{_short(server)}_{plain}"[-64:] if number == 1 else f"{plain[:58]}_{number}"
+        number += 1
 
     async def call(arguments: Mapping[str, Any]) -> ToolResult:
         result = await client.call_tool(listed.name, dict(arguments))

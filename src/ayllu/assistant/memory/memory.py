@@ -5,22 +5,24 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ayllu.assistant.approvals.book import ApprovalBook
+from ayllu.assistant.memory.words import FILE, Turns, forget, keep
+from ayllu.assistant.memory.words import SCHEMA as WORDS_SCHEMA
 from ayllu.assistant.session import Session, text_of
 from ayllu.assistant.tools.tool import Citation, RunnableTool, ToolError, ToolResult, tool_of
 from ayllu.assistant.tools.trust import TRUST
 from ayllu.assistant.tools.words import told
 from ayllu.lab.error import UserError
+from ayllu.lab.visible import valid_text
 from ayllu.serve.state.database import StateReadOnly, StateUnavailable
 from ayllu.serve.state.sqlite import SqliteDatabase
 from ayllu.serve.state.store import Store
 
-FILE = "assistant/memory.sqlite"
 TOLD = 5
 """Memories that a model is told at most."""
 _COMMON = frozenset(
@@ -93,6 +95,7 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS uses (
          memory TEXT NOT NULL REFERENCES memories (id) ON DELETE CASCADE, conversation TEXT NOT NULL,
          message TEXT NOT NULL, used BIGINT NOT NULL, PRIMARY KEY (memory, conversation, message))""",
+    *WORDS_SCHEMA,
 )
 
 
@@ -126,6 +129,8 @@ class Erased:
     rows: int
     """Items and answers that lost words."""
     approvals: int
+    traced: int
+    """Texts of traces, which hold nothing but salted digests of them."""
     complete: bool
     """Whether nothing is left in the databases' files: not while another process reads them."""
 
@@ -148,7 +153,7 @@ class Memories:
 
     def add(self, text: str, *, conversation: str = "", message: str = "", untrusted: bool = False) -> Memory:
         """Remember something; UserError for an empty text."""
-        plain = " ".join(text.split())
+        plain = " ".join(valid_text(text).split())
         if not plain:
             raise UserError("there is nothing to remember; give some words")
         made = Memory(
@@ -194,7 +199,7 @@ class Memories:
 
     def edit(self, name: str, text: str, store: Store | None) -> Erased:
         """Correct a memory: the old words are erased from everywhere, its source becomes the correction."""
-        plain = " ".join(text.split())
+        plain = " ".join(valid_text(text).split())
         if not plain:
             raise UserError("the new text is empty; use `ayllu memory erase` to erase a memory")
         old = self._one(name)
@@ -204,38 +209,47 @@ class Memories:
                 [plain, int(self._now()), old.id],
             )
             turns = self._turns(transaction, old)
+            traced = forget(transaction, [old.text], {turn[0] for turn in turns})
             transaction.execute("DELETE FROM uses WHERE memory = ?", [old.id])
-        return self._erased([old], turns, store, gone=0)
+        return self._erased([old], turns, store, gone=0, traced=traced)
 
     def erase(self, names: Sequence[str], store: Store | None) -> Erased:
         """Erase memories from this file, the turns they came from and were used in, approvals, and all free pages."""
         old = [self._one(name) for name in names]
-        turns: set[tuple[str, str]] = set()
+        turns: Turns = {}
         with self._database.writing() as transaction:
             for memory in old:
-                turns |= self._turns(transaction, memory)
+                for turn, words in self._turns(transaction, memory).items():
+                    turns[turn] = turns.get(turn, frozenset()) | words
+            traced = forget(transaction, [memory.text for memory in old], {turn[0] for turn in turns})
+            for memory in old:
                 transaction.execute("DELETE FROM uses WHERE memory = ?", [memory.id])
                 transaction.execute("DELETE FROM memories WHERE id = ?", [memory.id])
-        return self._erased(old, turns, store, gone=len(old))
+        return self._erased(old, turns, store, gone=len(old), traced=traced)
 
     def close(self) -> None:
         """End the connection."""
         self._database.close()
 
-    def _erased(self, old: Sequence[Memory], turns: set[tuple[str, str]], store: Store | None, *, gone: int) -> Erased:
+    def keep_words(self, texts: Iterable[str], session: Session) -> dict[str, str]:
+        """Keep what the trace of a conversation's last turn says; gives the salted digest that stands for each text."""
+        return keep(self._database, texts, (session.name, session.last_asked))
+
+    def _erased(self, old: Sequence[Memory], turns: Turns, store: Store | None, *, gone: int, traced: int) -> Erased:
         complete = self._database.scrub()
         rows = 0
         if store is not None:
             rows, whole = store.erase([memory.text for memory in old], turns)
             complete = complete and whole
         approvals = sum(ApprovalBook(self._home).forget(memory.text) for memory in old)
-        return Erased(memories=gone, rows=rows, approvals=approvals, complete=complete)
+        return Erased(memories=gone, rows=rows, approvals=approvals, traced=traced, complete=complete)
 
-    def _turns(self, transaction: Any, memory: Memory) -> set[tuple[str, str]]:
-        """The turn that it came from, whole, and those in which it was used."""
+    def _turns(self, transaction: Any, memory: Memory) -> Turns:
+        """The turn that it came from, whole, and those in which it was used, with the memory's words."""
         rows = transaction.rows("SELECT conversation, message FROM uses WHERE memory = ?", [memory.id])
-        turns = {(str(row[0]), str(row[1])) for row in rows}
-        return turns | {(memory.conversation, f"!{memory.message}")} if memory.message else turns
+        turns = [(str(row[0]), str(row[1])) for row in rows]
+        turns += [(memory.conversation, f"!{memory.message}")] if memory.message else []
+        return dict.fromkeys(turns, frozenset(_words(memory.text)))
 
     def _one(self, name: str) -> Memory:
         found = [memory for memory in self.all() if memory.id == name]

@@ -29,7 +29,7 @@ class RemoteDriver:
 
     async def turn(self, asked: Asked) -> AsyncGenerator[Words | Turned]:
         body = _body(asked, await self._named())
-        text, calls, usage = "", dict[int, dict[str, Any]](), dict[str, Any]()
+        text, calls, usage, streamed = "", dict[int, dict[str, Any]](), dict[str, Any](), False
         try:
             async with self._client.stream("POST", f"{self._base}/chat/completions", json=body) as reply:
                 if reply.status_code != 200:
@@ -37,17 +37,21 @@ class RemoteDriver:
                 async for line in reply.aiter_lines():
                     chunk = _chunk(line)
                     usage = chunk.get("usage") or usage
-                    for choice in chunk.get("choices") or ():
-                        delta = choice.get("delta") or {}
-                        if delta.get("content"):
-                            text += delta["content"]
-                            yield Words(text=delta["content"])
+                    for delta in _deltas(chunk):
+                        streamed = True
+                        if words := _words(delta):
+                            text += words
+                            yield Words(text=words)
                         _gather(calls, delta.get("tool_calls") or ())
+        except (AttributeError, TypeError, ValueError, KeyError):
+            raise ModelError(f"{self._base} answered in a form that is not OpenAI's") from None
         except httpx2.HTTPError as error:
             raise ModelError(f"{self._base} did not answer ({error or type(error).__name__})") from None
+        if not streamed:
+            raise ModelError(f"{self._base} ended its answer before it had begun; it has to stream")
         items = [message("assistant", text)] if text or not calls else []
         items += [_call(calls[number]) for number in sorted(calls)]
-        yield Turned(items=items, read=usage.get("prompt_tokens", 0), written=usage.get("completion_tokens", 0))
+        yield Turned(items=items, read=_count(usage, "prompt_tokens"), written=_count(usage, "completion_tokens"))
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -120,6 +124,25 @@ def _chunk(line: str) -> dict[str, Any]:
     return found
 
 
+def _deltas(chunk: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What a chunk adds to the only answer that was asked for."""
+    return [choice.get("delta") or {} for choice in chunk.get("choices") or () if not choice.get("index")]
+
+
+def _words(delta: Mapping[str, Any]) -> str:
+    """Its words, which some servers give in parts, those of their thinking aside."""
+    content = delta.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in content if part.get("type", "text") == "text")
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int:
+    """Tokens, of which some servers do not tell."""
+    found = usage.get(name)
+    return found if isinstance(found, int) else 0
+
+
 def _gather(calls: dict[int, dict[str, Any]], deltas: Sequence[Mapping[str, Any]]) -> None:
     for delta in deltas:
         call = calls.setdefault(int(delta.get("index") or 0), {"id": "", "name": "", "arguments": ""})
@@ -130,7 +153,7 @@ def _gather(calls: dict[int, dict[str, Any]], deltas: Sequence[Mapping[str, Any]
 
 
 def _call(found: Mapping[str, Any]) -> Item:
-    call = {"call_id": found["id"] or call_id(), "name": found["name"], "arguments": found["arguments"] or "{}"}
+    call = {"call_id": str(found["id"] or call_id()), "name": found["name"], "arguments": found["arguments"] or "{}"}
     return {"id": new_id("fc"), "type": "function_call", "status": "completed", **call}
 
 

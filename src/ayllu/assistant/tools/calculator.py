@@ -124,6 +124,8 @@ def _value(node: ast.AST) -> Any:
 
 def _called(name: str, values: list[Any]) -> Any:
     if name == "round" and len(values) == 2:
+        if abs(values[1]) > MOST_DIGITS:
+            raise ValueError("it is rounded to too many digits")
         return round(values[0], int(values[1]))
     found = _FUNCTIONS[name](*values)
     return Fraction(found) if isinstance(found, int) else found

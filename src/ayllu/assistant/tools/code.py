@@ -14,6 +14,7 @@ from typing import Protocol
 
 from ayllu.assistant.tools.files import Folders
 from ayllu.assistant.tools.tool import Citation, RunnableTool, ToolError, ToolResult, tool_of
+from ayllu.sandbox.files import checked
 from ayllu.sandbox.outcome import NoSandbox, Outcome
 from ayllu.text.tool_calls import CODE_INTERPRETER
 
@@ -88,7 +89,10 @@ def copies(folders: Folders) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     size = 0
     for name in folders.names():
-        content = folders.find(name).read_bytes()
+        try:
+            content = folders.find(checked(name)).read_bytes()
+        except (ValueError, ToolError):  # a name that no file in the sandbox can have
+            continue
         size += len(content)
         if size > MOST_BYTES:
             break

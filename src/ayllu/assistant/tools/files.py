@@ -12,6 +12,7 @@ from typing import Literal
 
 from ayllu.assistant.tools.calculator import show
 from ayllu.assistant.tools.tool import Citation, ToolError, ToolResult
+from ayllu.lab.visible import valid_text
 
 MOST_BYTES = 16 << 20
 MOST_FILES = 1000
@@ -122,7 +123,7 @@ class Folders:
     def name(self, file: Path) -> str:
         """A file's path within its folder."""
         folder = next(folder for folder in self._folders if file.is_relative_to(folder))
-        return str(file.relative_to(folder))
+        return valid_text(str(file.relative_to(folder)))
 
     def find(self, path: str) -> Path:
         """The file that `path` names; ToolError where there is none, or it lies outside."""
@@ -132,9 +133,9 @@ class Folders:
             file = (folder / path).resolve()
             if file.is_relative_to(folder) and file.is_file():
                 return file
-        alike = [name for name in self.names() if path.strip().lower() in name.lower()]
+        alike = [file for file in self._files() if path.strip().lower() in self.name(file).lower()]
         if len(alike) == 1:
-            return self.find(alike[0])
+            return alike[0]
         raise ToolError(f"there is no file {path[:80]!r} in the folders that may be read")
 
     def text(self, file: Path) -> str:
@@ -182,6 +183,8 @@ def _column(given: str, names: Sequence[str]) -> str:
 
 def _number(text: str | None) -> float | None:
     plain = re.sub(r"[€$£\s]", "", text or "")
+    if re.fullmatch(r"[-+]?(?:\d+,(?:\d{1,2}|\d{4,})|0,\d+|\d{1,3}(?:\.\d{3})+,\d+)", plain):
+        plain = plain.replace(".", "").replace(",", ".")  # a comma before the decimals, as in most of Europe
     plain = re.sub(r",(?=\d{3}\b)", "", plain)
     try:
         return float(plain)

@@ -157,11 +157,13 @@ class Notes:
         found = self._matching(kind, query)
         if not found:
             raise ToolError(f"there is no such {kind}")
-        if len(found) > 1 and not found[0]["text"].lower() == query.lower():
-            raise ToolError(f"{len(found)} {kind}s match: {'; '.join(entry['text'] for entry in found[:5])}")
+        if len(found) > 1 and found[0]["text"].lower() != query.lower():
+            theirs = any(entry["untrusted"] for entry in found[:5])
+            texts = "; ".join(entry["text"] for entry in found[:5])
+            raise ToolError(f"{len(found)} {kind}s match: {texts}", untrusted=theirs)
         with self._lock:
             self._write([entry for entry in self._all() if entry["id"] != found[0]["id"]])
-        return ToolResult(text="deleted", say=f"Deleted: {found[0]['text']}")
+        return ToolResult(text="deleted", say=f"Deleted: {found[0]['text']}", untrusted=found[0]["untrusted"])
 
     def _matching(self, kind: str, query: str) -> list[dict[str, Any]]:
         """The entries that share most words with the query, best first."""

@@ -8,11 +8,12 @@ import json
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from ayllu.lab.visible import valid_text
 from ayllu.text.tool_calls import Tool
 
 Ask = Literal["never", "once", "always", "argument"]
@@ -25,6 +26,11 @@ MOST_CHARACTERS = 20_000
 
 class ToolError(Exception):
     """A call that did not work; the model and the user are told the message."""
+
+    def __init__(self, message: str = "", *, untrusted: bool | None = None) -> None:
+        """`untrusted` says whether others may have written the message; None for what the tool says of its results."""
+        super().__init__(message)
+        self.untrusted = untrusted
 
 
 class Unlucky(ToolError):
@@ -121,11 +127,12 @@ def as_result(name: str, found: Any) -> ToolResult:
             result = ToolResult(text=json.dumps(found, ensure_ascii=False, allow_nan=False))
         except (TypeError, ValueError) as error:
             raise ToolError(f"{name} gave what is no JSON ({error})") from None
+    result = replace(result, text=valid_text(result.text), say=result.say and valid_text(result.say))
     if len(result.text) <= MOST_CHARACTERS:
         return result
     left = len(result.text) - MOST_CHARACTERS
     cut = f"{result.text[:MOST_CHARACTERS]}\n… {left:,} more characters were left out"
-    return ToolResult(text=cut, say=result.say, citations=result.citations, untrusted=result.untrusted)
+    return replace(result, text=cut)
 
 
 def tool_of(

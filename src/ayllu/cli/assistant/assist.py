@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -82,8 +81,6 @@ def assist(
     """
     from ayllu.cli.assistant.talk import Options, run_once, talk
 
-    if not sys.stdin.isatty() and once is None and json:
-        raise UserError("--json gives one answer, so it needs one request: give it with --once")
     if json and once is None and resume is None:
         raise UserError("--json gives one answer, so it needs one request: give it with --once")
     options = Options(

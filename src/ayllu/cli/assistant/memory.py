@@ -130,7 +130,12 @@ def _report(done: Erased, line: str, json: bool) -> None:
     if json:
         print_json(value)
     else:
-        print_lines([f"{line}; {done.rows} items of conversations and {done.approvals} approvals lost its words"])
+        print_lines(
+            [
+                f"{line}; {done.rows} items of conversations, {done.approvals} approvals and {done.traced} texts of "
+                "traces lost its words"
+            ]
+        )
     if not done.complete:
         raise UserError(
             "the words are erased, but another process reads the database, whose old pages are still on disk; stop "

@@ -27,11 +27,12 @@ from ayllu.assistant.tools.code import code_tool
 from ayllu.assistant.tools.everyday import everyday_tools
 from ayllu.assistant.tools.files import Folders
 from ayllu.assistant.tools.tool import RunnableTool
-from ayllu.assistant.trace import write_trace
-from ayllu.cli.assistant.terminal import Screen, ask_in_terminal
+from ayllu.assistant.trace import Words, write_trace
+from ayllu.cli.assistant.terminal import Screen, ask_in_terminal, typed
 from ayllu.cli.interrupt import run_async
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
+from ayllu.lab.visible import valid_text
 from ayllu.sandbox.session import Session as Interpreter
 from ayllu.serve.state.choose import open_home_store
 from ayllu.serve.state.items import Missing
@@ -78,18 +79,23 @@ def talk(options: Options) -> None:
 async def _once(options: Options, request: str | None, *, quiet: bool) -> dict[str, Any]:
     if request is not None and not request.strip():
         raise UserError("the request is empty; give some words with --once")
+    request = request and valid_text(request)
+    _check_place(options.trace)
     asker = ask_in_terminal if sys.stdin.isatty() and not quiet else None
-    async with _assistant(options, asker) as (agent, store):
+    async with _assistant(options, asker) as (agent, store, memories):
         session = _session(store, options.resume)
         if request is not None:
             session.say(request)
+        elif session.ended:
+            raise UserError(f"nothing was interrupted in {session.name}; give a request with --once")
         words = session.user_words
         screen = Screen(None if quiet else sys.stdout)
         steps = await _cancellable(_run(agent, session, screen.show if not quiet else lambda _: None))
         if options.trace is not None:
             request = words[-1] if words else ""
             about = {"request": request, "system": options.system}
-            write_trace(options.trace, steps, tools=agent.tools, model=agent.driver.name, **about)
+            kept = Words(home=options.home.absolute(), memories=memories, session=session)
+            write_trace(options.trace, steps, tools=agent.tools, words=kept, model=agent.driver.name, **about)
     end = steps[-1]
     assert isinstance(end, Ended)
     cited = [citation for step in steps if isinstance(step, Returned) for citation in step.citations]
@@ -106,8 +112,19 @@ async def _once(options: Options, request: str | None, *, quiet: bool) -> dict[s
     }
 
 
+def _check_place(trace: Path | None) -> None:
+    """UserError where a trace cannot be written: before the work of which it tells."""
+    if trace is None:
+        return
+    place = trace.expanduser()
+    if place.exists():
+        raise UserError(f"{trace} exists; give a new file for the trace")
+    if not place.parent.is_dir():
+        raise UserError(f"{trace} cannot be written: there is no folder {place.parent}")
+
+
 async def _talk(options: Options) -> None:
-    async with _assistant(options, ask_in_terminal) as (agent, store):
+    async with _assistant(options, ask_in_terminal) as (agent, store, _):
         session = _session(store, options.resume)
         say(f"{agent.driver.name} · {len(agent.tools)} tools · conversation {session.name} · /help tells more")
         with contextlib.suppress(ImportError):
@@ -115,7 +132,7 @@ async def _talk(options: Options) -> None:
         screen = Screen(sys.stdout)
         if session.waiting:
             await _cancellable(_run(agent, session, screen.show))
-        while (line := await asyncio.to_thread(_read)) is not None:
+        while (line := _read()) is not None:
             match line.strip():
                 case "":
                     continue
@@ -148,7 +165,7 @@ def _eyes(camera: Path | None) -> list[RunnableTool]:
 
 
 @asynccontextmanager
-async def _assistant(options: Options, asker: Asker | None) -> AsyncGenerator[tuple[Agent, Store]]:
+async def _assistant(options: Options, asker: Asker | None) -> AsyncGenerator[tuple[Agent, Store, Memories]]:
     memories = Memories(options.home)
     interpreter = Interpreter()
     folders = Folders(options.folders) if options.folders else None
@@ -174,7 +191,7 @@ async def _assistant(options: Options, asker: Asker | None) -> AsyncGenerator[tu
 @asynccontextmanager
 async def _with_tools(
     options: Options, asker: Asker | None, memories: Memories, tools: list[RunnableTool], others: bool
-) -> AsyncGenerator[tuple[Agent, Store]]:
+) -> AsyncGenerator[tuple[Agent, Store, Memories]]:
     names = {tool.name for tool in tools}
     for option, given in (("--approve", options.approve), ("--tool", options.tools)):
         if missing := [name for name in given if name not in names]:
@@ -198,7 +215,7 @@ async def _with_tools(
                 system=options.system,
                 untrusted=("what MCP servers say of their tools",) if others else (),
             )
-            yield agent, store
+            yield agent, store, memories
         finally:
             await driver.close()
     finally:
@@ -245,9 +262,12 @@ async def _cancellable(work: Coroutine[Any, Any, T]) -> T:
 
 def _read() -> str | None:
     try:
-        return input(PROMPT)
+        return typed(PROMPT, sys.stdout)
     except EOFError:
         return None
+    except KeyboardInterrupt:
+        say("Ctrl-D leaves")
+        return ""
     except UnicodeDecodeError:
         say("that was no text; the line is ignored")
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from typing import TextIO
 
@@ -87,13 +88,28 @@ async def ask_in_terminal(question: Question) -> Answer:
         choices = "[y]es, [n]o"
     say(*lines)
     try:
-        given = await asyncio.to_thread(_line, f"  Allow it? {choices}: ")
+        given = typed(f"  Allow it? {choices}: ", sys.stderr)
     except EOFError:
         return "no"
+    except KeyboardInterrupt:
+        raise asyncio.CancelledError from None
     return ANSWERS.get(given.strip().lower(), "no")
 
 
-def _line(prompt: str) -> str:
-    sys.stderr.write(prompt)
-    sys.stderr.flush()
-    return input()
+def typed(prompt: str, out: TextIO) -> str:
+    """A line of the user's; Ctrl-C is a KeyboardInterrupt at once.
+
+    It is read in this thread, and nothing else runs meanwhile: one that waits for a line in another thread cannot be
+    stopped, and would take the next line.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    loop = signal.set_wakeup_fd(-1)  # which would hear of it afterwards, and stop what comes next
+    try:
+        if out is sys.stdout:
+            return input(prompt)  # readline has to know the prompt, to draw it again
+        out.write(prompt)
+        out.flush()
+        return input()
+    finally:
+        signal.set_wakeup_fd(loop)
+        signal.signal(signal.SIGINT, before)

@@ -2,7 +2,7 @@
 
 import { element, show } from "../markdown.js";
 import { icon, say } from "../view.js";
-import { linker, sourceButton, sourcesOf } from "./citations.js";
+import { cited, linker, settle, sourceButton, sourcesOf } from "./citations.js";
 import { fileList, picture } from "./files.js";
 import { answerTo, callOf } from "./items.js";
 
@@ -42,7 +42,9 @@ function partOf(known, item, index, message, sources) {
 }
 
 function fillWords(part, item, sources) {
-  show(part.firstChild, item.text, linker(sources));
+  const { written, places } = cited(item, sources);
+  show(part.firstChild, written, linker(sources, places));
+  if (places.length) settle(part.firstChild, places);
   const files = item.files.filter(({ filename }) => !/^picture-\d+\.png$/.test(filename)); // they stand in their card
   if (files.length && part.children.length < 2) part.append(fileList(files));
 }

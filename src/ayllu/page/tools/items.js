@@ -11,7 +11,7 @@ const json = (value) => JSON.parse(JSON.stringify(value ?? null));
 
 // By type, what is taken of an item, whether it came from the server or was stored; anything may have been stored.
 const READ = {
-  message: (item) => ({ text: text(item.text), files: list(item.files).map(object).map(readFile) }),
+  message: (item) => ({ text: text(item.text), files: list(item.files).map(object).map(readFile), cites: list(item.cites).map(object).map(readCite) }),
   code_interpreter_call: (item) => ({ ...status(item), code: text(item.code), container_id: text(item.container_id), outputs: list(item.outputs).map(readOutput).filter(Boolean) }),
   file_search_call: (item) => ({ ...status(item), queries: list(item.queries).map(text), results: list(item.results).map(object).map(readResult) }),
   mcp_list_tools: (item) => ({ server_label: text(item.server_label), tools: json(list(item.tools)) }),
@@ -22,6 +22,7 @@ const READ = {
 
 const status = (item) => ({ status: text(item.status) });
 const readFile = ({ container_id, file_id, filename }) => ({ container_id: text(container_id), file_id: text(file_id), filename: text(filename) });
+const readCite = ({ file_id, filename, index }) => ({ file_id: text(file_id), filename: text(filename), index: Number.isInteger(index) ? index : -1 });
 const readResult = ({ file_id, filename, score, text: passage }) => ({ file_id: text(file_id), filename: text(filename), score: Number.isFinite(score) ? score : 0, text: text(passage) });
 
 function call(item) {
@@ -52,8 +53,8 @@ export function readItems(stored) {
 /** A message of the server as an item of the page. */
 export function messageItem({ id, content }) {
   const part = object(list(content)[0]);
-  const files = list(part.annotations).filter((one) => one?.type === "container_file_citation");
-  return readItem({ type: "message", id, text: part.text, files });
+  const of = (type) => list(part.annotations).filter((one) => one?.type === type);
+  return readItem({ type: "message", id, text: part.text, files: of("container_file_citation"), cites: of("file_citation") });
 }
 
 /** Items without the pictures that are too large to be kept. */

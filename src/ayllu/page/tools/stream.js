@@ -76,7 +76,7 @@ function take({ type, output_index, item, delta }, items, first) {
   const at = first + output_index;
   if (type === "response.output_text.delta" && items[at]) items[at].text += delta;
   else if (type === "response.output_item.added" || type === "response.output_item.done") {
-    items[at] = (item.type === "message" ? messageItem(item) : readItem(item)) ?? { type: "message", id: "", text: "", files: [] };
+    items[at] = (item.type === "message" ? messageItem(item) : readItem(item)) ?? { type: "message", id: "", text: "", files: [], cites: [] };
   } else return false;
   return true;
 }

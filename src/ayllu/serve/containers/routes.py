@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal, TypeVar
@@ -19,6 +20,8 @@ from ayllu.serve.routing.app import App
 FileId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 Limit = Annotated[int, Field(ge=1, le=100)]
 Order = Literal["asc", "desc"]
+MOST_GONE = 1000
+"""Of removed files so many places in lists are known: a client that removes what it lists goes on behind them."""
 Shown = TypeVar("Shown", ContainerState, ContainerFile)
 
 
@@ -73,6 +76,7 @@ class ContainerRoutes:
 
     def __init__(self, containers: Containers | None, files: Files, *, most_bytes: int) -> None:
         self._kept, self._files, self._most = containers, files, most_bytes
+        self._gone: OrderedDict[str, ContainerFile] = OrderedDict()
 
     def add_to(self, app: App) -> None:
         """Give `app` the routes."""
@@ -133,6 +137,8 @@ class ContainerRoutes:
         """The files of a container, as the last program left them."""
         with _missing(name):
             found = self._containers.files(owner(http), name)
+        if after is not None and after in self._gone and all(one.id != after for one in found):
+            found = sorted([*found, self._gone[after]], key=lambda one: (one.created, one.path))
         data, more = _part(found, after, limit, order)
         return page([_file(name, one) for one in data], more)
 
@@ -153,6 +159,9 @@ class ContainerRoutes:
         found = self._find(name, file_id, http)
         with _missing(name):
             await self._containers.remove(owner(http), name, found.path)
+        self._gone[file_id] = found
+        while len(self._gone) > MOST_GONE:
+            self._gone.popitem(last=False)
         return {"id": file_id, "object": "container.file.deleted", "deleted": True}
 
     @property

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,7 +32,13 @@ SCHEMA = (
         expires_at INTEGER
     );
     CREATE INDEX files_of ON files (owner, number)""",
+    """CREATE TABLE gone (
+        place INTEGER PRIMARY KEY AUTOINCREMENT, owner TEXT NOT NULL, id TEXT NOT NULL, number INTEGER NOT NULL
+    );
+    CREATE INDEX gone_of ON gone (owner, id)""",
 )
+MOST_GONE = 10_000
+"""Of deleted files so many places in the list are known: a client that deletes what it lists goes on behind them."""
 
 
 class NoRoom(Exception):
@@ -152,7 +159,11 @@ class FileStore:
         if purpose is not None:
             query, values = f"{query} AND purpose = ?", [*values, purpose]
         if after is not None:
-            at = self._database.rows("SELECT number FROM files WHERE id = ? AND owner = ?", after, owner)
+            at = self._database.rows(
+                "SELECT number FROM files WHERE id = ? AND owner = ? "
+                "UNION ALL SELECT number FROM gone WHERE id = ? AND owner = ?",
+                *(after, owner, after, owner),
+            )
             if not at:
                 raise KeyError(after)
             query, values = f"{query} AND number {'>' if oldest_first else '<'} ?", [*values, at[0]["number"]]
@@ -167,6 +178,7 @@ class FileStore:
     def delete(self, number: str, owner: str) -> bool:
         """Delete a file; whether it was there."""
         with self._database.writing() as cursor:
+            _leave(cursor, "id = ? AND owner = ?", number, owner)
             gone = cursor.execute("DELETE FROM files WHERE id = ? AND owner = ?", (number, owner)).rowcount
         if gone:
             (self._content / number).unlink(missing_ok=True)
@@ -183,6 +195,7 @@ class FileStore:
         if not expired:
             return
         with self._database.writing() as cursor:
+            _leave(cursor, "expires_at <= ?", now)
             cursor.execute("DELETE FROM files WHERE expires_at <= ?", (now,))
         for row in expired:
             (self._content / row["id"]).unlink(missing_ok=True)
@@ -220,6 +233,13 @@ def _settle_names(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _leave(cursor: sqlite3.Cursor, where: str, *values: object) -> None:
+    """Keep the places in the list that files have which are about to be deleted."""
+    query = f"INSERT INTO gone (owner, id, number) SELECT owner, id, number FROM files WHERE {where}"
+    cursor.execute(query, values)
+    cursor.execute("DELETE FROM gone WHERE place <= (SELECT max(place) FROM gone) - ?", (MOST_GONE,))
 
 
 def _stored(row: object) -> StoredFile:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -249,7 +249,9 @@ class Store(ConversationStore):
                 [int(self._now())],
             )
 
-    def erase(self, texts: Collection[str], turns: Collection[tuple[str, str]] = ()) -> tuple[int, bool]:
+    def erase(
+        self, texts: Collection[str], turns: Mapping[tuple[str, str], Collection[str]] | None = None
+    ) -> tuple[int, bool]:
         """Erase `texts` from all that was said, and all that came of some turns (`ayllu.serve.state.erase`).
 
         Gives how many rows were changed, and whether nothing is left in the database's files.

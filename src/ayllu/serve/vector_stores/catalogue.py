@@ -31,7 +31,14 @@ SCHEMA = (
     );
     CREATE INDEX store_files_by_status ON store_files (status, number);
     CREATE INDEX store_files_by_batch ON store_files (batch)""",
+    """CREATE TABLE gone (
+        place INTEGER PRIMARY KEY AUTOINCREMENT, list TEXT NOT NULL, id TEXT NOT NULL, number INTEGER NOT NULL
+    );
+    CREATE INDEX gone_of_list ON gone (list, id);
+    CREATE INDEX stores_of ON stores (owner, number)""",
 )
+MOST_GONE = 10_000
+"""Of what was deleted so many places in lists are known: a client that deletes what it lists goes on behind them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +95,16 @@ class NewFile:
     attributes: Mapping[str, Any]
     size: int
     overlap: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cut:
+    """Which part of a list is wanted, and in which order it is read."""
+
+    limit: int
+    oldest_first: bool = False
+    after: str | None = None
+    before: str | None = None
 
 
 class Catalogue:
@@ -156,6 +173,8 @@ class Catalogue:
     def delete(self, store: str) -> None:
         """Forget a store and what is said of its files."""
         with self._database.writing() as cursor:
+            cursor.execute("DELETE FROM gone WHERE list = ?", (store,))
+            self._leave(cursor, "SELECT owner, id, number FROM stores WHERE id = ?", store)
             for table, column in (("store_files", "store"), ("batches", "store"), ("stores", "id")):
                 cursor.execute(f"DELETE FROM {table} WHERE {column} = ?", (store,))
 
@@ -192,6 +211,7 @@ class Catalogue:
     def remove(self, store: str, number: str) -> bool:
         """Take a file out of a store; whether it was there."""
         with self._database.writing() as cursor:
+            self._leave(cursor, "SELECT store, id, number FROM store_files WHERE store = ? AND id = ?", store, number)
             return bool(cursor.execute("DELETE FROM store_files WHERE store = ? AND id = ?", (store, number)).rowcount)
 
     def stores_with(self, number: str) -> list[str]:
@@ -229,11 +249,54 @@ class Catalogue:
                 "UPDATE store_files SET status = 'cancelled' WHERE batch = ? AND status = 'in_progress'", (batch,)
             )
 
-    def all(self, owner: str) -> list[VectorStore]:
-        """The stores of `owner`, in the order in which they came."""
-        return [
-            _store(row) for row in self._database.rows("SELECT * FROM stores WHERE owner = ? ORDER BY number", owner)
-        ]
+    def stores_page(self, owner: str, cut: Cut) -> tuple[list[VectorStore], bool]:
+        """Stores of `owner`, and whether there are more. KeyError names a place of `cut` that is not in the list."""
+        rows, more = self._page("stores", {"owner": owner}, owner, cut)
+        return [_store(row) for row in rows], more
+
+    def files_page(
+        self, store: str, cut: Cut, *, batch: str | None = None, status: Status | None = None
+    ) -> tuple[list[StoreFile], bool]:
+        """Files of a store, of a batch of it or in a state, as `stores_page`.
+
+        A place of `cut` may be any file of the store: files are read, and leave a state, between one page and the next.
+        """
+        where = {"store": store, "batch": batch, "status": status}
+        rows, more = self._page("store_files", {name: value for name, value in where.items() if value}, store, cut)
+        return [_file(row) for row in rows], more
+
+    def _page(self, table: str, where: Mapping[str, str], name: str, cut: Cut) -> tuple[list[Any], bool]:
+        """Rows of a page in its order, and whether there are more behind it."""
+        least, most = (cut.after, cut.before) if cut.oldest_first else (cut.before, cut.after)
+        parts, values = [f"{column} = ?" for column in where], list[object](where.values())
+        for sign, given in ((">", least), ("<", most)):
+            if given is not None:
+                parts.append(f"number {sign} ?")
+                values.append(self._place(table, name, given))
+        # Before something: the page that ends there, as a reader who goes back expects it.
+        back = cut.before is not None and cut.after is None
+        order = "ASC" if cut.oldest_first != back else "DESC"
+        query = f"SELECT * FROM {table} WHERE {' AND '.join(parts)} ORDER BY number {order} LIMIT ?"
+        rows = self._database.rows(query, *values, cut.limit + 1)
+        shown = rows[: cut.limit]
+        return shown[::-1] if back else shown, len(rows) > cut.limit
+
+    def _place(self, table: str, name: str, number: str) -> int:
+        """Where something is in a list, or was before it was deleted; KeyError where it never was."""
+        column = "owner" if table == "stores" else "store"
+        rows = self._database.rows(
+            f"SELECT number FROM {table} WHERE {column} = ? AND id = ?", name, number
+        ) or self._database.rows("SELECT number FROM gone WHERE list = ? AND id = ? ORDER BY place DESC", name, number)
+        if not rows:
+            raise KeyError(number)
+        return int(rows[0]["number"])
+
+    @staticmethod
+    def _leave(cursor: Any, query: str, *values: str) -> None:
+        """Keep the place that something has which is about to be deleted."""
+        for name, number, place in cursor.execute(query, values).fetchall():
+            cursor.execute("INSERT INTO gone (list, id, number) VALUES (?, ?, ?)", (name, number, place))
+        cursor.execute("DELETE FROM gone WHERE place <= (SELECT max(place) FROM gone) - ?", (MOST_GONE,))
 
     def close(self) -> None:
         """Let go of the file."""

@@ -1,4 +1,4 @@
-"""Vector stores as OpenAI's API shows them, and lists in pages."""
+"""Vector stores as OpenAI's API shows them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ayllu.serve.errors import ApiError
-from ayllu.serve.files.routes import page
 from ayllu.serve.vector_stores.catalogue import StoreFile, VectorStore
 
 
@@ -72,20 +70,3 @@ def batch_as_json(
         "status": status,
         "file_counts": counted,
     }
-
-
-def in_pages(
-    data: Sequence[dict[str, Any]], *, limit: int, order: str, after: str | None, before: str | None
-) -> dict[str, Any]:
-    """`data`, which is in the order in which it came, cut to a page."""
-    listed = list(data) if order == "asc" else list(data)[::-1]
-    names = [one["id"] for one in listed]
-    for name, given in (("after", after), ("before", before)):
-        if given is not None and given not in names:
-            raise ApiError(404, f"{name} is nothing of this list", param=name)
-    start = names.index(after) + 1 if after is not None else 0
-    end = names.index(before) if before is not None else len(listed)
-    inside = listed[start:end]
-    # Before something: the page that ends there, as a reader who goes back expects it.
-    shown = inside[-limit:] if before is not None and after is None else inside[:limit]
-    return page(shown, len(inside) > len(shown))

@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from ayllu.serve.embeddings.queue import EmbedderQueue, Embedders
 from ayllu.serve.errors import BUSY, ApiError
-from ayllu.serve.files.routes import Files, no_file, owner, stored
+from ayllu.serve.files.routes import Files, no_file, owner, page, stored
 from ayllu.serve.files.store import FileStore
 from ayllu.serve.queueing.turns import QueueFull
 from ayllu.serve.routing.app import App
@@ -29,8 +29,8 @@ from ayllu.serve.vector_stores.body import (
     SearchBody,
     lengths,
 )
-from ayllu.serve.vector_stores.catalogue import Catalogue, NewFile, Status, StoreFile, VectorStore
-from ayllu.serve.vector_stores.layout import batch_as_json, file_as_json, in_pages, store_as_json
+from ayllu.serve.vector_stores.catalogue import Catalogue, Cut, NewFile, Status, StoreFile, VectorStore
+from ayllu.serve.vector_stores.layout import batch_as_json, file_as_json, store_as_json
 
 if TYPE_CHECKING:
     from ayllu.serve.retrieval.index import Hit
@@ -103,9 +103,9 @@ class VectorStores:
         before: str | None = None,
     ) -> dict[str, Any]:
         """The stores of whoever asks."""
-        stores = await self._use(lambda catalogue: catalogue.all(owner(http)))
-        data = [await self._as_json(store) for store in stores]
-        return in_pages(data, limit=limit, order=order, after=after, before=before)
+        cut = Cut(limit=limit, oldest_first=order == "asc", after=after, before=before)
+        stores, more = await self._use(_listed(lambda catalogue: catalogue.stores_page(owner(http), cut), cut))
+        return page([await self._as_json(store) for store in stores], more)
 
     async def retrieve(self, store_id: str, http: Request) -> dict[str, Any]:
         """A store."""
@@ -164,6 +164,10 @@ class VectorStores:
         found: list[dict[str, Any]] = (await self.search(store_id, body, http))["data"]
         return found
 
+    async def check(self, owner: str, store_id: str) -> None:
+        """ApiError where an owner has no such store, or it cannot be searched."""
+        await self._usable(Request({"type": "http", "state": {"owner": owner}}), store_id)
+
     async def add_file(self, store_id: str, body: AddFile, http: Request) -> dict[str, Any]:
         """Put a file into a store."""
         await self._usable(http, store_id)
@@ -183,7 +187,8 @@ class VectorStores:
     ) -> dict[str, Any]:
         """The files of a store."""
         await self._find(http, store_id)
-        return _listed(await self._files_of(store_id), filter, limit=limit, order=order, after=after, before=before)
+        cut = Cut(limit=limit, oldest_first=order == "asc", after=after, before=before)
+        return await self._files_page(store_id, cut, status=filter)
 
     async def file(self, store_id: str, file_id: str, http: Request) -> dict[str, Any]:
         """A file of a store."""
@@ -252,8 +257,8 @@ class VectorStores:
         """The files of a batch."""
         await self._find(http, store_id)
         await self._batch(store_id, batch_id)
-        files = await self._use(lambda catalogue: catalogue.files(store_id, batch=batch_id))
-        return _listed(files, filter, limit=limit, order=order, after=after, before=before)
+        cut = Cut(limit=limit, oldest_first=order == "asc", after=after, before=before)
+        return await self._files_page(store_id, cut, batch=batch_id, status=filter)
 
     async def _hits(self, store: VectorStore, body: SearchBody, files: list[str]) -> list[Hit]:
         from ayllu.serve.vector_stores.ingest import query_vector  # which imports numpy, as `_parts` does
@@ -318,6 +323,11 @@ class VectorStores:
         self._embedder(store)
         return store
 
+    async def _files_page(self, store_id: str, cut: Cut, **which: Any) -> dict[str, Any]:
+        """A page of the files of a store."""
+        files, more = await self._use(_listed(lambda catalogue: catalogue.files_page(store_id, cut, **which), cut))
+        return page([file_as_json(file) for file in files], more)
+
     async def _files_of(self, store_id: str) -> list[StoreFile]:
         return await self._use(lambda catalogue: catalogue.files(store_id))
 
@@ -369,8 +379,17 @@ class VectorStores:
                 indexes.of(found[0]).remove(file_id)
 
 
-def _listed(files: Sequence[StoreFile], status: str | None, **cut: Any) -> dict[str, Any]:
-    return in_pages([file_as_json(file) for file in files if status in (None, file.status)], **cut)
+def _listed(work: Callable[[Catalogue], Given], cut: Cut) -> Callable[[Catalogue], Given]:
+    """`work`, which cuts a list; ApiError where a place of `cut` is not in it."""
+
+    def listed(catalogue: Catalogue) -> Given:
+        try:
+            return work(catalogue)
+        except KeyError as error:
+            param = "after" if error.args == (cut.after,) else "before"
+            raise ApiError(404, f"{param} is nothing of this list", param=param) from None
+
+    return listed
 
 
 def _weights(options: RankingOptions) -> dict[str, float]:

@@ -167,6 +167,8 @@ class Sources:
     """Passages of a vector store: owner, id, and what is looked for. Raises ApiError."""
     file: Callable[[str, str], Awaitable[tuple[str, bytes]]]
     """Name and content of a file: owner and id. Raises ApiError."""
+    store: Callable[[str, str], Awaitable[None]]
+    """Raises ApiError where an owner has no such vector store, or it cannot be searched."""
 
 
 HostedFactory = Callable[[Sources], HostedTools]
@@ -189,7 +191,8 @@ def called(item: Item) -> tuple[str, dict[str, Any], str] | None:
         results = item.get("results") or ()
         texts = [f"[{one.get('filename', 'a file')}] {one['text']}" for one in results if one.get("text")]
         queries = item["queries"] or [""]
-        return FILE_SEARCH, {"query": queries[0]}, "\n\n".join(texts) or "nothing was found"
+        nothing = "error: the search failed" if item.get("status") == "failed" else "nothing was found"
+        return FILE_SEARCH, {"query": queries[0]}, "\n\n".join(texts) or nothing
     return None
 
 
