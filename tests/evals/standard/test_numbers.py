@@ -130,3 +130,9 @@ def test_answers_to_gsm8k_are_judged_as_lm_eval_judges_them_and_by_their_number(
     spelled = gsm8k_values(target, "One thousand and eighteen.")
     assert (spelled["exact_match,flexible-extract"], spelled["number"]) == (0.0, 1.0)
     assert gsm8k_values(target, "-1018")["number"] == 0.0
+
+
+@pytest.mark.parametrize("piece", ["100 ", "1'", "1.", " ", "- ", "1 2/", "one hundred ", "not ", r"\frac{", "1 or "])
+def test_a_long_answer_is_read_and_keeps_nobody_busy(piece):
+    """A reader that looks at all that stands before every number does not come to an end."""
+    assert number_in(piece * 40_000 + "\nThe answer is 42.") == 42

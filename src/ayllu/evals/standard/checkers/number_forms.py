@@ -29,17 +29,19 @@ LONGEST = 400
 """Most digits of a number, and largest power of ten."""
 MINUS = "-\u2212\u2013\ufe63\uff0d"
 """Hyphen and the signs that text has in its place."""
+NEAR = 40
+"""Characters around a number that say what it is."""
 MARKS = ".,'\u2019_"
 """What may stand between digits, and is no part of a number at its end."""
 
 _NUMBER = re.compile(
     r"(?<![\w.,])(?:[$€£¥]\s?(?P<late>-)?)?"
-    r"(?P<body>\d{1,3}(?:[ \u00a0\u202f]\d{3})+(?!\d)(?:[.,]\d+)?|\d[\d,.'\u2019_]*|\.\d+)"
+    r"(?P<body>\d{1,3}(?:[ \u00a0\u202f]\d{3}){1,140}(?!\d)(?:[.,]\d+)?|\d[\d,.'\u2019_]{0,800}|\.\d+)"
     r"(?P<power>[eE][+-]?\d{1,9})?(?:\s?/\s?(?P<below>\d+))?"
     r"(?:\s?(?P<scale>hundred|thousand|million|billion|trillion)\b)?"
 )
-_FRACTION = re.compile(r"(-?)\s*\\[dt]?frac\s*\{\s*(-?[\d.,]+)\s*\}\s*\{\s*(-?[\d.,]+)\s*\}")
-_MIXED = re.compile(r"(?<![\d/.,])(\d+)\s+(\d+)/(\d+)(?![\d/])")
+_FRACTION = re.compile(r"(-?)\s{0,9}\\[dt]?frac\s*\{\s*(-?[\d.,]+)\s*\}\s*\{\s*(-?[\d.,]+)\s*\}")
+_MIXED = re.compile(r"(?<![\d/.,])(\d{1,400})\s{1,9}(\d{1,400})/(\d{1,400})(?![\d/])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def _sign(text: str, at: int) -> int:
 
     A hyphen between two words or numbers is none, nor is a dash with space around it, nor the mark of a list.
     """
-    before = text[:at]
+    before = text[max(0, at - NEAR) : at]
     if before.endswith("-"):
         joins = before[-2:-1].isalnum() or before[-2:-1] in ("_", ".", ",", ")", "]")
         return at if joins and len(before) > 1 else at - 1

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from ayllu.evals.standard.checkers.number_forms import Number, numbers, plain
+from ayllu.evals.standard.checkers.number_forms import NEAR, Number, numbers, plain
 
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _SAID = re.compile(
@@ -39,13 +39,17 @@ _LIST = re.compile(r"[ \t]*(?:,|;|&|\||\band\b)?[ \t]*", re.IGNORECASE)
 _REASON = re.compile(r"\b(?:and|or|as|since|because|not|but|for|so|where|which|if|then|while)\b", re.IGNORECASE)
 
 
+LONGEST_TEXT = 50_000
+"""Characters of an answer that are read, at its end."""
+
+
 def number_in(text: str) -> Fraction | None:
     """The number that an answer states: in its last box, behind its last "answer is" or "####", or its last one.
 
     A number that is denied ("not 5") is not stated. None where there is none, and where it stays open which is meant:
     "3 or 4", "3-5", "between 3 and 5", "3, 4", a sum that is not carried out.
     """
-    text = plain(text)
+    text = plain(text[-LONGEST_TEXT:])
     if inside := _last_box(text):
         return _last(inside)
     if answers := list(_SAID.finditer(text)):
@@ -115,8 +119,11 @@ def _first(text: str, found: Sequence[Number]) -> Fraction | None:
     if equal >= 0 and not _REASON.search(text, mine[0].end, equal) and ", " not in text[mine[0].end : equal]:
         behind = [number for number in mine if number.start > equal]
         return behind[0].value if behind else None
-    gaps = [text[a.end : b.start] for a, b in itertools.pairwise(mine)]
-    if gaps and (_open(gaps[0], text[: mine[0].start]) or _only_listed(text[mine[0].start : end], mine, gaps)):
+    gaps = _gaps(text, mine)
+    if gaps and (
+        _open(gaps[0], text[max(0, mine[0].start - NEAR) : mine[0].start])
+        or _only_listed(text[mine[0].start : end], mine, gaps)
+    ):
         return None
     return mine[0].value
 
@@ -128,13 +135,18 @@ def _last(text: str) -> Fraction | None:
     if at is None:
         return None
     if at:
-        before = found[at - 1]
-        if _open(text[before.end : found[at].start], text[: before.start]):
+        [gap] = _gaps(text, found[at - 1 : at + 1])
+        if _open(gap, text[max(0, found[at - 1].start - NEAR) : found[at - 1].start]):
             return None
-        gaps = [text[a.end : b.start] for a, b in itertools.pairwise(found)]
-        if _only_listed(text.strip().rstrip("."), found, gaps):
+        if _only_listed(text, found, _gaps(text, found)):
             return None
     return found[at].value
+
+
+def _gaps(text: str, found: Sequence[Number]) -> list[str]:
+    """What stands between numbers; of more than a few words it does not matter what it is."""
+    pairs = itertools.pairwise(found)
+    return [text[a.end : b.start] if b.start - a.end <= NEAR else "much else" for a, b in pairs]
 
 
 def _open(gap: str, ahead: str) -> bool:
