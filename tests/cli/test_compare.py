@@ -95,3 +95,35 @@ def test_what_was_measured_on_different_items_is_refused(home: Path, capsys: pyt
     told = ask(capsys, "low", "other", "--home", str(home), code=2)
     assert "low and other: the two cannot be compared: of hellaswag they were asked 4 and 3 items" in told
     assert "nothing in" in ask(capsys, "low", "nobody", "--home", str(home), code=2)
+
+
+@stage(identity="compare.stopped")
+def stopped(ctx: Context, model: Handle[Path]) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_run_that_was_stopped_is_not_what_it_made_on_the_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        resolve(stopped(train(lr=0.1)), Place(store=store, cache=tmp_path, title="long"))
+    other = train(lr=0.2)
+    promote(store, "other", resolve(other, Place(store=store, cache=tmp_path))[other].folder)
+    for names in (("other", "long"), ("long", "other")):
+        told = ask(capsys, *names, "--home", str(tmp_path), code=2)
+        assert "long is interrupted and has no record to compare" in told
+
+
+def test_scores_that_somebody_has_changed_are_compared_with_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Place(store=Store(tmp_path), cache=tmp_path)
+    for name, lr in (("one", 0.1), ("two", 0.2)):
+        judged = judge(train(lr=lr))
+        made = resolve(judged, place)
+        promote(place.store, name, made[judged.inputs["model"]].folder)
+    path = made[judged].folder / "documents.jsonl"
+    path.write_text(path.read_text().replace("300.0", "100.0"))
+    told = ask(capsys, "one", "two", "--home", str(tmp_path), code=2)
+    assert "is damaged: 'documents.jsonl' is not what was written" in told

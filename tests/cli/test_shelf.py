@@ -12,11 +12,15 @@ from ayllu.cli.main import main
 from ayllu.lab.channel import find_model, promote
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, stage
+from ayllu.lab.progress import bar, say
 from ayllu.lab.run import Place, resolve
+from ayllu.lab.shelf.find import find
+from ayllu.lab.shelf.log import follow
 from ayllu.lab.store import Store
 from ayllu.recipes.names import OURS, recipe_names
 from ayllu.recipes.registry import RECIPES
-from support.shelf import many
+from support.lab import RUNNING_KEY, going_on
+from support.shelf import many, put
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +122,78 @@ def test_the_beginning_of_a_key_names_a_model_and_its_reasons(tmp_path: Path, as
     (scores, _) = ask("list", "--kind", "scores", "--json", "--home", str(tmp_path))["artifacts"]
     with pytest.raises(UserError, match="and no model"):
         find_model(scores["key"][:7], store.home)
+
+
+def test_a_recipe_that_has_made_nothing_is_told_as_such(tmp_path: Path, ask: Any) -> None:
+    """The list of an empty home shows it: a newcomer names it next."""
+    assert "cria" in ask("list", "--home", str(tmp_path))
+    assert "ayllu run cria --help" in ask("show", "cria", "--home", str(tmp_path))
+    assert ask("show", "cria", "--json", "--home", str(tmp_path))["kind"] == "recipe"
+    for words in (["log", "cria"], ["tag", "cria", "x"], ["rm", "cria"], ["compare", "cria", "cria"], ["open", "cria"]):
+        told = ask(*words, "--home", str(tmp_path), code=2)
+        assert told.startswith("ayllu: cria is a recipe, and nothing in") and told.count("\n") == 1
+
+
+def test_the_home_of_a_user_that_is_not_there_is_no_folder(tmp_path: Path, ask: Any) -> None:
+    assert "nothing in" in ask("show", "~nobody-of-that-name", "--home", str(tmp_path), code=2)
+
+
+def test_a_loss_that_is_no_number_is_the_best_of_none(tmp_path: Path, ask: Any) -> None:
+    store = Store(tmp_path)
+    for number, loss in enumerate((2.0, float("nan"), 1.0, 3.0, float("nan"), 0.5)):
+        put(store, "pretrain", number, record={"loss": loss})
+    rows = ask("list", "--json", "--sort", "loss", "--stage", "pretrain", "--home", str(tmp_path))["artifacts"]
+    assert [row["scores"]["loss"] for row in rows] == [0.5, 1.0, 2.0, 3.0, None, None]
+
+
+def test_a_line_that_is_being_written_is_told_once_it_is_whole(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with going_on(store, steps=2) as path, path.open("ab") as file:
+        row = find(store, RUNNING_KEY)
+        file.write('{"step": 3, "loss": 2.5, "event": "caf\u00e9'.encode()[:-1])
+        file.flush()
+        told = follow(store, row, last=1)
+        assert next(told).startswith("step 2 · ")
+        file.write('\u00e9"}\n{"step": 4'.encode()[1:])
+        file.flush()
+        assert next(told) == "step 3 · loss 2.5 · event caf\u00e9"
+    assert list(told) == ['{"step": 4'], "what a kill cut short is the last"
+
+
+@stage(identity="shelf.talks")
+def talks(ctx: Context, *, breaks: bool = False) -> None:
+    say("learning \x1b[2J slowly")
+    with bar("rows", total=2, unit="rows", shown=True) as progress:
+        progress._start -= 60
+        progress._written -= 60
+        progress.advance()
+    if breaks:
+        raise UserError("it is enough")
+
+
+def test_the_log_of_a_run_is_what_it_said(tmp_path: Path, ask: Any) -> None:
+    place = Place(store=Store(tmp_path), cache=tmp_path, title="spoken")
+    with pytest.raises(UserError):
+        resolve(talks(breaks=True), place)
+    said = ask("log", "spoken", "--home", str(tmp_path)).splitlines()
+    assert said[0] == "learning \\x1b[2J slowly" and said[1].startswith("rows 50 % · 1/2 rows")
+    assert said[-1] == "failed: it is enough"
+    place = Place(store=place.store, cache=tmp_path, title="again")
+    resolve(talks(), place)
+    assert "shelf.talks: done in" in ask("log", "again", "--lines", "1", "--home", str(tmp_path))
+    assert ask("log", "again", "--follow", "--home", str(tmp_path)).startswith("learning")
+    resolve(talks(), place)
+    assert len(list((tmp_path / "jobs").glob("*.log"))) == 2, "a run that finds all there leaves no record"
+    ask("rm", "spoken", "--home", str(tmp_path))
+    assert len(list((tmp_path / "jobs").glob("*.log"))) == 1
+
+
+def test_words_that_cannot_be_kept_end_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(path: Path, mode: str = "r", *more: Any, **options: Any) -> Any:
+        if path.suffix == ".log":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, mode, *more, **options)
+
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", closed)
+    resolve(talks(), Place(store=Store(tmp_path), cache=tmp_path))

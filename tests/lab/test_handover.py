@@ -14,6 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ayllu.cli.main import main
+from ayllu.lab.graph import Context, Handle, stage
+from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
 from support.parts import need_module
 from support.shelf import put
@@ -146,6 +148,34 @@ def test_tensorboard_reads_every_step(home: Path, tmp_path: Path, capsys: pytest
     assert "hparams" in board.summary_metadata.get("_hparams_/session_start_info").plugin_data.plugin_name
     told = hand_over(home, "--to", "tensorboard", "--out", str(tmp_path), code=2, capsys=capsys)
     assert "is there already" in told
+
+
+@stage(identity="handover.data")
+def data(ctx: Context) -> None:
+    (ctx.folder / "text").write_text("words")
+
+
+@stage(identity="handover.train")
+def train(ctx: Context, text: Handle[Path]) -> None:
+    assert ctx.logs is not None
+    ctx.logs.mkdir(parents=True)
+    (ctx.logs / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LOSSES[:30]))
+    raise KeyboardInterrupt
+
+
+def test_of_a_run_that_was_stopped_the_training_is_handed_over(
+    tmp_path: Path, tracking: tuple[str, type[Tracking]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    address, kept = tracking
+    with pytest.raises(KeyboardInterrupt):
+        resolve(train(data()), Place(store=Store(tmp_path), cache=tmp_path, title="long"))
+    with pytest.raises(SystemExit) as ended:
+        main(["export-runs", "long", "--to", "mlflow", "--server", address, "--home", str(tmp_path), "--json"])
+    assert ended.value.code == 0, capsys.readouterr().err
+    (run,) = kept.runs.values()
+    assert [row["step"] for row in run["metrics"] if row["key"] == "loss"] == list(range(1, 31))
+    assert {"key": "ayllu.state", "value": "interrupted"} in run["tags"]
+    assert run["info"]["status"] == "KILLED", "one that is whole by then takes its place"
 
 
 @pytest.mark.parametrize(

@@ -209,3 +209,16 @@ def test_a_channel_of_a_home_is_followed(tmp_path: Path) -> None:
         served = newer.load()
         assert served.queue.engine.context == TINY.context + 8
         served.close()
+
+
+def test_what_was_damaged_when_its_name_moved_is_served_once_it_is_good(tmp_path: Path) -> None:
+    with a_channel(tmp_path) as (store, source):
+        store_model(store, "assistant@stable", "b" * 64, tmp_path, 8)
+        (weights,) = store.path("weights", "b" * 64).glob("*.safetensors")
+        kept = weights.rename(tmp_path / "kept")
+        for _ in range(2):
+            with pytest.raises(UserError, match="is damaged"):
+                source.moved()
+        kept.rename(weights)
+        newer = source.moved()
+        assert newer is not None and newer.about.context == TINY.context + 8

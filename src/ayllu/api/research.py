@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -69,7 +70,11 @@ def sweep(
     function = find_recipe(recipe)
     name = getattr(function, "__name__", "recipe")
     axes = read_axes(function, vary, options)
-    command = " ".join([command_of(name, options).replace("ayllu run", "ayllu sweep", 1), "--set", *vary])
+    told = {"search": search, "trials": trials, "seeds": seeds, "heldout": heldout}
+    usual = inspect.signature(sweep).parameters
+    unusual = [word for n, v in told.items() if v != usual[n].default for word in option_words(n, v)]
+    words = ["--set", *map(shlex.quote, vary), *unusual]
+    command = " ".join([command_of(name, options).replace("ayllu run", "ayllu sweep", 1), *words])
     asked = Sweep(
         name=name,
         recipe=function,
@@ -97,8 +102,8 @@ def sweep(
             raise UserError(
                 "workers slow each other down, and a budget of minutes would count it; give --speed as well"
             )
-        told = {"set": tuple(vary), "search": search, "trials": trials, "heldout": heldout, **options}
-        words = [word for name, value in told.items() for word in option_words(name, value)]
+        given = {"set": tuple(vary), "search": search, "trials": trials, "heldout": heldout, **options}
+        words = [word for n, v in given.items() for word in option_words(n, v)]
         check(asked)  # what is refused starts no job
         most = Workers(count=min(workers, count(search, axes, trials)), on=on, queue=queue)
         team = place.team.objects.url if place.team is not None else None

@@ -154,11 +154,11 @@ def placed(options: Mapping[str, Any], home: Path | str | None) -> dict[str, Any
 
 def _kept(store: Store, name: str, error: UserError) -> dict[str, Any]:
     """Stage and key of what the beginning of a key, a tag or a folder means; raises `error` where it means nothing."""
-    from ayllu.lab.shelf.find import find
+    from ayllu.lab.shelf.find import NothingCalled, find
 
     try:
         row = find(store, name)
-    except UserError:
+    except NothingCalled:
         raise error from None
     if row.kind == "run" or row.key is None:
         raise UserError(f"{row.name} is a run; ask for what it has made")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,10 +53,13 @@ def check_name(name: str) -> None:
         raise UserError(f"a name of {len(name)} letters cannot name a channel; use at most {LONGEST_NAME}")
 
 
-def promote(store: Store, name: str, folder: Path, *, made_by: Mapping[str, Any] | None = None) -> None:
+def promote(
+    store: Store, name: str, folder: Path, *, made_by: Mapping[str, Any] | None = None, back: bool = False
+) -> None:
     """Let channel `name` point to the artifact in `folder`. Whoever calls it has seen the gates pass.
 
-    `made_by` says what made it (`recipe` and its `options`, as JSON), so that `ayllu why` can ask the same again.
+    `made_by` says what made it (`recipe` and its `options`, as JSON), so that `ayllu why` can ask the same again;
+    `back` that the channel returns to what it pointed to before.
     """
     check_name(name)
     manifest = read_manifest(folder)
@@ -61,18 +67,44 @@ def promote(store: Store, name: str, folder: Path, *, made_by: Mapping[str, Any]
     if store.path(stage, key).resolve() != folder.resolve():
         raise UserError(f"{folder} is not in {store.home}; a channel points to what its own store holds")
     path = _path(store, name)
-    with storage_told(store.home, f"the name {name}"):
+    with storage_told(store.home, f"the name {name}"), _held(path.parent):
         history = _history_to_continue(path)
         since = datetime.now(UTC).isoformat(timespec="seconds")
         entry: dict[str, Any] = {"stage": stage, "key": key, "since": since}
         if made_by is not None:
             entry["made_by"] = dict(made_by)
+        if back:
+            entry["back"] = True
         if history and history[-1]["key"] == key:
-            since = history[-1].get("since", since)
-            if history.pop() == (entry := entry | {"since": since}):
+            last = history.pop()
+            entry |= {name: last[name] for name in ("since", "back") if name in last}
+            if last == entry:
                 return
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps({"name": name, "history": [*history, entry]}, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """One process at a time changes what names mean: none overwrites what another has just added."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def returns(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The entries of a channel's history without those that it was taken back from: what it points to is the last."""
+    found: list[Mapping[str, Any]] = []
+    for entry in history:
+        while entry.get("back") and found and found[-1]["key"] != entry["key"]:
+            found.pop()
+        found = [*found[: -1 if entry.get("back") else None], entry]
+    return found
+
+
+def is_there(store: Store, name: str) -> bool:
+    """Whether something is kept for that name, whole or damaged."""
+    return os.path.lexists(_path(store, name))
 
 
 def current(store: Store, name: str) -> dict[str, Any]:
@@ -133,12 +165,12 @@ def _made(store: Store, name: str) -> Path:
     try:
         return follow(store, name)
     except NoSuchName as error:
-        from ayllu.lab.shelf.find import find  # the shelf reads channels
+        from ayllu.lab.shelf.find import NothingCalled, find  # the shelf reads channels
 
         try:
             row = find(store, name)
-        except UserError as other:
-            raise (other if "things" in str(other) else error) from None
+        except NothingCalled:
+            raise error from None
         if row.kind not in ("model", "release") or row.state != "finished":
             raise UserError(f"{row.name} is {row.kind}, {row.state}, and no model; `ayllu list` shows those") from None
         manifest, wrong = store.look(row.stage, str(row.key))

@@ -6,15 +6,19 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from ayllu.lab.visible import visible
 
 Item = TypeVar("Item")
 
 LINE_SECONDS = 10.0
-"""Where stderr is no terminal, a line is written this often."""
+"""Where stderr is no terminal, and into a file, a line is written this often."""
+
+_files: list[TextIO] = []
+"""What is said is written down there, too."""
 
 
 class Bar:
@@ -27,7 +31,7 @@ class Bar:
         self.title, self.total, self.unit = title, total, unit
         self.done = 0.0
         self._note = ""
-        self._start = self._drawn = time.monotonic()
+        self._start = self._drawn = self._written = time.monotonic()
         self._first = 0.0
         self._warm: tuple[float, float] | None = None
         """When the first units were done, and how many: what they took says little of the others."""
@@ -51,6 +55,9 @@ class Bar:
         if not self._silent and now - self._drawn >= (0.1 if self._terminal else LINE_SECONDS):
             self._drawn = now
             self._draw()
+        if not self._silent and now - self._written >= LINE_SECONDS:
+            self._written = now
+            _write_down(f"{self.line()}\n")
 
     def line(self) -> str:
         """The state in words, such as `pretrain 42 % · 1,300/3,100 steps · 5.1 steps/s · 05:53 left`."""
@@ -91,6 +98,8 @@ class Bar:
         if not self._silent and (self._shown or self._terminal or elapsed > self._delay):
             self._draw()
             _narrate(f" · {clock(elapsed)}\n" if self._terminal else "")
+        if not self._silent and (self._written > self._start or elapsed > self._delay):
+            _write_down(f"{self.line()} · {clock(elapsed)}\n")
 
 
 def bar(title: str, *, total: float | None = None, unit: str = "items", shown: bool = True) -> Bar:
@@ -108,7 +117,25 @@ def track(items: Iterable[Item], title: str, *, total: float | None = None, unit
 
 def say(*lines: str) -> None:
     """Narration on stderr: each of `lines` is one line, whatever a file has put into it."""
-    _narrate("".join(f"{visible(line)}\n" for line in lines))
+    text = "".join(f"{visible(line)}\n" for line in lines)
+    _narrate(text)
+    _write_down(text)
+
+
+@contextlib.contextmanager
+def written_down(path: Path) -> Iterator[None]:
+    """Write what is said meanwhile into a file, too. A disk on which that cannot be ends no work."""
+    file = None
+    with contextlib.suppress(OSError):
+        file = path.open("a", encoding="utf-8", errors="backslashreplace")
+        _files.append(file)
+    try:
+        yield
+    finally:
+        if file is not None:
+            _files.remove(file)
+            with contextlib.suppress(OSError):  # what a full disk has not taken
+                file.close()
 
 
 def _narrate(text: str) -> None:
@@ -116,6 +143,13 @@ def _narrate(text: str) -> None:
     with contextlib.suppress(OSError):
         sys.stderr.write(text)
         sys.stderr.flush()
+
+
+def _write_down(text: str) -> None:
+    for file in tuple(_files):
+        with contextlib.suppress(OSError, ValueError):  # or another thread has just closed it
+            file.write(text)
+            file.flush()
 
 
 def clock(seconds: float) -> str:

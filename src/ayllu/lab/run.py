@@ -22,7 +22,7 @@ from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, labels, order
 from ayllu.lab.key import key_of
 from ayllu.lab.progress import clock, say
-from ayllu.lab.shelf.forecasts import forecast
+from ayllu.lab.shelf.forecasts import forecast, settle
 from ayllu.lab.shelf.jobs import Job, now, state_of, told, using
 from ayllu.lab.store import Artifact, Store, storage_told, write_atomically
 from ayllu.lab.team.lease import Lease, held
@@ -73,7 +73,10 @@ def resolve(handle: Handle[Any], place: Place) -> dict[Handle[Any], Artifact]:
         storage_told(place.store.home, names[handle]),
         Job(place.store, title=place.title or names[handle], command=place.command) as job,
     ):
-        return _resolve_all(nodes, names, codes, place, job)
+        done = _resolve_all(nodes, names, codes, place, job)
+        if job.made:
+            settle(place.store)
+        return done
 
 
 def _resolve_all(

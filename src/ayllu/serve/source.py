@@ -85,8 +85,9 @@ class FolderSource:
         mark = self._mark()
         if self._home is None or mark == self._seen:
             return None
+        folder = find_model(self._given, self._home)  # what is damaged may be made good, which moves no name
         self._seen = mark
-        if find_model(self._given, self._home) == self.folder:
+        if folder == self.folder:
             return None
         return FolderSource(
             self._given,

@@ -13,6 +13,7 @@ from ayllu.evals.calibration import calibration
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, stage
 from ayllu.lab.run import Place, resolve
+from ayllu.lab.shelf import storage
 from ayllu.lab.shelf.forecasts import all_forecasts, forecast, interval, measure, ratios, read_ledger, unreadable
 from ayllu.lab.shelf.index import entries
 from ayllu.lab.store import Store
@@ -147,3 +148,40 @@ def test_a_ledger_that_is_no_file_is_told_and_stops_no_run(tmp_path: Path) -> No
     with pytest.raises(UserError, match="cannot be read"):
         read_ledger(store)
     assert forecast(store, by="x", what="seconds", value=3.0).value == 3.0
+
+
+def test_intervals_of_a_stage_follow_what_came_of_its_earlier_runs(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for number in range(40, 60):
+        resolve(train(number=number), Place(store=store, cache=tmp_path))
+    first, *_, last = read_ledger(store)
+    assert first.low is not None and first.high is not None and last.low is not None and last.high is not None
+    assert first.low * first.high == pytest.approx(100.0**2), "of the first nothing was known"
+    assert last.low > 115, "its runs took half as long again as it says"
+    assert last.high / last.low < first.high / first.low
+
+
+def test_what_came_stays_when_the_result_is_removed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    resolve(train(number=1), Place(store=store, cache=tmp_path))
+    before = [(one.id, one.measured) for one in all_forecasts(store, entries(store))]
+    assert [measured for _, measured in before] == [111]
+    storage.remove(store, storage.removable(store, days=7))
+    assert not [row for row in entries(store) if row.kind != "run"]
+    assert [(one.id, one.measured) for one in all_forecasts(store, entries(store))] == before
+
+
+def test_what_a_later_result_says_of_a_removed_one_stays(tmp_path: Path) -> None:
+    """The bits per byte of a training are measured by another stage, by whatever removes them at the latest."""
+    store = Store(tmp_path)
+    base = put(store, "pretrain", 1, predictions={"bits_per_byte": 1.5})
+    forecast(store, by="pretrain", what="bits_per_byte", value=1.5, about={"stage": "pretrain", "key": base})
+    scores = json.dumps({"sets": {}, "bits_per_byte": {"everyday-english": {"value": 1.2}}})
+    put(store, "evaluate", 2, inputs={"model": taken_in("pretrain", base)}, files={"scores.json": scores})
+    storage.remove(store, storage.removable(store, days=7))
+    assert [one.measured for one in all_forecasts(store, entries(store))] == [1.2]
+
+
+def test_labels_that_cannot_be_read_stop_no_run_at_its_end(tmp_path: Path) -> None:
+    (tmp_path / "labels.json").write_text("{")
+    resolve(train(number=1), Place(store=Store(tmp_path), cache=tmp_path))

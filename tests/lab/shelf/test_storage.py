@@ -83,6 +83,37 @@ def test_a_tag_keeps_a_result(store: Store) -> None:
         labels.tag(store, str(row.key), remove=("baseline",))
 
 
+def test_a_tag_keeps_a_release_too(store: Store) -> None:
+    release = find(store, "cria")
+    storage.remove(store, [storage.channel(store, "cria")])
+    labels.tag(store, str(release.key), add=("paper",))
+    rows = entries(store)
+    with pytest.raises(UserError, match=r"cannot go: the tag paper of .* needs it"):
+        storage.one(store, find(store, "paper", rows), rows)
+
+
+def test_a_release_that_another_was_made_from_stays(store: Store) -> None:
+    """The older one stands before the newer in no list."""
+    old = str(find(store, "cria").key)
+    storage.remove(store, [storage.channel(store, "cria")])
+    put(store, "release", 0, files={"release/card.md": "next"}, inputs={"previous": taken_in("release", old)})
+    rows = entries(store)
+    with pytest.raises(UserError, match=r"cannot go: the release .* needs it"):
+        storage.one(store, find(store, old, rows), rows)
+
+
+def test_a_needed_result_with_a_damaged_record_is_neither_removed_nor_in_the_way(store: Store) -> None:
+    folder = Path(find(store, "cria").folder)
+    (folder / "manifest.json").write_text('{"stage": "release"')
+    with pytest.raises(UserError, match="cannot go: the channel cria needs it"):
+        rows = entries(store)
+        storage.one(store, find(store, folder.name, rows), rows)
+    items = storage.removable(store, days=0)
+    assert folder not in [item.path for item in items]
+    storage.remove(store, items)
+    assert (folder / "release" / "card.md").is_file()
+
+
 def test_a_day_later_it_is_gone(store: Store) -> None:
     storage.remove(store, storage.removable(store, days=7))
     (trash,) = (store.home / "trash").iterdir()

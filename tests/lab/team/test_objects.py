@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import pytest
 
@@ -131,3 +133,21 @@ def test_a_server_that_is_gone_is_an_oserror_and_a_sentence(server: str, monkeyp
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(UserError, match="the team's store s3://any/x cannot be reached"):
         BucketObjects("s3://any/x")
+
+
+def test_a_server_that_says_nothing_is_not_asked_for_ever(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that was stopped: it is connected to, and hangs up or is silent."""
+    asked = []
+
+    class Silent(StreamRequestHandler):
+        def handle(self) -> None:
+            asked.append(self.request.recv(65536))
+
+    monkeypatch.delenv("AWS_MAX_ATTEMPTS", raising=False)
+    with ThreadingTCPServer(("127.0.0.1", 0), Silent) as stopped:
+        threading.Thread(target=stopped.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{stopped.server_address[1]}")
+        with pytest.raises(UserError, match="the team's store s3://any/x cannot be reached"):
+            BucketObjects("s3://any/x")
+        stopped.shutdown()
+    assert len(asked) <= 12, "the layer below those two asks once more where a server hangs up"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ayllu.cli.main import main
 from ayllu.lab.error import UserError
 from ayllu.lab.run import Place
 from ayllu.lab.store import Store
@@ -44,6 +45,18 @@ def test_the_result_stands_in_the_file_and_in_the_home(ran: Path, tmp_path: Path
     assert (row["name"], row["state"], row["verdict"]) == ("0001_small_batch", "finished", "held")
     assert row["difference"] == pytest.approx(-0.05)
     assert (tmp_path / "home" / "experiments" / "0001_small_batch.json").is_file()
+
+
+def test_an_arm_that_came_to_nothing_writes_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(recipe: Any, options: dict[str, Any], *rest: Any, **more: Any) -> Measured:
+        value = float("nan") if options["batch"] == 8 else 2.0
+        return Measured(value=value, source="s", key="k", seconds=1.0, parameters=1, tokens=1)
+
+    monkeypatch.setattr(experiment, "run_trial", measured)
+    path = experiment.new("small_batch", tmp_path / "experiments")
+    with pytest.raises(UserError, match="8 rows, seed 0: its bits per byte are nan"):
+        experiment.run(path, Place(store=Store(tmp_path / "home"), cache=tmp_path))
+    assert [row["state"] for row in experiment.report(path.parent)] == ["not run"]
 
 
 def test_a_threshold_that_is_moved_after_the_result_is_told_and_refused(ran: Path, tmp_path: Path) -> None:
@@ -106,6 +119,17 @@ def test_a_file_that_sets_no_experiment_is_refused(text: str, tmp_path: Path) ->
     with pytest.raises(UserError) as said:
         experiment.read(path)
     assert str(said.value).isprintable()
+
+
+def test_a_file_that_cannot_be_read_hides_no_other(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (ran.parent / "0000_broken.py").write_text("1/0")
+    broken, whole = experiment.report(ran.parent)
+    assert (broken["state"], whole["verdict"]) == ("cannot be read", "held")
+    assert "ZeroDivisionError" in broken["question"]
+    with pytest.raises(SystemExit) as ended:
+        main(["experiment", "report", "--folder", str(ran.parent)])
+    told = capsys.readouterr().out
+    assert ended.value.code == 0 and "cannot be run" in told and "held" in told
 
 
 def test_no_experiment_of_ours_was_changed_after_its_result() -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ayllu.lab.shelf import storage
+from ayllu.lab.shelf.find import find
+from ayllu.lab.shelf.index import entries
+from ayllu.lab.store import Store
 from ayllu.serve.lab.app import PAGE
 from support.lab import Lab, course, going_on, showing, small_lab
+from support.shelf import put
 
 ROWS = "#runs tbody tr"
 
@@ -103,3 +109,44 @@ def test_a_running_training_is_live(visit: Any, tmp_path: Path) -> None:
                 file.writelines(json.dumps(line) + "\n" for line in course(0.002, 3, 60)[5:])
             until(page, lambda: page.get_attribute("tr.running .spark path", "d") != before)
         until(page, lambda: page.inner_text("#live") == "")
+
+
+def model(store: Store, number: int, **more: Any) -> str:
+    return put(store, "pretrain", number, files={"config.json": "{}", "model.safetensors": "x"}, **more)
+
+
+def test_a_training_that_came_to_nothing_hides_no_other(visit: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    keys = [model(store, n, record={"loss": loss}) for n, loss in enumerate((2.5, math.nan, -math.inf))]
+    with showing(store) as address:
+        page = visit("/", at=address)
+        rows(page, 3)
+        assert sorted(page.locator(f"{ROWS} td.score").all_inner_texts()) == [
+            "2.500loss",
+            "no numberloss",
+            "no numberloss",
+        ]
+        page.click(f"tr:has(td[data-key='{keys[1]}']) a")
+        page.wait_for_selector("h2:has-text('Scores')")
+        page.click("a:has-text('Lineage')")
+        page.wait_for_selector(".graph .node")
+
+
+def test_what_is_removed_while_it_is_shown_stays_told(visit: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    kept, gone = model(store, 1), model(store, 2)
+    with showing(store) as address:
+        page = visit(f"/record/{gone[:16]}", at=address)
+        page.wait_for_selector("h1:has-text('pretrain')")
+        for address_of in (None, f"/compare?of={kept[:12]},{gone[:12]}"):
+            if address_of:
+                page.goto(f"{address}{address_of}")
+            else:
+                rows_now = entries(store)
+                storage.remove(store, storage.one(store, find(store, gone, rows_now), rows_now))
+            page.wait_for_selector("#trouble:has-text('may have been removed since')")
+            page.wait_for_timeout(5000)
+            assert page.locator("#trouble").is_visible()
+        storage.restore(store)
+        page.wait_for_selector("h2:has-text('Settings')")
+        assert not page.locator("#trouble").is_visible()

@@ -9,8 +9,9 @@ import pytest
 
 from ayllu.lab.error import UserError
 from ayllu.lab.shelf.index import Entry, entries
+from ayllu.lab.store import Store
 from ayllu.serve.lab.query import PAGE, answer, read_query
-from support.shelf import many
+from support.shelf import many, put
 
 COUNT = 300
 
@@ -86,3 +87,14 @@ def test_facets_count_what_choosing_them_would_show(rows: list[Entry]) -> None:
 def test_what_is_not_known_is_refused(rows: list[Entry], asked: dict[str, str]) -> None:
     with pytest.raises(UserError):
         ask(rows, **asked)
+
+
+def test_a_figure_that_is_no_number_is_never_the_first(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    losses = (2.0, float("nan"), 1.0, 3.0, float("nan"), 0.5)
+    for number, loss in enumerate(losses):
+        put(store, "pretrain", number, record={"loss": loss}, arguments={"seed": number})
+    found = entries(store)
+    for way in ("up", "down"):
+        order = [losses[row["more"]["seed"]] for row in ask(found, sort="loss", dir=way, cols="seed")["rows"]]
+        assert order[:4] == sorted([0.5, 1.0, 2.0, 3.0], reverse=way == "down") and order[4] != order[4]

@@ -172,6 +172,34 @@ def test_a_damaged_record_of_a_sweep_is_told_and_hides_no_other(
     assert (found["id"], found["unreadable"], len(found["recorded"])) == (SWEEP, 1, 1)
 
 
+def test_two_seeds_show_no_difference_that_three_would_not(lab: Lab, tmp_path: Path) -> None:
+    """Of few seeds the spread itself is guessed: 2.5 standard errors are nothing then."""
+    whole = json.loads((lab.store.home / "sweeps" / f"{SWEEP}.json").read_text())
+    spreads = {0.1: (1.0, 1.02), 0.2: (1.03, 1.05), 0.3: (1.5, 1.52), 0.4: (1.01,), 0.5: (1.011, 1.011)}
+    rows = [
+        whole["trials"][0] | {"values": {"lr": lr}, "seed": seed, "value": value}
+        for lr, values in spreads.items()
+        for seed, value in enumerate(values)
+    ]
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "one.json").write_text(json.dumps({**whole, "trials": rows}))
+    store = Store(tmp_path, writes=False)
+    found = sweep(store, Shelf(store).look(), id=None, stage=None, score=None)
+    told = {one["settings"]["lr"]: one["against"] for one in found["tries"]}
+    assert told == {0.1: "best", 0.2: "same", 0.3: "worse", 0.4: "unknown", 0.5: "same"}
+
+
+def test_a_training_that_came_to_nothing_is_no_try(tmp_path: Path) -> None:
+    from support.shelf import put
+
+    store = Store(tmp_path)
+    for number, loss in enumerate((float("nan"), 2.0, float("inf"), 1.0)):
+        files = {"config.json": "{}", "model.safetensors": "x"}
+        put(store, "pretrain", number, files=files, record={"loss": loss}, arguments={"lr": number})
+    found = sweep(store, Shelf(store).look(), id=None, stage="pretrain", score="loss")
+    assert [one["mean"] for one in found["tries"]] == [1.0, 2.0] and len(found["points"]) == 4
+
+
 def test_the_rows_are_those_of_the_store_also_after_a_change(lab: Lab, tmp_path: Path) -> None:
     from support.shelf import many, put
 

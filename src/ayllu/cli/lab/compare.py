@@ -8,14 +8,13 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from ayllu.cli.lab.shelf import open_store
+from ayllu.cli.lab.shelf import meant, open_store
 from ayllu.cli.lab.words import size, table
 from ayllu.cli.options import Home, Json, print_json, print_lines
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import clock
 from ayllu.lab.shelf import differences
 from ayllu.lab.shelf.curves import Axis, curves, draw
-from ayllu.lab.shelf.find import find
 from ayllu.lab.shelf.index import entries
 
 MOST = 8
@@ -66,7 +65,7 @@ def compared(
 
     store = open_store(home)
     rows = entries(store)
-    sides = [differences.behind(find(store, name, rows), rows) for name in names]
+    sides = [differences.behind(meant(store, name, rows), rows) for name in names]
     lines = [curve for side in sides for curve in curves(store, side.row.name, side.rows)]
     if picture is not None:
         draw(lines, picture, by=by)

@@ -67,7 +67,7 @@ def report(*, folder: Folder = EXPERIMENTS, json: Json = False) -> None:
     cells = [
         (
             row["name"],
-            f"{row['below']:+.3f}",
+            "-" if row["below"] is None else f"{row['below']:+.3f}",
             "-" if row["difference"] is None else f"{row['difference']:+.4f}",
             "-" if row["low"] is None else f"{row['low']:+.4f} to {row['high']:+.4f}",
             row["verdict"] if row["state"] == "finished" else row["state"],

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from ayllu.cli.lab.shelf import open_store
+from ayllu.cli.lab.shelf import meant, open_store
 from ayllu.cli.options import Home, Json, print_json, print_lines
 from ayllu.lab.error import UserError
-from ayllu.lab.shelf.find import find
 from ayllu.lab.shelf.index import entries
 
 Tool = Literal["tensorboard", "mlflow", "wandb"]
@@ -47,7 +46,7 @@ def export_runs(
 
     store = open_store(home)
     rows = entries(store)
-    runs = {run.key: run for name in names for run in trainings(store, find(store, name, rows), rows)}
+    runs = {run.key: run for name in names for run in trainings(store, meant(store, name, rows), rows)}
     chosen = list(runs.values())
     if server is not None:
         places = mlflow.send(chosen, server, project)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -18,7 +19,7 @@ from ayllu.cli.options import Flag, Home, Json, print_json, print_lines
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import clock
 from ayllu.lab.shelf.details import details
-from ayllu.lab.shelf.find import find
+from ayllu.lab.shelf.find import NothingCalled, find
 from ayllu.lab.shelf.index import Entry, entries, quickly
 from ayllu.lab.shelf.log import follow, lines_of
 from ayllu.lab.store import Store, absolute, default_home
@@ -97,6 +98,17 @@ def list_(
         print_lines([f"and {len(rows) - len(chosen):,} more: --limit {len(rows)} shows all"])
 
 
+def meant(store: Store, name: str, rows: Sequence[Entry] | None = None) -> Entry:
+    """The row that `name` means. UserError where none does, several do, or it is a recipe that nothing is called by."""
+    try:
+        return find(store, name, rows)
+    except NothingCalled:
+        if name not in recipe_names():
+            raise
+        told = f"{name} is a recipe, and nothing in {store.home} is called so yet; `ayllu run {name}` makes it"
+        raise UserError(told) from None
+
+
 def recipe_rows() -> list[Entry]:
     """The recipes that `ayllu run` takes."""
     return [
@@ -141,7 +153,10 @@ def _sorted(rows: list[Entry], by: str) -> list[Entry]:
         )
     smaller = by.startswith(("bits_per_byte", "loss", "final_loss"))
     scored = [row for row in rows if by in row.scores]
-    return sorted(scored, key=lambda row: row.scores[by], reverse=not smaller)
+    # A figure that is no number, as of a training that came to nothing, stands before no other.
+    odd = [row for row in scored if math.isnan(row.scores[by])]
+    scored = [row for row in scored if not math.isnan(row.scores[by])]
+    return [*sorted(scored, key=lambda row: row.scores[by], reverse=not smaller), *odd]
 
 
 def _told(rows: Sequence[Entry]) -> list[str]:
@@ -169,11 +184,17 @@ def show(name: str, /, *, home: Home = None, json: Json = False) -> None:
     Parameters
     ----------
     name
-        A name, the beginning of a key, a tag or a folder.
+        A name, the beginning of a key, a tag or a folder; or a recipe.
     """
     store = open_store(home)
     rows = entries(store)
-    row = find(store, name, rows)
+    try:
+        row = find(store, name, rows)
+    except NothingCalled:
+        recipes = [row for row in recipe_rows() if row.name == name]
+        if not recipes:
+            raise
+        row = recipes[0]
     found = details(store, row, rows)
     if json:
         print_json(found)
@@ -183,6 +204,9 @@ def show(name: str, /, *, home: Home = None, json: Json = False) -> None:
 
 def _described(found: dict[str, Any]) -> Iterator[str]:
     yield f"{found['name']}: {found['kind']}, {found['state']}"
+    if found["kind"] == "recipe":
+        yield f"  command   {found['command']} (its options: {found['command']} --help)"
+        return
     yield f"  key       {found['key']}"
     when = f"{found['created']} ({age(found['created'])} ago)" if found["created"] else "unknown"
     took = f", took {clock(found['seconds'])}" if found["seconds"] is not None else ""
@@ -242,7 +266,7 @@ def log(
     if json and follow_:
         raise UserError("--json prints one object and cannot follow; leave one of the two out")
     store = open_store(home)
-    row = find(store, name)
+    row = meant(store, name)
     if json:
         print_json({"name": row.name, "key": row.key, "state": row.state, "lines": lines_of(store, row)[-lines:]})
         return
@@ -265,7 +289,7 @@ def open_(name: str, /, *, print_: Annotated[Flag, Parameter(name="--print")] = 
     print_
         Only print the path, as for `cd "$(ayllu open NAME --print)"`.
     """
-    row = find(open_store(home), name)
+    row = meant(open_store(home), name)
     if json:
         print_json({"name": row.name, "key": row.key, "folder": row.folder})
         return

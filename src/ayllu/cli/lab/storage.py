@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ayllu.cli.lab.shelf import meant
 from ayllu.cli.lab.words import size, table
 from ayllu.cli.options import Flag, Home, Json, print_json, print_lines
 from ayllu.lab.error import UserError
 from ayllu.lab.shelf import labels, storage
-from ayllu.lab.shelf.find import find
 from ayllu.lab.shelf.index import entries
 from ayllu.lab.store import Store, absolute, default_home
 
@@ -33,7 +33,7 @@ def tag(name: str, /, *tags: str, remove: tuple[str, ...] = (), home: Home = Non
         Tags to take away.
     """
     store = changing_store(home)
-    row = find(store, name)
+    row = meant(store, name)
     has = labels.tag(store, _key(row.key, row.name), add=tags, remove=remove) if tags or remove else row.tags
     if json:
         print_json({"name": row.name, "key": row.key, "tags": has})
@@ -52,7 +52,7 @@ def note(name: str, text: str, /, *, home: Home = None, json: Json = False) -> N
         What is to be remembered.
     """
     store = changing_store(home)
-    row = find(store, name)
+    row = meant(store, name)
     notes = labels.note(store, _key(row.key, row.name), text)
     if json:
         print_json({"name": row.name, "key": row.key, "notes": notes})
@@ -83,7 +83,7 @@ def rm(*names: str, channel: Flag = False, home: Home = None, json: Json = False
         items = [storage.channel(store, name) for name in names]
     else:
         rows = entries(store)
-        items = [item for name in names for item in storage.one(store, find(store, name, rows), rows)]
+        items = [item for name in names for item in storage.one(store, meant(store, name, rows), rows)]
     done = storage.remove(store, list(dict.fromkeys(items)))
     storage.empty(store, seconds=storage.KEPT_SECONDS)
     if json:

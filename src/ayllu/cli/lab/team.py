@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ayllu.api.home import find_team
+from ayllu.cli.lab.shelf import meant
 from ayllu.cli.lab.storage import changing_store
 from ayllu.cli.options import Flag, Home, Json, print_json, print_lines
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
-from ayllu.lab.shelf.find import find
 from ayllu.lab.store import thing_of
 from ayllu.lab.team import exchange
 from ayllu.lab.team.shared import Team
@@ -36,7 +36,7 @@ def push(*names: str, to: To = None, alone: Flag = False, home: Home = None, jso
     if not names:
         raise UserError("nothing is named; give the names that `ayllu list` shows")
     store, team = changing_store(home), _team(to, "--to")
-    rows = [find(store, name) for name in names]
+    rows = [meant(store, name) for name in names]
     for row in rows:
         if not row.folder or row.state != "finished" or row.kind == "run":
             raise UserError(f"{row.name} is {row.kind}, {row.state}, and nothing to push; `ayllu list` shows what is")

@@ -9,6 +9,7 @@ from typing import Any
 from ayllu.evals.comparison.compare import compare_scores
 from ayllu.evals.recompute import recompute
 from ayllu.evals.score import SCORES
+from ayllu.lab.channel import check_listed
 from ayllu.lab.error import UserError
 from ayllu.lab.shelf import differences
 from ayllu.lab.shelf.differences import Behind
@@ -56,11 +57,13 @@ def compare_kept(first: tuple[str, Mapping[str, Path]], second: tuple[str, Mappi
     """Each score of two results on the same items: `score`, `of` (the second), `first`, `second`, `difference` (second
     minus first), `low` and `high` (95 %), `items`, `better` (None where the interval holds 0), `p` where there is one.
 
-    Raises UserError where the two were measured on different items.
+    Raises UserError where the two were measured on different items, or what was measured is not as it was written.
     """
     (name, mine), (other, theirs) = first, second
     found = []
     for stage in sorted(mine.keys() & theirs.keys()):
+        for folder in (mine[stage], theirs[stage]):
+            check_listed(folder)
         sides = recompute(mine[stage]), recompute(theirs[stage])
         try:
             compared = compare_scores(*sides)

@@ -20,6 +20,7 @@ METRICS, PARAMS = 1000, 100
 LONGEST = 6000
 """Letters of a parameter's value."""
 SECONDS = 60
+STATUS = {"finished": "FINISHED", "running": "RUNNING", "failed": "FAILED"}
 _ODD = re.compile(r"[^!-~]")
 NOT_IN_NAMES = re.compile(r"[^\w\-. :/]")
 
@@ -97,7 +98,9 @@ class _Api:
         ]
         for part in _parts(metrics, METRICS):
             self._call("runs/log-batch", run_id=id, metrics=part)
-        self._call("runs/update", run_id=id, status="FINISHED", end_time=_ms(run.ended))
+        # What is not finished here is not finished there: later it is sent again, whole.
+        status = STATUS.get(run.tags.get("state", ""), "KILLED")
+        self._call("runs/update", run_id=id, status=status, end_time=_ms(run.ended))
         return id
 
     def _call(self, path: str, missing: bool = False, **body: Any) -> dict[str, Any]:

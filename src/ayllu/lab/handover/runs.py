@@ -12,6 +12,7 @@ from typing import Any
 from ayllu.lab.shelf.curves import LOSSES, figures_by_step
 from ayllu.lab.shelf.details import flat, lineage, record_of
 from ayllu.lab.shelf.index import Entry
+from ayllu.lab.shelf.jobs import FINISHED
 from ayllu.lab.shelf.log import METRICS
 from ayllu.lab.store import Store
 
@@ -43,8 +44,11 @@ class Handed:
 
 
 def trainings(store: Store, row: Entry, rows: Sequence[Entry]) -> list[Handed]:
-    """What is handed over of a row: the trainings behind it, or it alone where there are none."""
-    found = [handed(store, one) for one in lineage(row, rows)]
+    """What is handed over of a row: the trainings behind it, or it alone where there are none; of a run the one that it
+    is at, or was when it ended, too."""
+    going = (row.facts.get("now") or {}).get("key") if row.kind == "run" else None
+    behind = [*lineage(row, rows), *(one for one in rows if going and one.key == going and one.state != FINISHED)]
+    found = [handed(store, one) for one in behind]
     return [one for one in found if one.points] or found[-1:]
 
 

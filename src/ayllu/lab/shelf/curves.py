@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ def curve_of(store: Store, name: str, row: Entry) -> Curve | None:
     """Of one training: what it wrote while it went, or else the losses that it left."""
     lines = list(figures_by_step(store.home / "logs" / Path(row.folder).name / METRICS))
     lines = lines or list(figures_by_step(Path(row.folder) / LOSSES))
-    points = [line for line in lines if isinstance(line.get("step"), int) and isinstance(line.get("loss"), int | float)]
+    points = [line for line in lines if isinstance(line.get("step"), int) and _finite(line.get("loss"))]
     if not points:
         return None
     facts = row.facts
@@ -86,6 +87,10 @@ def _thin(values: Sequence[float]) -> tuple[float, ...]:
     if size == 1:
         return tuple(values)
     return tuple(sum(values[n : n + size]) / len(values[n : n + size]) for n in range(0, len(values), size))
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _number(facts: Mapping[str, Any], name: str) -> float:

@@ -31,7 +31,8 @@ class Behind:
 def behind(row: Entry, rows: Sequence[Entry]) -> Behind:
     """What is kept of how `row` came to be. UserError where it is not finished: it has no record yet."""
     found = lineage(row, rows)
-    if not found or found[-1].state != "finished" or found[-1].kind == "run":
+    # What a run that was stopped has finished on the way is not what it was to make.
+    if row.state != "finished" or not found or found[-1].state != "finished" or found[-1].kind == "run":
         raise UserError(f"{row.name} is {row.state} and has no record to compare; wait for it, or start it again")
     records: dict[str, Mapping[str, Any]] = {}
     for one in found:

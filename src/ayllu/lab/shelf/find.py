@@ -15,8 +15,12 @@ LEAST_DIGITS = 4
 """Of a key's beginning: fewer are rather part of a name."""
 
 
+class NothingCalled(UserError):
+    """There is nothing of that name."""
+
+
 def find(store: Store, name: str, rows: Sequence[Entry] | None = None) -> Entry:
-    """The row that `name` means. UserError where none does, or several do."""
+    """The row that `name` means. NothingCalled where none does, UserError where several do."""
     rows = entries(store) if rows is None else rows
     if (found := _by_folder(name, rows)) is not None:
         return found
@@ -30,7 +34,7 @@ def find(store: Store, name: str, rows: Sequence[Entry] | None = None) -> Entry:
     ):
         if meant:
             return _only(name, meant)
-    raise UserError(
+    raise NothingCalled(
         f"nothing in {store.home} is called {shown(name)}; give a name, the beginning of a key ({LEAST_DIGITS} digits "
         "or more), a tag or a folder; `ayllu list` shows them"
     )
@@ -44,8 +48,8 @@ def _by_key(name: str, rows: Iterable[Entry]) -> list[Entry]:
 
 def _by_folder(name: str, rows: Iterable[Entry]) -> Entry | None:
     """The row whose folder `name` is, or lies in; None where it is no folder."""
-    path = Path(name).expanduser()
     try:
+        path = Path(name).expanduser()
         if not path.exists() or ("/" not in name and not path.is_dir()):
             return None
         places = {str(place) for place in (path.resolve(), *path.resolve().parents)}

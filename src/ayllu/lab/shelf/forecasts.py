@@ -21,7 +21,7 @@ from typing import Any
 
 from ayllu.lab.error import UserError
 from ayllu.lab.integrity import regular_bytes
-from ayllu.lab.shelf.index import Entry
+from ayllu.lab.shelf.index import Entry, entries
 from ayllu.lab.shelf.jobs import now
 from ayllu.lab.store import Store
 
@@ -100,6 +100,18 @@ def forecast(
 def measure(store: Store, id: str, measured: float) -> None:
     """Write down what came of a forecast."""
     _append(store, {"id": id, "at": now(), "measured": measured})
+
+
+def settle(store: Store) -> None:
+    """Write down what results say of forecasts that nothing has come of: a result may be removed, and what came stays.
+
+    A home that cannot be read or written keeps nothing.
+    """
+    with contextlib.suppress(UserError):
+        waiting = {one.id for one in read_ledger(store) if one.measured is None}
+        for one in all_forecasts(store, entries(store)) if waiting else ():
+            if one.id in waiting and one.measured is not None and math.isfinite(one.measured):
+                measure(store, one.id, one.measured)
 
 
 def interval(value: float, past: Sequence[float], what: str) -> tuple[float, float]:

@@ -16,7 +16,9 @@ from typing import Any
 
 from ayllu.lab.error import Stopped, UserError
 from ayllu.lab.integrity import regular_text
+from ayllu.lab.progress import written_down
 from ayllu.lab.store import Store, write_atomically
+from ayllu.lab.visible import visible
 
 RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
 
@@ -74,7 +76,7 @@ def told(error: BaseException) -> str:
 
 
 class Job:
-    """One run of a recipe in this process: which results it has taken up and made, and how it ended.
+    """One run of a recipe in this process: which results it has taken up and made, what it said, and how it ended.
 
     What it has taken up is needed, so that nothing removes it while the run lives. A run that made nothing leaves no
     record.
@@ -84,7 +86,9 @@ class Job:
         self._store, self.id = store, secrets.token_hex(8)
         self._path = folder_of(store) / f"{self.id}.json"
         self._lock: Any = None
-        self._made = False
+        self._words = contextlib.ExitStack()
+        self.made = False
+        """Whether it has made something, or tried to."""
         self.facts: dict[str, Any] = {
             "id": self.id,
             "title": title,
@@ -104,11 +108,12 @@ class Job:
         self._lock = self._path.with_suffix(".lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._save()
+        self._words.enter_context(written_down(self._path.with_suffix(".log")))
         return self
 
     def take(self, stage: str, key: str, label: str, *, made: bool) -> None:
         """Say that the run goes on with a result, which it has made or found."""
-        self._made = self._made or made
+        self.made = self.made or made
         self.facts["now"] = None
         others = [row for row in self.facts["stages"] if (row["stage"], row["key"]) != (stage, key)]
         self.facts["stages"] = [*others, {"stage": stage, "key": key, "label": label, "made": made}]
@@ -116,7 +121,7 @@ class Job:
 
     def begin(self, stage: str, key: str, label: str) -> None:
         """Say which result the run is making."""
-        self._made = True
+        self.made = True
         self.facts["now"] = {"stage": stage, "key": key, "label": label}
         self._save()
 
@@ -125,11 +130,17 @@ class Job:
     ) -> None:
         state = state_of(error)
         self.facts |= {"state": state, "ended": now(), "error": told(error) if error is not None else None}
+        self._words.close()
+        log = self._path.with_suffix(".log")
         with contextlib.suppress(OSError):  # the disk may be full, which is what the run ends with
-            if self._made or error is not None:
+            if self.made or error is not None:
                 self._save()
+                if error is not None:
+                    with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                        file.write(f"{state}: {visible(self.facts['error'])}\n")
             else:
                 self._path.unlink()
+                log.unlink()
         self._lock.close()
         with contextlib.suppress(OSError):
             self._path.with_suffix(".lock").unlink()

@@ -19,13 +19,11 @@ METRICS = "metrics.jsonl"
 
 def log_file(store: Store, row: Entry) -> Path | None:
     """What is written while a row is made: words of a run, metrics of a training; None where there is none."""
-    if row.kind == "run":
-        path = Path(row.folder).with_suffix(".log")
-        return path if path.is_file() else None
-    own = store.home / "logs" / Path(row.folder).name / METRICS
-    if own.is_file() or row.state != "finished":
+    place = Path(row.folder)
+    own = place.with_suffix(".log") if row.kind == "run" else store.home / "logs" / place.name / METRICS
+    if own.is_file() or (row.state != "finished" and row.kind != "run"):
         return own if own.is_file() else None
-    # The training that a release or its scores come from: the last one on the way.
+    # The training that a release, its scores or an old run come from: the last one on the way.
     for source in reversed(lineage(row, entries(store))):
         path = store.home / "logs" / Path(source.folder).name / METRICS
         if path.is_file():
@@ -43,11 +41,12 @@ def lines_of(store: Store, row: Entry) -> list[str]:
 
 def follow(store: Store, row: Entry, *, last: int) -> Iterator[str]:
     """The last lines of it, and then each new one, until nothing makes it any more."""
-    path, place, rest = log_file(store, row), 0, ""
+    path, place, rest = log_file(store, row), 0, b""
     if path is not None:
-        text = path.read_text(encoding="utf-8", errors="replace")
-        place = len(text.encode("utf-8", errors="replace"))
-        yield from (_told(line) for line in text.splitlines()[-last:] if last)
+        text = path.read_bytes()
+        place = len(text)
+        *lines, rest = text.split(b"\n")  # a line that is being written is told when it is whole
+        yield from (_told(_text(line)) for line in lines[-last:] if last)
     while True:
         alive = _alive(store, row)
         path = path or log_file(store, row)
@@ -56,11 +55,17 @@ def follow(store: Store, row: Entry, *, last: int) -> Iterator[str]:
                 file.seek(place)
                 new = file.read()
             place += len(new)
-            *whole, rest = (rest + new.decode("utf-8", errors="replace")).split("\n")
-            yield from map(_told, whole)
+            *lines, rest = (rest + new).split(b"\n")
+            yield from (_told(_text(line)) for line in lines)
         if not alive:
+            if rest:
+                yield _told(_text(rest))
             return
         time.sleep(LOOK_SECONDS)
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", errors="replace").rstrip("\r")
 
 
 def _alive(store: Store, row: Entry) -> bool:

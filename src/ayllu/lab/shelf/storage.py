@@ -14,8 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ayllu.lab.channel import returns
 from ayllu.lab.error import UserError
 from ayllu.lab.integrity import regular_text, shown
+from ayllu.lab.shelf.forecasts import settle
 from ayllu.lab.shelf.index import ASIDE, DAMAGED, FINISHED, RUNNING, Entry, channels_of, entries
 from ayllu.lab.shelf.jobs import live_jobs, now, stages_of, using
 from ayllu.lab.store import Store, storage_told, write_atomically
@@ -52,18 +54,23 @@ def needed(store: Store, rows: Sequence[Entry]) -> dict[str, str]:
                 waiting += inputs.get(one, [])
 
     for name, history in channels_of(store).items():
-        for entry in history[-BACK:]:
+        for entry in (*history[-BACK:], *returns(history)[-BACK:]):
             need(entry["key"], f"the channel {name}")
     for job in live_jobs(store):
         for _, key in stages_of(job):
             need(key, f"the running {job['title']} (process {job['pid']})")
     for row in rows:
-        if row.kind == "release" and row.key:
-            need(row.key, f"the release {row.name}")
-        elif row.state == RUNNING and row.key and row.kind != "run":
+        if row.state == RUNNING and row.key and row.kind != "run":
             need(row.key, f"{row.name}, which is being made")
         elif row.tags and row.key:
             need(row.key, f"the tag {row.tags[0]} of {row.name}")
+    releases = [row for row in rows if row.kind == "release" and row.key]
+    # Of another release first: its own is the one reason that naming it takes away.
+    for row in releases:
+        for key in inputs.get(str(row.key), ()):
+            need(key, f"the release {row.name}")
+    for row in releases:
+        need(str(row.key), f"the release {row.name}")
     return found
 
 
@@ -75,6 +82,8 @@ def removable(store: Store, *, days: float, rows: Sequence[Entry] | None = None)
     for row in rows:
         if row.kind in ("run", "recipe") or row.key in kept or row.state == RUNNING:
             continue
+        if row.state == DAMAGED and _beginning_of(row.key, kept):  # whoever needs it makes it again
+            continue
         if row.state in (FINISHED, DAMAGED):
             why = "damaged" if row.state == DAMAGED else "no channel, release, running job or tag needs it"
         elif _age_days(row.created) >= days:
@@ -85,6 +94,11 @@ def removable(store: Store, *, days: float, rows: Sequence[Entry] | None = None)
         size = row.bytes or sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
         found.append(Removable(path=path, bytes=size, name=row.name, why=why))
     return found + _leftovers(store, rows)
+
+
+def _beginning_of(short: str | None, kept: Mapping[str, str]) -> str | None:
+    """The needed key that begins so: where a record is damaged, no more of its key is known."""
+    return next((key for key in kept if short and key.startswith(short)), None)
 
 
 def _leftovers(store: Store, rows: Iterable[Entry]) -> list[Removable]:
@@ -108,6 +122,7 @@ def remove(store: Store, items: Sequence[Removable]) -> dict[str, Any]:
 
     UserError where one of them is needed by now: nothing is removed then.
     """
+    settle(store)  # what came of forecasts must not go with what they are about
     number = secrets.token_hex(4)
     trash = _trash(store) / number
     with storage_told(store.home, "the trash"), using(store, alone=True):
@@ -199,7 +214,9 @@ def one(store: Store, row: Entry, rows: Sequence[Entry]) -> list[Removable]:
         raise UserError(f"{name} is a recipe, which is code and no result; remove what it has made")
     if row.state == RUNNING:
         raise UserError(f"{name} is running; end it first (process {row.facts.get('pid', 'of the other program')})")
-    why = needed(store, rows).get(row.key or "")
+    kept = needed(store, rows)
+    key = _beginning_of(row.key, kept) if row.state == DAMAGED else row.key
+    why = kept.get(key or "")
     if why and why != f"the release {name}" and row.kind != "run":
         hint = " (a channel is removed with --channel)" if why.startswith("the channel") else ""
         raise UserError(f"{name} cannot go: {why} needs it{hint}")

@@ -21,6 +21,8 @@ from ayllu.lab.store import absolute
 UNSUPPORTED = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """What file systems without hard links say."""
 CHUNK = 1 << 22
+SENT, ASKED = 2, 3
+"""How often a request to a bucket is sent before it has failed, and how often a failed one is made anew."""
 
 
 class Objects(Protocol):
@@ -172,7 +174,8 @@ class BucketObjects:
         self.url = url
         self._root = url.removeprefix("s3://").strip("/")
         # What others have just made must be seen: no listing is remembered.
-        self._files = S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
+        self._files = S3FileSystem(use_listings_cache=False, skip_instance_cache=True, config_kwargs=_patience())
+        self._files.retries = ASKED
         bucket = self._root.partition("/")[0]
         try:
             # `exists` says no, too, where the server cannot be reached.
@@ -251,6 +254,12 @@ class BucketObjects:
             raise
         except Exception as error:
             raise OSError(errno.EIO, f"{type(error).__name__}: {error}", f"{self.url}/{name}") from error
+
+
+def _patience() -> dict[str, Any]:
+    """How often a server that says nothing is sent a request: as usual it is five times five, each of which waits."""
+    # Who sets the variable of S3's own tools is obeyed.
+    return {} if "AWS_MAX_ATTEMPTS" in os.environ else {"retries": {"total_max_attempts": SENT}}
 
 
 def open_objects(url: str) -> Objects:

@@ -199,7 +199,10 @@ def run(path: Path, place: Place) -> dict[str, Any]:
         options = {**asked.options, **asked.arms[arm], "seed": seed}
         title = f"experiment {path.stem}: {arm}, seed {seed}"
         say(title)
-        record.add(arm, run_trial(recipe, options, place, documents=asked.heldout, title=title).value)
+        value = run_trial(recipe, options, place, documents=asked.heldout, title=title).value
+        if not math.isfinite(value):
+            raise UserError(f"{title}: its bits per byte are {value}, which decides nothing; ask it of other options")
+        record.add(arm, value)
     return record.finish()
 
 
@@ -269,10 +272,24 @@ def verdict(found: Mapping[str, float | None], below: float) -> str:
 
 
 def report(folder: Path) -> list[dict[str, Any]]:
-    """A row for each experiment of a folder: name, question, below, state, and what came."""
-    rows = []
+    """A row for each experiment of a folder: name, question, below, state, and what came.
+
+    Of a file that cannot be read the question is why, and no number is there; the others are told all the same.
+    """
+    rows: list[dict[str, Any]] = []
+    came = ("verdict", "difference", "low", "high", "date")
     for path in files(folder):
-        file = read(path)
+        try:
+            file = read(path)
+        except UserError as error:
+            unknown = {
+                "name": path.stem,
+                "question": str(error).removeprefix(f"{path} "),
+                "below": None,
+                "state": "cannot be read",
+            }
+            rows.append({**unknown, **dict.fromkeys(came)})
+            continue
         result = file.result or {}
         rows.append(
             {
@@ -280,7 +297,7 @@ def report(folder: Path) -> list[dict[str, Any]]:
                 "question": file.experiment.question,
                 "below": file.experiment.prediction.below,
                 "state": "changed since" if file.changed else FINISHED if file.result else "not run",
-                **{name: result.get(name) for name in ("verdict", "difference", "low", "high", "date")},
+                **{name: result.get(name) for name in came},
             }
         )
     return rows

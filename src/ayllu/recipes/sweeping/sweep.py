@@ -12,19 +12,22 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ayllu.lab.error import UserError
+from ayllu.lab.error import Stopped, UserError
 from ayllu.lab.graph import Handle
 from ayllu.lab.key import canonical
 from ayllu.lab.progress import say
 from ayllu.lab.run import Place, plain
-from ayllu.lab.shelf.jobs import FAILED, FINISHED, RUNNING, now
+from ayllu.lab.shelf.jobs import FAILED, FINISHED, RUNNING, now, told
 from ayllu.lab.store import write_atomically
+from ayllu.lab.visible import visible
 from ayllu.recipes.sweeping.axes import Axis
 from ayllu.recipes.sweeping.picture import draw_sweep
 from ayllu.recipes.sweeping.search import Method, count, search
 from ayllu.recipes.sweeping.trial import Measured, run_trial, trial
 
 FOLDER = "sweeps"
+LONGEST_REASON = 300
+"""Letters of why a trial failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +99,11 @@ def run_part(sweep: Sweep, place: Place, part: Part) -> tuple[int, int]:
         mine += 1
         try:
             measure(sweep, place, varied, sweep.seed, share)
-        except UserError as error:
+        except Stopped:
+            raise
+        except Exception as error:
             failed += 1
-            say(f"sweep {sweep.id}: {varied} failed: {error}")
+            say(f"sweep {sweep.id}: {varied} failed: {told(error)}")
 
     for _ in search(sweep.method, sweep.axes, train, trials=sweep.trials, seed=sweep.seed):
         pass
@@ -164,9 +169,11 @@ class _Record:
             found = measure(self._sweep, self._place, varied, seed, share)
             if not math.isfinite(found.value):
                 raise UserError(f"its bits per byte are {found.value}: the training came to nothing")
-        except UserError as error:
-            row |= {"state": FAILED, "error": str(error)}
-            say(f"sweep {self._sweep.id}: {varied} failed: {error}")
+        except Stopped:
+            raise
+        except Exception as error:  # of a library too, such as one that gets no memory
+            row |= {"state": FAILED, "error": visible(told(error), longest=LONGEST_REASON)}
+            say(f"sweep {self._sweep.id}: {varied} failed: {row['error']}")
         else:
             row |= {"state": FINISHED, **{n: v for n, v in dataclasses.asdict(found).items() if n != "source"}}
             self.facts["metric"] = f"bits_per_byte {found.source}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +43,19 @@ def promote(
     row = find(store, model, rows)
     if row.kind not in ("model", "release") or row.state != "finished":
         raise UserError(f"{row.name} is {row.kind}, {row.state}: a channel points to a finished model or release")
-    before = channels_of(store).get(channel, [])[-1:]
-    if before and before[0]["key"] == row.key:
-        raise UserError(f"{channel} points to {row.name} already")
-    with moving(store, channel, key) as record:
+    with moving(store, channel, key) as moves:
+        before = _before(store, channel, moves.records)
+        if before is not None and before["key"] == row.key and channel in channels_of(store):
+            raise UserError(f"{channel} points to {row.name} already")
         evidence = {"whole": _whole(store, row), "release": _release(row)}
         evidence["scores"] = _scores(row, before, rows, margin=margin, without=without_scores)
-        record |= {
-            "kind": "promote",
-            "at": now(),
-            "from": {name: before[0].get(name) for name in ("stage", "key")} if before else None,
-            "to": {"stage": row.stage, "key": row.key},
-            "evidence": evidence,
-        }
+        record = moves.write(
+            kind="promote",
+            at=now(),
+            **{"from": _named(before) if before else None},
+            to={"stage": row.stage, "key": row.key},
+            evidence=evidence,
+        )
         channels.promote(store, channel, Path(row.folder))
     return {**record, "digest": digest(record)}
 
@@ -71,26 +71,43 @@ def moved_already(store: Store, model: str, channel: str) -> dict[str, Any] | No
 
 
 def rollback(store: Store, channel: str, key: ec.EllipticCurvePrivateKey, *, reason: str = "") -> dict[str, Any]:
-    """Let `channel` point to what it pointed to before: the signed record. UserError where there is nothing before."""
-    current = channels.current(store, channel)
-    earlier = [entry for entry in channels_of(store).get(channel, []) if entry["key"] != current["key"]]
-    if not earlier:
-        raise UserError(f"{channel} has pointed to nothing else before; promote another model")
-    rows = entries(store)
-    row = next((one for one in rows if one.key == earlier[-1]["key"] and one.state == "finished"), None)
-    if row is None:
-        raise UserError(f"what {channel} pointed to before ({earlier[-1]['key'][:16]}) is gone; promote another model")
-    with moving(store, channel, key) as record:
+    """Let `channel` point to what it pointed to before: the signed record. UserError where there is nothing before.
+
+    What it was taken back from is nothing to return to: a second rollback goes one further back.
+    """
+    with moving(store, channel, key) as moves:
+        current = channels.current(store, channel)
+        earlier = [one for one in channels.returns(channels_of(store)[channel]) if one["key"] != current["key"]]
+        if not earlier:
+            raise UserError(f"{channel} has pointed to nothing else before; promote another model")
+        meant = earlier[-1]["key"]
+        row = next((one for one in entries(store) if one.key == meant and one.state == "finished"), None)
+        if row is None:
+            raise UserError(f"what {channel} pointed to before ({meant[:16]}) is gone; promote another model")
         evidence = {"whole": _whole(store, row), "release": _release(row), "reason": reason}
-        record |= {
-            "kind": "rollback",
-            "at": now(),
-            "from": {name: current[name] for name in ("stage", "key")},
-            "to": {"stage": row.stage, "key": row.key},
-            "evidence": evidence,
-        }
-        channels.promote(store, channel, Path(row.folder))
+        record = moves.write(
+            kind="rollback",
+            at=now(),
+            **{"from": _named(current)},
+            to={"stage": row.stage, "key": row.key},
+            evidence=evidence,
+        )
+        channels.promote(store, channel, Path(row.folder), back=True)
     return {**record, "digest": digest(record)}
+
+
+def _before(store: Store, channel: str, records: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What a channel points to, as `stage` and `key`: by its last record where its name was removed or is damaged."""
+    if history := channels_of(store).get(channel):
+        return history[-1]
+    mine = [record["to"] for record in records if record["channel"] == channel]
+    if not mine and channels.is_there(store, channel):
+        channels.current(store, channel)  # says what is wrong with it
+    return mine[-1] if mine else None
+
+
+def _named(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: entry.get(name) for name in ("stage", "key")}
 
 
 def _whole(store: Store, row: Entry) -> str:
@@ -114,16 +131,21 @@ def _release(row: Entry) -> dict[str, Any]:
 
 
 def _scores(
-    row: Entry, before: Sequence[dict[str, Any]], rows: Sequence[Entry], *, margin: float, without: str | None
+    row: Entry, before: Mapping[str, Any] | None, rows: Sequence[Entry], *, margin: float, without: str | None
 ) -> dict[str, Any]:
     """Non-inferiority to what the channel points to, paired on the same items. UserError where it is not shown."""
-    if not before:
+    if before is None:
         return {"compared": [], "why": "the channel is new: there is no predecessor to be as good as"}
-    old = next((one for one in rows if one.key == before[0]["key"] and one.state == "finished"), None)
+    if before["key"] == row.key:
+        return {"compared": [], "why": "it is what the last record of the channel let it point to"}
+    old = next((one for one in rows if one.key == before["key"] and one.state == "finished"), None)
     sides = [(one.name, scores_of(one, rows, lineage(one, rows))) for one in (old, row) if one is not None]
     try:
         compared = compare_kept(*sides) if len(sides) == 2 else []
         problem = "" if compared else "no score was measured on both"
+        alone = sorted(sides[0][1].keys() - sides[-1][1].keys())
+        if compared and alone:
+            problem = f"{alone[0]} has measured {sides[0][0]} alone"
     except UserError as error:
         compared, problem = [], str(error)
     if problem and not without:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -162,15 +163,19 @@ def _offered(rows: Sequence[Entry]) -> list[str]:
     return [name for name, _ in counts.most_common(OFFERED) if "," not in name]
 
 
+def _says(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
+
+
 def _ordered(rows: list[Entry], query: Query) -> list[Entry]:
-    """By figure or word; rows that have none come last."""
+    """By figure or word; rows that have none, or a figure that is no number, come last."""
     name = query.sort
     if name == "created":
         return rows[::-1] if query.up else rows
     found = [(value_of(row, name), row) for row in rows]
-    here = [(value, row) for value, row in found if value is not None]
+    here = [(value, row) for value, row in found if _says(value)]
     if not here and name not in PLAIN and rows:
         raise UserError(f"none of these has {shown(name)} to be ordered by")
     number = all(isinstance(value, int | float) for value, _ in here)
     here.sort(key=lambda pair: pair[0] if number else str(pair[0]).lower(), reverse=not query.up)
-    return [row for _, row in here] + [row for value, row in found if value is None]
+    return [row for _, row in here] + [row for value, row in found if not _says(value)]

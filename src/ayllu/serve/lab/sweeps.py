@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ayllu.evals.statistics import student_t_quantile
 from ayllu.lab.error import UserError
 from ayllu.lab.integrity import regular_text, shown
 from ayllu.lab.key import canonical
@@ -160,10 +161,13 @@ def _varied(given: Sequence[Mapping[str, Any]]) -> dict[str, set[bytes]]:
 
 
 def _tries(points: Sequence[Mapping[str, Any]], *, less_is_better: bool) -> list[dict[str, Any]]:
-    """Points with the same settings but for the seed: mean of their scores and its standard error, the best first."""
+    """Points with the same settings but for the seed: mean of their scores and its standard error, the best first.
+
+    `against` says of each whether it is "best", "worse" than that, "same" where this is not shown, or "unknown".
+    """
     groups: dict[bytes, list[Mapping[str, Any]]] = {}
     for point in points:
-        if point["score"] is not None:
+        if point["score"] is not None and math.isfinite(point["score"]):
             settings = {n: v for n, v in point["settings"].items() if n.rpartition(".")[2] != SEED}
             groups.setdefault(canonical(settings), []).append({**point, "settings": settings})
     found = []
@@ -179,4 +183,20 @@ def _tries(points: Sequence[Mapping[str, Any]], *, less_is_better: bool) -> list
                 "names": [point["name"] for point in group],
             }
         )
-    return sorted(found, key=lambda one: one["mean"], reverse=not less_is_better)
+    found.sort(key=lambda one: one["mean"], reverse=not less_is_better)
+    for one in found:
+        one["against"] = "best" if one is found[0] else _against(one, found[0])
+    return found
+
+
+def _against(one: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+    """Whether the 95 % interval of the difference of two means leaves 0 out: Welch's, for seeds are few."""
+    if one["error"] is None or best["error"] is None:
+        return "unknown"
+    parts = [(side["error"] ** 2, len(side["keys"]) - 1) for side in (one, best)]
+    variance = sum(part for part, _ in parts)
+    if not variance:
+        return "worse" if one["mean"] != best["mean"] else "same"
+    freedom = variance**2 / sum(part**2 / count for part, count in parts)
+    half = student_t_quantile(0.975, max(int(freedom), 1)) * math.sqrt(variance)
+    return "worse" if abs(one["mean"] - best["mean"]) > half else "same"

@@ -2,12 +2,16 @@
 
 export class Refusal extends Error {}
 
+/** The oldest state of the lab that an answer was of, since somebody set it to Infinity. */
+export const seen = { oldest: Infinity };
+
 /** The answer to a question, as JSON; Refusal with the server's sentence where it has none. */
 export async function ask(path, parameters = {}) {
   const asked = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== "" && value !== undefined));
   const reply = await fetch(`${path}${asked.size ? `?${asked}` : ""}`);
   const body = await reply.json();
   if (!reply.ok) throw new Refusal(body.error ?? "the server failed");
+  seen.oldest = Math.min(seen.oldest, body.version);
   return body;
 }
 

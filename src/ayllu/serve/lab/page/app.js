@@ -1,6 +1,6 @@
 // Which part of the lab the address names, what stays the same around it, and what is new every two seconds.
 
-import { ask, chosen, comparison, kept, Refusal } from "./api.js";
+import { ask, chosen, comparison, kept, Refusal, seen } from "./api.js";
 import { compare } from "./compare.js";
 import { h } from "./dom.js";
 import { lineage } from "./lineage.js";
@@ -20,6 +20,7 @@ const said = h("p", { class: "unseen", role: "status" });
 document.body.append(said);
 let here = null;
 let version = 0;
+let stuck = false; // what is here could not be loaded: say so until it can be
 
 function go(address) {
   history.replaceState({ y: scrollY }, "");
@@ -29,6 +30,7 @@ function go(address) {
 
 async function show({ moved = false, y = 0 } = {}) {
   const [, part, key] = location.pathname.split("/");
+  seen.oldest = Infinity;
   const mine = VIEWS[part]({ view, key, go, announce, live });
   here = mine;
   document.title = mine.title === "Runs" ? "Ayllu lab" : `${mine.title} · Ayllu lab`;
@@ -40,6 +42,7 @@ async function show({ moved = false, y = 0 } = {}) {
   tray();
   await attempt(() => mine.ready);
   if (here !== mine) return;
+  if (seen.oldest < Infinity) version = seen.oldest; // what has changed since is told by the next look
   if (moved) (view.querySelector("h1") ?? view).focus({ preventScroll: true });
   scrollTo(0, y);
 }
@@ -48,10 +51,12 @@ async function show({ moved = false, y = 0 } = {}) {
 async function attempt(work) {
   try {
     await work();
+    stuck = false;
     $("trouble").hidden = true;
   } catch (error) {
     const told = error instanceof Refusal ? `${error.message}.` : error instanceof TypeError && /fetch|network/i.test(error.message) ? "The lab's server does not answer; start it again with ayllu lab." : null;
     if (told === null) throw error;
+    stuck = error instanceof Refusal;
     if ($("trouble").textContent !== told || $("trouble").hidden) $("trouble").textContent = told;
     $("trouble").hidden = false;
   }
@@ -72,10 +77,9 @@ async function look() {
   await attempt(async () => {
     const now = await ask("/api/version");
     if (now.version !== version) {
-      const first = version === 0;
       version = now.version;
-      if (!first) await here?.refresh?.();
-    } else await here?.again?.();
+      await here?.refresh?.();
+    } else await (stuck ? here?.refresh?.() : here?.again?.());
   });
 }
 

@@ -74,6 +74,7 @@ const LOSSES = ["bits_per_byte", "loss", "final_loss"];
 export function score(pair) {
   if (!pair) return "";
   const [name, value] = pair;
+  if (value === null) return "no number";
   return LOSSES.some((start) => name.startsWith(start)) ? value.toFixed(3) : `${(100 * value).toFixed(1)} %`;
 }
 export const scoreName = (pair) => (pair ? pair[0].replace("bits_per_byte", "bits/byte") : "");

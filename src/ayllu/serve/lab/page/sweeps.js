@@ -81,15 +81,15 @@ function plotted(found, across, apart, log) {
   return scatter({ groups: sorted.map(([name, points], n) => ({ name, colour: Math.min(n, 7), points })), xName: across, yName: found.score, logX: log });
 }
 
+const AGAINST = { best: "the best", unknown: "not known: one seed", same: "not shown to differ", worse: "worse" };
+
 function tries(found, names) {
-  const best = found.tries[0];
   const keys = found.tries.map((one) => one.keys[0]).filter(Boolean).slice(0, MOST_COMPARED);
-  const overlap = (one) => one !== best && one.error !== null && best.error !== null && Math.abs(one.mean - best.mean) <= 1.96 * Math.hypot(one.error, best.error);
   return [
     h("p", {}, h("a", { class: "button", href: comparison(keys), "aria-disabled": keys.length < 2 ? "true" : undefined }, `Compare the best ${keys.length}`)),
     table("Tries, the best first", ["Result", ...names, found.score, "Seeds", "Against the best"], found.tries.map((one) => [
       recordLink(one.keys[0], one.names[0]), ...names.map((name) => figure(one.settings[name] ?? null)),
       `${figure(one.mean)}${one.error === null ? "" : ` ± ${figure(2 * one.error)}`}`, String(one.keys.length),
-      one === best ? "the best" : one.error === null || best.error === null ? "not known: one seed" : overlap(one) ? "not shown to differ" : "worse"]), { right: [names.length + 1, names.length + 2] }),
+      AGAINST[one.against]]), { right: [names.length + 1, names.length + 2] }),
   ];
 }
