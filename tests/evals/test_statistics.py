@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,10 +145,28 @@ def test_detectable_above_has_the_promised_power():
 
 def test_detectable_difference_matches_connor():
     difference = s.detectable_difference(1000, 0.2)
-    by_hand = (1.959964 * math.sqrt(0.2) + 0.841621 * math.sqrt(0.2 - difference**2)) / math.sqrt(1000)
+    by_hand = (1.959964 * math.sqrt(0.2) + 0.841621 * math.sqrt(0.2 - difference**2)) / math.sqrt(1000 - 1 / difference)
     assert difference == pytest.approx(by_hand, rel=1e-5)
     assert s.detectable_difference(10, 0.1) is None
     assert s.detectable_difference(1000, 0.0) is None
+
+
+@pytest.mark.parametrize(("items", "share"), [(100, 0.2), (200, 0.1), (500, 0.4), (1000, 0.2), (2000, 0.1)])
+def test_the_exact_test_shows_a_detectable_difference_four_times_in_five(
+    scipy_stats: Any, items: int, share: float
+) -> None:
+    """Summed over every outcome that there can be."""
+    difference = s.detectable_difference(items, share)
+    assert difference is not None
+    binom, better = scipy_stats.binom, (1 + difference / share) / 2
+    shown = 0.0
+    for discordant in range(items + 1):
+        chance = binom.pmf(discordant, items, share)
+        if chance > 1e-12:
+            fewest = max((k for k in range(discordant // 2 + 1) if s.mcnemar(discordant - k, k) <= 0.05), default=-1)
+            tails = binom.cdf(fewest, discordant, better) + binom.sf(discordant - fewest - 1, discordant, better)
+            shown += chance * (tails if fewest >= 0 else 0.0)
+    assert 0.785 < shown < 0.83
 
 
 def test_shares_of_clusters_cover_what_they_should_and_wilson_alone_does_not() -> None:

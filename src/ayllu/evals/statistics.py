@@ -247,12 +247,15 @@ def detectable_difference(
     """The smallest difference in accuracy between two models on the same `items` that shows with probability `power`.
 
     `discordant` is the share of items that exactly one of them gets right. Connor 1987, Biometrics 43:207:
-    d sqrt(n) = z sqrt(discordant) + z' sqrt(discordant - d^2). None when none up to `discordant` would show.
+    d sqrt(n) = z sqrt(discordant) + z' sqrt(discordant - d^2), with 1/d items fewer than there are (the correction for
+    continuity), since the exact test is used: else it shows 76 to 79 % of such differences where 80 are wanted. None
+    when none up to `discordant` would show.
     """
     z, reach = NORMAL.inv_cdf((1 + confidence) / 2), NORMAL.inv_cdf(power)
 
     def excess(d: float) -> float:
-        return d * math.sqrt(items) - z * math.sqrt(discordant) - reach * math.sqrt(max(0.0, discordant - d * d))
+        spared = max(0.0, items - 1 / d) if d else 0.0
+        return d * math.sqrt(spared) - z * math.sqrt(discordant) - reach * math.sqrt(max(0.0, discordant - d * d))
 
     return _solve(excess, 0.0, discordant) if discordant > 0 and excess(discordant) >= 0 else None
 
