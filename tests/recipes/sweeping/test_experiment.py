@@ -129,7 +129,7 @@ def test_a_file_that_cannot_be_read_hides_no_other(ran: Path, capsys: pytest.Cap
     with pytest.raises(SystemExit) as ended:
         main(["experiment", "report", "--folder", str(ran.parent)])
     told = capsys.readouterr().out
-    assert ended.value.code == 0 and "cannot be run" in told and "held" in told
+    assert ended.value.code == 0 and "cannot be read" in told and "held" in told
 
 
 def test_no_experiment_of_ours_was_changed_after_its_result() -> None:
