@@ -40,7 +40,9 @@ def models(folder: Path, engine: TorchEngine) -> Models:
 
 
 def ask(client: openai.OpenAI, **options: Any) -> Any:
-    return client.chat.completions.create(model="tiny", messages=HELLO, **{"max_tokens": 3, "temperature": 0, **options})
+    return client.chat.completions.create(
+        model="tiny", messages=HELLO, **{"max_tokens": 3, "temperature": 0, **options}
+    )
 
 
 def test_a_self_made_certificate_is_trusted_by_who_was_given_it(
