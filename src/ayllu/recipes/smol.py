@@ -18,10 +18,10 @@ from ayllu.recipes.adopt import adopted
 from ayllu.recipes.limits import check_budget, check_least, check_own_licence, check_positive, check_seed
 from ayllu.recipes.stages.artifacts import Comparison, Dataset, OwnScores, Release, SafetyChange, ScoreFolder, Weights
 from ayllu.recipes.stages.better import keep_better
-from ayllu.recipes.stages.dataset import LONGEST, build_dataset
+from ayllu.recipes.stages.dataset import build_dataset
 from ayllu.recipes.stages.evaluate import benchmarks, check_refusals, compare, losses, measure_safety, skills
 from ayllu.recipes.stages.methods import SUMS, TURNS
-from ayllu.recipes.stages.own import score_own
+from ayllu.recipes.stages.own import LONGEST, score_own
 from ayllu.recipes.stages.posttrain import (
     ORDER,
     PosttrainPlan,

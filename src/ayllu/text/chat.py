@@ -137,6 +137,23 @@ def render_examples(
     return _written(template, messages, tokenizer, tools, now=FIXED_DAY).examples(_learnt(messages, unlearnt))
 
 
+def render_pair(
+    asked: Sequence[Message], good: Message, bad: Message, tokenizer: Tokenizer, tools: Sequence[Tool] = ()
+) -> tuple[list[int], list[int], list[int]]:
+    """The ids up to an answer, and those that the assistant produces to give the good and the bad one."""
+    # Only the answer is compared: what the assistant said before is part of what was asked.
+    said = {number for number, message in enumerate(asked) if message.role == "assistant"}
+
+    sides, prompt = [], render(asked, tokenizer, tools=tools, now=FIXED_DAY)
+    for answer in (good, bad):
+        ((ids, predict),) = render_examples([*asked, answer], tokenizer, tools=tools, unlearnt=said)
+        sides.append([i for i, p in zip(ids, predict, strict=True) if p])
+        if ids[: len(prompt)] != prompt:
+            # A prompt that opens thoughts is not what an answer without any stands behind.
+            prompt = ids[: predict.index(True)]
+    return prompt, sides[0], sides[1]
+
+
 def _learnt(messages: Sequence[Message], unlearnt: Collection[int]) -> list[int]:
     return [i for i, message in enumerate(messages) if message.role == "assistant" and i not in unlearnt]
 

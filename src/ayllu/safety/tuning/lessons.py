@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ayllu.data.archive import Archive
 from ayllu.safety.judge.judge import REFUSES_EARLY
@@ -29,6 +29,10 @@ from ayllu.safety.judge.material import (
     request_pairs,
 )
 from ayllu.safety.judge.refusals import says_no
+
+if TYPE_CHECKING:
+    from ayllu.text.tokenizer import Tokenizer
+    from ayllu.train.objectives.sft import Conversations
 
 REFUSALS = "refusals.txt"
 """Refusals written for Ayllu, one a line."""
@@ -94,6 +98,23 @@ def lesson_groups(cache: Path, *, seed: int) -> Iterator[list[Lesson]]:
     mixed = (lesson for pair in zip(*sides, strict=True) for lesson in pair)
     while True:
         yield list(itertools.islice(mixed, GROUP))
+
+
+def lesson_conversations(tokenizer: Tokenizer, cache: Path, *, seed: int) -> Iterator[Conversations]:
+    """Requests that are to be refused and requests that are to be answered, some to a group, without an end."""
+    from ayllu.text.chat import Message, render_masked
+    from ayllu.train.objectives.sft import with_shared_prefix
+
+    for group in lesson_groups(cache, seed=seed):
+        yield with_shared_prefix(
+            [
+                render_masked(
+                    [Message(role="user", content=one.request), Message(role="assistant", content=one.answer)],
+                    tokenizer,
+                )
+                for one in group
+            ]
+        )
 
 
 def sources() -> list[dict[str, Any]]:
