@@ -51,7 +51,6 @@ def test_it_does_all_that_the_gateway_offers(roomy: tuple[NativeEngine, Path]) -
             for call in chunk.choices[0].delta.tool_calls or ()
         ]
         assert json.loads("".join(pieces).partition("}")[0] + "}")["city"] in ("Puno", "Cusco")
-        assert len(pieces) > 3
         shape = {"type": "json_schema", "json_schema": {"name": "place", "schema": schema}}
         several = client.chat.completions.create(
             **asked, response_format=shape, n=3, seed=1, logprobs=True, top_logprobs=2
