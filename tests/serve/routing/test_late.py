@@ -57,6 +57,17 @@ def test_the_document_tells_of_them() -> None:
     assert added == ["once"]
 
 
+def test_what_cannot_be_imported_is_a_failure_each_time_and_not_a_missing_page() -> None:
+    app = App()
+
+    def add(app: App) -> None:
+        raise ImportError("a package is not installed")
+
+    app.add_late(("/late",), add)
+    client = TestClient(app, raise_server_exceptions=False)
+    assert [client.get("/late").status_code for _ in range(2)] == [500, 500]
+
+
 def test_one_that_stands_elsewhere_is_a_mistake_of_ours() -> None:
     app = App()
     app.add_late(("/late",), lambda app: app.add_endpoint("/elsewhere", _told))

@@ -20,11 +20,11 @@ class LateRoutes(BaseRoute):
     def load(self) -> None:
         """Put the routes into the place of this one. The event loop waits: some milliseconds, once."""
         routes = self._router.routes
-        routes.remove(self)
         known = len(routes)
-        self._add()
+        self._add()  # where it fails this one stays, and the next request is told again
         # One that stood elsewhere would not be found until another was asked for.
         assert all(isinstance(new, Route) and is_below(new.path, self._paths) for new in routes[known:])
+        routes.remove(self)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         ours = scope["type"] == "http" and is_below(route_path(scope), self._paths)
