@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -34,17 +34,23 @@ def run(seed: int, budget: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as home:
         options = ["--budget", f"{budget:g}", "--seed", str(seed), "--home", home, "--json"]
         began = time.monotonic()
-        made = subprocess.run(
-            [sys.executable, "-m", "ayllu.cli", "run", "cria", *options], check=True, stdout=subprocess.PIPE, text=True
+        made = subprocess.Popen(
+            [sys.executable, "-m", "ayllu.cli", "run", "cria", *options], stdout=subprocess.PIPE, text=True
         )
-        seconds, report = time.monotonic() - began, json.loads(made.stdout)
+        assert made.stdout is not None
+        told = made.stdout.read()
+        _, status, used = os.wait4(made.pid, 0)  # of this run alone
+        made.returncode = os.waitstatus_to_exitcode(status)
+        if made.returncode:
+            raise SystemExit(f"the run with seed {seed} failed")
+        seconds, report = time.monotonic() - began, json.loads(told)
         stages = {name: Path(folder) for name, folder in report["stages"].items()}
         measured = json.loads((stages["evaluate"] / "scores.json").read_text(encoding="utf-8"))
         manifest = json.loads((stages["pretrain"] / "manifest.json").read_text(encoding="utf-8"))
     return {
         "seed": seed,
         "minutes": seconds / 60,
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+        "peak_memory_mib": used.ru_maxrss / 1024,
         **{side: report[side] for side in ("predicted", "measured")},
         "pretraining": manifest["record"],
         "scores": [score for score in measured["scores"] if score["mode"] == "rank"],
