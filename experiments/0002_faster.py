@@ -12,3 +12,15 @@ EXPERIMENT = Experiment(
     arms={"0.01": {"lr": 0.01}, "0.02": {"lr": 0.02}},
     heldout=100,
 )
+
+# Written by `ayllu experiment run`.
+RESULT = {
+    "verdict": "open",
+    "difference": -0.06128,
+    "low": -0.10922,
+    "high": -0.01334,
+    "bits_per_byte": {"0.01": [2.435975, 2.394502, 2.393069], "0.02": [2.395087, 2.315246, 2.329379]},
+    "date": "2026-12-01",
+    "processor": "AMD EPYC",
+    "asked": "bc9e3e7eea3a362b5b960666a514406551b41e15bcee0af270b1335da3a20640",
+}

@@ -12,3 +12,15 @@ EXPERIMENT = Experiment(
     arms={"2 blocks": {"depth": 2}, "4 blocks": {"depth": 4}},
     heldout=100,
 )
+
+# Written by `ayllu experiment run`.
+RESULT = {
+    "verdict": "open",
+    "difference": -0.01751,
+    "low": -0.08152,
+    "high": 0.0465,
+    "bits_per_byte": {"2 blocks": [2.435975, 2.394502, 2.393069], "4 blocks": [2.397478, 2.369221, 2.404318]},
+    "date": "2026-12-01",
+    "processor": "AMD EPYC",
+    "asked": "e0a86c12374c27cf443aa5552d0d9fd0073b0456e2c0e6a083534bc0d4c16e28",
+}

@@ -1,0 +1,16 @@
+"""Twice the batch, and twice the learning rate with it."""
+
+from ayllu.recipes.sweeping.experiment import Experiment, Prediction
+
+EXPERIMENT = Experiment(
+    question="Does a run of 150,000 tokens lose no more than 0.02 bits per byte with 32 rows at a rate of 0.02 instead "
+    "of 16 at 0.01?",
+    prediction=Prediction(
+        below=0.02,
+        why="The linear scaling rule (Goyal et al. 2017, arXiv:1706.02677): a rate that grows with the batch makes up "
+        "for the steps that are fewer.",
+    ),
+    options={"budget": 0.125, "speed": 20_000.0, "width": 64, "depth": 2},
+    arms={"16 rows at 0.01": {"batch": 16, "lr": 0.01}, "32 rows at 0.02": {"batch": 32, "lr": 0.02}},
+    heldout=100,
+)
