@@ -2,8 +2,8 @@
 
     python bench/ladder.py [--rungs 5] [--budget 40] [--home FOLDER] [--keep]
 
-Prints one JSON object; `--keep` writes bench/records/ladder.json and docs/pictures/ladder.png. In a home where the same
-ladder has been climbed nothing is trained again.
+Prints one JSON object; `--keep` writes bench/records/training/ladder.json and docs/pictures/ladder.png. In a home where
+the same ladder has been climbed nothing is trained again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
     report = scale("cria", rungs=given.rungs, budget=given.budget, documents=given.documents, home=given.home)
     figures = {name: report[name] for name in FIGURES}
     if given.keep:
-        keep("ladder", figures, rounds=report["rungs"], seed=0)
+        keep("training/ladder", figures, rounds=report["rungs"], seed=0)
         shutil.copyfile(Path(report["folder"]) / "scaling.png", ROOT / "docs" / "pictures" / "ladder.png")
     print(json.dumps(figures))
 

@@ -12,6 +12,7 @@ def draw_scaling(report: Mapping[str, Any], path: Path) -> None:
     import numpy as np
     from matplotlib import colormaps
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
     figure = Figure(figsize=(8.6, 3.8), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -39,4 +40,7 @@ def draw_scaling(report: Mapping[str, Any], path: Path) -> None:
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.2)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.xaxis.set_major_formatter(EngFormatter(sep=""))
     figure.savefig(path)
