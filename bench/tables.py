@@ -25,7 +25,7 @@ import startup
 import train_step
 from glasses import session, translation, wearer
 from keep import RECORDS, ROOT
-from measuring import agreement, cria, evals, planted, profiles, repetition, smol, verify
+from measuring import agreement, cria, evals, planted, profiles, puzzles, repetition, smol, verify
 from serving import clients, engines, larger, load, native_peers
 
 import safety
@@ -53,6 +53,8 @@ TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "planted": planted.table,
     "training/post": post.table,
     "profiles": profiles.table,
+    "puzzles/arc_agi_1": puzzles.table,
+    "puzzles/arc_agi_2": puzzles.table,
     "repetition": repetition.table,
     "safety": safety.table,
     "smol": smol.table,

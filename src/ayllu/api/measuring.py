@@ -274,3 +274,27 @@ def overlap(
     if items is not None and items < 1:
         raise UserError(f"{items} items of each set find nothing: ask for at least 1")
     return measure_overlap(find_tasks(suite), open_reader(data), Path(text), items=items)
+
+
+def puzzles(
+    name: str = "arc-agi-1",
+    /,
+    *,
+    part: Literal["training", "evaluation"] = "evaluation",
+    tasks: int | None = 40,
+    seed: str = "ayllu-arc-1",
+    minutes: float = 1.0,
+    processes: int | None = None,
+) -> dict[str, Any]:
+    """Solve puzzles of ARC-AGI by our recursive forests and by simple programs.
+
+    What comes back is the object of `ayllu.evals.arc.run.measure_puzzles`. Raises UserError for
+    a set that there is not and for no puzzles, time or processes.
+    """
+    from ayllu.evals.arc.run import measure_puzzles
+
+    if not minutes > 0:
+        raise UserError(f"{minutes} minutes a puzzle solve nothing: give more than 0")
+    if processes is not None and processes < 1:
+        raise UserError(f"{processes} processes solve nothing: give at least 1")
+    return measure_puzzles(name, part, tasks=tasks, seed=seed, minutes=minutes, processes=processes)

@@ -253,6 +253,45 @@ def agree(
 
 
 @app.command
+def arc(
+    name: Literal["arc-agi-1", "arc-agi-2"] = "arc-agi-1",
+    /,
+    *,
+    part: Literal["training", "evaluation"] = "evaluation",
+    tasks: int | None = 40,
+    seed: str = "ayllu-arc-1",
+    minutes: float = 1.0,
+    processes: int | None = None,
+    json: Json = False,
+) -> int:
+    """Solve puzzles of ARC-AGI by recursive forests that are grown on each puzzle alone, and by simple programs.
+
+    No language model takes part; one is measured on the same grids by `ayllu eval MODEL --suite arc_agi_1`. Killed, the
+    same command goes on where it was.
+
+    Parameters
+    ----------
+    name
+        Which set.
+    part
+        Which part of the set; nothing is trained on either.
+    tasks
+        How many puzzles, drawn by the seed.
+    seed
+        Draws which puzzles are asked.
+    minutes
+        Most time of a core that the forests have for a puzzle.
+    processes
+        How many puzzles are tried at once; as many as there are cores when not given.
+    """
+    from ayllu.evals.arc.table import puzzles_table
+
+    found = measuring.puzzles(name, part=part, tasks=tasks, seed=seed, minutes=minutes, processes=processes)
+    _print(found, json, puzzles_table)
+    return 0
+
+
+@app.command
 def overlap(
     text: Path,
     /,

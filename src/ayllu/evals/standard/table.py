@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ayllu.evals.standard.choices import CHOICES
+from ayllu.evals.standard.puzzles import PUZZLES
 from ayllu.evals.standard.task import Task
 from ayllu.evals.standard.texts import TEXTS
 from ayllu.lab.error import UserError
 
-TASKS: dict[str, Task] = {task.name: task for task in (*CHOICES, *TEXTS)}
+TASKS: dict[str, Task] = {task.name: task for task in (*CHOICES, *TEXTS, *PUZZLES)}
 """Name to task."""
 SUITES = ("standard", "full")
 """Words for all of them."""
