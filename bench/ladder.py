@@ -19,7 +19,7 @@ from keep import ROOT, keep
 
 from ayllu.api.research import scale
 
-FIGURES = ("metric", "fit", "predicted", "measured", "error_pct", "inside", "points", "refit")
+FIGURES = ("metric", "fit", "predicted", "measured", "error_pct", "inside", "points", "refit", "tasks")
 
 
 def table(figures: Mapping[str, Any]) -> str:
@@ -33,6 +33,18 @@ def table(figures: Mapping[str, Any]) -> str:
         f"{said['low']:.3f} to {said['high']:.3f} | {came['loss']:.3f} | {came['error_pct']:+.1f} % |"
         for said, came in zip(figures["predicted"]["losses"], figures["measured"]["losses"], strict=True)
     ]
+    if tasks := figures.get("tasks"):
+        rows += [
+            "",
+            "| bits per byte of the right answer | predicted | 80 % interval | measured | error |",
+            "|---|---|---|---|---|",
+        ]
+    for name, task in (tasks or {}).items():
+        said = task["predicted"]
+        rows.append(
+            f"| {name} | {said['value']:.3f} | {said['low']:.3f} to {said['high']:.3f} | {task['measured']:.3f} | "
+            f"{task['error_pct']:+.1f} % |"
+        )
     return "\n".join([*head, *rows])
 
 
@@ -41,11 +53,19 @@ def main() -> None:
     parser.add_argument("--rungs", type=int, default=5)
     parser.add_argument("--budget", type=float, default=40.0, help="minutes of all trainings together")
     parser.add_argument("--documents", type=int, default=400, help="held-out documents that the loss is measured on")
+    parser.add_argument("--items", type=int, default=0, help="of each task that every size is asked; 0 asks none")
     parser.add_argument("--home", type=Path, help="a folder for artifacts; the usual one when not given")
     parser.add_argument("--keep", action="store_true", help="write the record and the picture")
     given = parser.parse_args()
-    report = scale("cria", rungs=given.rungs, budget=given.budget, documents=given.documents, home=given.home)
-    figures = {name: report[name] for name in FIGURES}
+    report = scale(
+        "cria",
+        rungs=given.rungs,
+        budget=given.budget,
+        documents=given.documents,
+        items=given.items,
+        home=given.home,
+    )
+    figures = {name: report[name] for name in FIGURES if name in report}
     if given.keep:
         keep("training/ladder", figures, rounds=report["rungs"], seed=0)
         shutil.copyfile(Path(report["folder"]) / "scaling.png", ROOT / "docs" / "pictures" / "ladder.png")

@@ -50,6 +50,15 @@ def scale(ladder: Callable[..., Any], /, *, home: Home = None, json: Json = Fals
                 f"{found['loss']:.4f}: {found['error_pct']:+.2f} %, {'inside' if found['inside'] else 'outside'}"
             ]
         )
+    for name, task in report.get("tasks", {}).items():
+        expected = task["predicted"]
+        print_lines(
+            [
+                f"{name}, bits per byte of the right answer: predicted {expected['value']:.4f} "
+                f"({expected['low']:.4f} to {expected['high']:.4f}), measured {task['measured']:.4f}: "
+                f"{task['error_pct']:+.2f} %, {'inside' if task['inside'] else 'outside'}"
+            ]
+        )
     print_lines([f"picture: {report['folder']}/scaling.png"])
 
 

@@ -11,6 +11,7 @@ from ayllu.recipes.cria import EVERYDAY, MIX
 from ayllu.recipes.limits import check_budget, check_least, check_positive, check_rules, check_seed
 from ayllu.recipes.scaling.ladder import FEWEST_RUNGS, MOST_RUNGS
 from ayllu.recipes.scaling.stages import fit_ladder, law_so_far, scaling_report, train_rung
+from ayllu.recipes.scaling.tasks import task_law
 from ayllu.recipes.stages.corpus import corpus, learn_tokenizer, tokenize
 
 
@@ -26,6 +27,7 @@ def cria(
     vocabulary: int = 4096,
     length: int = 256,
     documents: int = 400,
+    items: int = 0,
     speed: float | None = None,
 ) -> Handle[dict[str, Any]]:
     """Train a ladder of sizes of the recipe cria, and predict the largest from the others before it is trained.
@@ -52,6 +54,9 @@ def cria(
         Tokens in a training row.
     documents
         Held-out documents to measure the loss on: everyday English where it is among the sources, else the first.
+    items
+        Items of HellaSwag, PIQA and ARC-Easy each that every size is asked, so that their scores are laid against the
+        loss and foretold as it is; none when 0.
     speed
         FLOP/s to plan with; measured on each size when not given. With the same value a ladder can be repeated exactly.
     """
@@ -65,6 +70,7 @@ def cria(
     check_least(512, vocabulary=vocabulary)
     check_least(16, length=length)
     check_least(1, documents=documents)
+    check_least(0, items=items)
     check_positive(speed=speed)
     check_rules(language, rules)
     if not sources:
@@ -75,15 +81,20 @@ def cria(
     tokens = tokenize(text, tokenizer, length=length)
     ladder = fit_ladder(tokens, rungs=rungs, budget=budget, seed=seed, speed=speed, mix=mix)
     law: Handle[dict[str, Any]] | None = None
+    scores: Handle[dict[str, Any]] | None = None
     for index in range(rungs):
-        forecast = law if index >= FEWEST_RUNGS - 1 else None
+        known = index >= FEWEST_RUNGS - 1
         rung = train_rung(
-            tokens, tokenizer, text, ladder, forecast, index=index, seed=seed, mix=mix, documents=documents
-        )
-        if index + 1 == rungs:
-            assert law is not None
-            return scaling_report(law, rung, ladder, recipe="cria", index=index, seed=seed)
-        law = law_so_far(law, rung, ladder, index=index, seed=seed)
+            tokens, tokenizer, text, ladder, law if known else None, scores if known else None,
+            index=index, seed=seed, mix=mix, documents=documents,
+        )  # fmt: skip
+        last = index + 1 == rungs
+        before, law = law, None if last else law_so_far(law, rung, ladder, index=index, seed=seed)
+        if items:
+            scores = task_law(scores, rung, tokenizer, law, index=index, items=items, seed=seed)
+        if last:
+            assert before is not None
+            return scaling_report(before, rung, ladder, scores, recipe="cria", index=index, seed=seed)
     raise AssertionError("the last rung makes the report")
 
 

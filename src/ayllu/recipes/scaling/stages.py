@@ -17,6 +17,7 @@ from ayllu.lab.graph import Context, Handle, stage
 from ayllu.lab.store import write_atomically
 from ayllu.recipes.limits import tell_time
 from ayllu.recipes.scaling.ladder import BATCH, HEADS, LEAST_STEPS, Ladder, build_ladder, shape, wide_enough
+from ayllu.recipes.scaling.tasks import compared
 from ayllu.recipes.stages.artifacts import Weights
 from ayllu.recipes.stages.corpus import used_sources
 from ayllu.recipes.stages.pretrain import keep_weights, present
@@ -85,7 +86,7 @@ def fit_ladder(
     tell_time(ctx, asked=60 * budget, expected=sum(rung.seconds for rung in ladder.rungs), fewest=fewest)
 
 
-@stage(identity="rung", makes=Weights)
+@stage(identity="rung", makes=Weights, added={"tasks": None})
 def train_rung(
     ctx: Context,
     tokens: Handle[Tokens],
@@ -93,6 +94,7 @@ def train_rung(
     text: Handle[Corpus],
     ladder: Handle[Ladder],
     law: Handle[dict[str, Any]] | None,
+    tasks: Handle[dict[str, Any]] | None = None,
     *,
     index: int,
     seed: int,
@@ -101,7 +103,8 @@ def train_rung(
 ) -> None:
     """The weights of a rung's most tokens, and held-out bits per byte after each of its token counts.
 
-    One run whose rate stays; from it a decay branches off for each count. `law` holds the forecast of this rung.
+    One run whose rate stays; from it a decay branches off for each count. `law` holds the forecast of this rung, and
+    `tasks` that of its scores: nothing of it can be trained before both are there.
     """
     from ayllu.data.tokens.loader import Loader
 
@@ -244,12 +247,13 @@ def _forecast(found: Fit, ladder: Ladder, index: int, seed: int) -> dict[str, An
     return {"rung": index + 1, "parameters": rung.parameters, "losses": losses, "points": len(found.points)}
 
 
-@stage(identity="scaling", makes=open_report)
+@stage(identity="scaling", makes=open_report, added={"tasks": None})
 def scaling_report(
     ctx: Context,
     law: Handle[dict[str, Any]],
     rung: Handle[Weights],
     ladder: Handle[Ladder],
+    tasks: Handle[dict[str, Any]] | None = None,
     *,
     recipe: str,
     index: int,
@@ -278,6 +282,8 @@ def scaling_report(
         "rungs": [{**asdict(each), "model": asdict(each.model)} for each in ladder.value.rungs],
         "machine": rung.artifact.manifest["machine"],
     }
+    if tasks is not None:
+        report["tasks"] = compared(tasks.value)
     last = report["measured"]["losses"][-1]
     report |= {"error_pct": last["error_pct"], "inside": last["inside"]}
     write_atomically(ctx.folder / REPORT, json.dumps(report, indent=1) + "\n")
