@@ -145,7 +145,7 @@ async def aloud(address: str, question: np.ndarray, aec: bool) -> Board:
     stamps: list[int] = []
     async with board(address, 2, {"mcp": True, "aec": aec}) as one:
         await one.tell("listen", state="start", mode="realtime")
-        for at in range(0, len(question) + 10 * 16_000, 960):
+        for at in range(0, len(question) + 6 * 16_000, 960):
             sound = np.zeros(960, np.float32)
             sound[: len(question[at : at + 960])] = question[at : at + 960]
             stamp = stamps.pop(0) if stamps else 0
