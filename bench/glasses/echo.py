@@ -123,8 +123,8 @@ def over(detectors: Silero, answers: list[Samples], words: list[Samples], way: t
 def table(figures: Mapping[str, Any]) -> str:
     """The record as Markdown."""
     lines = [
-        "| echo | power taken away | speech in what is heard, before and after | answers that interrupt themselves, before "
-        "and after | not heard over it | ms until heard, median (without an answer) |",
+        "| echo | power taken away | speech, before and after | answers that interrupt themselves, before and after "
+        "| not heard over it | ms until heard, median (without an answer) |",
         "|---|---|---|---|---|---|",
     ]
     for down, row in figures["rows"].items():
