@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from ayllu.device.app import Wearing, serve_glasses
 from ayllu.device.audio.pcm import Samples, from_pcm16, resample
 from ayllu.device.bench.turns import room
 from ayllu.device.bench.words import errors
@@ -16,6 +18,7 @@ from ayllu.device.hear.ear import RATE, Ear, Started
 from ayllu.device.hear.echo import EchoCanceller, Playback
 from ayllu.device.simulated.loudspeaker import Loudspeaker
 from ayllu.device.simulated.noise import power
+from ayllu.lab.error import UserError
 from support.parts import need_module
 from support.serving.glasses import WIRE, Client, run, session, speech, wearing
 
@@ -159,3 +162,18 @@ def test_a_session_hears_who_speaks_over_its_answer_and_not_the_answer(parts: Pa
         over = run(converse(address, parts, cancel=True, over=OVER))
     assert began(own)[0] < 2_500 < began(over)[0]
     assert errors(OVER, over.events[-1]["transcript"])[0] <= 2
+
+
+def test_what_cannot_be_honoured_is_said(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(address: str) -> list[str]:
+        async with session(address) as client:
+            for on in ("yes", True):
+                await client.send("x.echo_cancellation", on=on)
+            return [(await client.until("error"))["error"]["message"] for _ in range(2)]
+
+    monkeypatch.setitem(sys.modules, "pywebrtc_audio", None)
+    with wearing(parts) as address:
+        told = run(scenario(address))
+    assert "true or false" in told[0] and "pip install 'ayllu[glasses]'" in told[1]
+    with pytest.raises(UserError, match="no echo canceller here"):
+        serve_glasses(Wearing(port=0, cancel_echo=True))
