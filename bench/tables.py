@@ -23,7 +23,7 @@ import planner
 import post
 import startup
 import train_step
-from glasses import session, translation, wearer
+from glasses import echo, session, translation, wearer
 from keep import RECORDS, ROOT
 from measuring import agreement, cria, evals, planted, profiles, puzzles, repetition, smol, verify
 from serving import clients, engines, larger, load, native_peers
@@ -40,6 +40,7 @@ TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "glasses/session": session.table,
     "glasses/translation": translation.table,
     "glasses/wearer": wearer.table,
+    "glasses/echo": echo.table,
     "training/cria": cria.table,
     "training/grpo": grpo.table,
     "training/ladder": ladder.table,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ayllu.data.archive import default_cache
 from ayllu.device.adapters.wyoming import Wyoming
+from ayllu.device.hear.echo import check_library
 from ayllu.device.page_routes import add_page
 from ayllu.device.pairing import pairing_key, pairing_link, qr_code, reachable
 from ayllu.device.parts import Parts, load_parts
@@ -61,6 +62,8 @@ class Wearing:
     """Whose files the assistant may read."""
     approve: Sequence[str] = ()
     """Tools of the assistant that need no approval this time."""
+    cancel_echo: bool = False
+    """Whether the echo of clients is cancelled that do not say that they do it themselves."""
     wyoming: int | None = None
     """A port for Home Assistant, on this machine only."""
 
@@ -76,18 +79,19 @@ def create_glasses_app(
     assistant: Assistant | None = None,
     wake: str | None = None,
     wearer: Wearer | None = None,
+    cancel_echo: bool = False,
 ) -> App:
     """The gateway of `models`, of which the first answers by voice; without any, what was heard is repeated.
 
     With an `assistant` that model works with its tools; with a `wake` phrase only what follows it is answered, and with
-    a `wearer` only that voice.
+    a `wearer` only that voice. `cancel_echo` is what sessions begin with.
     """
     from ayllu.serve.gateway import create_app
 
     mind: Mind = ServedMind(models) if models.names else Echo()
     app = create_app(models, hosts=hosts, access=access, speech=DeviceSpeech(parts, ledger=ledger))
     options: dict[str, Any] = {"consent": consent, "assistant": assistant, "wake": wake, "wearer": wearer}
-    Realtime(parts, mind, ledger=ledger, **options).add_to(app)
+    Realtime(parts, mind, ledger=ledger, cancel_echo=cancel_echo, **options).add_to(app)
     add_page(app)
     app.add_middleware(BrowserKeyMiddleware)  # outermost, before keys are asked for
     return app
@@ -100,6 +104,8 @@ def serve_glasses(how: Wearing) -> None:
     nothing else, and a QR code pairs one phone at a time.
     """
     home = default_home() if how.home is None else how.home
+    if how.cancel_echo:
+        check_library()
     listener = listen(how.host, how.port)
     port = listener.getsockname()[1]
     try:
@@ -133,6 +139,7 @@ def serve_glasses(how: Wearing) -> None:
                 assistant=helper,
                 wake=how.wake,
                 wearer=None if parts.voices is None else Wearer(home, parts.voices),
+                cancel_echo=how.cancel_echo,
             )
             if how.wyoming is not None:
                 app.router.lifespan_context = _with_wyoming(

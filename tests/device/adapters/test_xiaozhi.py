@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import struct
 from collections.abc import AsyncIterator, Iterator
@@ -15,7 +16,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from ayllu.device.audio.pcm import resample
+from ayllu.device.bench.turns import room
 from ayllu.device.bench.words import errors
+from ayllu.device.simulated.loudspeaker import Loudspeaker
 from support.parts import need_module
 from support.serving.glasses import WIRE, run, speech, wearing
 
@@ -33,7 +36,6 @@ def address(parts: Parts) -> Iterator[str]:
 
 HELLO = {
     "type": "hello",
-    "features": {"mcp": True},
     "transport": "websocket",
     "audio_params": {"format": "opus", "sample_rate": 16_000, "channels": 1, "frame_duration": 60},
 }
@@ -77,12 +79,12 @@ class Board:
 
 
 @asynccontextmanager
-async def board(address: str, version: int = 1) -> AsyncIterator[Board]:
+async def board(address: str, version: int = 1, features: dict[str, bool] | None = None) -> AsyncIterator[Board]:
     headers = {"Protocol-Version": str(version), "Device-Id": "02:00:00:00:00:01", "Client-Id": "a"}
     place = address.replace("http", "ws") + "/xiaozhi/v1/"
     async with connect(place, additional_headers=headers) as socket:
         one = Board(socket, version)
-        await socket.send(json.dumps({**HELLO, "version": version}))
+        await socket.send(json.dumps({**HELLO, "features": features or {}, "version": version}))
         hello = await one.until("hello")
         assert hello["transport"] == "websocket" and hello["audio_params"]["frame_duration"] == 60
         one.session = hello["session_id"]
@@ -135,6 +137,39 @@ def test_abort_stops_the_speaker(parts: Parts, address: str) -> None:
     one, count = run(scenario())
     assert count * 0.06 < 2.5  # the whole answer takes about six seconds
     assert [message["text"] for message in one.told if message["type"] == "stt"][-1].lower().startswith("what time")
+
+
+async def aloud(address: str, question: np.ndarray, aec: bool) -> Board:
+    """A board that plays beside its open microphone, and gives back the stamps of what it plays."""
+    loudspeaker = Loudspeaker(down=10, reverberation=0.3, delay=0.0)
+    stamps: list[int] = []
+    async with board(address, 2, {"mcp": True, "aec": aec}) as one:
+        await one.tell("listen", state="start", mode="realtime")
+        for at in range(0, len(question) + 6 * 16_000, 960):
+            sound = np.zeros(960, np.float32)
+            sound[: len(question[at : at + 960])] = question[at : at + 960]
+            stamp = stamps.pop(0) if stamps else 0
+            sound += loudspeaker.heard(960) + room(960, at)
+            for packet in one.encoder.push(sound):
+                await one.socket.send(struct.pack(">HHIII", 2, 0, 0, stamp, len(packet)) + packet)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.06):
+                    while True:
+                        message = await one.socket.recv()
+                        if isinstance(message, str):
+                            one.told.append(json.loads(message))
+                            continue
+                        stamps.append(struct.unpack_from(">HHIII", message)[3])
+                        loudspeaker.play(resample(one.decoder.push(message[16:]), 48_000, 16_000))
+        return one
+
+
+def test_a_board_that_asks_for_it_does_not_hear_itself(parts: Parts, address: str) -> None:
+    need_module("pywebrtc_audio", "it cancels the echo")
+    question = resample(speech(parts, "Where did I leave my keys this morning?"), WIRE, 16_000)
+    told = {aec: run(aloud(address, question, aec)).told for aec in (True, False)}
+    answers = {aec: sum(message.get("state") == "start" for message in told[aec]) for aec in told}
+    assert answers[True] == 1 < answers[False]
 
 
 def test_packets_that_are_none_are_passed_over_and_the_board_is_still_heard(parts: Parts, address: str) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.parts import need_module
 from support.pictures import jpeg, sign
 from support.serving.glasses import wearing
 
@@ -52,6 +53,25 @@ def test_a_battery_that_is_empty_ends_the_script_and_that_is_told(parts: Parts, 
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["device"]["battery"] == 0
+
+
+def test_a_device_that_plays_aloud_does_not_interrupt_itself(parts: Parts, tmp_path: Path) -> None:
+    need_module("pywebrtc_audio", "it cancels the echo")
+    script = {
+        "loudspeaker": {"down": 10, "reverberation": 0.3},
+        "steps": [{"say": "I would like to know when the museum closes today.", "expect": "museum"}, {"wait": 3}],
+    }
+    found = {}
+    with wearing(parts) as address:
+        for cancel in (True, False):
+            script["loudspeaker"]["cancel"] = cancel  # type: ignore[index]
+            (tmp_path / "script.json").write_text(json.dumps(script))
+            command = [*COMMAND, str(tmp_path / "script.json"), "--url", address, "--json"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+            found[cancel] = json.loads(done.stdout)["interrupted_itself"]
+        done = subprocess.run([*command, "--pace", "0"], capture_output=True, text=True, timeout=60, check=False)
+    assert found[True] == 0 < found[False]
+    assert done.returncode == 2 and "real time" in done.stderr
 
 
 def test_where_nobody_answers_that_is_one_sentence(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def glasses(
     assist: Flag = False,
     folder: list[Path] | None = None,
     approve: list[str] | None = None,
+    cancel_echo: Flag = False,
     wyoming: int | None = None,
     home: Home = None,
 ) -> None:
@@ -69,6 +70,9 @@ def glasses(
         A folder whose files the assistant may read; can be given several times.
     approve
         A tool of the assistant that needs no approval this time; can be given several times.
+    cancel_echo
+        Take the glasses' own voice out of what clients hear: for those that play aloud beside an open microphone and
+        cancel no echo themselves. The page, whose browser does, says so.
     wyoming
         Port for Home Assistant's Wyoming protocol, on this machine only.
     """
@@ -98,6 +102,7 @@ def glasses(
             assist=bool(assist),
             folders=tuple(folder or ()),
             approve=tuple(approve or ()),
+            cancel_echo=bool(cancel_echo),
             wyoming=wyoming,
         )
     )
@@ -196,7 +201,8 @@ def _played(found: dict[str, Any]) -> list[str]:
         *told,
         f"unanswered: {found['unanswered']} · asked again: {found['asked_again']} · lost: {len(found['lost'])} of "
         f"{found['acknowledged']} acknowledged · connections: {found['connections']}",
-        f"words misheard: {100 * found['word_error_rate']:.1f} %",
+        f"words misheard: {100 * found['word_error_rate']:.1f} % · answers taken for somebody who speaks: "
+        f"{found['interrupted_itself']}",
         *(f"expected and not said: {words}" for words in found["expectations_unmet"]),
         f"battery {device['battery']:.0%} · {device['temperature']:.1f} °C after {device['seconds']:.0f} s",
     ]

@@ -51,6 +51,14 @@ def unwrapped(data: bytes, version: int) -> bytes:
     return data[head.size :]
 
 
+def stamped(data: bytes, version: int) -> int:
+    """Of a frame of version 2, the stamp of the packet that the board was playing; 0 for none.
+
+    A board that has its echo cancelled by the server gives back the stamps of what it plays, in order.
+    """
+    return int(struct.unpack_from(">HHIII", data)[3]) if version == 2 and len(data) >= 16 else 0
+
+
 def wrapped(packet: bytes, version: int, milliseconds: int) -> bytes:
     """A packet as a binary frame."""
     if version == 2:
@@ -128,6 +136,9 @@ class Board:
         version = hello.get("version", 1)
         self._version = version if version in (1, 2, 3) else 1
         await self.session.begin()
+        features = hello.get("features")
+        if isinstance(features, dict) and features.get("aec") is True:  # it wants the server to cancel its echo
+            await self._do("x.echo_cancellation", on=True)
         params = {"format": "opus", "sample_rate": RATE, "channels": 1, "frame_duration": FRAME}
         await self._tell("hello", transport="websocket", audio_params=params)
 
@@ -156,6 +167,9 @@ class Board:
         except ValueError as error:
             log.info("a board's packet was passed over: %s", error)
             return
+        stamp = stamped(data, self._version)
+        if self._item is not None and 0 < stamp <= self._sent:
+            self.session.echo.playing(self._item, stamp)
         await self.session.hear(self._hear.push(sound))
 
     async def _take(self, message: dict[str, Any]) -> None:

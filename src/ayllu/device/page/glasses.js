@@ -44,6 +44,7 @@ const handlers = {
   "session.updated": () => {
     ready = true;
     session.send("x.camera", { on: cameraOn() });
+    session.send("x.echo_cancellation", { on: false }); // the browser cancels it (light.js)
     if (enrolling) session.send("x.enrol", { on: true });
     if (asked) {
       asked = false;

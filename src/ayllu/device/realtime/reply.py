@@ -44,6 +44,8 @@ class Reply:
     speed: float
     voice: str
     metadata: dict[str, str] | None = None
+    said: Callable[[str, Samples, int], None] = lambda item, sound, rate: None
+    """Called with each piece of sound before it is sent."""
     id: str = field(default_factory=lambda: new_id("resp"))
     output: list[Item] = field(default_factory=list)
     status: str = "in_progress"
@@ -163,7 +165,9 @@ class Reply:
     async def _sound(self, item: Item, audio: Samples) -> None:
         size = int(PIECE * rate_of(self.form))
         for at in range(0, len(audio), size):
-            delta = encoded(np.asarray(audio[at : at + size]), self.form)
+            piece = np.asarray(audio[at : at + size])
+            delta = encoded(piece, self.form)
+            self.said(item.id, piece, rate_of(self.form))
             await self.send("response.output_audio.delta", **self._place(item), delta=delta)
 
     def _place(self, item: Item) -> dict[str, Any]:

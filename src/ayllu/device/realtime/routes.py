@@ -45,9 +45,11 @@ class Realtime:
         assistant: Assistant | None = None,
         wake: str | None = None,
         wearer: Wearer | None = None,
+        cancel_echo: bool = False,
     ) -> None:
         self._parts, self._mind, self._ledger, self._consent = parts, mind, ledger, consent
         self._assistant, self._wake, self._wearer = assistant, wake, wearer
+        self._cancel_echo = cancel_echo
         self._sessions = 0
 
     def add_to(self, app: App) -> None:
@@ -66,6 +68,7 @@ class Realtime:
             assistant=self._assistant,
             wake=self._wake,
             wearer=self._wearer,
+            cancel_echo=self._cancel_echo,
         )
 
     async def connect(self, socket: WebSocket) -> None:

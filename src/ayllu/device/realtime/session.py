@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ayllu.assistant.steps import Step, as_json
 from ayllu.device.audio.pcm import Resampler, Samples
+from ayllu.device.hear.buffer import Buffer, check_length
 from ayllu.device.hear.ear import MILLISECOND, Started
 from ayllu.device.hear.listener import Failed, Final, Heard, Listener, Partial, Told, Voiced
 from ayllu.device.hear.problems import Problems
@@ -21,6 +22,7 @@ from ayllu.device.privacy.consent import QUESTION, Mode
 from ayllu.device.privacy.ledger import Ledger
 from ayllu.device.privacy.wearer import Wearer
 from ayllu.device.realtime.captures import Captures
+from ayllu.device.realtime.echo import Echo
 from ayllu.device.realtime.enrolment import Enrolment
 from ayllu.device.realtime.formats import decoded, parsed, rate_of
 from ayllu.device.realtime.items import Conversation, Item, checked_item, context_of, new_id
@@ -48,10 +50,6 @@ log = logging.getLogger("uvicorn.error")
 
 INSTRUCTIONS = "You are the voice of a pair of glasses. Answer briefly, in plain spoken words."
 HEAR_RATE = 16_000
-LONGEST = 600
-"""Seconds of sound that wait to be committed."""
-SHORTEST = 100
-"""Milliseconds below which nothing can be committed, as in OpenAI's API."""
 
 
 class Session:
@@ -68,6 +66,7 @@ class Session:
         assistant: Assistant | None = None,
         wake: str | None = None,
         wearer: Wearer | None = None,
+        cancel_echo: bool = False,
     ) -> None:
         self.parts, self.plain, self._out = parts, mind, out
         self.mind = mind if assistant is None else assistant.joined(mind, self._stepped)
@@ -78,13 +77,14 @@ class Session:
         self.taking = Taking(self.send, self._question, enrolment, consent=consent, wake=wake, wearer=wearer)
         self.sight = Sight(parts, mind, self.send, self.captures)
         self.translating = Translating(parts, self.send)
+        self.echo = Echo(self.send, on=cancel_echo)
         self.conversation = Conversation()
         self.settings = Settings(instructions=INSTRUCTIONS, model=mind.name)
         self.settings.audio.output.voice = parts.voice.name
         if consent == "push":
             self.settings.audio.input.turn_detection = None
         self.reply: Reply | None = None
-        self._buffer: list[Samples] = []
+        self._buffer = Buffer()
         self._before = 0
         """Samples, at the ear's rate, that came before the listener that is at work now."""
         self._turn: dict[int, Item] = {}
@@ -145,6 +145,7 @@ class Session:
             "x.camera": (self.sight.switch, ("on",)),
             "x.translate": (self.translating.switch, ("on",)),
             "x.enrol": (self.taking.enrolment.switch, ("on",)),
+            "x.echo_cancellation": (self.echo.switch, ("on",)),
         }
         if kind not in known:
             shown = str(kind)[:100]
@@ -180,7 +181,7 @@ class Session:
             self._listener.close()
         self._resampler = Resampler(rate_of(how.format), HEAR_RATE)
         self._listener, self._problems = None, Problems()
-        self._turn, self._buffer, self._open = {}, [], None
+        self._turn, self._buffer, self._open = {}, Buffer(), None
         if how.turn_detection is not None:
             self._listener = Listener(self.parts, self._events.put_nowait, how.turn_detection.listening())
 
@@ -193,22 +194,15 @@ class Session:
         """The next piece of the microphone at 16 kHz. Raises ApiError where the buffer is full."""
         for problem in self._problems.push(sound):
             await self.send("x.input_audio.problem", message=problem)
+        sound = self.echo.cleaned(sound)
         if self._listener is not None:
             self._listener.feed(sound)
-            return
-        if sum(map(len, self._buffer)) + len(sound) > LONGEST * HEAR_RATE:
-            raise ApiError(400, f"the buffer holds at most {LONGEST} seconds; commit or clear it", code="buffer_full")
-        self._buffer.append(sound)
+        else:
+            self._buffer.add(sound)
 
     async def _commit(self) -> None:
-        if self._listener is not None:
-            audio = self._listener.cut()
-        else:
-            audio, self._buffer = (np.concatenate(self._buffer) if self._buffer else np.zeros(0, np.float32)), []
-        if len(audio) < SHORTEST * MILLISECOND:
-            milliseconds = len(audio) // MILLISECOND
-            why = f"the buffer has {milliseconds} ms of sound; {SHORTEST} are needed to commit it"
-            raise ApiError(400, why, code="input_audio_buffer_commit_empty")
+        audio = self._buffer.clear() if self._listener is None else self._listener.cut()
+        check_length(audio)
         await self._note(audio, "the buffer was committed")
         item = await self._committed(audio)
         try:
@@ -220,7 +214,7 @@ class Session:
             await self._transcribed(item)
 
     async def _clear(self) -> None:
-        self._buffer = []
+        self._buffer.clear()
         if self._listener is not None:
             self._listener.cut()
             self._open = None
@@ -257,6 +251,7 @@ class Session:
 
     async def _truncate(self, name: Any, index: Any, end: Any) -> None:
         self.conversation.truncate(name, index, end)
+        self.echo.stopped(name, end)
         await self.send("conversation.item.truncated", item_id=name, content_index=index, audio_end_ms=end)
 
     async def _respond(self, given: Any) -> None:
@@ -323,6 +318,7 @@ class Session:
             speed=output.speed,
             voice=parts.voice.name,
             metadata=wanted.metadata,
+            said=self.echo.said,
         )
         reply = self.reply
         task = reply.start()

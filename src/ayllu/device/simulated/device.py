@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ayllu.device.audio.mel import RATE
-from ayllu.device.audio.pcm import Resampler, Samples, to_pcm16
+from ayllu.device.audio.pcm import Resampler, Samples, from_pcm16, to_pcm16
 from ayllu.device.simulated.body import Body
 from ayllu.device.simulated.link import Link, Remembered
 from ayllu.device.simulated.senses import Microphone
@@ -19,6 +19,8 @@ from ayllu.device.simulated.senses import Microphone
 WIRE = 24_000
 PIECE = 0.1
 """Seconds of sound in one event."""
+QUIET = 1.0
+"""Seconds behind the wearer's last word after which nobody speaks."""
 PICTURE = 0.2
 """Seconds that the camera is on for one picture."""
 
@@ -71,11 +73,15 @@ class Device:
     picture: Path | None = None
     turn: Turn | None = None
     problems: list[str] = field(default_factory=list)
+    cancel: bool = True
+    """Whether the server is to cancel the echo, where there is a loudspeaker."""
+    interrupted_itself: int = 0
+    """How often an answer was taken for somebody who speaks."""
 
     def __post_init__(self) -> None:
         audio = {"input": {"transcription": {}, "turn_detection": {"type": "semantic_vad"}}}
         self.link = Link(self.url, {"type": "realtime", "audio": audio}, self._on, self.key)
-        self._resampler = Resampler(RATE, WIRE)
+        self._resampler, self._player = Resampler(RATE, WIRE), Resampler(WIRE, RATE)
         self._playing: str | None = None
         self._stopped: str | None = None
         """The item whose sound is played no more."""
@@ -144,9 +150,15 @@ class Device:
 
     async def _session_updated(self, event: dict[str, Any]) -> None:
         self._playing = None  # what plays on belongs to a session that is no more
+        if (loudspeaker := self.microphone.loudspeaker) is not None:
+            loudspeaker.stop()
+            await self.link.send("x.echo_cancellation", on=self.cancel)
         await self.link.send("x.camera", on=self.picture is not None)
 
     async def _input_audio_buffer_speech_started(self, event: dict[str, Any]) -> None:
+        quiet = self.turn is None or time.monotonic() - self.turn.ended > QUIET
+        if self.playing and quiet and not self.microphone.speaking:
+            self.interrupted_itself += 1
         await self._interrupted()
 
     async def _interrupted(self) -> None:
@@ -154,6 +166,8 @@ class Device:
         if self._playing is not None and self.playing:
             heard = max(0.0, time.monotonic() - self._started)
             self._stopped, self._until = self._playing, 0.0
+            if self.microphone.loudspeaker is not None:
+                self.microphone.loudspeaker.stop()
             await self._truncate(self._stopped, heard)
 
     async def _truncate(self, item: str, heard: float) -> None:
@@ -209,8 +223,10 @@ class Device:
 
     async def _response_output_audio_delta(self, event: dict[str, Any]) -> None:
         if event["item_id"] != self._stopped:
-            seconds = len(base64.b64decode(event["delta"])) / 2 / WIRE
-            self._sound(event["item_id"], seconds, self._turns.get(event["response_id"]))
+            sound = from_pcm16(base64.b64decode(event["delta"]))
+            if self.microphone.loudspeaker is not None:
+                self.microphone.loudspeaker.play(self._player.push(sound))
+            self._sound(event["item_id"], len(sound) / WIRE, self._turns.get(event["response_id"]))
 
     def _sound(self, item: str, seconds: float, turn: Turn | None) -> None:
         """So much sound of an item has come, which is played behind what is playing."""

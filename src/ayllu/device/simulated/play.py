@@ -13,6 +13,7 @@ from ayllu.device.bench.words import errors
 from ayllu.device.parts import Parts, Voice
 from ayllu.device.simulated.body import Body, Build
 from ayllu.device.simulated.device import Device, Turn, words_of
+from ayllu.device.simulated.loudspeaker import Loudspeaker
 from ayllu.device.simulated.placed import PlacedDevice
 from ayllu.device.simulated.script import Script, Step
 from ayllu.device.simulated.senses import read_wav
@@ -50,6 +51,13 @@ class Player:
         if own is not None:
             self.device = PlacedDevice(url, body, key=key, pace=pace, parts=own)
         self.device.microphone.seed = script.seed
+        if (aloud := script.loudspeaker) is not None:
+            if own is not None or pace != 1:
+                raise UserError("a loudspeaker plays the server's voice in real time: leave out --own and --pace")
+            self.device.cancel = aloud.cancel
+            self.device.microphone.loudspeaker = Loudspeaker(
+                down=aloud.down, reverberation=aloud.reverberation, delay=aloud.delay, seed=script.seed
+            )
         self.dropped = 0
         self.failed: Callable[[int], None] = lambda turn: None
         """Called when a turn was not answered, before it is said again."""
@@ -167,6 +175,7 @@ class Player:
             "dropped": self.dropped,
             "acknowledged": len(self.device.link.items),
             "lost": lost,
+            "interrupted_itself": self.device.interrupted_itself,
             "problems": self.device.problems,
             "placement": self.device.placement.shown() if isinstance(self.device, PlacedDevice) else [],
             "device": {**body.shown(), "joules": {name: round(value, 2) for name, value in body.joules.items()}},

@@ -58,6 +58,19 @@ class Device(_Strict):
     """Fields of `Build` that are other than its own."""
 
 
+class Aloud(_Strict):
+    """A loudspeaker beside the microphone."""
+
+    down: float = Field(default=20, ge=0, le=80)
+    """Decibels by which the microphone hears it below what it plays."""
+    reverberation: float = Field(default=0.3, ge=0, le=2)
+    """Seconds in which the sound of the room falls by 60 dB."""
+    delay: float = Field(default=0.05, ge=0, le=3)
+    """Seconds from when sound comes to when it is played."""
+    cancel: bool = True
+    """Whether the server is asked to cancel the echo."""
+
+
 class Script(_Strict):
     """A device and what happens to it."""
 
@@ -65,6 +78,8 @@ class Script(_Strict):
     seed: int = 0
     noise: Noise = "room"
     snr: float = 30.0
+    loudspeaker: Aloud | None = None
+    """Without one the answer is heard by the wearer alone."""
     steps: list[Step] = Field(min_length=1, max_length=10_000)
 
 

@@ -1,4 +1,4 @@
-"""The simulated device's sensors: recordings and noise as a microphone, pictures as a camera."""
+"""The simulated device's sensors: recordings, noise and its own loudspeaker as a microphone, pictures as a camera."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from ayllu.device.audio.mel import RATE
 from ayllu.device.audio.pcm import Samples, resample
+from ayllu.device.simulated.loudspeaker import Loudspeaker
 from ayllu.device.simulated.noise import Noise, noise, power
 from ayllu.lab.error import UserError
 
@@ -42,6 +43,8 @@ class Microphone:
     kind: Noise = "room"
     snr: float = 30.0
     seed: int = 0
+    loudspeaker: Loudspeaker | None = None
+    """What it hears beside the wearer; None for a device that is heard by its wearer alone."""
     _said: Samples = field(default_factory=lambda: np.zeros(0, np.float32))
     _at: int = 0
     _power: float = TALKING
@@ -70,4 +73,6 @@ class Microphone:
         self._at += samples
         sound = under * np.sqrt(self._power / 10 ** (self.snr / 10))
         sound[: len(spoken)] += spoken
+        if self.loudspeaker is not None:
+            sound += self.loudspeaker.heard(samples)
         return np.asarray(np.clip(sound, -1, 1), np.float32)
