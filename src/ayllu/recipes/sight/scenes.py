@@ -112,7 +112,7 @@ def _published(cache: Path) -> dict[str, Tensor]:
 
     with open_member(fetch(EFFICIENTNET, cache), WEIGHTS) as file:
         state = torch.load(io.BytesIO(file.read()), map_location="cpu", weights_only=True)
-    return {name: value for name, value in state.items() if name.split(".")[0] not in CLASSIFIER}
+    return {name: value.contiguous() for name, value in state.items() if name.split(".")[0] not in CLASSIFIER}
 
 
 def cell_words(scenes: Sequence[Scene], cells: int) -> Tensor:
@@ -128,8 +128,6 @@ def cell_words(scenes: Sequence[Scene], cells: int) -> Tensor:
     return words_PIG
 
 
-def group_ids(tokenizer: Tokenizer) -> list[Tensor]:
-    """The id of each word of each group, as it stands within a sentence: of several the first."""
-    import torch
-
-    return [torch.tensor([tokenizer.encode(f" {word}")[0] for word in group]) for group in GROUPS]
+def group_ids(tokenizer: Tokenizer) -> list[list[list[int]]]:
+    """The ids of each word of each group, as it stands within a sentence."""
+    return [[tokenizer.encode(f" {word}") for word in group] for group in GROUPS]

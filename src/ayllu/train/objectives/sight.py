@@ -62,22 +62,20 @@ class CellSource:
         return CellBatch(features_PIF=self._features_PIF[chosen], words_PIG=self._words_PIG[chosen])
 
 
-def cell_loss(groups: Sequence[Tensor]) -> Objective:
-    """The summed cross-entropy of the words of cells, where `groups` are ids of words (K), "nothing" last.
+def cell_loss(groups: Sequence[Sequence[Sequence[int]]]) -> Objective:
+    """The summed cross-entropy of the words of cells, where `groups` are of words, each by its ids, "nothing" last.
 
-    The logit of a word is the product of the cell's vector with the word's own in the language model: so vectors come
-    to lie where the language model has such words. Centres of things stand for them, as in CenterNet (Zhou et al.,
-    arXiv:1904.07850).
+    The logit of a word is the product of the cell's vector with the mean of the word's own in the language model: so
+    vectors come to lie where the language model has such words. Centres of things stand for them, as in CenterNet (Zhou
+    et al., arXiv:1904.07850).
     """
 
     def loss(model: Transformer, batch: CellBatch, dtype: torch.dtype) -> Tensor:
         assert isinstance(model, SeeingTransformer)
         vectors_PID = model.projector(batch.features_PIF)
         total = torch.zeros(())
-        for group, ids_K in enumerate(groups):
-            rows_KD = model.embedding.weight[ids_K].float()
-            # What all words have in common says nothing of which one it is.
-            rows_KD = rows_KD - rows_KD.mean(0)
+        for group, words in enumerate(groups):
+            rows_KD = word_rows(model, words)
             logits_PIK = vectors_PID @ rows_KD.mT * (SHARP / rows_KD.square().sum(-1).mean())
             total = total + F.cross_entropy(
                 logits_PIK.flatten(0, 1), batch.words_PIG[..., group].flatten(), reduction="sum"
@@ -85,6 +83,12 @@ def cell_loss(groups: Sequence[Tensor]) -> Objective:
         return total
 
     return loss
+
+
+def word_rows(model: Transformer, words: Sequence[Sequence[int]]) -> Tensor:
+    """Vectors (K, D) of words in float32, less what all of them have in common, which does not tell them apart."""
+    rows_KD = torch.stack([model.embedding.weight[torch.tensor(ids)].float().mean(0) for ids in words])
+    return rows_KD - rows_KD.mean(0)
 
 
 @dataclass(frozen=True, kw_only=True)
