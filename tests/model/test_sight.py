@@ -12,7 +12,6 @@ import torch.nn.functional as F
 
 from ayllu.data.archive import default_cache, fetch, open_member
 from ayllu.data.scenes.photos import photo
-from ayllu.lab.error import UserError
 from ayllu.model.sight.efficientnet import CELLS, EPSILON, FEATURES, SIDE, TOKENS, EfficientNetLite
 from ayllu.model.sight.seeing import (
     PROJECTOR,
@@ -91,8 +90,8 @@ def test_what_was_learnt_comes_back_and_damage_is_told(tmp_path: Path) -> None:
     save_projector(tmp_path, model.projector)
     assert torch.equal(load_projector(tmp_path)(features), model.projector(features))
     assert not sees(tmp_path)
-    with pytest.raises(UserError, match="holds no eyes"):
+    with pytest.raises(ValueError, match="holds no eyes"):
         load_eyes(tmp_path)
     (tmp_path / PROJECTOR).write_bytes((tmp_path / PROJECTOR).read_bytes()[:1000])
-    with pytest.raises(UserError, match="holds no projector"):
+    with pytest.raises(ValueError, match="holds no projector"):
         load_projector(tmp_path)

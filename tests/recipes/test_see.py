@@ -67,6 +67,12 @@ def test_the_model_answers_from_the_picture_and_the_profile_asks_it(made: dict[s
     assert len(row["generators"]) == 6
 
 
+def test_eyes_that_are_missing_or_damaged_are_told_in_a_sentence(made: dict[str, Path]) -> None:
+    text = made["tiny"]
+    with pytest.raises(UserError, match="holds no projector that can be read: make it again"):
+        Seer.load(text, hf.load(text), Tokenizer.load(text))
+
+
 def test_a_model_of_text_is_not_asked_about_pictures(made: dict[str, Path], tmp_path: Path) -> None:
     profile = measuring.profile(made["tiny"], rows=["visual", "mathematics"], items=1, mode="rank")
     rows = {row["row"]: row for row in profile["profile"]}

@@ -39,7 +39,10 @@ class Seer:
     @classmethod
     def load(cls, folder: Path, language: Transformer, tokenizer: Tokenizer) -> Seer:
         """Of a folder that holds eyes and a projector beside `language`. Raises UserError where it does not."""
-        return cls(SeeingTransformer(language, load_projector(folder)), tokenizer, load_eyes(folder))
+        try:
+            return cls(SeeingTransformer(language, load_projector(folder)), tokenizer, load_eyes(folder))
+        except ValueError as error:
+            raise UserError(f"{error}: make it again with `ayllu run see`") from error
 
     @torch.inference_mode()
     def answer(self, pixels_HW3: npt.NDArray[np.uint8], questions: Sequence[str]) -> list[str]:

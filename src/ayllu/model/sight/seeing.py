@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ayllu.lab.error import UserError
 from ayllu.model.sight.efficientnet import CELLS, FEATURES, TOKENS, EfficientNetLite
 from ayllu.model.transformer import Transformer
 
@@ -89,22 +88,22 @@ def save_projector(folder: Path, projector: Projector) -> None:
 
 
 def load_projector(folder: Path) -> Projector:
-    """What `save_projector` wrote. Raises UserError where there is none, or a damaged one."""
+    """What `save_projector` wrote. Raises ValueError where there is none, or a damaged one."""
     try:
         state = load_file(folder / PROJECTOR)
         projector = Projector(len(state["places"]), features=len(state["mean"]))
         projector.load_state_dict(state)
     except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise UserError(f"{folder} holds no projector that can be read: make it again with `ayllu run see`") from error
+        raise ValueError(f"{folder} holds no projector that can be read") from error
     return projector
 
 
 def load_eyes(folder: Path) -> EfficientNetLite:
-    """The frozen network of a folder. Raises UserError where there is none, or a damaged one."""
+    """The frozen network of a folder. Raises ValueError where there is none, or a damaged one."""
     try:
         return EfficientNetLite(load_file(folder / EYES))
     except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise UserError(f"{folder} holds no eyes that can be read: make it again with `ayllu run see`") from error
+        raise ValueError(f"{folder} holds no eyes that can be read") from error
 
 
 def sees(folder: Path) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ayllu.data.scenes.photos import SOURCE as PHOTOGRAPHS
 from ayllu.lab.graph import Context, Handle, stage
 from ayllu.recipes.sight.learn import Learnt
 from ayllu.recipes.sight.scenes import EFFICIENTNET, SceneFolder, draw_asked
@@ -53,7 +54,10 @@ def keep_sight(
     measured = {
         "default": best(table, ("statements", "both", "model")),
         "kinds": table,
-        "eyes": {"name": str(EFFICIENTNET), "licence": "Apache-2.0"},
+        "made_of": [
+            {"name": str(EFFICIENTNET), "title": "EfficientNet-Lite0 of tensorflow/tpu", "licence": "Apache-2.0"},
+            PHOTOGRAPHS,
+        ],
         "seed": seed,
     }
     (ctx.folder / MEASURED).write_text(json.dumps(measured, indent=2) + "\n")

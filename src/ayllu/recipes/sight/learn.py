@@ -18,8 +18,8 @@ from ayllu.recipes.stages.weights import load_weights, note_training
 
 if TYPE_CHECKING:
     from ayllu.model.sight.seeing import SeeingTransformer
-    from ayllu.text.tokenizer import Tokenizer
     from ayllu.train.loop import TrainConfig
+    from ayllu.train.lora import LoraConfig
     from ayllu.train.objectives.sight import SceneSource
 
 Aligned = NewType("Aligned", Path)
@@ -106,7 +106,7 @@ def plan_sight(
 
     precision, seconds = fastest_precision(), 0.0
     if steps is None:
-        model, source, _ = _setting(base.value, scenes.value, aligned.value, seed=seed)
+        model, source = _setting(base.value, scenes.value, aligned.value, seed=seed)
         seconds = _seconds_per_step(model, source, precision)
         asked = 60 * budget * TRAINING
         steps = max(round(asked / seconds), LEAST_STEPS)
@@ -133,7 +133,7 @@ def learn_sight(
     from ayllu.train.objectives.sight import scene_loss
 
     planned = plan.value
-    model, source, _ = _setting(base.value, scenes.value, aligned.value, seed=seed)
+    model, source = _setting(base.value, scenes.value, aligned.value, seed=seed)
     ctx.predict("seconds", round(planned.steps * planned.seconds_per_step, 1))
     result = train(
         model,
@@ -166,15 +166,13 @@ def _config(plan: SightPlan) -> TrainConfig:
     )
 
 
-def _adapter():  # type: ignore[no-untyped-def]
+def _adapter() -> LoraConfig:
     from ayllu.train.lora import LoraConfig
 
     return LoraConfig(rank=RANK, alpha=2.0 * RANK)
 
 
-def _setting(
-    base: Path, scenes: SceneFolder, aligned: Path, *, seed: int
-) -> tuple[SeeingTransformer, SceneSource, Tokenizer]:
+def _setting(base: Path, scenes: SceneFolder, aligned: Path, *, seed: int) -> tuple[SeeingTransformer, SceneSource]:
     """The model with its adapter, and what it learns from."""
     from ayllu.data.scenes.prompts import picture_prompt
     from ayllu.model.sight.seeing import SeeingTransformer, load_projector
@@ -191,7 +189,7 @@ def _setting(
         ]
         for number, one in enumerate(scenes.asked())
     ]
-    return model, SceneSource(scenes.features(), asked, picture_prompt(tokenizer), seed=seed), tokenizer
+    return model, SceneSource(scenes.features(), asked, picture_prompt(tokenizer), seed=seed)
 
 
 def _seconds_per_step(model: SeeingTransformer, source: SceneSource, precision: str) -> float:
