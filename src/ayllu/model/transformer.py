@@ -204,8 +204,8 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """The normed residual stream (B, T, D) in `dtype`, ready for the output projection.
 
-        A pipeline stage without an embedding gets the stream of the stage before in place of ids, and gives it on as it
-        is where it has no norm.
+        A stream (B, T, D) in `dtype` may come in place of ids, such as one with pictures. A pipeline stage without an
+        embedding gets that of the stage before, and gives it on as it is where it has no norm.
         A token attends to the tokens before it; with `documents_BT` (any integers) only to those of equal number, and
         with `shared_prefix` only to those of its document's prefix and of its own continuation.
         With a `cache` the ids continue what the cache holds, and are added to it. A device that has part of each
@@ -218,7 +218,7 @@ class Transformer(nn.Module):
             positions_T = torch.arange(past, past + ids_BT.shape[1], device=ids_BT.device)
         if mask is None:
             mask = causal_mask(positions_T, documents_BT, past, dtype, shared_prefix=shared_prefix, fused=self.fused)
-        x_BTD = self.embedding(ids_BT).to(dtype) if self.embedding is not None else ids_BT
+        x_BTD = ids_BT if ids_BT.is_floating_point() else self.embedding(ids_BT).to(dtype)
         turn = rotation(self.config, positions_T if shared_prefix is None else shared_prefix.positions_BT[:, None])
         for layer, block in enumerate(self.blocks):
             if block is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import metadata
 
-OURS = ("cria", "smol", "draft", "llama")
+OURS = ("cria", "smol", "draft", "llama", "see")
 GROUP = "ayllu.recipes"
 """The entry-point group of packages that bring recipes."""
 

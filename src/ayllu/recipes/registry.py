@@ -15,13 +15,14 @@ from ayllu.recipes.cria import cria
 from ayllu.recipes.draft import draft
 from ayllu.recipes.llama import llama
 from ayllu.recipes.names import GROUP
+from ayllu.recipes.sight.see import see
 from ayllu.recipes.smol import smol
 
 Recipe = Callable[..., Any]
 """A function that returns the `Handle[Release]` of what it describes."""
 
 RECIPES: Registry[Recipe] = Registry("recipe", GROUP)
-for recipe in (cria, smol, draft, llama):
+for recipe in (cria, smol, draft, llama, see):
     RECIPES.add(recipe.__name__)(recipe)
 
 

@@ -66,7 +66,7 @@ def test_what_is_not_measured_is_said_and_never_a_number(tmp_path: Path) -> None
         assert entry["reason"]
     table = profile_table(profile)
     assert table.count("not measured") == 2 * 13
-    assert "no items with pictures are made yet" in table
+    assert "a model of text sees no pictures" in table
 
 
 def test_scores_have_the_promised_shape(tmp_path: Path) -> None:

@@ -209,8 +209,18 @@ def _played(found: dict[str, Any]) -> list[str]:
 
 
 @app.command
-def look(picture: Path, question: str | None = None, /, *, translate: str | None = None, json: Json = False) -> None:
+def look(
+    picture: Path,
+    question: str | None = None,
+    /,
+    *,
+    translate: str | None = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
     """Look at a picture and tell what is seen, each statement with its place and how sure it is.
+
+    Where `ayllu run see` has made a model that was measured to see more, it answers questions about shapes.
 
     Parameters
     ----------
@@ -224,15 +234,18 @@ def look(picture: Path, question: str | None = None, /, *, translate: str | None
     from ayllu.data.archive import default_cache
     from ayllu.device.see.answer import as_json
     from ayllu.device.see.eyes import Eyes
-    from ayllu.device.see.tool import answered, look_at, newest
+    from ayllu.device.see.taught import find_taught
+    from ayllu.device.see.tool import answered, newest, view
     from ayllu.device.translate.translator import Translator, languages
 
     way = None if translate is None else languages(translate)
     path = newest(picture)
     if not path.is_file():
         raise UserError(f"there is no picture {path}")
-    scene = look_at(Eyes(default_cache()), path)
-    found = answered(scene, question)
+    scene, pixels_HW3 = view(Eyes(default_cache()), path)
+    taught = find_taught(find_home(home)) if question is not None else None
+    found = taught.answer(scene, pixels_HW3, question) if taught and question else None
+    found = found or answered(scene, question)
     writing = " ".join(one.what for one in found.rests_on if one.kind == "writing")
     told = Translator(*way, default_cache()).translate(writing) if way and writing else None
     if json:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ayllu.data.archive import fetch
 from ayllu.device.models import CENTERFACE
 from ayllu.device.see.faces import Faces
-from ayllu.device.see.picture import pixels_of
+from ayllu.device.see.picture import Pixels, pixels_of
 from ayllu.device.see.scene import Scene, Seen, colours_of, measured
 from ayllu.device.see.writing import Writing
 from ayllu.lab.error import UserError
@@ -33,6 +33,10 @@ class Eyes:
 
     def look(self, data: bytes) -> Scene:
         """What is seen in a picture (JPEG, PNG, WebP, GIF). Raises NoPicture, and UserError where a model is broken."""
+        return self.view(data)[0]
+
+    def view(self, data: bytes) -> tuple[Scene, Pixels]:
+        """The same, and the pixels (H, W, 3) with their faces blurred, for others who look."""
         pixels_HW3 = pixels_of(data)
         with self._lock:
             if self._models is None:
@@ -54,4 +58,4 @@ class Eyes:
                         letters=letters,
                     )
                 )
-            return Scene(seen=[*seen, *measured(pixels_HW3)], faces=len(faces_N5))
+            return Scene(seen=[*seen, *measured(pixels_HW3)], faces=len(faces_N5)), pixels_HW3

@@ -12,7 +12,8 @@ from ayllu.device.see.picture import Pixels
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in parts of the picture, 0 to 1."""
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
-Kind = Literal["writing", "colour", "light", "sharpness"]
+Kind = Literal["writing", "colour", "light", "sharpness", "answer"]
+"""The last is what a model that takes pictures said to a question."""
 
 LEAST_SHARE = 0.08
 """A colour with less of the picture is not told."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from ayllu.assistant.tools.tool import Citation, RunnableTool, ToolError, ToolResult, tool_of
 from ayllu.device.see.answer import CANNOT, Grounded, answer, summary
 from ayllu.device.see.eyes import Eyes
-from ayllu.device.see.picture import MOST_BYTES, NoPicture
+from ayllu.device.see.picture import MOST_BYTES, NoPicture, Pixels
 from ayllu.device.see.scene import Scene
 from ayllu.lab.error import UserError
 
@@ -37,8 +37,13 @@ def newest(place: Path) -> Path:
 
 def look_at(eyes: Eyes, path: Path) -> Scene:
     """What is seen in a picture file. Raises UserError where it is none."""
+    return view(eyes, path)[0]
+
+
+def view(eyes: Eyes, path: Path) -> tuple[Scene, Pixels]:
+    """The same, and the pixels (H, W, 3) with their faces blurred."""
     try:
-        return eyes.look(read_picture(path))
+        return eyes.view(read_picture(path))
     except NoPicture as error:
         raise UserError(f"{path}: {error}") from None
 

@@ -27,12 +27,16 @@ LEADS = re.compile(
 
 def is_right(item: ProfileItem, reply: str) -> bool:
     """Whether `reply` answers the item. Thoughts between `<think>` tags are no part of it."""
-    text = THOUGHT.sub("", reply).strip()
-    if item.check == "number":
-        return number_in(text) == Fraction(item.answer)
     if item.check in ("distinct", "descending"):
+        text = THOUGHT.sub("", reply).strip()
         return _names_elements(text, item.answer.count(",") + 1, descending=item.check == "descending")
-    return _says(text, item.answer, item.choices)
+    return gives(reply, item.answer, item.choices, number=item.check == "number")
+
+
+def gives(reply: str, answer: str, choices: Sequence[str], *, number: bool) -> bool:
+    """Whether a reply gives the one right answer, a `number` or a text of which `choices` are all that there are."""
+    text = THOUGHT.sub("", reply).strip()
+    return number_in(text) == Fraction(answer) if number else _says(text, answer, choices)
 
 
 def _says(text: str, answer: str, choices: Sequence[str]) -> bool:

@@ -50,6 +50,8 @@ class Draft:
     """Items of one group, such as those with one invented rule, are not independent."""
     kind: str = ""
     """Which of two kinds of items, as many of either, this is; to all of one kind the same answer is right."""
+    scene: str = ""
+    """The scene of a question about a picture, as `ayllu.data.scenes.scene.read_scene` takes it."""
 
 
 Generator = Callable[[Random, int], Draft]
@@ -77,11 +79,12 @@ class ProfileItem:
     examples: int | None
     group: str
     kind: str
+    scene: str = ""
 
     @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits over all that is shown and counts as right."""
-        return hashlib.sha256(json.dumps(asdict(self), ensure_ascii=False).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.as_json(), ensure_ascii=False).encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
@@ -99,7 +102,7 @@ class ProfileItem:
     @property
     def asked(self) -> tuple[object, ...]:
         """All that is shown: equal for two items that ask the same."""
-        return self.row, self.generator, self.level, self.question, self.turns, self.before
+        return self.row, self.generator, self.level, self.question, self.turns, self.before, self.scene
 
     @property
     def plain(self) -> str:
@@ -122,8 +125,9 @@ class ProfileItem:
         return Item(id=self.id, set=self.row, context=self.plain, choices=shown, gold=self.gold, plain=plain)
 
     def as_json(self) -> dict[str, Any]:
-        """All fields by name."""
-        return asdict(self)
+        """All fields by name, the scene where there is one."""
+        fields = asdict(self)
+        return fields if self.scene else {name: value for name, value in fields.items() if name != "scene"}
 
 
 def make_item(
@@ -156,4 +160,5 @@ def make_item(
         examples=draft.examples,
         group=f"{row}/{draft.group}" if draft.group else place,
         kind=draft.kind,
+        scene=draft.scene,
     )

@@ -17,6 +17,7 @@ from ayllu.evals.profile.generators import (
     reading_writing,
     reasoning,
     speed,
+    visual,
     working_memory,
 )
 from ayllu.evals.profile.item import LEVELS, SEED, Generator, ProfileItem, make_item
@@ -39,10 +40,13 @@ class Row:
     reason: str = ""
     """Why a text model alone has no value here; printed instead of one."""
     levels: Sequence[int] = LEVELS
+    pictures: bool = False
+    """Whether its questions are about pictures: only those who see are asked."""
     shared: bool = False
     """Whether all generators of the row draw the same: the same rule, with few and with many examples."""
 
 
+NO_EYES = "a model of text sees no pictures; `ayllu run see` makes one that does"
 NO_MEMORY = "the model alone keeps nothing between conversations; it is measured where there is a memory"
 TEN = (
     Row(name="knowledge", title="Knowledge", generators=knowledge.GENERATORS),
@@ -52,7 +56,7 @@ TEN = (
     Row(name="working_memory", title="Working memory", generators=working_memory.GENERATORS),
     Row(name="long_term_storage", title="Long-term storage", generators=long_term.STORAGE, reason=NO_MEMORY),
     Row(name="long_term_retrieval", title="Long-term retrieval", generators=long_term.RETRIEVAL),
-    Row(name="visual", title="Visual", generators={}, reason="no items with pictures are made yet"),
+    Row(name="visual", title="Visual", generators=visual.GENERATORS, reason=NO_EYES, pictures=True),
     Row(name="auditory", title="Auditory", generators={}, reason="no items with sound are made yet"),
     Row(name="speed", title="Speed", generators=speed.GENERATORS),
 )
@@ -68,9 +72,12 @@ BY_TIME, BY_MEMORY, BY_EXAMPLES = "speed", "long_term_storage", "learning"
 """Rows that are asked in a way of their own."""
 
 
-def make_items(rows: Sequence[str] | None = None, *, each: int = ITEMS, seed: str = SEED) -> tuple[ProfileItem, ...]:
+def make_items(
+    rows: Sequence[str] | None = None, *, each: int = ITEMS, seed: str = SEED, pictures: bool = False
+) -> tuple[ProfileItem, ...]:
     """The items of the rows (None: all), `each` of every generator at every level. UserError for what there is not.
 
+    Questions about pictures only with `pictures`.
     Where a level has few questions, one that was drawn already is not asked again: a second answer would say nothing.
     """
     if each < 1:
@@ -79,6 +86,7 @@ def make_items(rows: Sequence[str] | None = None, *, each: int = ITEMS, seed: st
     drawn = (
         make_item(row.name, name, function, level, number, seed, shared=row.shared)
         for row in chosen
+        if pictures or not row.pictures
         for name, function in row.generators.items()
         for level in row.levels
         for number in range(each)

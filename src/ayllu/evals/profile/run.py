@@ -37,7 +37,7 @@ def run_profile(
     (profile.json, items.jsonl); they are found again by the name `known_as`, too. Raises UserError for a row that there
     is not and a mode that the subject has not.
     """
-    items = make_items(rows, each=EACH if each is None else each, seed=seed)
+    items = make_items(rows, each=EACH if each is None else each, seed=seed, pictures=subject.sees)
     chosen = [mode for mode in subject.modes if modes is None or mode in modes]
     if not chosen:
         raise UserError(f"{subject.name} cannot be asked so: it has only the modes {', '.join(subject.modes)}")

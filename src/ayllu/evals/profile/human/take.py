@@ -37,7 +37,8 @@ def take_row(
     """
     if not PERSON.fullmatch(person):
         raise UserError(f"{person!r} cannot name a person here; use letters, digits, - and _, 60 at most")
-    if not find_row(row).generators or row in UNASKED:
+    found = find_row(row)
+    if not found.generators or found.pictures or row in UNASKED:
         raise UserError(f"the row {row} has no items that a person can take in a page: choose another")
     session = Session(row, person, each=each, seed=seed, folder=folder)
     if session.left:

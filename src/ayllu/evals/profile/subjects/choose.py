@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ayllu.evals.dtype import Dtype, torch_dtype
@@ -34,9 +35,12 @@ def weights_subject(
     *,
     dtype: Dtype,
     chat_template: Literal["auto", "on", "off"],
+    folder: Path | None = None,
 ) -> Subject:
-    """Weights on this machine; `auto` writes in the model's chat format where it has one."""
+    """Weights on this machine, with the eyes that may lie in their `folder`; `auto` writes in the model's chat format
+    where it has one."""
     from ayllu.evals.profile.subjects.weights import WeightsSubject
+    from ayllu.model.sight.seeing import sees
 
     computed_in = torch_dtype(dtype)
     if chat_template not in ("auto", "on", "off"):
@@ -45,4 +49,10 @@ def weights_subject(
     if chat_template == "on" and not talks:
         raise UserError(f"{name} has no chat template: leave it off")
     chat = talks if chat_template == "auto" else chat_template == "on"
+    if folder is not None and sees(folder):
+        from ayllu.evals.profile.subjects.seeing import SeeingSubject
+        from ayllu.evals.sight.seer import Seer
+
+        seer = Seer.load(folder, model, tokenizer)
+        return SeeingSubject(name, seer, folder, dtype=computed_in, chat=chat)
     return WeightsSubject(name, model, tokenizer, dtype=computed_in, chat=chat)

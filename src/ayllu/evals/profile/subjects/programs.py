@@ -42,6 +42,7 @@ class Program:
     keeps = True
     weighs = False
     remembers = False
+    sees = False
     name = "random"
     revision = 1
     """Enters `owner`: raised where the program answers otherwise than before."""

@@ -18,6 +18,7 @@ class ServerSubject:
 
     modes: Sequence[Mode] = ("gen",)
     remembers = False
+    sees = False
     keeps = False
     weighs = False
 

@@ -27,6 +27,10 @@ class Subject(Protocol):
         """Whether what was told in one conversation can be asked in the next."""
 
     @property
+    def sees(self) -> bool:
+        """Whether it takes pictures."""
+
+    @property
     def about(self) -> Mapping[str, Any]:
         """JSON values that say how it answers: type, chat format, machine."""
 

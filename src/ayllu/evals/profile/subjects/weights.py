@@ -28,6 +28,7 @@ class WeightsSubject:
 
     modes: Sequence[Mode] = ("rank", "gen")
     remembers = False
+    sees = False
     keeps = True
     weighs = True
 

@@ -1,0 +1,1 @@
+"""Eyes of a language model: a network that turns a picture into features, and what turns these into tokens."""
