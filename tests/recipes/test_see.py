@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
@@ -27,7 +28,7 @@ need_module("rapidocr", "descriptions need rapidocr")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     home = tmp_path_factory.mktemp("see")
-    handle = from_language(tiny(), budget=1, seed=0, pictures=24, steps=12, items=3)
+    handle = from_language(tiny(), budget=1, seed=0, pictures=24, steps=24, items=3)
     found = resolve(handle, Place(store=Store(home), cache=default_cache()))
     return {node.stage.identity: artifact.folder for node, artifact in found.items()}
 
@@ -40,7 +41,7 @@ def test_it_says_who_was_right_how_often_on_the_same_held_out_questions(made: di
     assert set(table["all"]["more"]) == who - {"model"}
     questions = [len(draw_asked(0, number, "heldout").questions) for number in range(3)]
     assert (table["all"]["questions"], table["all"]["scenes"]) == (sum(questions), 3)
-    # The eyes read print; what has seen a dozen steps of a tiny model does not.
+    # The eyes read print; a tiny model of two dozen steps does not.
     assert table["word"]["right"]["statements"]["value"] == 1
     assert told["default"] in ("statements", "both", "model")
     right = table["all"]["right"]
@@ -50,7 +51,8 @@ def test_it_says_who_was_right_how_often_on_the_same_held_out_questions(made: di
 def test_cells_and_answers_were_learnt(made: dict[str, Path]) -> None:
     for name in ("align_eyes", "learn_sight"):
         losses = [json.loads(line)["loss"] for line in (made[name] / "losses.jsonl").read_text().splitlines()]
-        assert losses[-1] < 0.9 * losses[0], name
+        quarter = len(losses) // 4
+        assert mean(losses[-quarter:]) < mean(losses[:quarter]) - 0.02, name
 
 
 def test_the_model_answers_from_the_picture_and_the_profile_asks_it(made: dict[str, Path]) -> None:

@@ -132,8 +132,10 @@ def profile(
         if served_model is not None or api_key is not None:
             raise UserError("a served model and a key are for the address of a server; give http://… or leave them out")
         found = model if isinstance(model, Model) else load(model, home=home)
-        parts, settings = found.weights(dtype=dtype), {"dtype": dtype, "chat_template": chat_template}
-        subject = weights_subject(found.name, *parts, folder=found.folder, **settings)
+        weights, tokenizer = found.weights(dtype=dtype)
+        subject = weights_subject(
+            found.name, weights, tokenizer, folder=found.folder, dtype=dtype, chat_template=chat_template
+        )
     elif dtype != "float32" or chat_template != "auto":
         raise UserError("dtype and chat template are for weights on this machine: leave them out")
     return run_profile(

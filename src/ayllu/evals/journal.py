@@ -94,5 +94,5 @@ def weights_digest(model: nn.Module) -> str:
     total = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         total.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
-        total.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()[:16]

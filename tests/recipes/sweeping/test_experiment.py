@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,19 @@ def test_the_result_stands_in_the_file_and_in_the_home(ran: Path, tmp_path: Path
     assert (row["name"], row["state"], row["verdict"]) == ("0001_small_batch", "finished", "held")
     assert row["difference"] == pytest.approx(-0.05)
     assert (tmp_path / "home" / "experiments" / "0001_small_batch.json").is_file()
+
+
+def test_a_long_result_stands_in_lines_that_a_formatter_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = Measured(value=2.123456, source="s", key="k", seconds=1.0, parameters=1, tokens=1)
+    monkeypatch.setattr(experiment, "run_trial", lambda *rest, **more: value)
+    path = experiment.new("long_names", tmp_path / "experiments")
+    text = path.read_text().replace('"16 rows"', '"sixteen rows at the usual rate"')
+    path.write_text(text.replace('"8 rows"', '"eight rows, half as many as usual, at the same rate"'))
+    formatter = [sys.executable, "-m", "ruff", "format", "--line-length=120", str(path)]
+    subprocess.run(formatter, check=True)
+    experiment.run(path, Place(store=Store(tmp_path / "home"), cache=tmp_path))
+    assert subprocess.run([*formatter, "--check"]).returncode == 0
+    assert [row["state"] for row in experiment.report(path.parent)] == ["finished"]
 
 
 def test_an_arm_that_came_to_nothing_writes_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

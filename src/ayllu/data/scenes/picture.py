@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,7 @@ def _star() -> list[tuple[float, float]]:
 
 
 _ARM = 0.33
-OUTLINES = {
+OUTLINES: dict[str, Sequence[tuple[float, float]]] = {
     "square": [(-1, -1), (1, -1), (1, 1), (-1, 1)],
     "triangle": [(0, -1), (1, 0.9), (-1, 0.9)],
     "star": _star(),

@@ -70,7 +70,7 @@ def read_all(puzzle: Puzzle, config: SolverConfig, *, seed: int = 0) -> list[Rea
             for _ in range(config.rounds):
                 if readings and time.monotonic() > until:
                     break
-                found = _read(puzzle, view, palette, turns, before, config, seed)
+                found = _read(puzzle, view, palette, turns, before, config, seed, until if readings else None)
                 if found is None:
                     break
                 readings.append(found)
@@ -118,9 +118,16 @@ class Table:
 
 
 def _read(
-    puzzle: Puzzle, view: View, palette: Palette, turns: int, before: Reading | None, config: SolverConfig, seed: int
+    puzzle: Puzzle,
+    view: View,
+    palette: Palette,
+    turns: int,
+    before: Reading | None,
+    config: SolverConfig,
+    seed: int,
+    until: float | None,
 ) -> Reading | None:
-    """One reading, once; None where the view does not fit a grid that is asked or turned."""
+    """One reading, once; None where the view does not fit a grid that is asked or turned, and when time is up."""
     pairs = [*puzzle.shown, *puzzle.asked]
     guessed = [*before.foretold, *before.answers] if before else [None] * len(pairs)
     canvases = []
@@ -145,6 +152,8 @@ def _read(
     wanted_P = np.concatenate([grid.ravel() for grid in wanted])
     foretold = []
     for left in range(shown):
+        if until is not None and time.monotonic() > until:
+            return None
         train = table.rows([grid for grid in range(shown * turns) if grid // turns != left])
         foretold += _answers(table, train, wanted_P[train], [left], turns, config, seed)
     train = table.rows(range(shown * turns))

@@ -40,6 +40,9 @@ EPSILON = 1e-3
 class Convolution(nn.Module):
     """A convolution with the batch norm behind it folded in: weight (out, in / groups, k, k) and bias."""
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, weight: Tensor, bias: Tensor, *, stride: int, grouped: bool, bounded: bool) -> None:
         super().__init__()
         self.register_buffer("weight", weight)

@@ -8,9 +8,11 @@ language model, B batch, T time.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -24,6 +26,10 @@ WIDTH = 256
 
 class Projector(nn.Module):
     """Features of cells to vectors among which those of words lie."""
+
+    mean: Tensor
+    deviation: Tensor
+    scale: Tensor
 
     def __init__(self, width: int, *, features: int = FEATURES) -> None:
         """`width` is the language model's."""
@@ -45,7 +51,7 @@ class Projector(nn.Module):
         self.scale.copy_(embedding_VD.float().square().mean().sqrt())
         for layer in (self.narrow, self.around, self.widen):
             layer.weight.normal_(0.0, layer.weight[0].numel() ** -0.5, generator=generator)
-            layer.bias.zero_()
+            nn.init.zeros_(cast(Tensor, layer.bias))
         self.places.normal_(0.0, 0.1, generator=generator)
 
     def forward(self, features_PIF: Tensor) -> Tensor:
@@ -93,7 +99,7 @@ def load_projector(folder: Path) -> Projector:
         state = load_file(folder / PROJECTOR)
         projector = Projector(len(state["places"]), features=len(state["mean"]))
         projector.load_state_dict(state)
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, SafetensorError) as error:
         raise ValueError(f"{folder} holds no projector that can be read") from error
     return projector
 
@@ -102,7 +108,7 @@ def load_eyes(folder: Path) -> EfficientNetLite:
     """The frozen network of a folder. Raises ValueError where there is none, or a damaged one."""
     try:
         return EfficientNetLite(load_file(folder / EYES))
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, SafetensorError) as error:
         raise ValueError(f"{folder} holds no eyes that can be read") from error
 
 

@@ -28,6 +28,8 @@ from ayllu.recipes.sweeping.trial import run_trial, trial
 
 FOLDER = "experiments"
 HELD, REFUTED, OPEN = "held", "refuted", "open"
+LONGEST = 121
+"""Characters of a line with its end, as this project's formatter has it."""
 MARK = "\n# Written by `ayllu experiment run`.\n"
 
 
@@ -255,7 +257,7 @@ class _Journal:
         self.facts |= {"state": FINISHED, "result": result, "ended": now()}
         self._save()
         text = self._file.path.read_text(encoding="utf-8").partition(MARK)[0].rstrip()
-        lines = "".join(f"    {json.dumps(name)}: {_literal(value)},\n" for name, value in result.items())
+        lines = "".join(_entry(name, value, indent=1) for name, value in result.items())
         write_atomically(self._file.path, f"{text}\n{MARK}RESULT = {{\n{lines}}}\n")
         return self.facts
 
@@ -305,6 +307,16 @@ def report(folder: Path) -> list[dict[str, Any]]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 5)
+
+
+def _entry(name: str, value: Any, *, indent: int) -> str:
+    """A line of a dictionary, or several where it would be longer than formatters leave it."""
+    margin = "    " * indent
+    line = f"{margin}{json.dumps(name)}: {_literal(value)},\n"
+    if len(line) <= LONGEST or not isinstance(value, dict):
+        return line
+    inner = "".join(_entry(key, one, indent=indent + 1) for key, one in value.items())
+    return f"{margin}{json.dumps(name)}: {{\n{inner}{margin}}},\n"
 
 
 def _literal(value: Any) -> str:
