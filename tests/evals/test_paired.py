@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ayllu.evals.comparison.paired import paired_mean_interval, paired_share_interval, permutation_p, seed_variance
+from ayllu.evals.comparison.paired import (
+    clustered_share_interval,
+    paired_mean_interval,
+    paired_share_interval,
+    permutation_p,
+    seed_variance,
+)
 from ayllu.evals.statistics import ConfidenceInterval, share_interval, wilson
 from support.parts import need_module
 
@@ -151,3 +157,12 @@ def test_an_interval_over_seeds_covers_where_one_over_items_does_not(seeds: int,
 def test_one_seed_says_nothing_of_seeds() -> None:
     with pytest.raises(ValueError, match="at least two seeds"):
         seed_variance(np.ones((1, 20)))
+
+
+def test_a_difference_of_shares_is_never_more_than_all_of_them() -> None:
+    clusters = [number // 3 for number in range(30)]
+    nearly = [number != 4 for number in range(30)]
+    interval = clustered_share_interval([False] * 30, nearly, clusters)
+    assert interval.high == 1.0 and interval.low is not None and interval.low < interval.value < 1.0
+    alone = clustered_share_interval([False] * 30, nearly, [0] * 30)
+    assert alone.low is None and alone.high is None

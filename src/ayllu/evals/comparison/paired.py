@@ -83,6 +83,16 @@ def paired_mean_interval(
     return ratio_interval(b - a, np.ones_like(a), clusters=clusters, confidence=confidence)
 
 
+def clustered_share_interval(
+    first: Sequence[bool], second: Sequence[bool], clusters: Sequence[Hashable], *, confidence: float = CONFIDENCE
+) -> ConfidenceInterval:
+    """The difference of two shares over the same items that are not independent: `paired_mean_interval`, in [-1, 1]."""
+    found = paired_mean_interval(first, second, clusters=clusters, confidence=confidence)
+    if found.low is None or found.high is None:
+        return found
+    return ConfidenceInterval(value=found.value, low=max(-1.0, found.low), high=min(1.0, found.high))
+
+
 def permutation_p(
     first: ArrayLike, second: ArrayLike, *, clusters: Sequence[Hashable] | None = None, seed: int = 0
 ) -> float:

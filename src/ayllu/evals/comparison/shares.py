@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
-from ayllu.evals.comparison.paired import paired_mean_interval, paired_share_interval, permutation_p
+from ayllu.evals.comparison.paired import clustered_share_interval, paired_share_interval, permutation_p
 from ayllu.evals.statistics import detectable_difference, holm, mcnemar
 
 
@@ -21,7 +21,7 @@ def share_difference(first: Sequence[bool], second: Sequence[bool], clusters: Se
     only_second = sum(b and not a for a, b in zip(first, second, strict=True))
     if (count := len(set(clusters))) < len(first):
         interval = (
-            paired_mean_interval(first, second, clusters=clusters)
+            clustered_share_interval(first, second, clusters)
             if only_first + only_second
             else paired_share_interval(0, 0, count)
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ayllu.data.scenes.questions import KINDS, Question
-from ayllu.evals.comparison.paired import paired_mean_interval, permutation_p
+from ayllu.evals.comparison.paired import clustered_share_interval, permutation_p
 from ayllu.evals.profile.check import gives
 from ayllu.evals.statistics import share_interval
 
@@ -52,9 +52,8 @@ def _compare(replied: Sequence[Replied], first: str) -> dict[str, Any]:
     right = {who: [one.right(who) for one in replied] for who in replied[0].replies}
     more = {}
     for other in right.keys() - {first}:
-        pair = ([float(value) for value in right[other]], [float(value) for value in right[first]])
-        interval = paired_mean_interval(*pair, clusters=scenes)
-        more[other] = {**interval.as_json(), "p": permutation_p(*pair, clusters=scenes)}
+        interval = clustered_share_interval(right[other], right[first], scenes)
+        more[other] = {**interval.as_json(), "p": permutation_p(right[other], right[first], clusters=scenes)}
     return {
         "questions": len(replied),
         "scenes": len(set(scenes)),
