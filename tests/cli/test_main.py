@@ -181,7 +181,7 @@ def test_every_option_of_a_command_is_used() -> None:
 
 
 def test_an_unknown_command_is_answered_with_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
-    for asked, known in (("foo", COMMANDS), ("run foo", ("cria", "llama", "smol", "draft"))):
+    for asked, known in (("foo", COMMANDS), ("run foo", ("cria", "llama", "smol", "draft", "see"))):
         with pytest.raises(SystemExit):
             main(asked.split())
         told = capsys.readouterr().err

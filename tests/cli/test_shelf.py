@@ -50,7 +50,7 @@ def test_the_list_as_json(home: Path, ask: Any) -> None:
     rows = ask("list", "--json", "--home", str(home))["artifacts"]
     assert {"name", "kind", "key", "state", "created", "bytes", "scores"} <= rows[0].keys()
     kinds = [row["kind"] for row in rows]
-    assert (kinds.count("model"), kinds.count("scores"), kinds.count("recipe")) == (60, 60, 4)
+    assert (kinds.count("model"), kinds.count("scores"), kinds.count("recipe")) == (60, 60, 5)
     best = ask("list", "--json", "--kind", "model", "--sort", "loss", "--limit", "1", "--home", str(home))["artifacts"]
     assert best[0]["scores"]["loss"] == min(row["scores"].get("loss", 9) for row in rows)
     assert [row["name"] for row in ask("list", "seven", "--json", "--home", str(home))["artifacts"]] == ["seven"]
@@ -60,7 +60,7 @@ def test_the_list_as_json(home: Path, ask: Any) -> None:
 def test_the_list_for_people_has_a_screenful(home: Path, ask: Any) -> None:
     lines = ask("list", "--home", str(home)).splitlines()
     assert len(lines) == 52 and lines[0].split()[:3] == ["name", "kind", "state"]
-    assert lines[-1] == "and 74 more: --limit 124 shows all"
+    assert lines[-1] == "and 75 more: --limit 125 shows all"
     assert "is no span of time" in ask("list", "--since", "soon", "--home", str(home), code=2)
     assert "nothing here has a score 'lsos'" in ask("list", "--sort", "lsos", "--home", str(home), code=2)
 

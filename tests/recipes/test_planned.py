@@ -53,7 +53,7 @@ def test_what_the_user_says_goes_first() -> None:
 @pytest.mark.parametrize(
     ("name", "given", "said"),
     [
-        ("criaa", {}, r"recipes are cria, smol, draft; models are llama-3\.2-1b.*deepseek-v3"),
+        ("criaa", {}, r"recipes are cria, smol, draft, see; models are llama-3\.2-1b.*deepseek-v3"),
         ("cria", {"budget": 0}, "above 0"),
         ("cria", {"budget": 10, "tokens": 1e9}, "leave one out"),
         ("llama-3.1-8b", {"budget": 10}, "for recipes"),

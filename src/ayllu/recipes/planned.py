@@ -83,7 +83,23 @@ def draft(pool: Pool, precision: Precision, budget: float | None) -> Trained:
     )
 
 
-PLANNED: dict[str, RecipePlan] = {"cria": cria, "smol": smol, "draft": draft}
+def see(pool: Pool, precision: Precision, budget: float | None) -> Trained:
+    """SmolLM2-135M learns to take pictures: one at a time, with some seven questions behind its image tokens."""
+    from ayllu.fleet.planner.training_job import Trained
+    from ayllu.recipes.sight.learn import BATCH, LENGTH, TRAINING
+
+    minutes = _minutes("see", budget)
+    return Trained(
+        model=SMOLLM2,
+        sequence=LENGTH,
+        global_batch=BATCH,
+        minutes=minutes * TRAINING,
+        note=f"of {minutes:g} minutes (--budget) {100 * TRAINING:.0f} % are training, planned as steps on all weights; "
+        "LoRA takes less, and the network that looks at pictures is not planned",
+    )
+
+
+PLANNED: dict[str, RecipePlan] = {"cria": cria, "smol": smol, "draft": draft, "see": see}
 """By the names that `ayllu run` takes; the recipe llama is planned by the name of its shape."""
 
 

@@ -102,7 +102,7 @@ def test_the_right_choice_is_at_no_place_more_often() -> None:
 
 def test_hard_items_are_longer_or_have_less_time() -> None:
     for name, row in ROWS.items():
-        for generator in row.generators:
+        for generator in row.generators if not row.pictures else ():  # what those show: test_visual.py
             mine = [item for item in ITEMS if item.row == name and item.generator == generator]
             easy = [item for item in mine if item.level == row.levels[0]]
             hard = [item for item in mine if item.level == row.levels[-1]]

@@ -29,6 +29,8 @@ Learnt = NewType("Learnt", Path)
 
 CELL_BATCH, CELL_PASSES, CELL_LR = 32, 16, 2e-3
 """Pictures of a step, passes and peak learning rate of AdamW while cells are learnt."""
+LENGTH = 198
+"""Ids of a picture with its questions, on average: for plans of machines on which nothing is drawn yet."""
 BATCH = 4
 """Pictures of a step while answers are learnt, some seven questions each."""
 LR, PROJECTOR_LR = 3e-3, 3e-4
