@@ -116,7 +116,7 @@ def main() -> None:
     }
     print(json.dumps(figures, indent=1))
     if given.keep:
-        keep("lab_page", figures, rounds=rounds)
+        keep("lab/page", figures, rounds=rounds)
 
 
 if __name__ == "__main__":

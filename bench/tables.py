@@ -45,7 +45,7 @@ TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "training/grpo": grpo.table,
     "training/ladder": ladder.table,
     "gateway": gateway.table,
-    "lab_page": lab_page.table,
+    "lab/page": lab_page.table,
     "serving/larger": larger.table,
     "serving/native_peers": native_peers.table,
     "gateway_load": load.table,
