@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=int, default=10_000)
     parser.add_argument("--runs", type=int, default=7, help="visits, after one that is not counted")
-    parser.add_argument("--keep", action="store_true", help="write bench/records/lab_page.json")
+    parser.add_argument("--keep", action="store_true", help="write bench/records/lab/page.json")
     given = parser.parse_args()
     from playwright.sync_api import sync_playwright
 
