@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import io
@@ -41,6 +42,15 @@ def open_closed() -> None:
     if isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr.reconfigure(errors="backslashreplace")
     sys.stdout = _Stdout(sys.stdout)
+    atexit.register(_let_go_of_stderr)
+
+
+def _let_go_of_stderr() -> None:
+    """What stderr has not taken goes nowhere: else the interpreter tries once more at its end, and exits with 120."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def flush() -> None:
