@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from ayllu.lab.environments import Environment
+from ayllu.lab.made.environments import Environment
 from ayllu.lab.progress import say
 
 VERSION = "0.3.36"

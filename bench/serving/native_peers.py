@@ -26,7 +26,7 @@ from serving import llama_cpp
 from ayllu.api.home import find_home
 from ayllu.data.archive import default_cache
 from ayllu.lab.channel import find_model
-from ayllu.lab.environments import Environment
+from ayllu.lab.made.environments import Environment
 from ayllu.model.files import gguf, hf
 from ayllu.model.files.hf_config import load_config
 from ayllu.serve import measure

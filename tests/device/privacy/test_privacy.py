@@ -96,10 +96,19 @@ def test_a_line_that_is_changed_left_out_or_moved_is_found(tmp_path: Path) -> No
         ([*lines[:3], "no json"], 4),
     ):
         ledger.path.write_text("\n".join(wrong) + "\n")
-        with pytest.raises(UserError, match=f"line {line} is"):
+        with pytest.raises(UserError, match=f"line {line}: .*prove nothing"):
             ledger.entries()
     ledger.path.write_text(whole)
     assert [entry.content["seconds"] for entry in ledger.entries() if entry.content] == [0, 1, 2, 3]
+
+
+def test_a_line_that_a_kill_cut_short_does_not_stop_the_ledger(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for number in range(2):
+        ledger.note(what="microphone", seconds=number)
+    ledger.path.write_bytes(ledger.path.read_bytes()[:-30])
+    ledger.note(what="camera", said="two\u2028lines")
+    assert [entry.content and entry.content["what"] for entry in ledger.entries()] == ["microphone", "camera"]
 
 
 def test_erasing_takes_the_content_and_leaves_the_chain(tmp_path: Path) -> None:

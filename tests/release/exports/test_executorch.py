@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from ayllu.lab.environments import Environment
 from ayllu.lab.error import UserError
+from ayllu.lab.made.environments import Environment
 from ayllu.model.files import hf
 from ayllu.model.transformer import Transformer
 from ayllu.release.exports.executorch import environment, write

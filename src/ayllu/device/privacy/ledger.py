@@ -6,23 +6,17 @@ content and salt away and leaves the digest, so that the chain still holds and s
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from ayllu.lab.error import UserError
+from ayllu.lab.chain import Chain
 from ayllu.lab.store import storage_told
-
-START = "0" * 64
-"""Before the first line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,72 +34,58 @@ class Ledger:
 
     def __init__(self, home: Path) -> None:
         self.path = home / "glasses" / "ledger.jsonl"
+        self._chain = Chain(path=self.path, check=_entry, digest=_linked, mode=0o600)
 
     def note(self, **content: Any) -> None:
         """Write a line, which is on disk when this returns. Raises UserError where it cannot be."""
-        with storage_told(self.path.parent, "the ledger of the glasses"), self._locked() as file:
-            last = START
-            lines = file.read().splitlines()
-            if lines:
-                last = str(_parsed(lines[-1], len(lines), self.path)["chain"])
-            file.write(_line({"time": round(time.time(), 3), **content}, last) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with storage_told(self.path.parent, "the ledger of the glasses"):
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._chain.held() as held:
+                held.append(_line({"time": round(time.time(), 3), **content}, held.last()))
 
     def entries(self) -> list[Entry]:
         """All lines, checked. Raises UserError at the first that was changed, left out or put elsewhere."""
-        try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-        found, last = [], START
-        for number, line in enumerate(lines, 1):
-            fields = _parsed(line, number, self.path)
-            content, digest = fields.get("content"), fields["digest"]
-            written = content is None or _digest(content, str(fields.get("salt"))) == digest
-            if not written or _chain(last, digest) != fields["chain"]:
-                raise UserError(f"{self.path}: line {number} is not as it was written; lines from there prove nothing")
-            last = str(fields["chain"])
-            found.append(Entry(number=number, content=content, digest=digest, chain=last))
-        return found
+        return self._chain.read()
 
     def erase(self, chosen: Callable[[dict[str, Any]], bool]) -> int:
         """Take the content of lines away, and write that it was done; gives how many."""
-        self.entries()
-        with storage_told(self.path.parent, "the ledger of the glasses"), self._locked() as file:
-            kept, count = [], 0
-            for number, line in enumerate(file.read().splitlines(), 1):
-                fields = _parsed(line, number, self.path)
-                if fields.get("content") is not None and chosen(fields["content"]):
-                    count += 1
-                    fields = {"digest": fields["digest"], "chain": fields["chain"]}
-                kept.append(json.dumps(fields, ensure_ascii=False))
-            draft = self.path.with_suffix(f".{os.getpid()}.partial")
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
-                out.write("".join(f"{line}\n" for line in kept))
-                out.flush()
-                os.fsync(out.fileno())
-            draft.replace(self.path)
+        count = 0
+
+        def erased(fields: dict[str, Any]) -> dict[str, Any]:
+            nonlocal count
+            if fields.get("content") is None or not chosen(fields["content"]):
+                return fields
+            count += 1
+            return {"digest": fields["digest"], "chain": fields["chain"]}
+
+        if not self.entries():
+            return 0
+        with storage_told(self.path.parent, "the ledger of the glasses"), self._chain.held() as held:
+            held.rewrite(erased)
         if count:
             self.note(what="erased", lines=count)
         return count
 
-    @contextmanager
-    def _locked(self) -> Iterator[IO[str]]:
-        """The file, read and appended to by nobody else meanwhile."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.path.parent / ".ledger.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            opened = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            with os.fdopen(opened, "r+", encoding="utf-8") as file:
-                yield file
+
+def _entry(fields: Any, before: str, number: int) -> Entry:
+    digest, chain, content = _linked(fields, "digest"), _linked(fields), fields.get("content")
+    if _chain(before, digest) != chain:
+        raise ValueError("it does not follow the line before")
+    if content is not None and _digest(content, str(fields.get("salt"))) != digest:
+        raise ValueError("its content was changed")
+    return Entry(number=number, content=content, digest=digest, chain=chain)
 
 
-def _line(content: dict[str, Any], last: str) -> str:
+def _linked(fields: Any, name: str = "chain") -> str:
+    if not isinstance(fields, dict) or not isinstance(fields.get(name), str):
+        raise TypeError("it is no line of a ledger")
+    return str(fields[name])
+
+
+def _line(content: dict[str, Any], last: str) -> dict[str, Any]:
     salt = secrets.token_hex(16)
     digest = _digest(content, salt)
-    fields = {"content": content, "salt": salt, "digest": digest, "chain": _chain(last, digest)}
-    return json.dumps(fields, ensure_ascii=False)
+    return {"content": content, "salt": salt, "digest": digest, "chain": _chain(last, digest)}
 
 
 def _digest(content: Any, salt: str) -> str:
@@ -113,15 +93,5 @@ def _digest(content: Any, salt: str) -> str:
     return hashlib.sha256(f"{salt}{text}".encode()).hexdigest()
 
 
-def _chain(last: str, digest: Any) -> str:
+def _chain(last: str, digest: str) -> str:
     return hashlib.sha256(f"{last}{digest}".encode()).hexdigest()
-
-
-def _parsed(line: str, number: int, path: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(line)
-        if isinstance(fields, dict) and isinstance(fields["digest"], str) and isinstance(fields["chain"], str):
-            return fields
-    except (ValueError, KeyError, RecursionError):
-        pass
-    raise UserError(f"{path}: line {number} is damaged; lines from there prove nothing")

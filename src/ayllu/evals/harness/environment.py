@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ayllu.lab.environments import Environment
+from ayllu.lab.made.environments import Environment
 
 HARNESS = Environment(
     name="lm-eval-0.4.13",

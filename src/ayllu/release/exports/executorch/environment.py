@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from ayllu.data.archive import default_cache
-from ayllu.lab.environments import Environment
+from ayllu.lab.made.environments import Environment
 
 EXECUTORCH = Environment(
     name="executorch-1.5.1",
