@@ -61,10 +61,12 @@ def test_a_sweep_that_was_killed_goes_on_and_says_how_sure_its_best_is(tmp_path:
     record = finish(words, tmp_path, english_texts)
     after = made_at(tmp_path, "pretrain")
     assert before and before.items() <= after.items(), "what was trained before the kill was not trained again"
-    assert len(after) == 3, "two learning rates, and the better one with another seed"
+    assert len(after) == 4, "two learning rates, and the better one with two other seeds"
     best = record["best"]
     tried = {row["values"]["lr"]: row["value"] for row in record["trials"] if row["seed"] == 0}
-    assert tried[best["values"]["lr"]] == min(tried.values())
+    assert tried[best["values"]["lr"]] == best["chosen_by"] == min(tried.values())
+    assert best["by_seed"] == [row["value"] for row in record["trials"] if row["seed"] > 0]
+    assert len(best["by_seed"]) == 2 and best["mean"] == pytest.approx(sum(best["by_seed"]) / 2)
     assert best["low"] < best["mean"] < best["high"]
     kept = json.loads((tmp_path / "sweeps" / f"{record['id']}.json").read_text())
     assert kept["state"] == "finished"
@@ -91,7 +93,7 @@ def test_workers_train_what_the_sweep_then_finds(
     scheduler: str, tmp_path: Path, english_texts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need_module("optuna", "Optuna is not installed: pip install .[sweep]")
-    words = (*SWEEP[:3], "lr=0.005,0.01,0.02", *SWEEP[4:], "--speed", "20000", "--seeds", "1", "--heldout", "20")
+    words = (*SWEEP[:3], "lr=0.005,0.01,0.02", *SWEEP[4:], "--speed", "20000", "--seeds", "0", "--heldout", "20")
     with contextlib.ExitStack() as stack:
         if scheduler == "slurm":
             (tmp_path / "cluster").mkdir()

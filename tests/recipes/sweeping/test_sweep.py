@@ -34,10 +34,17 @@ def test_a_trial_without_a_figure_has_failed(odd: float, tmp_path: Path, monkeyp
         return Measured(value=value, source="s", key="k", seconds=1.0, parameters=1, tokens=1)
 
     monkeypatch.setattr(sweep, "run_trial", measured)
-    asked = sweep.Sweep(name="cria", recipe=cria, options={}, axes=read_axes(cria, ["lr=0.01,0.02"], {}), seeds=2)
+    asked = sweep.Sweep(name="cria", recipe=cria, options={}, axes=read_axes(cria, ["lr=0.01,0.02"], {}), seeds=1)
     facts = sweep.run_sweep(asked, Place(store=Store(tmp_path), cache=tmp_path))
     assert [row["state"] for row in facts["trials"]] == ["failed", "finished", "finished"]
-    assert facts["best"]["values"] == {"lr": 0.02}
+    assert facts["best"] == {
+        "values": {"lr": 0.02},
+        "chosen_by": 2.0,
+        "mean": 2.0,
+        "low": None,
+        "high": None,
+        "by_seed": [2.0],
+    }
     (record,) = (tmp_path / "sweeps").glob("*.json")
     assert json.loads(record.read_text(), parse_constant=refuse)["trials"][0]["value"] is None
 
@@ -58,7 +65,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch, bad: Exception) -> list[float]:
 
 
 def two_rates() -> sweep.Sweep:
-    return sweep.Sweep(name="cria", recipe=cria, options={}, axes=read_axes(cria, ["lr=0.01,0.02"], {}), seeds=1)
+    return sweep.Sweep(name="cria", recipe=cria, options={}, axes=read_axes(cria, ["lr=0.01,0.02"], {}), seeds=0)
 
 
 def test_a_sweep_that_is_told_to_stop_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

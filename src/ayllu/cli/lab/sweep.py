@@ -26,7 +26,7 @@ Search = Annotated[
     Parameter(help="grid: every combination; random: drawn; halving: drawn, and the best third gets three times more."),
 ]
 Trials = Annotated[int, Parameter(help="How many are drawn; a grid has as many as it has combinations.")]
-Seeds = Annotated[int, Parameter(help="Seeds that the best is trained with, the first one counted.")]
+Seeds = Annotated[int, Parameter(help="Further seeds that the best is trained with.")]
 Heldout = Annotated[int, Parameter(help="Held-out documents that each trial is measured on.")]
 
 Count = Annotated[int, Parameter(help="So many processes train trials side by side first; 0: one after the other.")]
@@ -84,9 +84,18 @@ def sweep(
     print_lines(table(head, cells, fit=len(head) - 1))
     best = record["best"]
     told = ", ".join(f"{name} {_said(value)}" for name, value in best["values"].items())
-    sure = f", 95 % {best['low']:.4f} to {best['high']:.4f}" if best["low"] is not None else ""
-    print_lines([f"best: {told}: {best['mean']:.4f} over {len(best['by_seed'])} seeds{sure}"])
+    print_lines([f"best: {told}: {_expected(best)}"])
     print_lines([f"record and picture: sweeps/{record['id']}.json and .png in the home"])
+
+
+def _expected(best: dict[str, Any]) -> str:
+    """What its settings come to with seeds that they were not chosen by."""
+    count = len(best["by_seed"])
+    chosen = f"{best['chosen_by']:.4f}, by which it was chosen"
+    if not count:
+        return f"{chosen}; --seeds says what other seeds come to"
+    sure = f" (95 %: {best['low']:.4f} to {best['high']:.4f})" if best["low"] is not None else ""
+    return f"{best['mean']:.4f}{sure} with {count} other seed{'s' * (count > 1)}; {chosen}"
 
 
 def _said(value: Any) -> str:

@@ -56,7 +56,7 @@ def read_axes(recipe: Callable[..., Any], given: Sequence[str], fixed: Mapping[s
         if name not in known:
             raise UserError(f"the recipe {recipe.__name__} has no option {_shown(name)}; it has {', '.join(known)}")
         if name == "seed":
-            raise UserError("seeds are no axis: --seeds says how many the best is trained with")
+            raise UserError("seeds are no axis: --seeds says with how many more the best is trained")
         if name in fixed or name in [axis.name for axis in axes]:
             raise UserError(f"{name} is given twice; vary it with one --set, or fix it")
         axes.append(_axis(name, text.strip(), hints[name]))

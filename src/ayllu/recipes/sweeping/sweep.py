@@ -43,6 +43,7 @@ class Sweep:
     method: Method = "grid"
     trials: int = 20
     seeds: int = 3
+    """With how many further seeds the best is trained."""
     seed: int = 0
     documents: int = 400
 
@@ -112,8 +113,8 @@ def run_part(sweep: Sweep, place: Place, part: Part) -> tuple[int, int]:
 
 def check(sweep: Sweep) -> None:
     """Refuse what the recipe refuses before anything runs: each value alone, and the ends of ranges."""
-    if sweep.trials < 1 or sweep.seeds < 1 or sweep.documents < 1:
-        raise UserError("trials, seeds and documents are at least 1 each")
+    if sweep.trials < 1 or sweep.seeds < 0 or sweep.documents < 1:
+        raise UserError("trials and documents are at least 1 each, and seeds at least 0")
     if sweep.method == "halving" and "budget" in [axis.name for axis in sweep.axes]:
         raise UserError("successive halving varies the budget itself; fix it with --budget, or use --search grid")
     for axis in sweep.axes:
@@ -191,11 +192,12 @@ class _Record:
                 f"no trial of the sweep succeeded; the last one: {errors[-1] if errors else 'was stopped early'}"
             )
         best = min(whole, key=lambda row: row["value"])
-        values = [best["value"]]
-        for seed in range(self._sweep.seed + 1, self._sweep.seed + self._sweep.seeds):
-            again = self._one(best["values"], seed, 1.0)
-            values += [again] if again is not None else []
-        self.facts["best"] = {"values": best["values"], **spread(values), "by_seed": values}
+        first = self._sweep.seed + 1
+        again = [self._one(best["values"], seed, 1.0) for seed in range(first, first + self._sweep.seeds)]
+        # The value by which it was chosen is the luckiest of all: it says nothing of what to expect.
+        fresh = [value for value in again if value is not None]
+        chosen = {"values": best["values"], "chosen_by": best["value"]}
+        self.facts["best"] = {**chosen, **spread(fresh), "by_seed": fresh}
         picture = self._folder / f"{self._sweep.id}.png"
         draw_sweep(self.facts, picture)
         self.facts |= {"state": FINISHED, "picture": picture.name}
@@ -219,11 +221,11 @@ def measure(sweep: Sweep, place: Place, varied: Mapping[str, Any], seed: int, sh
 
 
 def spread(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean of several seeds with Student's 95 % interval; one seed has none."""
+    """Mean of several seeds with Student's 95 % interval, which one seed has not; None without any."""
     from ayllu.evals.statistics import mean_interval
 
     if len(values) < 2:
-        return {"mean": fmean(values), "low": None, "high": None}
+        return {"mean": fmean(values) if values else None, "low": None, "high": None}
     found = mean_interval(values)
     return {"mean": found.value, "low": found.low, "high": found.high}
 
