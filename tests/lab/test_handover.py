@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
@@ -14,7 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ayllu.cli.main import main
+from ayllu.data.archive import default_cache
 from ayllu.lab.graph import Context, Handle, stage
+from ayllu.lab.made.environments import Environment
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
 from support.parts import need_module
@@ -214,3 +220,47 @@ def test_a_server_that_is_none_of_mlflow_is_told_in_one_sentence(
         told = hand_over(home, "--to", "mlflow", "--server", address, code=2, capsys=capsys)
         server.shutdown()
     assert "as MLflow does" in told and told.strip().isprintable()
+
+
+WANDB = Environment(name="wandb-0.31.0", title="W&B", packages=("wandb==0.31.0",))
+READ = """
+import json, sys
+from wandb.proto.wandb_internal_pb2 import Record
+for line in sys.stdin:
+    record = Record()
+    record.ParseFromString(bytes.fromhex(line))
+    if record.WhichOneof("record_type") == "history":
+        print(json.dumps({item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}))
+"""
+
+
+def wandb_records(content: bytes) -> Iterator[bytes]:
+    """What is in a `.wandb` file: LevelDB's log format behind seven bytes, in blocks of 32 KiB."""
+    at, held = 7, b""
+    while at < len(content):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        _, length, kind = struct.unpack_from("<IHB", content, at)
+        held += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):
+            yield held
+            held = b""
+
+
+@pytest.mark.slow
+def test_every_step_is_in_the_files_of_wandb_at_its_own_time(home: Path, tmp_path: Path) -> None:
+    python = WANDB.python(default_cache())
+    (site,) = python.parents[1].glob("lib/python*/site-packages")
+    name = next((home / "artifacts").iterdir()).name
+    words = ["export-runs", name, "--to", "wandb", "--out", str(tmp_path), "--home", str(home), "--json"]
+    program = f"import sys; sys.path.append({str(site)!r}); from ayllu.cli.main import main; main({words!r})"
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=600)
+    (written,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    lines = "\n".join(record.hex() for record in wandb_records(written.read_bytes()))
+    read = subprocess.run([python, "-c", READ], input=lines, text=True, check=True, capture_output=True, timeout=600)
+    steps = [json.loads(line) for line in read.stdout.splitlines()]
+    assert [(step["_step"], step["loss"]) for step in steps] == [(line["step"], line["loss"]) for line in LOSSES]
+    times = [step["_timestamp"] for step in steps]
+    assert [round(after - before, 2) for before, after in pairwise(times)] == [0.25] * (STEPS - 1)
