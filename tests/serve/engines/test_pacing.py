@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from ayllu.serve.engines.engine import TextChunk
 from ayllu.serve.engines.process import pacing
-from ayllu.serve.engines.process.pacing import INTERVAL, PacedAnswer, Pacer
+from ayllu.serve.engines.process.pacing import INTERVAL, PIECES, PacedAnswer, Pacer
 
 
 def token(number: int) -> TextChunk:
@@ -63,6 +65,21 @@ def test_an_answer_that_fails_gives_what_it_had_before_its_error():
             paced.put(token(number))
         raise ValueError("the grammar is too wide")
     assert [one for chunk in arrived for one in chunk.ids] == [0, 1, 2]
+
+
+def test_many_answers_together_send_no_more_pieces_than_the_processor_is_to_spare(monkeypatch):
+    now, seconds, answers = [0.0], 4, 32
+    monkeypatch.setattr(pacing, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=lambda _: time.sleep(60)))
+    sent: list[TextChunk] = []
+    with contextlib.ExitStack() as stack:
+        pacer = Pacer()
+        paced = [stack.enter_context(pacer.answer(sent.append)) for _ in range(answers)]
+        for number in range(50 * seconds):
+            now[0] = number / 50
+            for one in paced:
+                one.put(token(number))
+    assert len(sent) <= PIECES * seconds + 2 * answers, "the first and the last of each are sent at once"
+    assert sum(chunk.tokens for chunk in sent) == 50 * seconds * answers
 
 
 def test_one_answer_holds_nothing_of_another_back():
