@@ -19,7 +19,15 @@ from ayllu.recipes.limits import check_budget, check_least, check_own_licence, c
 from ayllu.recipes.stages.artifacts import Comparison, Dataset, OwnScores, Release, SafetyChange, ScoreFolder, Weights
 from ayllu.recipes.stages.better import keep_better
 from ayllu.recipes.stages.dataset import build_dataset
-from ayllu.recipes.stages.evaluate import benchmarks, check_refusals, compare, losses, measure_safety, skills
+from ayllu.recipes.stages.evaluate import (
+    benchmarks,
+    check_refusals,
+    compare,
+    losses,
+    measure_safety,
+    plan_benchmarks,
+    skills,
+)
 from ayllu.recipes.stages.methods import SUMS, TURNS
 from ayllu.recipes.stages.own import LONGEST, score_own
 from ayllu.recipes.stages.posttrain import (
@@ -100,7 +108,8 @@ def smol(
         SFT also learns to refuse harmful requests and to answer harmless ones that sound like them, a fifth of what it
         sees; replies to held-out ones are judged before and after, which takes some minutes more.
     items
-        Held-out questions of each kind; of each benchmark six times as many.
+        Held-out questions of each kind; of each benchmark six times as many, or what a tenth of the budget is enough
+        for on this machine, at least as many.
     methods
         Which of grpo, sft and dpo are run, in that order.
     steps
@@ -273,9 +282,11 @@ def from_adopted(
     # Once for all runs from this model.
     kept = measured_in(plan)
     first, last = (skills(model, its, items=items, kinds=kinds) for model, its in ((start, kept), (final, plan)))
-    before = benchmarks(start, kept, items=6 * items)
+    most = 6 * items
+    counted = None if wanted else plan_benchmarks(start, kept, budget=budget, most=most)
+    before = benchmarks(start, kept, items=most, counted=counted)
     tuned = measure_safety(start, final, plan, items=items) if safety else None
-    after = benchmarks(final, plan, items=6 * items, policy=signed, safety=tuned)
+    after = benchmarks(final, plan, items=most, policy=signed, safety=tuned, counted=counted)
     comparison = compare(first, between, last, before, after, grpo)
     mine = score_own(start, final, plan, chats=chats, held_out=held_out) if chats and held_out else None
     own = [(kind, digest, (licences or {}).get(kind, "not stated")) for kind, digest in

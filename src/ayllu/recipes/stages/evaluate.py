@@ -6,10 +6,12 @@ import json
 import statistics
 from itertools import islice
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, Handle, stage
+from ayllu.lab.progress import say
 from ayllu.recipes.stages.artifacts import Comparison, Replies, SafetyChange, ScoreFolder, Weights
 from ayllu.recipes.stages.corpus import source_names
 
@@ -39,6 +41,13 @@ MEMORY_DOCUMENTS = 5_000
 MARGIN, SKILL_MARGIN = 0.02, 0.05
 """A loss of accuracy is ruled out where the interval of the difference lies above -0.02 (benchmarks), -0.05 (skills, of
 which there are a tenth as many items)."""
+BENCHMARKS = 0.1
+"""Share of a recipe's minutes that the benchmarks of one model may take: the adopted and the final one have them."""
+PARTS = (1.0, 3 / 4, 1 / 2, 1 / 3, 1 / 4, 1 / 6)
+"""Of the items that are wanted, those that are measured: the first part that fits. Few parts, so that another run on
+the same machine has the same items, and finds what one has measured of the adopted model."""
+TRIED = 10
+"""Items of each set that are timed."""
 TAUGHT = {
     "tool_calls exact": "tool calls exactly right",
     "strangers_calls exact": "calls of strangers' tools exactly right",
@@ -157,7 +166,38 @@ def heldout(
     ctx.note("bits_per_byte", {name: score["value"] for name, score in scores.as_json()["bits_per_byte"].items()})
 
 
-@stage(identity="benchmarks", makes=ScoreFolder, added={"policy": None, "safety": None})
+def open_count(folder: Path) -> int:
+    """Items of each set."""
+    return int(json.loads((folder / "items.json").read_text())["items_per_set"])
+
+
+@stage(identity="benchmark_items", makes=open_count)
+def plan_benchmarks(
+    ctx: Context, base: Handle[Weights], plan: Handle[PosttrainPlan], *, budget: float, most: int
+) -> None:
+    """How many items of each set the benchmarks have, of `most`: what their share of `budget` minutes is enough for."""
+    from ayllu.evals.likelihood.multiple_choice import evaluate_suite
+    from ayllu.evals.suite import load_suite
+    from ayllu.recipes.stages.weights import load_weights
+    from ayllu.train.machine import dtype_of
+
+    (weights, vocabulary), dtype = load_weights(base.value), dtype_of(plan.value.precision)
+    seconds = 0.0
+    for count in (1, TRIED):  # what is made at first use is not the items' time
+        suite = load_suite("small", items_per_set=count, cache=ctx.cache)
+        began = perf_counter()
+        evaluate_suite(weights.eval(), vocabulary, suite, dtype=dtype)
+        seconds = (perf_counter() - began) / count
+    fits = 60 * budget * BENCHMARKS / seconds
+    items = max(1, round(most * next((part for part in PARTS if most * part <= fits), PARTS[-1])))
+    if items < most:
+        say(f"benchmarks: {items:,} items of each set, not {most:,}: {items * seconds / 60:.0f} minutes for a model")
+    (ctx.folder / "items.json").write_text(json.dumps({"items_per_set": items}) + "\n")
+    ctx.note("items_per_set", items)
+    ctx.note("seconds_for_one_of_each", round(seconds, 4))
+
+
+@stage(identity="benchmarks", makes=ScoreFolder, added={"policy": None, "safety": None, "counted": None})
 def benchmarks(
     ctx: Context,
     model: Handle[Weights],
@@ -166,8 +206,12 @@ def benchmarks(
     items: int,
     policy: dict[str, str] | None = None,
     safety: Handle[SafetyChange] | None = None,
+    counted: Handle[int] | None = None,
 ) -> None:
-    """HellaSwag, PIQA and ARC-Easy; where safety was tuned, its figures beside them, for the policy's thresholds."""
+    """HellaSwag, PIQA and ARC-Easy, `items` of each or as many as were `counted` to fit in the time.
+
+    Where safety was tuned, its figures stand beside them, for the policy's thresholds.
+    """
     from ayllu.evals.likelihood.multiple_choice import evaluate_suite
     from ayllu.evals.suite import load_suite
     from ayllu.model.files import hf
@@ -175,7 +219,7 @@ def benchmarks(
     from ayllu.train.machine import dtype_of
 
     weights, vocabulary = hf.load(model.value).eval(), Tokenizer.load(model.value)
-    suite = load_suite("small", items_per_set=items, cache=ctx.cache)
+    suite = load_suite("small", items_per_set=counted.value if counted else items, cache=ctx.cache)
     scores = evaluate_suite(
         weights,
         vocabulary,
