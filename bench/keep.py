@@ -34,11 +34,10 @@ def keep(
     `figures` are what a table shows, `rounds` the raw values that they come from, `peers` the versions of others'
     packages. Raises SystemExit where code is not committed: nobody could run it again.
     """
-    commit = _commit()
     record = {
         "name": name,
         "command": command(sys.argv),
-        "commit": commit,
+        "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
         "peers": dict(peers or {}),
@@ -67,7 +66,9 @@ def _place(program: Path) -> str:
     return str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else f"bench/{file.name}"
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The commit of the code as it is here. Raises SystemExit where it is not committed."""
+
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 

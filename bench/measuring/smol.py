@@ -2,7 +2,8 @@
 
     python bench/measuring/smol.py --seeds 330 331 [--budget 45] [--keep]
 
-A seed that `ayllu run smol` has finished in the same home (`AYLLU_HOME`) is read, any other is run.
+A seed that `ayllu run smol` has finished in the same home (`AYLLU_HOME`) is read, any other is run. With `--keep` the
+seeds that the record has already stay in it, each with its commit, day and processor: eight take a day.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from keep import keep
+from keep import RECORDS, commit, keep
 
 SHOWN = (
     ("tool_calls exact", "calls of 12 tools never trained on, exactly right (development set)"),
@@ -28,8 +29,11 @@ SHOWN = (
 BETWEEN, FINAL = "adopted to after sums", "adopted to final"
 
 
-def run(seed: int, budget: float) -> dict[str, Any]:
-    """One run of the recipe, made or found: the comparison, every verdict, what was planned and how long it took."""
+def run(seed: int, budget: float, *, at: str) -> dict[str, Any]:
+    """One run of the recipe, made or found: the comparison, every verdict, what was planned and how long it took.
+
+    `at` is the commit of the code.
+    """
     from ayllu.data.archive import default_cache
     from ayllu.lab.error import UserError
     from ayllu.lab.graph import order
@@ -52,6 +56,7 @@ def run(seed: int, budget: float) -> dict[str, Any]:
     return {
         "seed": seed,
         "budget": budget,
+        "made": {"commit": at, **_made(own)},
         "released": refused is None,
         "refused": refused,
         "minutes": math.fsum(manifest["seconds"] for manifest in own) / 60,
@@ -60,6 +65,12 @@ def run(seed: int, budget: float) -> dict[str, Any]:
         "comparison": record["compare"]["comparison"],
         "verdicts": [_verdicts(artifact.folder) for node, artifact in made.items() if node.stage.identity == "skills"],
     }
+
+
+def _made(manifests: list[Mapping[str, Any]]) -> dict[str, str]:
+    """On which processor a run was made, and when it ended."""
+    last = max(manifests, key=lambda manifest: manifest["finished"])
+    return {"date": last["finished"][:10], "processor": last["machine"]["processor"]}
 
 
 def _verdicts(folder: Path) -> dict[str, str]:
@@ -83,6 +94,7 @@ def figures(rounds: list[dict[str, Any]]) -> dict[str, Any]:
                 "kept": each["choice"]["kept"],
                 "skills": steps,
                 "pooled": comparison["pooled"],
+                "made": each["made"],
             }
         )
     return {"runs": rows}
@@ -108,7 +120,8 @@ def table(shown: Mapping[str, Any]) -> str:
         state = "after" if row["kept"] == "after" else "before"
         lines.append(
             f"| {row['seed']} | three benchmarks together (compared as if unpaired, as lm-eval 0.4.13 does: "
-            f"{_unpaired(pooled)}); the state {state} GRPO went on; {row['minutes']:.0f} minutes; {ends} "
+            f"{_unpaired(pooled)}); the state {state} GRPO went on; {row['minutes']:.0f} minutes; {ends}; "
+            f"at {row['made']['commit']} on {row['made']['date']}, {row['made']['processor']} "
             f"| {pooled['items']:,} | {100 * pooled['before']['value']:.1f} % | "
             f"| {100 * pooled['after']['value']:.1f} % | {_points(pooled)} |"
         )
@@ -135,11 +148,18 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=45.0, help="minutes of each run")
     parser.add_argument("--keep", action="store_true", help="write bench/records/smol.json")
     given = parser.parse_args()
-    rounds = [run(seed, given.budget) for seed in given.seeds]
-    shown = figures(rounds)
-    print(table(shown))
+    at = commit()[:7] if given.keep else "a tree of now"
+    rounds = [run(seed, given.budget, at=at) for seed in given.seeds]
+    print(table(figures(rounds)))
     if given.keep:
-        keep("smol", shown, rounds=rounds)
+        rounds = sorted([*kept_rounds(given.seeds), *rounds], key=lambda one: one["seed"])
+        keep("smol", figures(rounds), rounds=rounds)
+
+
+def kept_rounds(but: list[int], path: Path = RECORDS / "smol.json") -> list[dict[str, Any]]:
+    """Of the record the runs of other seeds."""
+    rounds = json.loads(path.read_text(encoding="utf-8"))["rounds"] if path.is_file() else []
+    return [each for each in rounds if each["seed"] not in but]
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def test_a_record_is_kept_whole_and_without_folders_of_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["bench/startup.py", "--old", str(tmp_path), "--runs", "3"])
-    monkeypatch.setattr(keep, "_commit", lambda: "a" * 40)
+    monkeypatch.setattr(keep, "commit", lambda: "a" * 40)
     figures: dict[str, Any] = {"starts": {"pass": {"seconds": 0.5, "processor_seconds": 0.25, "times_pass": 1.0}}}
     kept = keep.keep("startup", figures, rounds=[0.5], folder=tmp_path / "records")
     record = json.loads(kept.read_text())
