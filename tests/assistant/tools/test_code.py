@@ -46,6 +46,13 @@ def test_what_goes_wrong_in_a_program_is_told(tool: RunnableTool) -> None:
     assert not tool.effect and tool.untrusted
 
 
+def test_a_program_that_gives_up_says_so_and_why(tool: RunnableTool) -> None:
+    assert run(tool, "import sys\nsys.exit(3)").text == "it left with exit code 3"
+    given_up = run(tool, "import sys\nprint('read 2 rows')\nsys.exit('the prices are missing')").text
+    assert given_up == "read 2 rows\nthe prices are missing\nit left with exit code 1"
+    assert run(tool, "import sys\nsys.exit()").text == "it ran, and printed nothing"
+
+
 def test_without_a_sandbox_nothing_runs(tmp_path: Path) -> None:
     class Missing:
         def run(self, code: str, **_: object) -> object:

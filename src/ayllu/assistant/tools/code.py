@@ -104,4 +104,6 @@ def told(outcome: Outcome) -> str:
     """What a model is told of a run."""
     parts = [outcome.stdout.rstrip(), outcome.value or "", *outcome.notes]
     parts += [f"[{len(outcome.pictures)} pictures were drawn]"] if outcome.pictures else []
+    # A program that gives up by sys.exit raises nothing; why it did stands in what it wrote to stderr.
+    parts += [outcome.stderr.rstrip(), f"it left with exit code {outcome.exit_code}"] if outcome.exit_code else []
     return "\n".join(part for part in parts if part) or "it ran, and printed nothing"
