@@ -25,7 +25,7 @@ import startup
 import train_step
 from glasses import echo, session, translation, wearer
 from keep import RECORDS, ROOT
-from measuring import agreement, cria, evals, planted, profiles, puzzles, repetition, smol, verify
+from measuring import agreement, cria, evals, planted, profiles, puzzles, repetition, smol, tasks, verify
 from serving import clients, engines, larger, load, native_peers
 
 import safety
@@ -33,6 +33,7 @@ import safety
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "agreement": agreement.table,
+    "assistant/tasks": tasks.table,
     "serving/clients": clients.table,
     "engines": engines.table,
     "evals_bfloat16": evals.table,
