@@ -62,7 +62,7 @@ def _plain(content: bytes) -> Iterator[Page]:
     except UnicodeError:
         text = "\0"
     if "\0" in text:
-        raise NoText("it is no text in UTF-8 or UTF-16, and no kind of document that is read here")
+        raise NoText("it is no text in UTF-8 or UTF-16, and no document of a known kind; save a text as UTF-8")
     yield "", text
 
 
