@@ -122,16 +122,23 @@ class Drawer:
         sampling: Sampling,
         prompt: Sequence[int],
         *,
+        written: int = 0,
         constraint: Constraint | None = None,
         logprobs: int | None = None,
     ) -> None:
+        """The last `written` ids of the prompt are of the answer: what draws took, and penalties count, begins there.
+
+        `constraint` stands behind them.
+        """
         self._sampling, self._constraint, self._logprobs = sampling, constraint, logprobs
-        self._seen, self._prompt = list(prompt), len(prompt)
+        self._seen, self._prompt = list(prompt), len(prompt) - written
         self._generator = torch.Generator(device="cpu")
         if sampling.seed is None:
             self._generator.seed()
         else:
             self._generator.manual_seed(sampling.seed)
+        for _ in range(written):
+            _uniform(self._generator)
         self.told: tuple[float, list[tuple[int, float]]] | None = None
 
     @property
@@ -170,9 +177,17 @@ def pick(
     Bias, penalties, temperature, the k likeliest, the nucleus, min_p: the order of transformers.
     """
     ids, probabilities = distribution(logits_V, seen, sampling, prompt=prompt)
+    # One number for each id, whatever is left to draw from: `torch.multinomial` takes one for each id that may come.
+    drawn = _uniform(generator)
     if sampling.greedy:
         return int(ids[0])
-    return int(ids[torch.multinomial(probabilities, 1, generator=generator)])
+    below = probabilities.double().cumsum(0)
+    place, last = torch.searchsorted(below, drawn * below[-1], right=True), torch.searchsorted(below, below[-1])
+    return int(ids[min(place, last)])
+
+
+def _uniform(generator: torch.Generator) -> float:
+    return float(torch.rand((), dtype=torch.float64, generator=generator))
 
 
 def distribution(

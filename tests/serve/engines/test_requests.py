@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
 from ayllu.model.files import gguf, hf
@@ -187,3 +188,30 @@ def test_special_ids_are_text_where_they_are_to_be_shown(asked: Engine) -> None:
 def test_an_adapter_that_is_not_there_is_refused_before_anything_is_computed(asked: Engine) -> None:
     with pytest.raises(ValueError, match="adapter"):
         asked.check(GenerationRequest(prompt=[1], max_tokens=1, adapter="poet"))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    sampling=st.builds(
+        Sampling,
+        seed=st.integers(0, 99),
+        temperature=st.sampled_from([0.0, 0.7, 1.5]),
+        top_p=st.sampled_from([0.5, 1.0]),
+        presence_penalty=st.sampled_from([0.0, 1.5]),
+        frequency_penalty=st.sampled_from([0.0, -0.5, 0.8]),
+        repetition_penalty=st.sampled_from([1.0, 1.2]),
+    ),
+    grammar=st.sampled_from([None, compile_regex("([a-f]{3} ){8}")]),
+    at=st.floats(0, 1, exclude_max=True),
+)
+def test_an_answer_that_goes_on_in_another_turn_is_what_it_would_have_been(
+    telling: Engine, sampling: Sampling, grammar: str | None, at: float
+) -> None:
+    """By the seed, by penalties that count the answer alone, and by where it stands in its grammar."""
+    whole = answer(telling, sampling=sampling, grammar=grammar)
+    ids = [one for chunk in whole for one in chunk.ids]
+    cut = int(at * len(ids))
+    prompt = [65, 66, 67, *ids[:cut]]
+    rest = answer(telling, prompt=prompt, written=cut, sampling=sampling, grammar=grammar, max_tokens=20 - cut)
+    assert [one for chunk in rest for one in chunk.ids] == ids[cut:]
+    assert rest[-1].finish_reason == whole[-1].finish_reason

@@ -242,10 +242,16 @@ def test_leaving_while_the_prompt_is_read_stops_the_reading(engine: TorchEngine,
     assert watched.computed <= held + 1
 
 
+DIGITS = r"start: /([0-9]{7} ){20}/"
 ANSWERS = [
     GenerationRequest(prompt=[65, 66], max_tokens=120, sampling=Sampling(temperature=0)),
     GenerationRequest(prompt=[70], max_tokens=120, sampling=Sampling(temperature=0, repetition_penalty=1.3)),
     GenerationRequest(prompt=[75, 76, 77], max_tokens=120, sampling=Sampling(temperature=0), stop=["x"], logprobs=2),
+    GenerationRequest(prompt=[65], max_tokens=120, sampling=Sampling(seed=3)),
+    GenerationRequest(prompt=[66], max_tokens=120, sampling=Sampling(seed=4, temperature=1.5, top_p=0.8, top_k=40)),
+    GenerationRequest(prompt=[67], max_tokens=120, sampling=Sampling(temperature=0, presence_penalty=1.0)),
+    GenerationRequest(prompt=[68, 69], max_tokens=120, sampling=Sampling(seed=5, frequency_penalty=0.7)),
+    GenerationRequest(prompt=[71], max_tokens=120, sampling=Sampling(seed=6), grammar=DIGITS),
 ]
 SHORT = GenerationRequest(prompt=[80], max_tokens=3, sampling=Sampling(seed=1))
 
@@ -275,12 +281,9 @@ def test_an_answer_gives_its_turn_back_and_goes_on_as_if_nothing_had_been(
     assert got.cached == alone.cached
 
 
-@pytest.mark.parametrize(
-    "sampling", [Sampling(seed=3), Sampling(temperature=0, presence_penalty=1.0)], ids=["seed", "penalty"]
-)
-def test_an_answer_that_hangs_on_more_than_its_ids_keeps_its_turn(engine: TorchEngine, sampling: Sampling) -> None:
+def test_an_answer_whose_prompt_is_told_keeps_its_turn(engine: TorchEngine) -> None:
     watched = Watched(engine, seconds=0.001, parallel=1)
-    long = GenerationRequest(prompt=[65], max_tokens=60, sampling=sampling)
+    long = GenerationRequest(prompt=[65, 66], max_tokens=60, logprobs=1, prompt_logprobs=True)
 
     async def scenario() -> list[str]:
         queue, ended = EngineQueue(watched), []

@@ -103,7 +103,7 @@ def text_chunks(
     `cached` is asked once the first step was computed, `finish`, with how many ids came, why the steps ended.
     """
     decoder, scanner = Utf8Decoder(tokenizer, request.shown), StopScanner(request.stop)
-    for token in request.prompt[len(request.prompt) - request.written :]:
+    for token in request.beginning:
         scanner.push(decoder.push(token))
     count = 0
     told: Callable[[], int] | None = cached

@@ -51,8 +51,14 @@ class GenerationRequest:
     written: int = 0
     """So many ids at the end of the prompt are the beginning of the answer: their text was told, and is not told again.
 
-    Only for engines whose chunks have `ids`.
+    What follows them is what would have followed had they been drawn in this turn: by the seed, the grammar and
+    penalties. Only for engines whose chunks have `ids`.
     """
+
+    @property
+    def beginning(self) -> Sequence[int]:
+        """The ids of the answer that were written before."""
+        return self.prompt[len(self.prompt) - self.written :]
 
     def __post_init__(self) -> None:
         if not self.prompt:

@@ -68,7 +68,15 @@ class TorchEngine:
         constraint = None
         if request.grammar is not None:
             constraint = Matcher(request.grammar, self.tokenizer, self._vocabulary)
-        drawer = Drawer(request.sampling, request.prompt, constraint=constraint, logprobs=request.logprobs)
+            for token in request.beginning:
+                constraint.advance(token)
+        drawer = Drawer(
+            request.sampling,
+            request.prompt,
+            written=request.written,
+            constraint=constraint,
+            logprobs=request.logprobs,
+        )
 
         def finish(count: int) -> FinishReason:
             return "length" if count == most and not drawer.ended else "stop"

@@ -15,8 +15,7 @@ LEAST_TURN = 16
 class Holding:
     """An answer that gives its turn back where that changes no bit of it: what is left of it, as a request.
 
-    So it has ids that the engine tells, and nothing that hangs on more than the ids: no seed, no grammar, no penalty
-    that counts the answer alone, and nothing told of the prompt.
+    So it has ids that the engine tells, and nothing told of the prompt.
     """
 
     def __init__(self, request: GenerationRequest) -> None:
@@ -27,10 +26,7 @@ class Holding:
         self._given_back = False
         self.seconds = 0.0
         """Of all turns that have ended."""
-        sampling = request.sampling
-        self._can = (sampling.seed is None or sampling.greedy) and request.grammar is None
-        self._can = self._can and not (sampling.presence_penalty or sampling.frequency_penalty)
-        self._can = self._can and not request.prompt_logprobs
+        self._can = not request.prompt_logprobs
         self.kept = Holder(ready=lambda: self._fresh >= LEAST_TURN, ask=self._give_back) if self._can else None
 
     def begin(self, cancelled: threading.Event) -> GenerationRequest:

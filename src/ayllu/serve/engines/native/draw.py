@@ -57,7 +57,7 @@ class Picker:
             answer.chance.random(),
             seen.ctypes.data,
             len(seen),
-            answer.prompt,
+            answer.prompt - answer.written,
             biased.ctypes.data,
             bias.ctypes.data,
             len(biased),

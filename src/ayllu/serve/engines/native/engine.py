@@ -113,6 +113,8 @@ class NativeEngine:
             from ayllu.serve.grammar import Matcher  # which takes longer to import than the first answer takes
 
             constraint = Matcher(request.grammar, self.tokenizer, self._vocabulary)
+            for token in request.beginning:
+                constraint.advance(token)
         asked = Answer(
             ids=list(request.prompt),
             prompt=len(request.prompt),
@@ -120,7 +122,8 @@ class NativeEngine:
             sampling=request.sampling,
             stops=self.tokenizer.stops,
             cancelled=cancelled,
-            chance=random.Random(request.sampling.seed),
+            written=request.written,
+            chance=_chance(request),
             constraint=constraint,
             logprobs=request.logprobs,
             prompt_logprobs=request.prompt_logprobs,
@@ -142,6 +145,14 @@ class NativeEngine:
     def close(self) -> None:
         self._scheduler.close()
         self.model.close()
+
+
+def _chance(request: GenerationRequest) -> random.Random:
+    """Where the draws go on: each id of the answer took one."""
+    chance = random.Random(request.sampling.seed)
+    for _ in range(request.written):
+        chance.random()
+    return chance
 
 
 def pages_for(context: int, *, memory: int, each: int) -> int:

@@ -58,6 +58,8 @@ class Answer:
     ids: list[int]
     prompt: int
     """How many of `ids` were given."""
+    written: int = 0
+    """How many of those, the last ones, an earlier turn has drawn."""
     most: int
     """Most ids to generate."""
     sampling: Sampling
