@@ -239,7 +239,8 @@ def test_leaving_while_the_prompt_is_read_stops_the_reading(engine: TorchEngine,
         await consume(queue, GenerationRequest(prompt=[65], max_tokens=1))
 
     asyncio.run(scenario())
-    assert watched.computed <= held + 1
+    # Of the 13 pieces at most those before it was held; of the second request its token and its end.
+    assert watched.computed <= held + 2
 
 
 DIGITS = r"start: /([0-9]{7} ){20}/"
