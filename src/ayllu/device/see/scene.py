@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from ayllu.device.see import colours
 from ayllu.device.see.picture import Pixels
 
+if TYPE_CHECKING:
+    from ayllu.device.see.taught import Glimpse
+
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in parts of the picture, 0 to 1."""
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
-Kind = Literal["writing", "colour", "light", "sharpness", "answer"]
+Kind = Literal["writing", "colour", "light", "sharpness", "guess"]
 """The last is what a model that takes pictures said to a question."""
 
 LEAST_SHARE = 0.08
@@ -62,6 +65,8 @@ class Scene:
 
     seen: Sequence[Seen]
     faces: int = 0
+    glimpse: Glimpse | None = field(default=None, repr=False, compare=False)
+    """The picture as a model takes it, for questions that no statement answers."""
 
     def of(self, kind: Kind) -> list[Seen]:
         """The statements of a kind."""
@@ -102,6 +107,8 @@ def _line(one: Seen) -> str:
             return f"{one.what}: {sure} of the picture, {one.place}"
         case "light":
             return f"the light is {one.what}"
+        case "guess":
+            return f"{one.source}: {one.what}"
         case _:
             return f"the picture is {one.what}"
 
