@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from ayllu.device.see import colours
 from ayllu.device.see.picture import Pixels
-
-if TYPE_CHECKING:
-    from ayllu.device.see.taught import Glimpse
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in parts of the picture, 0 to 1."""
@@ -57,6 +54,18 @@ class Seen:
         return {"kind": self.kind, "what": self.what, **own, "box": box, "confidence": self.confidence} | {
             "source": self.source
         }
+
+
+class Glimpse(Protocol):
+    """A picture as a model takes it. Answers are `Grounded`, which the room of answers knows and this file does not."""
+
+    def is_asked(self, stated: Any, question: str) -> bool:
+        """Whether the model answers a question that the statements have answered so."""
+        ...
+
+    def guess(self, question: str) -> Any:
+        """What the model says, or None. Raises UserError for too long a question."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,8 @@ class Sighted:
             return stated
         try:
             with told_stuck():
-                return await self.seeing.run(partial(glimpse.guess, self.question)) or stated
+                guessed: Grounded | None = await self.seeing.run(partial(glimpse.guess, self.question))
+                return guessed or stated
         except UserError as error:
             raise ApiError(400, str(error)) from None
 
