@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -19,15 +20,18 @@ import pytest
 import torch
 
 from ayllu.assistant.session import Session
+from ayllu.assistant.tools.tool import call_tool
 from ayllu.assistant.trace import read_trace
-from ayllu.cli.assistant.talk import PROMPT
+from ayllu.cli.assistant.talk import PROMPT, _eyes
 from ayllu.cli.main import main
 from ayllu.serve.engines.engine import GenerationRequest, TextChunk
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.state.choose import open_store
 from ayllu.text.tool_calls import ToolCall, write_calls
 from support.models import TINY, save_tiny_model
+from support.parts import need_module
 from support.serving.server import serving
+from support.training.seeing import QUESTION, circle, jpeg_of, save_seeing_model
 
 TOOLS = ("--tool", "compute_column", "--tool", "calculate")
 
@@ -225,3 +229,28 @@ def test_a_damaged_book_of_approvals_allows_nothing(
         main(["assist", "approvals", "list", "--home", str(tmp_path)])
     error = capsys.readouterr().err
     assert end.value.code == 2 and "approvals.json is damaged" in error and "Traceback" not in error
+
+
+def test_a_model_behind_an_address_is_told_of_pictures_by_statements_which_is_said(
+    url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    need_module("rapidocr", "the camera needs rapidocr")
+    Scripted.says[:] = ["Good day."]
+    with pytest.raises(SystemExit) as end:
+        main(["assist", "--model", url, "--home", str(tmp_path), "--camera", str(tmp_path), "--once", "Hello"])
+    assert end.value.code == 0
+    said = capsys.readouterr()
+    assert "Good day." in said.out
+    assert f"{url} is told of pictures by statements" in said.err
+
+
+def test_a_model_that_sees_guesses_about_what_the_camera_shows(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    need_module("rapidocr", "the camera needs rapidocr")
+    model, picture = save_seeing_model(tmp_path / "tiny"), tmp_path / "seen.jpg"
+    picture.write_bytes(jpeg_of(circle("red", x=0.6)))
+    # A model of so few parameters asks for a look in other words each time, so the tool is called without it.
+    (tool,) = _eyes(picture, str(model), tmp_path / "home")
+    assert "tiny guesses about shapes in pictures, right 50% of the time on drawn scenes" in capsys.readouterr().err
+    assert asyncio.run(call_tool(tool, {"question": QUESTION})).say == "My guess is red."

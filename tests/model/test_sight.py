@@ -13,15 +13,14 @@ import torch.nn.functional as F
 from ayllu.data.archive import default_cache, fetch, open_member
 from ayllu.data.scenes.photos import photo
 from ayllu.model.sight.efficientnet import CELLS, EPSILON, FEATURES, SIDE, TOKENS, EfficientNetLite
+from ayllu.model.sight.files import PROJECTOR, sees
 from ayllu.model.sight.seeing import (
-    PROJECTOR,
     Projector,
     SeeingTransformer,
     load_eyes,
     load_projector,
     picture_ids,
     save_projector,
-    sees,
 )
 from ayllu.recipes.sight.scenes import EFFICIENTNET, WEIGHTS
 from support.models import TINY, tiny_model

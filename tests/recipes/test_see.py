@@ -58,7 +58,8 @@ def test_cells_and_answers_were_learnt(made: dict[str, Path]) -> None:
 def test_the_model_answers_from_the_picture_and_the_profile_asks_it(made: dict[str, Path]) -> None:
     folder = made["keep_sight"]
     seer = Seer.load(folder, hf.load(folder), Tokenizer.load(folder))
-    pictures = [draw_picture(draw_asked(0, number, "train").scene, default_cache()) for number in (0, 9)]
+    drawn = [draw_picture(draw_asked(0, number, "train").scene, default_cache()) for number in (0, 9)]
+    pictures = [seer.view(pixels) for pixels in drawn]
     first, other = (seer.weigh(picture, "How many things are there?", ["1", "9"]) for picture in pictures)
     assert first != other
     with pytest.raises(UserError, match="too long"):

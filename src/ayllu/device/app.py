@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from ayllu.device.privacy.consent import Mode
 from ayllu.device.privacy.ledger import Ledger
 from ayllu.device.privacy.wearer import Wearer
 from ayllu.device.realtime.routes import BrowserKeyMiddleware, Realtime
+from ayllu.device.see.taught import Taught, taught_in
 from ayllu.device.speech import DeviceSpeech
 from ayllu.device.think.assisted import Assistant, assistant
 from ayllu.device.think.mind import Echo, Mind
@@ -121,6 +122,8 @@ def serve_glasses(how: Wearing) -> None:
         with contextlib.ExitStack() as ending:
             for part in (parts, models):
                 ending.callback(part.close)
+            if how.model is not None and parts.eyes is not None:
+                parts = replace(parts, taught=seen_by(models))
             key = ending.enter_context(pairing_key(home)) if outside else None
             access = Access(home, required=outside)
             ending.callback(access.close)
@@ -162,6 +165,16 @@ def serve_glasses(how: Wearing) -> None:
             StoppableServer(config, ready=ready, every_second=access.look).run(sockets=[listener])
     finally:
         listener.close()
+
+
+def seen_by(models: Models) -> Taught | None:
+    """The first of `models`, loaded to be asked about pictures, where it takes them. UserError where it is damaged."""
+    about = models.about(None)
+    taught = None if about.folder is None else taught_in(about.folder, about.name)
+    if taught is not None:
+        taught.seer()
+        say(taught.summary)
+    return taught
 
 
 def _with_wyoming(living: Callable[[Any], Any], wyoming: Wyoming, port: int) -> Callable[[Any], Any]:

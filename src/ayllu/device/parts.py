@@ -17,7 +17,9 @@ from ayllu.device.hear.vad import Detector, Silero
 from ayllu.device.hear.wearer import Voices
 from ayllu.device.hear.whisper import Whisper
 from ayllu.device.see.eyes import Eyes
+from ayllu.device.see.picture import Pixels
 from ayllu.device.see.scene import Scene
+from ayllu.device.see.taught import Taught
 from ayllu.device.speak.kokoro import Kokoro, KokoroModel
 from ayllu.device.speak.piper import Piper
 from ayllu.device.translate.translator import Translator
@@ -56,8 +58,8 @@ class Looker(Protocol):
         """Which model fills which role."""
         ...
 
-    def look(self, data: bytes) -> Scene:
-        """What is seen in a picture. Raises NoPicture."""
+    def view(self, data: bytes) -> tuple[Scene, Pixels]:
+        """What is seen in a picture, and its pixels (H, W, 3) with their faces blurred. Raises NoPicture."""
         ...
 
 
@@ -83,6 +85,8 @@ class Parts:
     """The stronger one, whose text is kept."""
     voice: Voice
     eyes: Looker | None = None
+    taught: Taught | None = None
+    """The model that answers, where it takes pictures itself."""
     voices: Voices | None = None
     """Tells voices apart, where only the wearer is answered."""
     language: str = "en"
@@ -108,6 +112,7 @@ class Parts:
             "final recognition": self.final.name if self.final else "none",
             "voice": self.voice.name,
             **(self.eyes.names if self.eyes else {}),
+            **({"guesses about shapes": self.taught.name} if self.taught else {}),
             **({"voices, told apart": self.voices.name} if self.voices else {}),
             **({"translation": self.translator.name} if self.translator else {}),
         }
@@ -122,6 +127,12 @@ class Parts:
             return await self.follow(audio)
         text = await self.rescoring.within(len(audio) / RATE, partial(self.final.transcribe, audio))
         return said_once(text, await self.follow(audio)) if says_again(text) else text
+
+    def view(self, data: bytes) -> Scene:
+        """What is seen in a picture, and what a model that sees takes of it. Raises NoPicture and UserError."""
+        assert self.eyes is not None
+        scene, pixels_HW3 = self.eyes.view(data)
+        return scene if self.taught is None else self.taught.view(scene, pixels_HW3)
 
     async def whose(self, audio: Samples) -> Samples | None:
         """Whose voice a piece of sound at 16 kHz has; None where nobody asks. Raises Stuck where that hangs."""

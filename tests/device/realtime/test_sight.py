@@ -24,6 +24,7 @@ from support.serving.glasses import WIRE, Client, run, session, speech, wearing
 
 if TYPE_CHECKING:
     from ayllu.device.parts import Parts
+    from ayllu.device.see.picture import Pixels
     from ayllu.device.see.scene import Scene
 
 MANUAL = {"audio": {"input": {"turn_detection": None}}, "output_modalities": ["text"]}
@@ -155,14 +156,14 @@ def test_a_picture_that_takes_longer_to_look_at_than_to_send_is_waited_for(
     parts: Parts, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert parts.eyes is not None
-    look = parts.eyes.look
+    view = parts.eyes.view
 
-    def slowly(data: bytes) -> Scene:
+    def slowly(data: bytes) -> tuple[Scene, Pixels]:
         time.sleep(2.5)
-        return look(data)
+        return view(data)
 
     monkeypatch.setattr(sight, "PATIENCE", 1.0)
-    monkeypatch.setattr(parts.eyes, "look", slowly)
+    monkeypatch.setattr(parts.eyes, "view", slowly)
 
     async def scenario() -> Client:
         async with session(address, output_modalities=["text"]) as client:

@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
 
+from ayllu.assistant.tools.tool import call_tool
+from ayllu.data.archive import default_cache
+from ayllu.device.see.answer import CANNOT, FACES
+from ayllu.device.see.eyes import Eyes
 from ayllu.device.see.scene import Scene, Seen
-from ayllu.device.see.taught import MEASURED, NAME, Taught, find_taught
+from ayllu.device.see.taught import MEASURED, NAME, Taught, find_taught, shapes_in_sight, taught_in
+from ayllu.device.see.tool import answered, look_tool
 from ayllu.lab.channel import promote
 from ayllu.lab.error import UserError
 from ayllu.lab.graph import Context, stage
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.store import Store
+from ayllu.model.sight.files import EYES, PROJECTOR
+from support.parts import need_module
+from support.pictures import jpeg, sign
+from support.training.seeing import QUESTION, circle, jpeg_of, save_seeing_model
+
+if TYPE_CHECKING:
+    from ayllu.evals.sight.seer import Seer
 
 PIXELS = np.zeros((8, 8, 3), np.uint8)
 SIGN = Seen(kind="writing", what="STOP", box=(0, 0, 1, 1), confidence=0.9, source="test", around="red", letters="white")
 LIGHT = Seen(kind="light", what="normal", box=(0, 0, 1, 1), confidence=1.0, source="test")
+RIGHT = {"all": 0.7, "count": 0.4, "direction": 0.2}
 
 
 class Says:
     """Says the same to everything, and keeps what it was asked."""
 
-    def __init__(self) -> None:
-        self.asked: list[str] = []
+    def __init__(self, text: str = "2") -> None:
+        self.text, self.asked = text, list[str]()
 
-    def answer(self, pixels: object, questions: Sequence[str]) -> list[str]:
+    def view(self, pixels_HW3: np.ndarray) -> np.ndarray:
+        return pixels_HW3
+
+    def answer(self, cells: object, questions: Sequence[str]) -> list[str]:
         self.asked += questions
-        return ["2"]
+        return [self.text]
+
+
+def taught_by(says: Says) -> Taught:
+    return Taught(name="tiny", right=RIGHT, first=False, seer=lambda: cast("Seer", says))
 
 
 @pytest.mark.parametrize(
@@ -42,26 +64,87 @@ class Says:
         ("How many people are there?", False),
         ("What colour is the car?", False),
         ("Who is she?", False),
+        ("Who is she, beside the star?", False),
         ("What does the sign say?", False),
     ],
 )
 def test_only_questions_about_shapes_are_put_to_the_model(question: str, by_model: bool) -> None:
     says = Says()
-    taught = Taught(says, right=0.7, first=False)  # type: ignore[arg-type]
-    found = taught.answer(Scene(seen=[SIGN, LIGHT]), PIXELS, question)
+    found = answered(taught_by(says).view(Scene(seen=[SIGN, LIGHT]), PIXELS), question)
     assert (says.asked == [question]) == by_model
-    assert found is not None
     if by_model:
-        assert found.text == "2"
-        assert found.rests_on[0].confidence == 0.7
-        assert "right 70% of the time on drawn scenes" in found.rests_on[0].source
+        assert found.text == "My guess is 2."
+        assert found.rests_on[0].kind == "guess"
     else:
-        assert found.text != "2"
+        assert "guess" not in found.text
+    if "Who" in question:
+        assert found.text == FACES
+
+
+@pytest.mark.parametrize(
+    ("question", "right", "told"),
+    [
+        ("How many circles are there?", 0.4, "right 40% of the time when asked for count on drawn scenes"),
+        ("Is the star left, right, above or below the cross?", 0.2, "right 20% of the time when asked for direction"),
+        ("What shape is the blue thing?", 0.7, "right 70% of the time on drawn scenes"),
+    ],
+)
+def test_a_guess_says_how_often_such_guesses_are_right(question: str, right: float, told: str) -> None:
+    (guess,) = answered(taught_by(Says()).view(Scene(seen=[LIGHT]), PIXELS), question).rests_on
+    assert guess.confidence == right
+    assert told in guess.source
+
+
+def test_a_model_that_says_nothing_or_sees_too_little_is_no_support() -> None:
+    dark = Seen(kind="light", what="dark", box=(0, 0, 1, 1), confidence=1.0, source="test")
+    for says, scene in ((Says(""), Scene(seen=[LIGHT])), (Says(), Scene(seen=[dark]))):
+        assert answered(taught_by(says).view(scene, PIXELS), "How many circles are there?").text == CANNOT
+
+
+@pytest.mark.parametrize(
+    ("words", "asks"),
+    [
+        ("What shape is the blue thing?", True),
+        ("How many red circles are there?", True),
+        ("Is there a green star, yes or no?", True),
+        ("Is the red circle left of the blue square?", True),
+        ("Which is larger, the red circle or the blue square?", True),
+        ("What is the square root of sixteen?", False),
+        ("How do I cross the road?", False),
+        ("What shape is the economy in?", False),
+        ("Is there a Red Cross office in town?", False),
+        ("How many stars does that film have?", False),
+    ],
+)
+def test_words_without_a_picture_take_one_only_where_they_ask_what_can_be_seen(words: str, asks: bool) -> None:
+    assert shapes_in_sight(words) == asks
+
+
+def test_the_assistant_s_tool_marks_what_its_model_guesses(tmp_path: Path) -> None:
+    for name in ("onnx", "onnxruntime", "rapidocr"):
+        need_module(name, f"the eyes need {name}")
+    taught = taught_in(save_seeing_model(tmp_path / "model"), "tiny")
+    picture, eyes = tmp_path / "seen.jpg", Eyes(default_cache())
+    tool = look_tool(picture, lambda: eyes, taught)
+    picture.write_bytes(jpeg_of(circle("blue", x=0.4)))
+    found = asyncio.run(call_tool(tool, {"question": QUESTION}))
+    assert found.say == "My guess is blue."
+    guess = "a guess of the model tiny, right 75% of the time when asked for colour on drawn scenes: blue"
+    assert f"- {guess}\n" in found.text
+    assert [citation.passage for citation in found.citations] == [guess]
+    picture.write_bytes(jpeg(sign("Platform 4")))
+    found = asyncio.run(call_tool(tool, {"question": "What does the sign say?"}))
+    assert found.say is not None and found.say.startswith("It says")
+    assert "guess" not in found.text
+    picture.write_bytes(jpeg_of(circle("blue")))
+    found = asyncio.run(call_tool(look_tool(picture, lambda: eyes), {"question": QUESTION}))
+    assert found.say == CANNOT  # of a model that does not see
 
 
 @stage(identity="tests.sight", makes=Path)
 def kept(ctx: Context, *, text: str) -> None:
-    (ctx.folder / MEASURED).write_text(text)
+    for name, content in ((MEASURED, text), (EYES, ""), (PROJECTOR, "")):
+        (ctx.folder / name).write_text(content)
 
 
 def home_with(tmp_path: Path, text: str) -> Path:
@@ -70,12 +153,26 @@ def home_with(tmp_path: Path, text: str) -> Path:
     return tmp_path
 
 
-def test_without_a_model_that_adds_something_nobody_else_is_asked(tmp_path: Path) -> None:
+def test_without_a_model_that_adds_something_nobody_else_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert find_taught(tmp_path / "empty") is None
+    assert taught_in(tmp_path, "text alone") is None
+    assert capsys.readouterr().err == ""
     measured = {"default": "statements", "kinds": {"all": {"right": {"model": {"value": 0.2}}}}}
     assert find_taught(home_with(tmp_path / "worse", json.dumps(measured))) is None
+    assert "see takes pictures, but was measured to add nothing" in capsys.readouterr().err
 
 
 def test_a_model_that_does_not_say_what_it_can_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not say what it was measured to do"):
         find_taught(home_with(tmp_path, "{}"))
+
+
+def test_damaged_eyes_are_told_in_a_sentence(tmp_path: Path) -> None:
+    folder = save_seeing_model(tmp_path)
+    (folder / EYES).write_bytes((folder / EYES).read_bytes()[:1000])
+    taught = taught_in(folder, "tiny")
+    assert taught is not None
+    with pytest.raises(UserError, match="holds no eyes that can be read: make it again with `ayllu run see`"):
+        taught.seer()

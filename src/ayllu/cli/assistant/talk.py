@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ayllu.assistant.approvals.book import ApprovalBook
 from ayllu.assistant.approvals.gate import Asker, Gate
@@ -30,6 +30,7 @@ from ayllu.assistant.tools.tool import RunnableTool
 from ayllu.assistant.trace import Words, write_trace
 from ayllu.cli.assistant.terminal import Screen, ask_in_terminal, typed
 from ayllu.cli.interrupt import run_async
+from ayllu.lab.channel import find_model
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
 from ayllu.lab.visible import valid_text
@@ -37,6 +38,9 @@ from ayllu.sandbox.session import Session as Interpreter
 from ayllu.serve.state.choose import open_home_store
 from ayllu.serve.state.items import Missing
 from ayllu.serve.state.store import Store
+
+if TYPE_CHECKING:
+    from ayllu.device.see.taught import Taught
 
 T = TypeVar("T")
 PROMPT = "› "
@@ -151,8 +155,9 @@ async def _talk(options: Options) -> None:
                     await _cancellable(_run(agent, session, screen.show))
 
 
-def _eyes(camera: Path | None) -> list[RunnableTool]:
-    """The tool that looks, where there is a camera; its models are loaded when it is called."""
+def _eyes(camera: Path | None, model: str, home: Path) -> list[RunnableTool]:
+    """The tool that looks, where there is a camera; its models, and the eyes of `model`, are loaded when it is
+    called."""
     if camera is None:
         return []
     if not camera.expanduser().exists():
@@ -161,7 +166,21 @@ def _eyes(camera: Path | None) -> list[RunnableTool]:
     from ayllu.device.see.eyes import Eyes
     from ayllu.device.see.tool import look_tool
 
-    return [look_tool(camera, functools.cache(lambda: Eyes(default_cache())))]
+    return [look_tool(camera, functools.cache(lambda: Eyes(default_cache())), _taught(model, home))]
+
+
+def _taught(model: str, home: Path) -> Taught | None:
+    """The model, where it takes pictures."""
+    from ayllu.device.see.taught import taught_in
+    from ayllu.evals.endpoint.client import is_address
+
+    if is_address(model):
+        say(f"{model} is told of pictures by statements: whether a model behind an address takes pictures is not known")
+        return None
+    taught = taught_in(find_model(model, home), Path(model).name)
+    if taught is not None:
+        say(taught.summary)
+    return taught
 
 
 @asynccontextmanager
@@ -175,7 +194,7 @@ async def _assistant(options: Options, asker: Asker | None) -> AsyncGenerator[tu
         *memory_tools(memories),
         *document_tools(options.home),
         code,
-        *_eyes(options.camera),
+        *_eyes(options.camera, options.model, options.home),
     ]
     taken, token = {tool.name for tool in own}, os.environ.get("AYLLU_MCP_TOKEN")
     async with (

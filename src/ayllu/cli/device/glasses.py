@@ -235,17 +235,16 @@ def look(
     from ayllu.device.see.answer import as_json
     from ayllu.device.see.eyes import Eyes
     from ayllu.device.see.taught import find_taught
-    from ayllu.device.see.tool import answered, newest, view
+    from ayllu.device.see.tool import answered, look_at, newest
     from ayllu.device.translate.translator import Translator, languages
 
     way = None if translate is None else languages(translate)
     path = newest(picture)
     if not path.is_file():
         raise UserError(f"there is no picture {path}")
-    scene, pixels_HW3 = view(Eyes(default_cache()), path)
     taught = find_taught(find_home(home)) if question is not None else None
-    found = taught.answer(scene, pixels_HW3, question) if taught and question else None
-    found = found or answered(scene, question)
+    scene = look_at(Eyes(default_cache()), path, taught, question)
+    found = answered(scene, question)
     writing = " ".join(one.what for one in found.rests_on if one.kind == "writing")
     told = Translator(*way, default_cache()).translate(writing) if way and writing else None
     if json:
@@ -259,6 +258,8 @@ def look(
 
 def _sight(one: Seen) -> str:
     left, top, right, bottom = one.box
+    if one.kind == "guess":
+        return f"{one.what} · {one.source}"
     return f"{one.kind} {one.what} · {one.place} ({left:.2f} {top:.2f} {right:.2f} {bottom:.2f}) · {one.confidence:.0%}"
 
 

@@ -91,7 +91,9 @@ const handlers = {
       `a picture was sent: ${lines} ${lines === 1 ? "line" : "lines"} of writing${faces_blurred ? `, ${faces_blurred} faces blurred on arrival` : ""}`;
   },
   "x.grounded": ({ rests_on }) => {
-    const told = rests_on.map(({ kind, what, confidence }) => `${kind === "writing" ? `“${what}”` : what} (${Math.round(confidence * 100)} %)`);
+    const told = rests_on.map(({ kind, what, confidence, source }) =>
+      kind === "guess" ? source : `${kind === "writing" ? `“${what}”` : what} (${Math.round(confidence * 100)} %)`,
+    );
     grounded = told.length ? `rests on ${told.join(", ")}` : "nothing seen supports an answer";
   },
   "x.assistant": ({ step }) => {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +15,7 @@ from ayllu.device.realtime.captures import Captures
 from ayllu.device.realtime.items import Conversation, Item
 from ayllu.device.see.answer import Grounded, about_sight, as_json
 from ayllu.device.see.picture import NoPicture, from_data_url
+from ayllu.device.see.taught import KEPT, shapes_in_sight
 from ayllu.device.speech import told_stuck
 from ayllu.device.think.mind import Mind, Saying
 from ayllu.device.think.sighted import Sighted
@@ -37,6 +40,9 @@ class Sight:
         self._awaited: asyncio.Future[None] | None = None
         self._coming = 0
         """Pictures that have come and are not told of yet: to look at one may take longer than its way here."""
+        self._newest: weakref.ref[Item] | None = None
+        """The item with the newest picture, until the client deletes it: of that one alone more than statements is
+        kept."""
 
     @contextmanager
     def taking(self) -> Iterator[None]:
@@ -61,14 +67,23 @@ class Sight:
                 data = from_data_url(part.pop("image_url"))
                 await self._note(len(data))
                 with told_stuck():
-                    item.scenes.append(await self._parts.seeing.within(LOOKING, partial(self._parts.eyes.look, data)))
+                    item.scenes.append(await self._parts.seeing.within(LOOKING, partial(self._parts.view, data)))
             except NoPicture as error:
                 raise ApiError(400, str(error), param="item.content", code="invalid_value") from None
             except UserError as error:
                 raise ApiError(503, str(error), code="no_eyes") from None
 
     async def tell(self, item: Item) -> None:
-        """Tell what was seen in an item, and that a picture which was awaited has come."""
+        """Tell what was seen in an item, and that a picture which was awaited has come.
+
+        Of pictures before it the statements stay.
+        """
+        if item.scenes:
+            before = self._newest() if self._newest is not None else None
+            if before is not None:
+                before.scenes = [replace(scene, glimpse=None) for scene in before.scenes]
+            item.scenes[:-1] = [replace(scene, glimpse=None) for scene in item.scenes[:-1]]
+            self._newest = weakref.ref(item)
         for scene in item.scenes:
             seen = [one.body() for one in scene.seen]
             await self._send("x.seen", item_id=item.id, statements=seen, faces_blurred=scene.faces)
@@ -89,14 +104,18 @@ class Sight:
     def due(self, conversation: Conversation) -> bool:
         """Whether the camera is to be asked before the question is answered."""
         words, _, fresh = conversation.question()
-        return self._camera and not fresh and about_sight(words)
+        return self._camera and not fresh and self._concerned(words)
 
     def mind_for(self, conversation: Conversation) -> Mind | None:
         """What answers a question about a picture; None where none is asked about."""
         words, scene, fresh = conversation.question()
-        if scene is None or not (fresh or about_sight(words)):
+        if scene is None or not (fresh or self._concerned(words)):
             return None
-        return Sighted(mind=self._mind, scene=scene, question=words, told=self.grounded)
+        return Sighted(mind=self._mind, scene=scene, question=words, told=self.grounded, seeing=self._parts.seeing)
+
+    def _concerned(self, words: str) -> bool:
+        """Whether words that come without a picture ask what can be seen, of what can be told here."""
+        return about_sight(words) or (self._parts.taught is not None and shapes_in_sight(words))
 
     async def ask(self, conversation: Conversation) -> Mind:
         """Ask the client's camera for a picture; what answers once it has come, or has not."""
@@ -116,6 +135,8 @@ class Sight:
 
     async def _note(self, size: int) -> None:
         assert self._parts.eyes is not None
-        went = list(self._parts.eyes.names.values())
-        kept = "what was seen in it, until the session ends; faces were blurred first"
+        taught = self._parts.taught
+        went = [*self._parts.eyes.names.values(), *([taught.name] if taught else [])]
+        cells = f", and {KEPT}" if taught else ""
+        kept = f"what was seen in it, until the session ends{cells}; faces were blurred first"
         await self._captures.note("camera", "the client sent a picture", went, kept, bytes=size)

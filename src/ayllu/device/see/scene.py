@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from ayllu.device.see import colours
 from ayllu.device.see.picture import Pixels
@@ -12,7 +12,7 @@ from ayllu.device.see.picture import Pixels
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in parts of the picture, 0 to 1."""
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
-Kind = Literal["writing", "colour", "light", "sharpness", "answer"]
+Kind = Literal["writing", "colour", "light", "sharpness", "guess"]
 """The last is what a model that takes pictures said to a question."""
 
 LEAST_SHARE = 0.08
@@ -56,12 +56,26 @@ class Seen:
         }
 
 
+class Glimpse(Protocol):
+    """A picture as a model takes it. Answers are `Grounded`, which the room of answers knows and this file does not."""
+
+    def is_asked(self, stated: Any, question: str) -> bool:
+        """Whether the model answers a question that the statements have answered so."""
+        ...
+
+    def guess(self, question: str) -> Any:
+        """What the model says, or None. Raises UserError for too long a question."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """All that is known of a picture; faces were blurred before anything looked at it, and only counted."""
 
     seen: Sequence[Seen]
     faces: int = 0
+    glimpse: Glimpse | None = field(default=None, repr=False, compare=False)
+    """The picture as a model takes it, for questions that no statement answers."""
 
     def of(self, kind: Kind) -> list[Seen]:
         """The statements of a kind."""
@@ -102,6 +116,8 @@ def _line(one: Seen) -> str:
             return f"{one.what}: {sure} of the picture, {one.place}"
         case "light":
             return f"the light is {one.what}"
+        case "guess":
+            return f"{one.source}: {one.what}"
         case _:
             return f"the picture is {one.what}"
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ayllu.assistant.tools.tool import Citation, RunnableTool, ToolError, ToolResult, tool_of
 from ayllu.device.see.answer import CANNOT, Grounded, answer, summary
 from ayllu.device.see.eyes import Eyes
-from ayllu.device.see.picture import MOST_BYTES, NoPicture, Pixels
-from ayllu.device.see.scene import Scene
+from ayllu.device.see.picture import MOST_BYTES, NoPicture
+from ayllu.device.see.scene import Scene, Seen
+from ayllu.device.see.taught import Taught, about_shapes
 from ayllu.lab.error import UserError
 
 ENDINGS = (".gif", ".jpeg", ".jpg", ".png", ".webp")
+SHAPES = ("How many circles are there?", "What shape is the red thing?", "Which is larger, the star or the square?")
+"""Requests to look where the model knows shapes."""
 
 
 def read_picture(path: Path) -> bytes:
@@ -35,21 +39,25 @@ def newest(place: Path) -> Path:
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
-def look_at(eyes: Eyes, path: Path) -> Scene:
-    """What is seen in a picture file. Raises UserError where it is none."""
-    return view(eyes, path)[0]
+def look_at(eyes: Eyes, path: Path, taught: Taught | None, question: str | None) -> Scene:
+    """What is seen in a picture file; where the question is about shapes, `taught` takes the picture too.
 
-
-def view(eyes: Eyes, path: Path) -> tuple[Scene, Pixels]:
-    """The same, and the pixels (H, W, 3) with their faces blurred."""
+    Raises UserError where it is no picture.
+    """
     try:
-        return eyes.view(read_picture(path))
+        scene, pixels_HW3 = eyes.view(read_picture(path))
     except NoPicture as error:
         raise UserError(f"{path}: {error}") from None
+    if taught is None or question is None or not about_shapes(question):
+        return scene
+    return taught.view(scene, pixels_HW3)
 
 
-def look_tool(place: Path, eyes: Callable[[], Eyes]) -> RunnableTool:
-    """The tool `look`; `eyes` gives them when it is first called. What stands in a picture counts as text of others."""
+def look_tool(place: Path, eyes: Callable[[], Eyes], taught: Taught | None = None) -> RunnableTool:
+    """The tool `look`; `eyes` gives them when it is first called, and `taught` is the assistant's model if that sees.
+
+    What stands in a picture counts as text of others.
+    """
 
     def look(question: str) -> ToolResult:
         """Look through the camera: read signs and labels, colours, light.
@@ -61,30 +69,39 @@ def look_tool(place: Path, eyes: Callable[[], Eyes]) -> RunnableTool:
         """
         try:
             path = newest(place.expanduser())
-            scene = look_at(eyes(), path)
+            scene = look_at(eyes(), path, taught, question)
+            found = answered(scene, question)
         except UserError as error:
             raise ToolError(str(error)) from None
-        found = answered(scene, question)
-        return ToolResult(text=scene.told(), say=found.text, citations=_citations(path, found))
+        guesses = [one for one in found.rests_on if one.kind == "guess"]
+        told = replace(scene, seen=[*scene.seen, *guesses]).told()
+        return ToolResult(text=told, say=found.text, citations=_citations(path, found.rests_on))
 
     examples = [
         ("What does the sign say?", {"question": "What does the sign say?"}),
         ("Look and tell me what you see", {"question": "Look and tell me what you see"}),
         ("What colour is it?", {"question": "What colour is it?"}),
+        *([(asked, {"question": asked}) for asked in SHAPES] if taught is not None else []),
     ]
     return tool_of(look, effect=False, untrusted=True, examples=examples, source="built in")
 
 
-def _citations(path: Path, found: Grounded) -> list[Citation]:
+def _citations(path: Path, rests_on: Sequence[Seen]) -> list[Citation]:
     """What an answer rests on: box in parts of the picture, and how sure it is."""
     cited = []
-    for one in found.rests_on:
+    for one in rests_on:
         box = ", ".join(f"{side:.2f}" for side in one.box)
         place = f"{one.place} ({box}), {one.confidence:.0%}"
-        cited.append(Citation(source=path.name, place=place, passage=f"{one.kind}: {one.what}"))
+        kind = one.source if one.kind == "guess" else one.kind
+        cited.append(Citation(source=path.name, place=place, passage=f"{kind}: {one.what}"))
     return cited
 
 
 def answered(scene: Scene, question: str | None) -> Grounded:
-    """The answer to a question, or everything where none is asked."""
-    return summary(scene) if question is None else answer(scene, question) or Grounded(text=CANNOT)
+    """The answer to a question, of statements or as a guess of the model; everything where none is asked."""
+    if question is None:
+        return summary(scene)
+    found = answer(scene, question)
+    if scene.glimpse is not None and scene.glimpse.is_asked(found, question):
+        found = scene.glimpse.guess(question) or found
+    return found or Grounded(text=CANNOT)

@@ -44,30 +44,34 @@ class Seer:
         except ValueError as error:
             raise UserError(f"{error}: make it again with `ayllu run see`") from error
 
+    def view(self, pixels_HW3: npt.NDArray[np.uint8]) -> Tensor:
+        """Features (I, F) of a picture: all that is needed of it for questions."""
+        return features_of(self.eyes, pixels_HW3)
+
     @torch.inference_mode()
-    def answer(self, pixels_HW3: npt.NDArray[np.uint8], questions: Sequence[str]) -> list[str]:
-        """The likeliest answer to each question; the picture is read once. UserError for one that is too long."""
+    def answer(self, features_IF: Tensor, questions: Sequence[str]) -> list[str]:
+        """The likeliest answer to each question about a picture, which is read once and of which `view` gave the
+        features. UserError for a question that is too long."""
         asked = [self._asked(question) for question in questions]
-        cache, past = self._look(pixels_HW3, room=ANSWER + max(map(len, asked), default=0))
+        cache, past = self._look(features_IF, room=ANSWER + max(map(len, asked), default=0))
         return [self._answer(cache, past, ids) for ids in asked]
 
     @torch.inference_mode()
-    def weigh(self, pixels_HW3: npt.NDArray[np.uint8], question: str, choices: Sequence[str]) -> list[float]:
+    def weigh(self, features_IF: Tensor, question: str, choices: Sequence[str]) -> list[float]:
         """Natural log of the probability of each choice, and of stopping behind it."""
         asked = self._asked(question)
         said = [[*self.tokenizer.encode(choice), self._prompt.stop] for choice in choices]
-        cache, past = self._look(pixels_HW3, room=len(asked) + max(map(len, said), default=0))
+        cache, past = self._look(features_IF, room=len(asked) + max(map(len, said), default=0))
         return [self._weigh(cache, past, asked, ids) for ids in said]
 
-    def _look(self, pixels_HW3: npt.NDArray[np.uint8], *, room: int) -> tuple[Cache, int]:
+    def _look(self, features_IF: Tensor, *, room: int) -> tuple[Cache, int]:
         """What the model has of the picture, with `room` ids for a question and an answer."""
         weight, prefix = self.model.embedding.weight, self._prompt.prefix()
         capacity = len(prefix) + room
         if capacity > self.model.config.context:
             raise UserError(f"the question is too long for a context of {self.model.config.context}: ask a shorter one")
         cache = Cache(self.model.config, batch=1, capacity=capacity, dtype=weight.dtype, device=weight.device)
-        features_PIF = features_of(self.eyes, pixels_HW3)[None]
-        stream_BTD = self.model.embed(torch.tensor([prefix]), features_PIF, weight.dtype)
+        stream_BTD = self.model.embed(torch.tensor([prefix]), features_IF[None], weight.dtype)
         self.model.hidden(stream_BTD, cache=cache, dtype=weight.dtype)
         return cache, cache.length
 

@@ -17,10 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ayllu.model.sight.efficientnet import CELLS, FEATURES, TOKENS, EfficientNetLite
+from ayllu.model.sight.files import EYES, PROJECTOR
 from ayllu.model.transformer import Transformer
 
-EYES, PROJECTOR = "eyes.safetensors", "projector.safetensors"
-"""Files beside the language model's: the frozen network's published weights, and what was learnt."""
 WIDTH = 256
 
 
@@ -110,8 +109,3 @@ def load_eyes(folder: Path) -> EfficientNetLite:
         return EfficientNetLite(load_file(folder / EYES))
     except (OSError, KeyError, RuntimeError, ValueError, SafetensorError) as error:
         raise ValueError(f"{folder} holds no eyes that can be read") from error
-
-
-def sees(folder: Path) -> bool:
-    """Whether the model in a folder takes pictures."""
-    return (folder / PROJECTOR).is_file() and (folder / EYES).is_file()

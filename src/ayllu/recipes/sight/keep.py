@@ -39,7 +39,7 @@ def keep_sight(
     """The model with its eyes, and `sight.json`: who was right how often on `items` held-out scenes."""
     from ayllu.data.origin import read_origin, write_origin
     from ayllu.evals.sight.compare import best, compare_replies, likeliest_answers
-    from ayllu.model.sight.seeing import EYES, PROJECTOR
+    from ayllu.model.sight.files import EYES, PROJECTOR
     from ayllu.train.lora import detach, load_adapter
 
     language, tokenizer = load_weights(base.value)
@@ -82,7 +82,7 @@ def _replies(ctx: Context, base: Path, *, seed: int, items: int, usual: dict[str
             pixels_HW3 = draw_picture(asked.scene, ctx.cache)
             texts = [question.text for question in asked.questions]
             scene = eyes.look(as_png(pixels_HW3))
-            own = seer.answer(pixels_HW3, texts)
+            own = seer.answer(seer.view(pixels_HW3), texts)
             told = _described(adopted, tokenizer, scene, texts)
             for question, by_model, described in zip(asked.questions, own, told, strict=True):
                 stated = answer(scene, question.text)

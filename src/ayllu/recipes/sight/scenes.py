@@ -91,7 +91,7 @@ def draw_scenes(ctx: Context, *, seed: int, pictures: int) -> None:
     from ayllu.evals.sight.seer import features_of
     from ayllu.lab import progress
     from ayllu.model.sight.efficientnet import EfficientNetLite
-    from ayllu.model.sight.seeing import EYES
+    from ayllu.model.sight.files import EYES
 
     published = _published(ctx.cache)
     save_file(published, ctx.folder / EYES)

@@ -40,7 +40,7 @@ def weights_subject(
     """Weights on this machine, with the eyes that may lie in their `folder`; `auto` writes in the model's chat format
     where it has one."""
     from ayllu.evals.profile.subjects.weights import WeightsSubject
-    from ayllu.model.sight.seeing import sees
+    from ayllu.model.sight.files import sees
 
     computed_in = torch_dtype(dtype)
     if chat_template not in ("auto", "on", "off"):

@@ -13,7 +13,7 @@ from ayllu.data.scenes.scene import read_scene
 from ayllu.evals.profile.item import ProfileItem
 from ayllu.evals.profile.subjects.subject import Ranked, Replied
 from ayllu.evals.profile.subjects.weights import WeightsSubject
-from ayllu.model.sight.seeing import EYES, PROJECTOR
+from ayllu.model.sight.files import EYES, PROJECTOR
 
 if TYPE_CHECKING:
     from ayllu.evals.sight.seer import Seer
@@ -33,14 +33,14 @@ class SeeingSubject(WeightsSubject):
 
     def rank(self, items: Sequence[ProfileItem]) -> Iterator[Ranked]:
         for number, item in _with_pictures(items):
-            picture = draw_picture(read_scene(item.scene), default_cache())
+            picture = self._seer.view(draw_picture(read_scene(item.scene), default_cache()))
             yield number, self._seer.weigh(picture, item.question, item.choices or (item.answer,))
         numbers, plain = _without(items)
         yield from ((numbers[number], values) for number, values in super().rank(plain))
 
     def generate(self, items: Sequence[ProfileItem]) -> Iterator[Replied]:
         for number, item in _with_pictures(items):
-            picture = draw_picture(read_scene(item.scene), default_cache())
+            picture = self._seer.view(draw_picture(read_scene(item.scene), default_cache()))
             (answer,) = self._seer.answer(picture, [item.question])
             yield number, answer, ""
         numbers, plain = _without(items)
