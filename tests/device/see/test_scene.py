@@ -16,6 +16,7 @@ from ayllu.device.see.picture import LONGEST, NoPicture, from_data_url, pixels_o
 from ayllu.device.see.scene import Scene, Seen, colours_of, measured, place
 from ayllu.device.think.mind import Asked, Counts, Written
 from ayllu.device.think.sighted import Sighted
+from ayllu.device.worker import Worker
 from support.pictures import GREEN, SKY, data_url, jpeg, sign
 
 
@@ -121,7 +122,8 @@ def test_what_a_model_makes_up_is_not_spoken() -> None:
         async def tell(found: Grounded) -> None:
             told.append(found)
 
-        mind = Sighted(mind=Liar(), scene=SCENE, question="How old is this tree?", told=tell)
+        idle = Worker("nothing here looks")
+        mind = Sighted(mind=Liar(), scene=SCENE, question="How old is this tree?", told=tell, seeing=idle)
         return [piece async for piece in mind.answer(Asked(messages=[]))], told
 
     said, told = asyncio.run(scenario())
