@@ -207,7 +207,7 @@ def main() -> None:
             slow=given.slow,
         )
         if given.keep:
-            keep("gateway_load", loaded, rounds=samples)
+            keep("serving/gateway_load", loaded, rounds=samples)
         print(json.dumps(loaded, indent=2))
         return
     if given.side:

@@ -49,7 +49,7 @@ TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "lab/page": lab_page.table,
     "serving/larger": larger.table,
     "serving/native_peers": native_peers.table,
-    "gateway_load": load.table,
+    "serving/gateway_load": load.table,
     "masks": masks.table,
     "planner": planner.table,
     "planted": planted.table,
