@@ -71,9 +71,9 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="write bench/records/assistant/tasks.json")
     given = parser.parse_args()
     found = {"models": [measured(model, given.seed, given.attacks) for model in given.models]}
-    print(table(found))
+    shown = {"models": [one | {"model": Path(one["model"]).name} for one in found["models"]]}
+    print(table(shown))
     if given.keep:
-        shown = {"models": [one | {"model": Path(one["model"]).name} for one in found["models"]]}
         keep("assistant/tasks", shown, rounds=shown["models"], seed=given.seed)
 
 
