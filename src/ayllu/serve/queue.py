@@ -75,7 +75,8 @@ class EngineQueue:
         course = Course(request=request, model=self.model)
         said: list[str] = []
         try:
-            holder = Holding(request)
+            accepts = getattr(self.engine, "accepts", None)
+            holder = Holding(request, resumes=accepts is not None and accepts.resumes)
             await self._turn(client, seconds, holder)
             course.started = time.monotonic()
             spend_tokens(len(request.prompt))

@@ -5,6 +5,8 @@ import random
 import threading
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -280,9 +282,21 @@ def test_an_answer_gives_its_turn_back_and_goes_on_as_if_nothing_had_been(
     assert got.cached == alone.cached
 
 
-def test_an_answer_whose_prompt_is_told_keeps_its_turn(engine: TorchEngine) -> None:
+@pytest.mark.parametrize(
+    ("asked", "resumes"),
+    [
+        ({"logprobs": 1, "prompt_logprobs": True}, True),
+        ({"sampling": Sampling(seed=3)}, False),
+        ({"sampling": Sampling(temperature=0, presence_penalty=1.0)}, False),
+    ],
+    ids=["prompt", "seed", "penalty"],
+)
+def test_an_answer_that_the_engine_cannot_resume_keeps_its_turn(
+    engine: TorchEngine, asked: dict[str, Any], resumes: bool
+) -> None:
     watched = Watched(engine, seconds=0.001, parallel=1)
-    long = GenerationRequest(prompt=[65, 66], max_tokens=60, logprobs=1, prompt_logprobs=True)
+    watched.accepts = replace(watched.accepts, resumes=resumes)
+    long = GenerationRequest(prompt=[65, 66], max_tokens=60, **asked)
 
     async def scenario() -> list[str]:
         queue, ended = EngineQueue(watched), []

@@ -26,6 +26,8 @@ class Accepts:
     """Fields that it cannot honour, see `refuse_unable`."""
     special_in_grammars: bool = True
     """Whether it holds special tokens to a grammar."""
+    resumes: bool = False
+    """Whether `GenerationRequest.written` means all that it says: seed, grammar and penalties go on where they were."""
 
     def check(self, request: GenerationRequest) -> None:
         """ValueError, in one sentence, for a request that it does not take; see `Engine.check`."""

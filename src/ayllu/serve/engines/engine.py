@@ -51,8 +51,8 @@ class GenerationRequest:
     written: int = 0
     """So many ids at the end of the prompt are the beginning of the answer: their text was told, and is not told again.
 
-    What follows them is what would have followed had they been drawn in this turn: by the seed, the grammar and
-    penalties. Only for engines whose chunks have `ids`.
+    Only for engines whose chunks have `ids`. With one that `resumes`, what follows is what would have followed had they
+    been drawn in this turn: by the seed, the grammar and penalties.
     """
 
     @property

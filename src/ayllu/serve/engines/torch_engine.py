@@ -51,7 +51,13 @@ class TorchEngine:
         self.context = min(config.context, LONGEST_CONTEXT)
         self.parameters = config.parameters
         self._vocabulary = config.vocabulary
-        self.accepts = Accepts(engine="torch", context=self.context, vocabulary=config.vocabulary, adapters=list(read))
+        self.accepts = Accepts(
+            engine="torch",
+            context=self.context,
+            vocabulary=config.vocabulary,
+            adapters=list(read),
+            resumes=True,
+        )
         bytes_each = 2 * 4 * self.context * config.layers * config.kv_heads * config.head_width
         self.parallel = parallel_answers(
             MOST_PARALLEL, bytes_each=bytes_each, memory=machine_memory(), share=MEMORY_SHARE

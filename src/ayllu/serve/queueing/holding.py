@@ -15,10 +15,12 @@ LEAST_TURN = 16
 class Holding:
     """An answer that gives its turn back where that changes no bit of it: what is left of it, as a request.
 
-    So it has ids that the engine tells, and nothing told of the prompt.
+    So it has ids that the engine tells, and nothing told of the prompt; and where the engine does not resume them, no
+    seed, no grammar and no penalty that counts the answer alone.
     """
 
-    def __init__(self, request: GenerationRequest) -> None:
+    def __init__(self, request: GenerationRequest, *, resumes: bool) -> None:
+        """`resumes` as the engine's `Accepts` has it."""
         self._request = request
         self._ids: list[int] = []
         self._fresh = 0
@@ -26,7 +28,10 @@ class Holding:
         self._given_back = False
         self.seconds = 0.0
         """Of all turns that have ended."""
-        self._can = not request.prompt_logprobs
+        sampling = request.sampling
+        by_ids = (sampling.seed is None or sampling.greedy) and request.grammar is None
+        by_ids = by_ids and not (sampling.presence_penalty or sampling.frequency_penalty)
+        self._can = (resumes or by_ids) and not request.prompt_logprobs
         self.kept = Holder(ready=lambda: self._fresh >= LEAST_TURN, ask=self._give_back) if self._can else None
 
     def begin(self, cancelled: threading.Event) -> GenerationRequest:

@@ -80,7 +80,11 @@ class NativeEngine:
         files = packed_adapters(adapters or {}, config)
         self._adapters = {name: number for number, name in enumerate(files)}
         self.accepts = Accepts(
-            engine="native", context=self.context, vocabulary=config.vocabulary, adapters=list(files)
+            engine="native",
+            context=self.context,
+            vocabulary=config.vocabulary,
+            adapters=list(files),
+            resumes=True,
         )
         try:
             file = packed(folder, bits)

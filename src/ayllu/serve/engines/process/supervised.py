@@ -149,7 +149,7 @@ class SupervisedEngine:
         self.kind: str = child.ready["kind"]
         """Name of the engine's class."""
         told = child.ready["accepts"]
-        self._accepts = Accepts(**told) if told is not None else None
+        self.accepts = Accepts(**told) if told is not None else None
         self.restarts = 0
         """How many times the process was started again."""
         self._numbers = itertools.count(1)
@@ -176,8 +176,8 @@ class SupervisedEngine:
 
         Another engine is asked, who may be busy; nothing is said while the process starts again.
         """
-        if self._accepts is not None:
-            self._accepts.check(request)
+        if self.accepts is not None:
+            self.accepts.check(request)
             return
         child = self._child
         if child is not None:
