@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
+from ayllu.evals.score import Outcome, Scores
 from ayllu.lab.graph import Handle, order
 from ayllu.recipes.scaling.picture import draw_scaling
 from ayllu.recipes.scaling.scale import cria
-from ayllu.recipes.scaling.tasks import compared, foretell
+from ayllu.recipes.scaling.tasks import compared, foretell, scored
 
 
 def rung(number: int, loss: float) -> dict[str, Any]:
-    tasks = {"piqa": {"value": 1.2 * loss - 0.1, "low": 0.0, "high": 9.0, "acc": {}}}
-    return {"rung": number, "parameters": 10**5 * number, "loss": loss, "tasks": tasks}
+    """A rung whose gold answers, two items of PIQA, cost `1.2 * loss - 0.1` bits a byte each."""
+    record = {"matrix_parameters": 10**5 * number, "points": [{"loss": 9.0}, {"loss": loss}]}
+    gold = -math.log(2) * 10 * (1.2 * loss - 0.1)
+    outcomes = tuple(
+        Outcome(
+            id=str(item),
+            set="piqa",
+            digest="",
+            gold=1,
+            log_likelihoods=(gold - 1 if item else gold + 1, gold),
+            bytes=(10, 10),
+            tokens=(3, 3),
+        )
+        for item in range(2)
+    )
+    return scored(number, record, Scores(outcomes=outcomes))
 
 
 POINTS = [rung(1, 2.4), rung(2, 2.1), rung(3, 1.9), rung(4, 1.8)]
@@ -27,6 +43,11 @@ def test_the_third_rung_makes_a_line_and_foretells_the_next() -> None:
     assert fits is not None and fits["piqa"]["slope"] == pytest.approx(1.2)
     assert ahead is not None and ahead["piqa"]["value"] == pytest.approx(1.94)
     assert ahead["piqa"]["low"] < 1.94 < ahead["piqa"]["high"]
+
+
+def test_a_rung_keeps_the_accuracy_that_the_bits_are_beside() -> None:
+    task = rung(1, 2.4)["tasks"]["piqa"]
+    assert task["value"] == pytest.approx(2.78) and task["accuracy"]["value"] == 0.5
 
 
 def test_the_report_has_what_was_foretold_beside_what_came() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,14 +43,7 @@ def task_law(
     foretold = before.value["next"] if before is not None else None
     for name, expected in (foretold or {}).items():
         ctx.predict(f"{METRIC} {name}", expected["value"], low=expected["low"], high=expected["high"])
-    found = _measured(ctx, rung, tokenizer, items)
-    record = rung.artifact.record
-    row = {
-        "rung": index + 1,
-        "parameters": record["matrix_parameters"],
-        "loss": record["points"][-1]["loss"],
-        "tasks": {name: {**found[name][METRIC], "acc": found[name]["acc"]} for name in found},
-    }
+    row = scored(index + 1, rung.artifact.record, _measured(ctx, rung, tokenizer, items))
     for name, task in row["tasks"].items():
         ctx.note(f"{METRIC} {name}", task["value"])
     points = [*(before.value["points"] if before is not None else []), row]
@@ -59,18 +53,27 @@ def task_law(
     write_atomically(ctx.folder / TASKS, json.dumps(kept, indent=1) + "\n")
 
 
-def _measured(ctx: Context, rung: Handle[Weights], tokenizer: Handle[Tokenizer], items: int) -> dict[str, Any]:
-    """The entry of each set in scores.json."""
+def scored(number: int, record: Mapping[str, Any], scores: Scores) -> dict[str, Any]:
+    """A rung's point: its loss after the last decay, and of each set the metric with its interval and the accuracy."""
+    sets = scores.as_json()["sets"]
+    return {
+        "rung": number,
+        "parameters": record["matrix_parameters"],
+        "loss": record["points"][-1]["loss"],
+        "tasks": {name: {**entry[METRIC], "accuracy": entry["accuracy"]} for name, entry in sets.items()},
+    }
+
+
+def _measured(ctx: Context, rung: Handle[Weights], tokenizer: Handle[Tokenizer], items: int) -> Scores:
     from ayllu.evals.likelihood.multiple_choice import evaluate_suite
     from ayllu.evals.suite import load_suite
     from ayllu.model.files import hf
 
     suite = load_suite("small", items_per_set=items, cache=ctx.cache)
     model = hf.load(rung.value).eval()
-    scores: Scores = evaluate_suite(model, tokenizer.value, suite, folder=ctx.scratch / "items")
+    scores = evaluate_suite(model, tokenizer.value, suite, folder=ctx.scratch / "items")
     scores.save(ctx.folder)
-    sets: dict[str, Any] = scores.as_json()["sets"]
-    return sets
+    return scores
 
 
 def foretell(
