@@ -1,6 +1,8 @@
-"""Texts to learn a tokenizer from, to measure a model on, and to encode."""
+"""Texts to learn a tokenizer from, to measure a model on, to encode, and to look for in what is kept."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 ENGLISH = [
     "A man is sitting on a roof. He starts pulling up roofing on a roof.",
@@ -53,3 +55,12 @@ SAMPLES = {
     "nothing": "",
     "a long word": "x" * 26_000 + " " * 26_000 + "é" * 3,
 }
+
+
+def left_of(word: str, folder: Path) -> list[str]:
+    """The files of a folder that hold a word in any of their bytes."""
+    return [
+        str(path.relative_to(folder))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and word.encode() in path.read_bytes().lower()
+    ]

@@ -10,11 +10,9 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx2
-import numpy as np
 import openai
 import pytest
 from openai.types import VectorStore, VectorStoreDeleted
@@ -22,11 +20,10 @@ from openai.types.vector_stores import VectorStoreFileDeleted
 
 from ayllu.serve.embeddings.encoder import SentenceEncoder
 from ayllu.serve.engines.torch_engine import TorchEngine
-from ayllu.serve.retrieval.index import Index, Passage
 from ayllu.serve.vector_stores.catalogue import Catalogue, Cut, NewFile
-from ayllu.serve.vector_stores.ingest import MOST_OPEN, Indexes
 from support.serving.encoders import save_encoder, tiny_bert
 from support.serving.server import serving
+from support.texts import left_of
 
 LLAMA = "The llama eats grass in the meadow, and the boy looks on. " * 3
 ERROR = "Error E4012: the valve does not close. Call the plumber."
@@ -264,27 +261,6 @@ def test_files_that_are_read_meanwhile_break_no_list_of_those_that_wait(tmp_path
     assert [file.id for file in again] == ["file-1", "file-2", "file-3", "file-0"], "what comes again stands last"
 
 
-def test_many_stores_hold_few_files_open(tmp_path: Path) -> None:
-    indexes, count = Indexes(tmp_path), 3 * MOST_OPEN
-
-    def of(number: int) -> Index:
-        return indexes.of(SimpleNamespace(id=f"vs_{number}", fingerprint="tiny", dimensions=2))  # type: ignore[arg-type]
-
-    def opened() -> int:
-        return sum(str(tmp_path) in str(place.resolve()) for place in Path("/proc/self/fd").iterdir())
-
-    one = np.ones((1, 2), np.float32)
-    in_use = of(0)
-    for number in range(count):
-        of(number).add("file", [Passage(text=f"llama {number}", vectors=one)])
-    assert opened() <= 3 * (MOST_OPEN + 1)
-    for number in (0, 1, count - 1):
-        assert [hit.text for hit in of(number).search("llama", one[0], most=3)] == [f"llama {number}"]
-    assert len(in_use.search("llama", one[0], most=3)) == 1, "it stays open for whoever uses it"
-    indexes.delete("vs_0")
-    assert not (tmp_path / "vs_0.sqlite").exists()
-
-
 def test_a_deleted_file_is_found_no_more(client: openai.OpenAI) -> None:
     file = upload(client, ERROR)
     store = ready(client, [file])
@@ -292,6 +268,26 @@ def test_a_deleted_file_is_found_no_more(client: openai.OpenAI) -> None:
     client.files.delete(file)
     assert client.vector_stores.search(store.id, query="valve").data == []
     assert client.vector_stores.retrieve(store.id).file_counts.total == 0
+
+
+@pytest.mark.parametrize("way", ["file", "store's file", "store"])
+def test_nothing_is_left_of_what_was_deleted(client: openai.OpenAI, home: Path, way: str) -> None:
+    word = f"zanzibar{way.replace(' ', '').replace(chr(39), '')}"
+    kept = upload(client, "The llama sleeps in the shed.")
+    file = upload(client, f"The {word} lies under the third stone. " * 40, f"{word}.txt")
+    store = ready(client, [kept, file])
+    assert left_of(word, home)
+    if way == "store":
+        client.vector_stores.delete(store.id)
+    elif way == "store's file":
+        client.vector_stores.files.delete(file, vector_store_id=store.id)
+    client.files.delete(file)
+    deadline = time.monotonic() + 60
+    while left_of(word, home) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left_of(word, home) == []
+    if way != "store":
+        assert [hit.file_id for hit in client.vector_stores.search(store.id, query="llama").data] == [kept]
 
 
 def test_a_store_expires_and_of_another_model_is_refused(

@@ -117,9 +117,8 @@ class Catalogue:
             cursor.execute("DELETE FROM files WHERE id = ?", (id,))
 
     def compact(self) -> None:
-        """Leave no byte of what was removed, in free pages or in the log."""
-        self._database.rows("VACUUM")
-        self._database.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Leave no byte of what was removed, and give back its room."""
+        self._database.shrink()
 
     def place(self, file: str, number: int) -> Place | None:
         """Where a passage of a file is; None where the file is not ready."""

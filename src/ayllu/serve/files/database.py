@@ -9,6 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+SETTINGS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "busy_timeout = 30000",
+    "secure_delete = ON",  # what is deleted is overwritten, not only forgotten
+)
+
 
 class NewerSchema(Exception):
     """The file was written by a newer Ayllu."""
@@ -28,7 +36,7 @@ class Database:
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         self._connection.row_factory = sqlite3.Row
-        for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 30000"):
+        for setting in SETTINGS:
             self._connection.execute(f"PRAGMA {setting}")
         with self.writing() as cursor:
             (version,) = cursor.execute("PRAGMA user_version").fetchone()
@@ -52,10 +60,24 @@ class Database:
                 raise
             cursor.execute("COMMIT")
 
+    @property
+    def changes(self) -> int:
+        """Rows that were changed since the file was opened."""
+        return self._connection.total_changes
+
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         """What a query finds."""
         with self._lock:
             return self._connection.execute(query, values).fetchall()
+
+    def settle(self) -> None:
+        """Empty the log beside the file, which holds pages as they were: nothing that was deleted is left in it."""
+        self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def shrink(self) -> None:
+        """Give back the room of what was deleted, which is overwritten already."""
+        self.rows("VACUUM")
+        self.settle()
 
     def close(self) -> None:
         """Let go of the file."""

@@ -38,7 +38,9 @@ class Files:
         self._opened: FileStore | None = None
         self._uploads = 0
         self.gone: Callable[[FileStore, str], None] = lambda store, file_id: None
-        """Told of each file that was deleted or has expired."""
+        """Told of each file that was deleted or has expired, in a thread."""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Whose threads those are."""
 
     def add_to(self, app: App) -> None:
         """Give `app` the routes."""
@@ -146,6 +148,7 @@ class Files:
         """The store, which is opened when it is first needed."""
         if self._folder is None:
             raise ApiError(501, "this server keeps no files: it was started without a home")
+        self.loop = asyncio.get_running_loop()
         if self._opened is None:
             store = FileStore(self._folder, most_bytes=self._limits.files_bytes)
             store.gone = lambda file_id: self.gone(store, file_id)

@@ -182,6 +182,7 @@ class FileStore:
             gone = cursor.execute("DELETE FROM files WHERE id = ? AND owner = ?", (number, owner)).rowcount
         if gone:
             (self._content / number).unlink(missing_ok=True)
+            self._database.settle()
             self.gone(number)
         return bool(gone)
 
@@ -200,6 +201,7 @@ class FileStore:
         for row in expired:
             (self._content / row["id"]).unlink(missing_ok=True)
             self.gone(row["id"])
+        self._database.settle()
 
     def _sweep(self) -> None:
         """Remove what has no row and is written by nobody."""

@@ -36,6 +36,7 @@ SCHEMA = (
     );
     CREATE INDEX gone_of_list ON gone (list, id);
     CREATE INDEX stores_of ON stores (owner, number)""",
+    """CREATE TABLE removed (store TEXT NOT NULL, file TEXT NOT NULL, PRIMARY KEY (store, file))""",
 )
 MOST_GONE = 10_000
 """Of what was deleted so many places in lists are known: a client that deletes what it lists goes on behind them."""
@@ -175,8 +176,14 @@ class Catalogue:
         with self._database.writing() as cursor:
             cursor.execute("DELETE FROM gone WHERE list = ?", (store,))
             self._leave(cursor, "SELECT owner, id, number FROM stores WHERE id = ?", store)
-            for table, column in (("store_files", "store"), ("batches", "store"), ("stores", "id")):
+            for table, column in (
+                ("store_files", "store"),
+                ("batches", "store"),
+                ("removed", "store"),
+                ("stores", "id"),
+            ):
                 cursor.execute(f"DELETE FROM {table} WHERE {column} = ?", (store,))
+        self._database.settle()
 
     def add(self, store: str, files: Sequence[NewFile], *, batch: bool = False) -> str | None:
         """Put files into a store, in place of what it had of them; gives the id of the batch, where it is one."""
@@ -209,10 +216,23 @@ class Catalogue:
             )
 
     def remove(self, store: str, number: str) -> bool:
-        """Take a file out of a store; whether it was there."""
+        """Take a file out of a store; whether it was there. Its words are in the index until they are wiped there."""
         with self._database.writing() as cursor:
             self._leave(cursor, "SELECT store, id, number FROM store_files WHERE store = ? AND id = ?", store, number)
-            return bool(cursor.execute("DELETE FROM store_files WHERE store = ? AND id = ?", (store, number)).rowcount)
+            cursor.execute("INSERT OR IGNORE INTO removed VALUES (?, ?)", (store, number))
+            gone = cursor.execute("DELETE FROM store_files WHERE store = ? AND id = ?", (store, number)).rowcount
+        self._database.settle()
+        return bool(gone)
+
+    def next_to_wipe(self) -> tuple[str, list[str]] | None:
+        """A store and the files that were taken out of it since it was wiped."""
+        rows = self._database.rows("SELECT * FROM removed WHERE store = (SELECT min(store) FROM removed)")
+        return (rows[0]["store"], [row["file"] for row in rows]) if rows else None
+
+    def wiped(self, store: str, files: Sequence[str]) -> None:
+        """Say that nothing is left of files that were taken out of a store."""
+        with self._database.writing() as cursor:
+            cursor.executemany("DELETE FROM removed WHERE store = ? AND file = ?", [(store, file) for file in files])
 
     def stores_with(self, number: str) -> list[str]:
         """The stores that have a file."""

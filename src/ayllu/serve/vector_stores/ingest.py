@@ -1,4 +1,4 @@
-"""Files of vector stores are read, cut, embedded and indexed in turn; what a kill interrupts is begun anew."""
+"""Files of vector stores are read and indexed in turn, and wiped when they are taken out; a kill begins that anew."""
 
 from __future__ import annotations
 
@@ -61,20 +61,43 @@ class Indexes:
 
 
 class Ingest:
-    """Reads files that wait for it, as long as there are any."""
+    """Reads files that wait for it, as long as there are any; then wipes what was taken out meanwhile."""
 
     def __init__(
         self, catalogue: Catalogue, indexes: Indexes, files: FileStore, embedder: Callable[[VectorStore], EmbedderQueue]
     ) -> None:
         self._catalogue, self._indexes, self._files, self._embedder = catalogue, indexes, files, embedder
         self._task: asyncio.Task[None] | None = None
+        self._woken = False
 
     def wake(self) -> None:
-        """Begin, where nothing is being read."""
+        """Begin, or look once more when all that is known is done."""
+        self._woken = True
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
+        while self._woken:
+            self._woken = False
+            await self._read_all()
+            try:
+                await asyncio.to_thread(self._wipe_all)
+            except Exception:
+                log.exception("what was taken out of a vector store could not be wiped; it is tried again")
+
+    def _wipe_all(self) -> None:
+        while (left := self._catalogue.next_to_wipe()) is not None:
+            store, files = left
+            if (found := self._catalogue.anyones(store)) is not None:
+                index = self._indexes.of(found[0])
+                for file in files:
+                    # It may have been put in again, and read, since; then its words belong there.
+                    if self._catalogue.file(store, file) is None:
+                        index.remove(file)
+                index.wipe()
+            self._catalogue.wiped(store, files)
+
+    async def _read_all(self) -> None:
         while (file := await asyncio.to_thread(self._catalogue.next_to_read)) is not None:
             try:
                 await self._read(file)

@@ -206,9 +206,13 @@ class VectorStores:
         """Take a file out of a store; the file itself stays."""
         store = await self._find(http, store_id)
         await self._file(store_id, file_id)
-        await self._use(lambda catalogue: catalogue.remove(store_id, file_id))
         _, indexes, _ = await self._open()
-        await asyncio.to_thread(lambda: indexes.of(store).remove(file_id))
+
+        def remove(catalogue: Catalogue) -> None:
+            catalogue.remove(store_id, file_id)
+            indexes.of(store).remove(file_id)
+
+        await self._use(remove)
         return {"id": file_id, "object": "vector_store.file.deleted", "deleted": True}
 
     async def content(self, store_id: str, file_id: str, http: Request) -> dict[str, Any]:
@@ -371,12 +375,14 @@ class VectorStores:
             return self._opened
 
     def _forget(self, files: FileStore, file_id: str) -> None:
-        """A file is no more: nobody finds it."""
-        catalogue, indexes, _ = self._parts(files)
+        """A file is no more: nobody finds it, and then nothing is left of it."""
+        catalogue, indexes, ingest = self._parts(files)
         for store_id in catalogue.stores_with(file_id):
             if (found := catalogue.anyones(store_id)) is not None:
                 catalogue.remove(store_id, file_id)
                 indexes.of(found[0]).remove(file_id)
+        if self._files.loop is not None:
+            self._files.loop.call_soon_threadsafe(ingest.wake)
 
 
 def _listed(work: Callable[[Catalogue], Given], cut: Cut) -> Callable[[Catalogue], Given]:
