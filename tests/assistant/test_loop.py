@@ -26,7 +26,7 @@ from ayllu.assistant.session import Session
 from ayllu.assistant.steps import Called, Decided, Ended, Limits, Returned, as_json
 from ayllu.assistant.tools.files import Folders
 from ayllu.assistant.tools.notes import Notes
-from ayllu.assistant.tools.tool import ToolError, tool_of
+from ayllu.assistant.tools.tool import MOST_CHARACTERS, ToolError, as_result, is_torn, tool_of
 from ayllu.assistant.tools.trust import TRUST, Trust
 from ayllu.serve.state.choose import open_store
 from ayllu.serve.state.store import Store
@@ -91,6 +91,50 @@ def test_what_goes_wrong_in_a_tool_is_told_to_the_model(agent: Made, session: Se
     assert all(step.error for step in steps if isinstance(step, Returned)) and len(outputs) == 6
     assert "row 7 is wrong" in outputs["fail"] and "KeyError" in outputs["crash"] and "0.1 seconds" in outputs["sleep"]
     assert "no JSON" in outputs["odd"] and "no tool none" in outputs["none"] and "number" in outputs["double"]
+
+
+@pytest.mark.parametrize(
+    ("first", "effect", "guided", "made"),
+    [
+        ("crash", False, False, 2),
+        ("crash", True, True, 1),
+        ("refuse", False, False, 1),  # a model that reads weighs itself what an error says
+        ("refuse", False, True, 2),
+        ("refuse", True, True, 1),
+        ("torn", False, False, 2),
+        ("torn", True, True, 1),
+        ("NUL", False, True, 2),
+        ("brackets", False, True, 1),
+    ],
+)
+def test_what_has_no_effect_is_called_once_more_where_that_may_help(
+    agent: Made, session: Session, first: str, effect: bool, guided: bool, made: int
+) -> None:
+    count = []
+
+    def look() -> str:
+        """Look."""
+        count.append(1)
+        if len(count) > 1:
+            return "42"
+        if first == "refuse":
+            raise ToolError("the service is busy, try again")
+        if first == "crash":
+            raise ConnectionResetError("connection reset by peer")
+        return {"torn": '{"result": [1, 2', "NUL": "res\0", "brackets": "[x] bread\n{milk"}[first]
+
+    session.say("go")
+    steps = run(
+        agent([tool_of(look, effect=effect, ask="never")], calls(("look", {}), say=guided), says("done")), session
+    )
+    (returned,) = (step for step in steps if isinstance(step, Returned))
+    assert len(count) == made
+    assert (returned.output == "42") == (made == 2) and returned.error == (made == 1 and first in ("crash", "refuse"))
+
+
+def test_json_that_we_cut_is_whole() -> None:
+    long = as_result("look", ["word"] * 10_000)
+    assert len(long.text) > MOST_CHARACTERS and not is_torn(long)
 
 
 @pytest.mark.parametrize(

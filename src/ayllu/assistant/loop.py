@@ -19,7 +19,7 @@ from ayllu.assistant.marks import instructions, marked_items
 from ayllu.assistant.models.driver import Asked, Driver, ModelError, Turned, Words
 from ayllu.assistant.session import INTERRUPTED, Session, arguments_of, message, output, text_of
 from ayllu.assistant.steps import Called, Decided, Ended, Limits, Recalled, Returned, Step, Took, Wrote
-from ayllu.assistant.tools.tool import RunnableTool, ToolError, ToolResult, Unlucky, call_tool
+from ayllu.assistant.tools.tool import RunnableTool, ToolError, ToolResult, Unlucky, call_tool, is_torn
 from ayllu.assistant.tools.trust import TRUST, Trust
 from ayllu.lab.visible import valid_text
 from ayllu.serve.state.items import Item
@@ -128,7 +128,7 @@ class Agent:
             else:
                 yield self._returned(session, item, f"not allowed: {decision.why}", error=True)
                 said[item["call_id"]] = f"I did not do that: {decision.why}."
-        async with aclosing(self._run(session, running, said)) as steps:
+        async with aclosing(self._run(session, running, said, guided=spent.say)) as steps:
             async for step in steps:
                 yield step
         if spent.say and said and all(said.values()):
@@ -140,13 +140,18 @@ class Agent:
         session: Session,
         calls: Sequence[tuple[Item, RunnableTool, Mapping[str, Any]]],
         said: dict[str, str | None],
+        *,
+        guided: bool,
     ) -> AsyncGenerator[Step]:
         """Run calls side by side; each result is kept as it comes, and in `said` the sentence that it answers with."""
         session.begin(item["call_id"] for item, _, _ in calls)
         theirs = bool(session.untrusted or self.untrusted)
         token = TRUST.set(Trust(conversation=session.name, message=session.last_asked, untrusted=theirs))
         try:
-            tasks = {asyncio.create_task(_timed(tool, arguments)): (item, tool) for item, tool, arguments in calls}
+            tasks = {
+                asyncio.create_task(_timed(tool, arguments, guided=guided)): (item, tool)
+                for item, tool, arguments in calls
+            }
         finally:
             TRUST.reset(token)
         waiting = set(tasks)
@@ -249,24 +254,30 @@ class _Pause:
         self._spent.thought(time.monotonic() - self._start)
 
 
-async def _timed(tool: RunnableTool, arguments: Mapping[str, Any]) -> tuple[ToolResult, bool, float]:
-    """A call's result, whether it is an error, and the seconds it took.
-
-    What has no effect and failed by bad luck is called a second time.
-    """
+async def _timed(tool: RunnableTool, arguments: Mapping[str, Any], *, guided: bool) -> tuple[ToolResult, bool, float]:
+    """A call's result, whether it is an error, and the seconds it took."""
     start = time.monotonic()
     try:
-        try:
-            found = await call_tool(tool, arguments)
-        except Unlucky:
-            if tool.effect:
-                raise
-            found = await call_tool(tool, arguments)
-        return found, False, time.monotonic() - start
+        return await _called(tool, arguments, guided=guided), False, time.monotonic() - start
     except ToolError as error:
         text = valid_text(str(error))
         told = ToolResult(text=f"error: {text}", say=f"That did not work: {text}.", untrusted=error.untrusted)
         return told, True, time.monotonic() - start
+
+
+async def _called(tool: RunnableTool, arguments: Mapping[str, Any], *, guided: bool) -> ToolResult:
+    """A call's result. What has no effect is called once more where it failed by bad luck or came back torn.
+
+    A guided model cannot weigh what an error says, so that its calls are made once more whatever it was.
+    """
+    try:
+        found = await call_tool(tool, arguments)
+        if tool.effect or not is_torn(found):
+            return found
+    except ToolError as error:
+        if tool.effect or not (guided or isinstance(error, Unlucky)):
+            raise
+    return await call_tool(tool, arguments)
 
 
 def _decided(item: Item, decision: Decision) -> Decided:

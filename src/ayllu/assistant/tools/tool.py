@@ -116,6 +116,20 @@ async def call_tool(tool: RunnableTool, arguments: Mapping[str, Any]) -> ToolRes
     return as_result(tool.name, found)
 
 
+def is_torn(result: ToolResult) -> bool:
+    """Whether a result is a piece of what was sent: JSON that ends early, or bytes that are no text."""
+    text = result.text.strip()
+    if "\x00" in text:
+        return True
+    if not text.startswith(('{"', "[{", '["')):
+        return False
+    try:
+        json.loads(text)
+    except ValueError:
+        return len(text) < MOST_CHARACTERS  # else it was we who cut it
+    return False
+
+
 def as_result(name: str, found: Any) -> ToolResult:
     """Whatever a function gave, as a result; ToolError where it cannot be told."""
     if isinstance(found, ToolResult):
