@@ -1,7 +1,7 @@
 """What the gateway adds to the engine: the same answers through it and through a server of 30 lines, in turns.
 
     python bench/gateway.py --model FOLDER [--engine auto] [--rounds 5] [--answers 32] [--tokens 64] [--keep]
-    python bench/gateway.py --model FOLDER --load 10 [--streams 200] [--slow 300] [--tokens 16] [--keep]
+    python bench/gateway.py --model FOLDER --load 10 [--streams 200] [--others 300] [--tokens 16] [--keep]
 
 Both stand in processes of their own before the same engine and answer the same prompts of the same client, so that the
 client and the sockets are counted on both sides. With 1 and with 16 users: the first token and the whole answer at the
@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--load", type=float, help="minutes of many streams, in place of the comparison")
     parser.add_argument("--streams", type=int, default=200)
-    parser.add_argument("--slow", type=int, default=300, help="clients that read nothing beside a fast one")
+    parser.add_argument("--others", type=int, default=300, help="clients that one is beside")
     given = parser.parse_args()
     if given.load:
         loaded, samples = load.run(
@@ -204,7 +204,7 @@ def main() -> None:
             streams=given.streams,
             minutes=given.load,
             tokens=given.tokens,
-            slow=given.slow,
+            others=given.others,
         )
         if given.keep:
             keep("serving/gateway_load", loaded, rounds=samples)

@@ -1,8 +1,8 @@
-"""The gateway under load, for `bench/gateway.py --load`: many streams for minutes, and slow readers beside a fast one.
+"""The gateway under load, for `bench/gateway.py --load`: many streams for minutes, and one client beside many others.
 
 `ayllu serve` in a process of its own. First so many clients of different users stream one answer after the other:
 counted are answers, errors and, every second, the memory of the gateway and of its engine. Then one client asks alone,
-and again beside others that ask for long answers and read nothing of them.
+beside others that read long answers, and beside as many that read nothing of theirs: what those cost that do not read.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,13 @@ WARM = 0.25
 """Part of the time after which memory is looked at: before that caches fill."""
 PATIENCE = 120.0
 """Seconds without a byte after which a stream counts as an error."""
-FAST = 20
-"""Answers of the fast client, alone and beside the slow ones."""
+FAST, FAST_TOKENS = 12, 8
+"""Answers of the one client each time, and the tokens of each: beside 300 it has one three-hundredth of the machine."""
+SMALL_BUFFER = 4096
+"""Bytes that the kernel holds for one of the others: who reads nothing is soon sent nothing."""
+SETTLE = 5.0
+"""Seconds until the others have begun, and until they are gone."""
+BESIDE = {"alone": "alone", "reading": "beside {} that read", "silent": "beside {} that read nothing"}
 
 
 def head_and_body(body: Mapping[str, Any], port: int) -> bytes:
@@ -133,56 +139,71 @@ async def load(port: int, pid: int, *, streams: int, minutes: float, tokens: int
     }
 
 
-async def slow_and_fast(port: int, *, slow: int, tokens: int) -> dict[str, Any]:
-    """The times of a fast client, alone and beside slow ones."""
+async def one_beside_others(port: int, *, others: int) -> dict[str, Any]:
+    """The times of a client alone, beside others that read their long answers, and beside as many that read nothing."""
+    found: dict[str, Any] = {"others": others, "answers": FAST}
+    for name, count, reading in (("alone", 0, True), ("reading", others, True), ("silent", others, False)):
+        async with _company(port, count, reading=reading):
+            seconds, wrong = [], 0
+            for number in range(FAST):
+                began = time.monotonic()
+                wrong += bool(await answer(port, number, f"fast {name}", FAST_TOKENS))
+                seconds.append(time.monotonic() - began)
+        kinds = {"errors": wrong, "median_s": statistics.median(seconds), "longest_s": max(seconds)}
+        found[name] = {kind: round(value, 3) for kind, value in kinds.items()}
+        await asyncio.sleep(SETTLE)
+    return found
 
-    async def fast() -> tuple[list[float], int]:
-        seconds, wrong = [], 0
-        for number in range(FAST):
-            began = time.monotonic()
-            wrong += bool(await answer(port, number, "fast", tokens))
-            seconds.append(time.monotonic() - began)
-        return seconds, wrong
 
-    alone, wrong_alone = await fast()
-    writers = []
-    for number in range(slow):
-        # A reader with a small buffer that is never emptied: the server soon cannot write more.
-        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=2)
-        writer.write(head_and_body(asked(number, f"slow {number}", 2000), port))
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
-        writers.append(writer)
-    await asyncio.sleep(2)
-    beside, wrong_beside = await fast()
-    for writer in writers:
-        writer.close()
-    return {
-        "slow": slow,
-        "answers": FAST,
-        "errors": wrong_alone + wrong_beside,
-        "alone_median_s": round(statistics.median(alone), 3),
-        "beside_median_s": round(statistics.median(beside), 3),
-        "beside_longest_s": round(max(beside), 3),
-    }
+@asynccontextmanager
+async def _company(port: int, count: int, *, reading: bool) -> AsyncGenerator[None]:
+    """So many others that ask for answers which do not end, each with a small buffer; they go when the block ends."""
+    streams = []
+    for number in range(count):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+        connection.connect(("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=connection, limit=2)
+        writer.write(head_and_body(asked(number, f"other {number}", 2000), port))
+        if not reading:
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+        streams.append((reader, writer))
+    readers = [asyncio.create_task(_drain(reader)) for reader, _ in streams if reading]
+    await asyncio.sleep(SETTLE)
+    try:
+        yield
+    finally:
+        for task in readers:
+            task.cancel()
+        for _, writer in streams:
+            writer.close()
+
+
+async def _drain(reader: asyncio.StreamReader) -> None:
+    with suppress(OSError):
+        while await reader.read(65536):
+            pass
 
 
 def table(found: Mapping[str, Any]) -> str:
     """What came, as a Markdown table."""
-    one, two = found["load"], found["slow"]
-    growth = one["mib_a_minute"]
+    many, two = found["load"], found["beside"]
+    growth = many["mib_a_minute"]
     rows = [
-        f"| {one['streams']} streams at once for {one['minutes']:.1f} minutes | {one['answers']:,} answers, "
-        f"{one['errors']} errors; memory of the gateway {growth['gateway']:+.2f} MiB a minute, of the engine's process "
-        f"{growth['engine']:+.2f} |",
-        f"| one client beside {two['slow']} that read nothing | {two['answers']} answers, {two['errors']} errors; "
-        f"median {two['beside_median_s']:.2f} s, longest {two['beside_longest_s']:.2f} s; "
-        f"alone {two['alone_median_s']:.2f} s |",
+        f"| {many['streams']} streams for {many['minutes']:.1f} minutes | {many['answers']:,} answers, "
+        f"{many['errors']} errors; memory of the gateway {growth['gateway']:+.2f} MiB a minute, of the engine's "
+        f"process {growth['engine']:+.2f} |",
+        *(
+            f"| {FAST_TOKENS} tokens for one client, {words.format(two['others'])} | {two['answers']} answers, "
+            f"{one['errors']} errors; median {one['median_s']:.2f} s, longest {one['longest_s']:.2f} s |"
+            for one, words in ((two[name], words) for name, words in BESIDE.items())
+        ),
     ]
     return "\n".join(["| load | what came |", "|---|---|", *rows])
 
 
 def run(
-    model: Path, *, engine: str, streams: int, minutes: float, tokens: int, slow: int
+    model: Path, *, engine: str, streams: int, minutes: float, tokens: int, others: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """All of it: the figures, and the samples of memory."""
     command = [sys.executable, "-m", "ayllu.cli", "serve", str(model), "--port", "0", "--engine", engine]
@@ -194,8 +215,8 @@ def run(
                     raise SystemExit("the server has ended")
             port = int(at[1])
             loaded = asyncio.run(load(port, process.pid, streams=streams, minutes=minutes, tokens=tokens))
-            slowed = asyncio.run(slow_and_fast(port, slow=slow, tokens=tokens))
+            beside = asyncio.run(one_beside_others(port, others=others))
         finally:
             process.kill()
     samples = loaded.pop("samples")
-    return {"engine": engine, "tokens": tokens, "load": loaded, "slow": slowed}, samples
+    return {"engine": engine, "tokens": tokens, "load": loaded, "beside": beside}, samples
