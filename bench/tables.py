@@ -25,7 +25,7 @@ import startup
 import train_step
 from glasses import echo, session, translation, wearer
 from keep import RECORDS, ROOT
-from measuring import agreement, cria, evals, planted, profiles, puzzles, repetition, smol, tasks, verify
+from measuring import agreement, cria, evals, hazards, planted, profiles, puzzles, repetition, smol, tasks, verify
 from serving import clients, engines, larger, load, native_peers
 
 import safety
@@ -59,6 +59,7 @@ TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "puzzles/arc_agi_2": puzzles.table,
     "repetition": repetition.table,
     "safety": safety.table,
+    "safety/hazards": hazards.table,
     "smol": smol.table,
     "startup": startup.table,
     "training/train_step": train_step.table,
