@@ -22,10 +22,12 @@ from typing import Any
 
 WARM = 0.25
 """Part of the time after which memory is looked at: before that caches fill."""
-PATIENCE = 120.0
-"""Seconds without a byte after which a stream counts as an error."""
+PATIENCE = 600.0
+"""Seconds without a byte after which a stream counts as an error: what OpenAI's client waits unless told otherwise."""
 FAST, FAST_TOKENS = 12, 8
 """Answers of the one client each time, and the tokens of each: beside 300 it has one three-hundredth of the machine."""
+FULL = {"logprobs": True, "top_logprobs": 20}
+"""What makes a kilobyte of a token, so that buffers are full within minutes."""
 SMALL_BUFFER = 4096
 """Bytes that the kernel holds for one of the others: who reads nothing is soon sent nothing."""
 SETTLE = 5.0
@@ -46,10 +48,10 @@ def head_and_body(body: Mapping[str, Any], port: int) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + data
 
 
-def asked(number: int, user: str, tokens: int) -> dict[str, Any]:
+def asked(number: int, user: str, tokens: int, **more: Any) -> dict[str, Any]:
     """A chat that differs from the others'."""
     messages = [{"role": "user", "content": f"{number}. Tell me a story about a llama."}]
-    return {"messages": messages, "max_tokens": tokens, "stream": True, "seed": number, "user": user}
+    return {"messages": messages, "max_tokens": tokens, "stream": True, "seed": number, "user": user, **more}
 
 
 async def answer(port: int, number: int, user: str, tokens: int) -> str:
@@ -157,14 +159,14 @@ async def one_beside_others(port: int, *, others: int) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _company(port: int, count: int, *, reading: bool) -> AsyncGenerator[None]:
-    """So many others that ask for answers which do not end, each with a small buffer; they go when the block ends."""
+    """So many others that ask for long answers with alternatives, each with a small buffer; they go with the block."""
     streams = []
     for number in range(count):
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
         connection.connect(("127.0.0.1", port))
         reader, writer = await asyncio.open_connection(sock=connection, limit=2)
-        writer.write(head_and_body(asked(number, f"other {number}", 2000), port))
+        writer.write(head_and_body(asked(number, f"other {number}", 2000, **FULL), port))
         if not reading:
             writer.transport.pause_reading()  # type: ignore[attr-defined]
         streams.append((reader, writer))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -11,6 +12,9 @@ SECONDS = 15.0
 """From a connection's, or a next request's, first byte until the head of the request is there."""
 UNREAD_SECONDS = 60.0
 """Until a connection is given up whose client takes nothing of what is ready for it."""
+UNREAD_BYTES = 16384
+"""Bytes that are ready for a client, here and again in the kernel, beyond what it can be sent: more is written when it
+reads. Without a bound the kernel takes whole answers, megabytes, and nobody knows who reads."""
 
 
 class HeaderLimitProtocol(H11Protocol):
@@ -23,6 +27,10 @@ class HeaderLimitProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
+        self.transport.set_write_buffer_limits(high=UNREAD_BYTES)
+        connection = transport.get_extra_info("socket")
+        if connection.family in (socket.AF_INET, socket.AF_INET6) and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNREAD_BYTES)
         self._watch()
 
     def data_received(self, data: bytes) -> None:

@@ -16,7 +16,7 @@ from ayllu.serve.engines.engine import Delivers, Engine, GenerationRequest, Text
 from ayllu.serve.errors import ApiError
 from ayllu.serve.operations.course import Course, Watcher
 from ayllu.serve.queueing.arrived import Arrived, Bell
-from ayllu.serve.queueing.holding import Holding
+from ayllu.serve.queueing.holding import MOST_UNREAD, Holding
 from ayllu.serve.queueing.pace import Pace
 from ayllu.serve.queueing.turns import QueueFull, Turns
 
@@ -134,7 +134,7 @@ class EngineQueue:
         loop = asyncio.get_running_loop()
         cancelled = threading.Event()
         request = holder.begin(cancelled)
-        arrived = Arrived(self._bell_of(loop))
+        arrived = Arrived(self._bell_of(loop), most=MOST_UNREAD, full=holder.give_back)
         started = loop.time()
 
         def compute() -> None:

@@ -169,6 +169,29 @@ def test_300_slow_clients_do_not_stop_a_fast_one(folder: Path, engine: TorchEngi
                 connection.close()
 
 
+def test_for_a_client_that_reads_nothing_little_is_written(folder: Path, engine: TorchEngine) -> None:
+    watched = Watched(engine, parallel=1)
+    body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 400, "stream": True}
+    body |= {"logprobs": True, "top_logprobs": 20}  # a kilobyte a token
+    with serving(folder, watched) as address:
+        place = urlsplit(address)
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(60)
+            connection.connect((place.hostname, place.port))
+            request = httpx2.Request("POST", f"{address}/v1/chat/completions", json=body)
+            head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+            connection.sendall(f"POST /v1/chat/completions HTTP/1.1\r\n{head}\r\n".encode() + request.read())
+            while not watched.computed or watched.running:
+                time.sleep(0.01)
+            written = watched.computed
+            assert written < 300
+            whole = b""
+            while b"[DONE]" not in whole:
+                whole += connection.recv(65536)
+            assert watched.computed > written and whole.count(b'"logprobs": {') + whole.count(b'"logprobs":{') >= 100
+
+
 def test_a_client_that_reads_nothing_is_given_up(
     folder: Path, engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

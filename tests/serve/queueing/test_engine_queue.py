@@ -15,6 +15,7 @@ from ayllu.serve.engines.decode import joined
 from ayllu.serve.engines.engine import GenerationRequest, TextChunk
 from ayllu.serve.engines.torch_engine import TorchEngine
 from ayllu.serve.queue import EngineQueue
+from ayllu.serve.queueing.holding import MOST_UNREAD
 from ayllu.serve.queueing.turns import Holder, QueueFull, Turns
 from support.serving.clocks import JumpingLoop
 from support.serving.server import Watched
@@ -280,6 +281,26 @@ def test_an_answer_gives_its_turn_back_and_goes_on_as_if_nothing_had_been(
     assert (got.text, got.tokens, got.finish_reason) == (alone.text, alone.tokens, alone.finish_reason)
     assert [one.id for one in got.drawn] == [one.id for one in alone.drawn]
     assert got.cached == alone.cached
+
+
+def test_an_answer_that_nobody_reads_is_not_written_on_until_somebody_does(engine: TorchEngine) -> None:
+    watched = Watched(engine, seconds=0.001, parallel=1)
+    whole = joined(list(watched.generate(LONG, threading.Event())))
+    assert whole.tokens > 2 * MOST_UNREAD
+    watched.computed = 0
+
+    async def scenario() -> list[TextChunk]:
+        queue = EngineQueue(watched)
+        async with aclosing(queue.stream(LONG, client="slow")) as chunks:
+            got = [await anext(chunks)]
+            while queue.running:
+                await asyncio.sleep(0.001)
+            assert watched.computed <= got[0].tokens + MOST_UNREAD + 2
+            assert queue.turns.waiting == 0, "nobody asked for its turn"
+            return [*got, *[chunk async for chunk in chunks]]
+
+    got = joined(asyncio.run(scenario()))
+    assert (got.text, got.tokens, got.finish_reason) == (whole.text, whole.tokens, whole.finish_reason)
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,11 @@ class Bell:
 class Arrived:
     """What an engine's thread hands to the loop; chunks that are there together come as one, to leave in one write."""
 
-    def __init__(self, bell: Bell) -> None:
-        self._bell = bell
+    def __init__(self, bell: Bell, *, most: int, full: Callable[[], None]) -> None:
+        """`full` is called in the engine's thread for what comes while more than `most` tokens lie here."""
+        self._bell, self._most, self._full = bell, most, full
+        self._put = self._taken = 0
+        """Tokens, each counted by one side alone."""
         self._parts: deque[TextChunk | BaseException | None] = deque()
         self._any = asyncio.Event()
         self._woken = False
@@ -44,6 +47,10 @@ class Arrived:
     def put(self, part: TextChunk | BaseException | None) -> None:
         """From the engine's thread."""
         self._parts.append(part)
+        if isinstance(part, TextChunk):
+            self._put += part.tokens
+            if self._put - self._taken > self._most:
+                self._full()
         if not self._woken:
             self._woken = True
             self._bell.ring(self._any.set)
@@ -63,4 +70,5 @@ class Arrived:
         while self._parts and isinstance(following := self._parts[0], TextChunk):
             chunks.append(following)
             self._parts.popleft()
+        self._taken += sum(chunk.tokens for chunk in chunks)
         return chunks[0] if len(chunks) == 1 else joined(chunks)

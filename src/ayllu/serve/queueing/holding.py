@@ -8,6 +8,8 @@ from dataclasses import replace
 from ayllu.serve.engines.engine import GenerationRequest, TextChunk
 from ayllu.serve.queueing.turns import Holder
 
+MOST_UNREAD = 64
+"""Tokens that lie ready for a client before its answer waits for it: more than a busy loop leaves lying."""
 LEAST_TURN = 16
 """Tokens that an answer writes before its turn can be given back: what is read again is not much more."""
 
@@ -32,7 +34,7 @@ class Holding:
         by_ids = (sampling.seed is None or sampling.greedy) and request.grammar is None
         by_ids = by_ids and not (sampling.presence_penalty or sampling.frequency_penalty)
         self._can = (resumes or by_ids) and not request.prompt_logprobs
-        self.kept = Holder(ready=lambda: self._fresh >= LEAST_TURN, ask=self._give_back) if self._can else None
+        self.kept = Holder(ready=lambda: self._fresh >= LEAST_TURN, ask=self.give_back) if self._can else None
 
     def begin(self, cancelled: threading.Event) -> GenerationRequest:
         """What is to be computed in the turn that begins; `cancelled` ends it."""
@@ -53,6 +55,8 @@ class Holding:
         """Whether a turn that ended before the answer did was given back, and more may come."""
         return self._given_back and not cut and len(self._ids) < self._request.max_tokens
 
-    def _give_back(self) -> None:
-        self._given_back = True
-        self._cancelled.set()
+    def give_back(self) -> None:
+        """End the turn, where another can follow: others should have it, or nobody reads what it writes."""
+        if self._can:
+            self._given_back = True
+            self._cancelled.set()
