@@ -147,6 +147,9 @@ DISGUISES = {
     "marks on every letter": lambda text: "".join(f"{c}\u0336" if c.isalpha() else c for c in text),
     "accents on every letter": lambda text: "".join(f"{c}\u0301" if c.isalpha() else c for c in text),
     "tags": lambda text: "".join(f"{c}\U000e0041" for c in text),
+    "hyphens between letters": lambda text: " ".join("-".join(word) for word in text.split(" ")),
+    "dots between letters": lambda text: " ".join(".".join(word) for word in text.split(" ")),
+    "spaces between letters": lambda text: "   ".join(" ".join(word) for word in text.split(" ")),
     "spaces that do not break": lambda text: text.replace(" ", "\u00a0"),
 }
 
@@ -169,6 +172,7 @@ def test_other_languages_are_read_as_they_are_written() -> None:
         "đường phố",
         "हिन्दी में",
         "naïve café 🦙",
+        "Plan B is a 3-2-1-0 count, e.g. of the U.S.A. or A/B tests; x-y-z; a well-known man",
     ):
         assert plain(text) == text
     assert plain("Ｐｌａｉｎ") == plain("Pl\u200bain") == "Plain"

@@ -1,4 +1,5 @@
-"""Text as a reader sees it: without invisible signs, and with plain letters for those that only look like them.
+"""Text as a reader sees it: without invisible signs, with plain letters for those that only look like them, and with
+words whole that are written letter by letter.
 
 What was learnt from plain words knows none that are written with other signs, though people read them as the same.
 """
@@ -20,12 +21,27 @@ _LIKE = dict(
 _FORMS = re.compile("[\uff01-\uff5e\u24b6-\u24e9\U0001d400-\U0001d7ff]+")
 """Letters and signs of full width, in circles, and of mathematics."""
 _TOKEN = re.compile(r"\S+")
+_LETTER = r"[^\W\d_]"
+_SPELLED, _SHORT = (
+    re.compile(rf"(?<![^\W_]){_LETTER}([ \-._*·|/+~]){_LETTER}(?:\1{_LETTER}){{{more}}}(?:\1(?=[^\w\s]))?(?![^\W_])")
+    for more in ("2,", "0,1")
+)
+"""Letters, each alone, with the same sign between them, and before what ends the word: four or more, and fewer."""
 MARKED = 4
 """Letters of a word from which on marks are taken off, where there are as many."""
 
 
 def plain(text: str) -> str:
-    """`text` as the filter reads it; what is ASCII stays as it is."""
+    """`text` as the filter reads it; of what is ASCII only words that are spelled out are written otherwise."""
+    seen = _seen(text)
+    if _SPELLED.search(seen) is None:
+        return seen
+    for length in (_SPELLED, _SHORT):  # short ones stand alone in any text: initials, A/B, e.g.
+        seen = length.sub(lambda word: word[0].replace(word[1], ""), seen)
+    return seen
+
+
+def _seen(text: str) -> str:
     if text.isascii():
         return text
     letters = _FORMS.sub(lambda form: unicodedata.normalize("NFKC", form[0]), text)
