@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -159,9 +160,24 @@ def test_without_a_model_that_adds_something_nobody_else_is_asked(
     assert find_taught(tmp_path / "empty") is None
     assert taught_in(tmp_path, "text alone") is None
     assert capsys.readouterr().err == ""
-    measured = {"default": "statements", "kinds": {"all": {"right": {"model": {"value": 0.2}}}}}
+    right = {"model": {"value": 0.2}, "usual answer": {"value": 0.3}}
+    measured = {"default": "statements", "kinds": {"all": {"right": right}}}
     assert find_taught(home_with(tmp_path / "worse", json.dumps(measured))) is None
     assert "see takes pictures, but was measured to add nothing" in capsys.readouterr().err
+
+
+def test_of_a_kind_that_the_usual_answer_knows_better_it_is_not_asked(tmp_path: Path) -> None:
+    def row(model: float, usual: float) -> dict[str, object]:
+        return {"right": {"model": {"value": model}, "usual answer": {"value": usual}}}
+
+    kinds = {"all": row(0.37, 0.25), "count": row(0.47, 0.43), "direction": row(0.22, 0.28)}
+    taught = find_taught(home_with(tmp_path, json.dumps({"default": "both", "kinds": kinds})))
+    assert taught is not None
+    says = Says("above")
+    scene = replace(taught, seer=lambda: cast("Seer", says)).view(Scene(seen=[LIGHT]), PIXELS)
+    assert answered(scene, "Is the red star left, right, above or below the blue cross?").text == CANNOT
+    assert answered(scene, "How many circles are there?").text == "My guess is above."
+    assert says.asked == ["How many circles are there?"]
 
 
 def test_a_model_that_does_not_say_what_it_can_is_refused(tmp_path: Path) -> None:

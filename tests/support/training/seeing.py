@@ -72,6 +72,8 @@ def save_seeing_model(folder: Path, *, default: str = "both") -> Path:
     tokenizer.save(folder)
     save_projector(folder, projector)
     save_file({name: value.contiguous() for name, value in published.items()}, folder / EYES)
-    kinds = {kind: {"right": {"model": {"value": value}}} for kind, value in RIGHT.items()}
+    kinds = {
+        kind: {"right": {"model": {"value": value}, "usual answer": {"value": 0.25}}} for kind, value in RIGHT.items()
+    }
     (folder / "sight.json").write_text(json.dumps({"default": default, "kinds": kinds}))
     return folder

@@ -56,6 +56,8 @@ class Taught:
     name: str
     right: Mapping[str, float]
     """Share of its answers that were right on held-out drawn scenes, by kind of question and over all."""
+    beaten: frozenset[str] = frozenset()
+    """Kinds of question about which whoever always gives the usual answer was right more often: it is not asked."""
     first: bool
     """Whether it is asked before the statements, which it was better than."""
     seer: Callable[[], Seer]
@@ -87,11 +89,12 @@ class Glimpse:
     cells_IF: Tensor
 
     def is_asked(self, stated: Grounded | None, question: str) -> bool:
-        """Whether the model answers a question that the statements have answered so: about shapes alone, and never
-        about faces."""
+        """Whether the model answers a question that the statements have answered so: about shapes alone, of a kind
+        that it knows something of, and never about faces."""
         silent = stated is None or not stated.rests_on
         faces = stated is not None and stated.text == FACES
-        return about_shapes(question) and not faces and (silent or self.taught.first)
+        asked = about_shapes(question) and self.taught.share(question)[1] not in self.taught.beaten
+        return asked and not faces and (silent or self.taught.first)
 
     def guess(self, question: str) -> Grounded | None:
         """What the model says, told as its guess; None where it says nothing. UserError for too long a question."""
@@ -138,7 +141,11 @@ def taught_in(folder: Path, name: str) -> Taught | None:
     try:
         measured = json.loads((folder / MEASURED).read_text())
         default = str(measured["default"])
-        right = {kind: float(row["right"]["model"]["value"]) for kind, row in measured["kinds"].items()}
+        right, usual = (
+            {kind: float(row["right"][who]["value"]) for kind, row in measured["kinds"].items()}
+            for who in ("model", "usual answer")
+        )
+        beaten = frozenset(kind for kind in right if kind != ALL and right[kind] < usual[kind])
         right[ALL]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -147,7 +154,8 @@ def taught_in(folder: Path, name: str) -> Taught | None:
     if default == "statements":
         say(f"{name} takes pictures, but was measured to add nothing to the statements, so it is not asked about them")
         return None
-    return Taught(name=name, right=right, first=default == "model", seer=functools.cache(lambda: _loaded(folder)))
+    seer = functools.cache(lambda: _loaded(folder))
+    return Taught(name=name, right=right, beaten=beaten, first=default == "model", seer=seer)
 
 
 def _loaded(folder: Path) -> Seer:
