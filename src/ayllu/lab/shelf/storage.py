@@ -19,7 +19,7 @@ from ayllu.lab.error import UserError
 from ayllu.lab.integrity import regular_text, shown
 from ayllu.lab.shelf.forecasts import settle
 from ayllu.lab.shelf.index import ASIDE, DAMAGED, FINISHED, RUNNING, Entry, channels_of, entries
-from ayllu.lab.shelf.jobs import live_jobs, now, stages_of, using
+from ayllu.lab.shelf.jobs import FAILED, INTERRUPTED, live_jobs, now, stages_of, using
 from ayllu.lab.store import Store, storage_told, write_atomically
 
 KEPT_SECONDS = 24 * 3600
@@ -41,8 +41,11 @@ class Removable:
         return {"name": self.name, "bytes": self.bytes, "why": self.why, "folder": str(self.path)}
 
 
-def needed(store: Store, rows: Sequence[Entry]) -> dict[str, str]:
-    """Why each result that is needed is: by its key. What it was made from is needed with it."""
+def needed(store: Store, rows: Sequence[Entry], *, days: float = 0.0) -> dict[str, str]:
+    """Why each result that is needed is: by its key. What it was made from is needed with it.
+
+    So is what work that failed or was killed within so many `days` goes on from.
+    """
     inputs = {row.key: [key for _, key in row.inputs.values()] for row in rows if row.key and row.inputs}
     found: dict[str, str] = {}
 
@@ -71,13 +74,33 @@ def needed(store: Store, rows: Sequence[Entry]) -> dict[str, str]:
             need(key, f"the release {row.name}")
     for row in releases:
         need(str(row.key), f"the release {row.name}")
+    for row in _left(rows, days):
+        runs = stages_of(row.facts) if row.kind == "run" else list(row.inputs.values())
+        for _, key in runs:
+            need(key, f"{row.name}, which {row.state} and can go on")
     return found
+
+
+def _left(rows: Sequence[Entry], days: float) -> list[Entry]:
+    """Work that failed or was killed within so many days, and was not done since by the same command."""
+    done: dict[tuple[str, str | None], str] = {}
+    for row in rows:
+        if row.kind == "run" and row.state == FINISHED:
+            what = (row.name, row.command)
+            done[what] = max(row.created, done.get(what, ""))
+    return [
+        row
+        for row in rows
+        if row.state in (FAILED, INTERRUPTED)
+        and _age_days(row.created) < days
+        and done.get((row.name, row.command), "") <= row.created
+    ]
 
 
 def removable(store: Store, *, days: float, rows: Sequence[Entry] | None = None) -> list[Removable]:
     """What nothing needs: results, what was set aside, logs of what is gone, and work that was left `days` ago."""
     rows = entries(store) if rows is None else rows
-    kept = needed(store, rows)
+    kept = needed(store, rows, days=days)
     found = []
     for row in rows:
         if row.kind in ("run", "recipe") or row.key in kept or row.state == RUNNING:
