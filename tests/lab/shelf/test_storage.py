@@ -114,6 +114,24 @@ def test_a_needed_result_with_a_damaged_record_is_neither_removed_nor_in_the_way
     assert (folder / "release" / "card.md").is_file()
 
 
+def test_while_a_channel_is_damaged_no_result_goes(store: Store) -> None:
+    """A power cut of another program's making must not cost the model that a product reads."""
+    model = next(
+        row
+        for row in entries(store)
+        if row.stage == "pretrain" and row.key not in storage.needed(store, entries(store))
+    )
+    promote(store, "assistant@stable", Path(model.folder))
+    path = store.home / "channels" / "assistant@stable.json"
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(UserError, match=r"assistant@stable\.json is damaged.*`ayllu rm --channel assistant@stable`"):
+        storage.removable(store, days=7)
+    with pytest.raises(UserError, match="is damaged"):
+        storage.one(store, model, entries(store))
+    storage.remove(store, [storage.channel(store, "assistant@stable")])
+    assert model.folder in {str(item.path) for item in storage.removable(store, days=7)}
+
+
 def test_a_day_later_it_is_gone(store: Store) -> None:
     storage.remove(store, storage.removable(store, days=7))
     (trash,) = (store.home / "trash").iterdir()

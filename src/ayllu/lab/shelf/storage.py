@@ -18,7 +18,7 @@ from ayllu.lab.channel import returns
 from ayllu.lab.error import UserError
 from ayllu.lab.integrity import regular_text, shown
 from ayllu.lab.shelf.forecasts import settle
-from ayllu.lab.shelf.index import ASIDE, DAMAGED, FINISHED, RUNNING, Entry, channels_of, entries
+from ayllu.lab.shelf.index import ASIDE, DAMAGED, FINISHED, RUNNING, Entry, channels_of, damaged_channels, entries
 from ayllu.lab.shelf.jobs import FAILED, INTERRUPTED, live_jobs, now, stages_of, using
 from ayllu.lab.store import Store, storage_told, write_atomically
 
@@ -98,7 +98,11 @@ def _left(rows: Sequence[Entry], days: float) -> list[Entry]:
 
 
 def removable(store: Store, *, days: float, rows: Sequence[Entry] | None = None) -> list[Removable]:
-    """What nothing needs: results, what was set aside, logs of what is gone, and work that was left `days` ago."""
+    """What nothing needs: results, what was set aside, logs of what is gone, and work that was left `days` ago.
+
+    UserError where a channel is damaged.
+    """
+    _refuse_unknown(store)
     rows = entries(store) if rows is None else rows
     kept = needed(store, rows, days=days)
     found = []
@@ -117,6 +121,16 @@ def removable(store: Store, *, days: float, rows: Sequence[Entry] | None = None)
         size = row.bytes or sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
         found.append(Removable(path=path, bytes=size, name=row.name, why=why))
     return found + _leftovers(store, rows)
+
+
+def _refuse_unknown(store: Store) -> None:
+    """Nothing is removed while nobody knows what a channel needs."""
+    if damaged := damaged_channels(store):
+        name = damaged[0].stem
+        raise UserError(
+            f"{damaged[0]} is damaged, so that it does not say what it needs, and no result is removed; put a copy of "
+            f"it back, make or promote its model again, or give it up with `ayllu rm --channel {name}`"
+        )
 
 
 def _beginning_of(short: str | None, kept: Mapping[str, str]) -> str | None:
@@ -231,12 +245,14 @@ def empty(store: Store, *, seconds: float = 0.0) -> int:
 
 
 def one(store: Store, row: Entry, rows: Sequence[Entry]) -> list[Removable]:
-    """What goes with one row. UserError where something needs it."""
+    """What goes with one row. UserError where something needs it, and where that cannot be told."""
     name = row.name
     if row.kind == "recipe":
         raise UserError(f"{name} is a recipe, which is code and no result; remove what it has made")
     if row.state == RUNNING:
         raise UserError(f"{name} is running; end it first (process {row.facts.get('pid', 'of the other program')})")
+    if row.kind != "run":
+        _refuse_unknown(store)
     kept = needed(store, rows)
     key = _beginning_of(row.key, kept) if row.state == DAMAGED else row.key
     why = kept.get(key or "")
