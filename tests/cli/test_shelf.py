@@ -15,6 +15,7 @@ from ayllu.lab.graph import Context, stage
 from ayllu.lab.progress import bar, say
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.shelf.find import find
+from ayllu.lab.shelf.forecasts import forecast
 from ayllu.lab.shelf.log import follow
 from ayllu.lab.store import Store
 from ayllu.recipes.names import OURS, recipe_names
@@ -94,6 +95,25 @@ def test_labels_and_removal(home: Path, ask: Any) -> None:
     assert [row["name"] for row in ask("list", "--kind", "model", "--json", "--home", str(home))["artifacts"]] == [
         "seven"
     ]
+
+
+def test_room_is_made_on_a_full_disk(small_disk: Path, ask: Any) -> None:
+    """That is where it is asked for: what came of forecasts is kept there too."""
+    store = many(small_disk, 8)
+    kept, gone = sorted(store.artifacts.glob("pretrain-*"))[:2]
+    promote(store, "kept", kept)
+    key = json.loads((gone / "manifest.json").read_text())["key"]
+    forecast(store, by="pretrain", what="loss", value=4.0, about={"stage": "pretrain", "key": key})
+    with pytest.raises(OSError, match="No space left"), (small_disk / "fill").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    for words in (("rm", gone.name), ("gc", "--yes")):
+        assert "`ayllu gc --yes --now` frees for good" in ask(*words, "--home", str(small_disk), code=2)
+    assert gone.is_dir()
+    assert ask("gc", "--yes", "--now", "--json", "--home", str(small_disk))["freed"] > 0
+    assert [path.name for path in store.artifacts.iterdir()] == [kept.name]
+    (came,) = ask("calibration", "--json", "--home", str(small_disk))["forecasts"]
+    assert came["measured"] > 3
 
 
 @stage(identity="shelf.logs")

@@ -112,8 +112,12 @@ def gc(*, yes: Flag = False, days: float = 7.0, now: Flag = False, home: Home = 
     items = storage.removable(store, days=days)
     total = sum(item.bytes for item in items)
     waiting = sum(move["bytes"] for row in storage.removals(store) for move in row["items"])
-    number = storage.remove(store, items)["number"] if yes and items else None
-    freed = storage.empty(store, seconds=0 if now else storage.KEPT_SECONDS) if yes else 0
+    number, freed = None, 0
+    if now:
+        freed = storage.empty(store) + storage.discard(store, items)
+    elif yes:
+        number = storage.remove(store, items)["number"] if items else None
+        freed = storage.empty(store, seconds=storage.KEPT_SECONDS)
     if json:
         report = {"bytes": total, "items": [item.as_json() for item in items], "removed": yes, "number": number}
         print_json({**report, "freed": freed, "in_trash": waiting})

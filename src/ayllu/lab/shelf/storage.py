@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,10 +17,10 @@ from typing import Any
 from ayllu.lab.channel import returns
 from ayllu.lab.error import UserError
 from ayllu.lab.integrity import regular_text, shown
-from ayllu.lab.shelf.forecasts import settle
+from ayllu.lab.shelf.forecasts import keep_settled, settle
 from ayllu.lab.shelf.index import ASIDE, DAMAGED, FINISHED, RUNNING, Entry, channels_of, damaged_channels, entries
 from ayllu.lab.shelf.jobs import FAILED, INTERRUPTED, live_jobs, now, stages_of, using
-from ayllu.lab.store import Store, storage_told, write_atomically
+from ayllu.lab.store import FULL, Store, erase, storage_told, write_atomically
 
 KEPT_SECONDS = 24 * 3600
 """How long what was removed can be had back."""
@@ -163,11 +163,7 @@ def remove(store: Store, items: Sequence[Removable]) -> dict[str, Any]:
     number = secrets.token_hex(4)
     trash = _trash(store) / number
     with storage_told(store.home, "the trash"), using(store, alone=True):
-        kept = needed(store, entries(store))
-        busy = [item for item in items if _key_in(item, store, kept)]
-        if busy:
-            raise UserError(f"{busy[0].name} is needed by now; ask again what can go")
-        trash.mkdir(parents=True)
+        _refuse_busy(store, items)
         moves: list[dict[str, Any]] = [
             {
                 "from": item.path.relative_to(store.home).as_posix(),
@@ -178,11 +174,56 @@ def remove(store: Store, items: Sequence[Removable]) -> dict[str, Any]:
             for n, item in enumerate(items)
         ]
         # Written first: after a kill in between, what was moved is found again.
-        write_atomically(trash / "record.json", json.dumps({"at": now(), "items": moves}, indent=1))
+        with _room_told(store, trash):
+            trash.mkdir(parents=True)
+            write_atomically(trash / "record.json", json.dumps({"at": now(), "items": moves}, indent=1))
         for move in moves:
             with contextlib.suppress(FileNotFoundError):
                 (store.home / move["from"]).rename(trash / move["to"])
     return {"number": number, "bytes": sum(item.bytes for item in items), "items": len(items)}
+
+
+def discard(store: Store, items: Sequence[Removable]) -> int:
+    """Remove `items` for good: the bytes. It writes nothing before room is free, so that a full disk is no obstacle.
+
+    UserError where one of them is needed by now: nothing is removed then.
+    """
+    came = settle(store)
+    with storage_told(store.home, "what was to be removed"), using(store, alone=True):
+        _refuse_busy(store, items)
+        for item in items:
+            gone = item.path
+            if gone.parent in (store.artifacts, store.partial) and not gone.name.endswith(ASIDE):
+                gone = gone.with_name(f"{gone.name}{ASIDE[-1]}")  # so that nobody finds half of it
+                erase(gone)
+                with contextlib.suppress(FileNotFoundError):
+                    item.path.rename(gone)
+            erase(gone)
+    keep_settled(store, came)  # where the disk was full before
+    return sum(item.bytes for item in items)
+
+
+def _refuse_busy(store: Store, items: Sequence[Removable]) -> None:
+    kept = needed(store, entries(store))
+    busy = [item for item in items if _key_in(item, store, kept)]
+    if busy:
+        raise UserError(f"{busy[0].name} is needed by now; ask again what can go")
+
+
+@contextlib.contextmanager
+def _room_told(store: Store, trash: Path) -> Iterator[None]:
+    """Say of a full disk what still works on it, and leave no empty folder behind."""
+    try:
+        yield
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            trash.rmdir()
+        if error.errno not in FULL:
+            raise
+        raise UserError(
+            f"{store.home} is full, so that nothing can be kept there for a day; `ayllu gc --yes --now` frees for good "
+            "what nothing needs"
+        ) from error
 
 
 def _key_in(item: Removable, store: Store, kept: Mapping[str, str]) -> bool:
