@@ -89,6 +89,12 @@ def test_a_home_that_is_a_file(tmp_path: Path) -> None:
     refused(ayllu("run", "cria", home=tmp_path / "file"), "--home")
 
 
+def test_a_name_that_no_release_can_have_is_refused_before_any_work(tmp_path: Path) -> None:
+    """A channel may be called so, and hours later the last stage would find that a release may not."""
+    refused(ayllu("run", "cria", "--name", "assistant@stable", home=tmp_path), "use letters, digits, dots, dashes")
+    assert not list(tmp_path.glob("artifacts/*")) and not list(tmp_path.glob("jobs/*.json"))
+
+
 def test_a_full_disk(small_disk: Path, english_texts: Path) -> None:
     sources = ("--sources", f"folder:{english_texts}", "--licence", "MIT", "--budget", "0.05")
     done = ayllu("run", "cria", *sources, home=small_disk)
