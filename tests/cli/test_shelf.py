@@ -63,6 +63,16 @@ def test_the_list_for_people_has_a_screenful(home: Path, ask: Any) -> None:
     assert len(lines) == 52 and lines[0].split()[:3] == ["name", "kind", "state"]
     assert lines[-1] == "and 75 more: --limit 125 shows all"
     assert "is no span of time" in ask("list", "--since", "soon", "--home", str(home), code=2)
+
+
+def test_a_record_without_a_time_is_not_young(tmp_path: Path, ask: Any) -> None:
+    put(Store(tmp_path), "pretrain", 1, finished="yesterday")
+    names = [row["name"] for row in ask("list", "--json", "--home", str(tmp_path))["artifacts"]]
+    assert names[0].startswith("pretrain-")
+    assert ask("list", "--since", "2w", "--json", "--home", str(tmp_path))["artifacts"] == []
+
+
+def test_scores_to_sort_by_are_named(home: Path, ask: Any) -> None:
     assert "nothing here has a score 'lsos'" in ask("list", "--sort", "lsos", "--home", str(home), code=2)
 
 
