@@ -65,7 +65,7 @@ def run(
     is shared with other machines. Raises UserError for what the user can mend.
     """
     from ayllu.fleet.launch.planned_layout import job_layout
-    from ayllu.lab.channel import check_name, promote
+    from ayllu.lab.channel import check_name, promote, refuse_guarded
     from ayllu.lab.graph import labels, order
     from ayllu.lab.progress import say
     from ayllu.lab.run import resolve
@@ -84,6 +84,7 @@ def run(
     _check_release(handle)
     command = command_of(recipe_name, typed)
     place = open_place(home, layout=job_layout(layout), command=command, title=channel, team=team)
+    refuse_guarded(place.store, channel)
     if place.layout is not None and processes_missing(place.layout):
         raise UserError(
             f"the layout needs {place.layout.devices} processes and this is one; start them with torchrun, or let "

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ayllu.lab.channel import returns
+from ayllu.lab.channel import refuse_guarded, returns
 from ayllu.lab.error import UserError
 from ayllu.lab.integrity import regular_text, shown
 from ayllu.lab.shelf.forecasts import keep_settled, settle
@@ -313,6 +313,7 @@ def channel(store: Store, name: str) -> Removable:
     path = store.home / "channels" / f"{name}.json"
     if "/" in name or not path.is_file():
         raise UserError(f"there is no channel {shown(name)} in {store.home}; `ayllu list` shows them")
+    refuse_guarded(store, name)
     return Removable(path=path, bytes=path.stat().st_size, name=f"channel {name}", why="asked for")
 
 
