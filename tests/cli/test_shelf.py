@@ -72,6 +72,15 @@ def test_a_record_without_a_time_is_not_young(tmp_path: Path, ask: Any) -> None:
     assert ask("list", "--since", "2w", "--json", "--home", str(tmp_path))["artifacts"] == []
 
 
+def test_to_ask_for_tags_writes_nothing(tmp_path: Path, ask: Any) -> None:
+    """So that it may be asked of a home that is only read."""
+    store = Store(tmp_path)
+    key = put(store, "pretrain", 1)
+    store.partial.rmdir()
+    assert ask("tag", key, "--home", str(tmp_path)).endswith(": no tags\n")
+    assert not store.partial.exists()
+
+
 def test_scores_to_sort_by_are_named(home: Path, ask: Any) -> None:
     assert "nothing here has a score 'lsos'" in ask("list", "--sort", "lsos", "--home", str(home), code=2)
 
