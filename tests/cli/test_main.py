@@ -11,7 +11,6 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from cyclopts import App
 
 from ayllu.cli.main import COMMANDS, main
 from support.models import save_tiny_model
-from support.parts import need
 
 
 def ayllu(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -91,15 +89,10 @@ def test_a_home_that_is_a_file(tmp_path: Path) -> None:
     refused(ayllu("run", "cria", home=tmp_path / "file"), "--home")
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system with room for 200 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)], capture_output=True)
-    need(mounted.returncode == 0, "mounting a small disk is not allowed here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+def test_a_name_that_no_release_can_have_is_refused_before_any_work(tmp_path: Path) -> None:
+    """A channel may be called so, and hours later the last stage would find that a release may not."""
+    refused(ayllu("run", "cria", "--name", "assistant@stable", home=tmp_path), "use letters, digits, dots, dashes")
+    assert not list(tmp_path.glob("artifacts/*")) and not list(tmp_path.glob("jobs/*.json"))
 
 
 def test_a_full_disk(small_disk: Path, english_texts: Path) -> None:

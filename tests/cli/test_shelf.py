@@ -15,6 +15,7 @@ from ayllu.lab.graph import Context, stage
 from ayllu.lab.progress import bar, say
 from ayllu.lab.run import Place, resolve
 from ayllu.lab.shelf.find import find
+from ayllu.lab.shelf.forecasts import forecast
 from ayllu.lab.shelf.log import follow
 from ayllu.lab.store import Store
 from ayllu.recipes.names import OURS, recipe_names
@@ -62,6 +63,25 @@ def test_the_list_for_people_has_a_screenful(home: Path, ask: Any) -> None:
     assert len(lines) == 52 and lines[0].split()[:3] == ["name", "kind", "state"]
     assert lines[-1] == "and 75 more: --limit 125 shows all"
     assert "is no span of time" in ask("list", "--since", "soon", "--home", str(home), code=2)
+
+
+def test_a_record_without_a_time_is_not_young(tmp_path: Path, ask: Any) -> None:
+    put(Store(tmp_path), "pretrain", 1, finished="yesterday")
+    names = [row["name"] for row in ask("list", "--json", "--home", str(tmp_path))["artifacts"]]
+    assert names[0].startswith("pretrain-")
+    assert ask("list", "--since", "2w", "--json", "--home", str(tmp_path))["artifacts"] == []
+
+
+def test_to_ask_for_tags_writes_nothing(tmp_path: Path, ask: Any) -> None:
+    """So that it may be asked of a home that is only read."""
+    store = Store(tmp_path)
+    key = put(store, "pretrain", 1)
+    store.partial.rmdir()
+    assert ask("tag", key, "--home", str(tmp_path)).endswith(": no tags\n")
+    assert not store.partial.exists()
+
+
+def test_scores_to_sort_by_are_named(home: Path, ask: Any) -> None:
     assert "nothing here has a score 'lsos'" in ask("list", "--sort", "lsos", "--home", str(home), code=2)
 
 
@@ -94,6 +114,25 @@ def test_labels_and_removal(home: Path, ask: Any) -> None:
     assert [row["name"] for row in ask("list", "--kind", "model", "--json", "--home", str(home))["artifacts"]] == [
         "seven"
     ]
+
+
+def test_room_is_made_on_a_full_disk(small_disk: Path, ask: Any) -> None:
+    """That is where it is asked for: what came of forecasts is kept there too."""
+    store = many(small_disk, 8)
+    kept, gone = sorted(store.artifacts.glob("pretrain-*"))[:2]
+    promote(store, "kept", kept)
+    key = json.loads((gone / "manifest.json").read_text())["key"]
+    forecast(store, by="pretrain", what="loss", value=4.0, about={"stage": "pretrain", "key": key})
+    with pytest.raises(OSError, match="No space left"), (small_disk / "fill").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    for words in (("rm", gone.name), ("gc", "--yes")):
+        assert "`ayllu gc --yes --now` frees for good" in ask(*words, "--home", str(small_disk), code=2)
+    assert gone.is_dir()
+    assert ask("gc", "--yes", "--now", "--json", "--home", str(small_disk))["freed"] > 0
+    assert [path.name for path in store.artifacts.iterdir()] == [kept.name]
+    (came,) = ask("calibration", "--json", "--home", str(small_disk))["forecasts"]
+    assert came["measured"] > 3
 
 
 @stage(identity="shelf.logs")

@@ -65,7 +65,7 @@ def run(
     is shared with other machines. Raises UserError for what the user can mend.
     """
     from ayllu.fleet.launch.planned_layout import job_layout
-    from ayllu.lab.channel import check_name, promote
+    from ayllu.lab.channel import check_name, promote, refuse_guarded
     from ayllu.lab.graph import labels, order
     from ayllu.lab.progress import say
     from ayllu.lab.run import resolve
@@ -81,8 +81,10 @@ def run(
     recipe_name = getattr(function, "__name__", "recipe")
     channel = str(options.get("name", recipe_name))
     check_name(channel)  # before hours of work
+    _check_release(handle)
     command = command_of(recipe_name, typed)
     place = open_place(home, layout=job_layout(layout), command=command, title=channel, team=team)
+    refuse_guarded(place.store, channel)
     if place.layout is not None and processes_missing(place.layout):
         raise UserError(
             f"the layout needs {place.layout.devices} processes and this is one; start them with torchrun, or let "
@@ -109,6 +111,16 @@ def run(
         stages={name: made[node].folder for found in (identities, names) for node, name in found.items()},
         seconds=time.monotonic() - began,
     )
+
+
+def _check_release(handle: Handle[Any]) -> None:
+    """A release's name takes fewer letters than a channel's: UserError where the last stage would refuse it."""
+    from ayllu.recipes.stages.release import PRIVATE
+    from ayllu.release.manifest import NAME, check_called
+
+    given = handle.arguments
+    if handle.stage.publishes and "name" in given and given.get("policy") != PRIVATE:
+        check_called("name", str(given["name"]), NAME)
 
 
 def why(recipe: str | Recipe, /, *, home: Path | str | None = None, **options: Any) -> list[dict[str, Any]]:

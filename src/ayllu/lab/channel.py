@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,44 @@ def check_name(name: str) -> None:
         raise UserError(f"{name[:LONGEST_NAME]!r} cannot name a channel; use small letters, digits and - . _ @")
     if len(name) > LONGEST_NAME:
         raise UserError(f"a name of {len(name)} letters cannot name a channel; use at most {LONGEST_NAME}")
+
+
+def movers_path(store: Store) -> Path:
+    """Where it stands who may move which channel."""
+    return store.home / "movers.json"
+
+
+def movers_of(store: Store, name: str) -> set[str] | None:
+    """Fingerprints of the keys that may move channel `name`; None where the home does not say who may."""
+    movers = _movers(store)
+    return (
+        None
+        if movers is None
+        else {by for pattern, keys in movers.items() if fnmatchcase(name, pattern) for by in keys}
+    )
+
+
+def _movers(store: Store) -> dict[str, list[str]] | None:
+    """Keys by patterns of channels. UserError where they cannot be read: nobody may move any then."""
+    path = movers_path(store)
+    try:
+        movers = json.loads(regular_text(path))
+        if not all(isinstance(keys, list) for keys in movers.values()):
+            raise TypeError('keys stand in a list: {"assistant@*": ["FINGERPRINT"]}')
+        return {pattern: [str(by) for by in keys] for pattern, keys in movers.items()}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError, AttributeError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}): no channel is moved until it says who may") from None
+
+
+def refuse_guarded(store: Store, name: str) -> None:
+    """UserError where the home names keys that may move channel `name`: what asks for no key does not move it."""
+    if any(fnmatchcase(name, pattern) for pattern in _movers(store) or ()):
+        raise UserError(
+            f"{movers_path(store)} names who may move {name}, which `ayllu promote` and `ayllu rollback` ask for; give "
+            "what is made or brought another name, and promote that"
+        )
 
 
 def promote(

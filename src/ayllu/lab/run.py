@@ -49,6 +49,8 @@ class Place:
     """Which process of a job this is: the first makes the artifacts, the others help it with distributed stages."""
     team: Team | None = None
     """A store that is shared with other machines: nothing is made that one of them has made or is making."""
+    within: Job | None = None
+    """The run that this one is a part of, such as a sweep: it needs what its parts have made until it ends."""
 
 
 class _Damaged(Exception):
@@ -76,7 +78,22 @@ def resolve(handle: Handle[Any], place: Place) -> dict[Handle[Any], Artifact]:
         done = _resolve_all(nodes, names, codes, place, job)
         if job.made:
             settle(place.store)
+        if place.within is not None:
+            place.within.keep(job)
         return done
+
+
+@contextlib.contextmanager
+def run_of_many(place: Place, title: str) -> Iterator[Place]:
+    """The place for the parts of one run, such as the trials of a sweep: a row of its own on the shelf.
+
+    Nothing removes what a part has made while the others are made, nor for a while after the whole was killed.
+    """
+    with (
+        storage_told(place.store.home, title),
+        Job(place.store, title=title, command=place.command) as job,
+    ):
+        yield dataclasses.replace(place, within=job)
 
 
 def _resolve_all(

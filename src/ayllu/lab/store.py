@@ -201,7 +201,7 @@ class Store:
                 say(f"{label or stage}: {shown(name)} in {folder} was not made by it, and was moved to {aside.parent}")
         elif wrong:
             aside = folder.with_name(f"{folder.name}.damaged")
-            _remove(aside)
+            erase(aside)
             folder.rename(aside)
             say(f"{label or stage}: what was kept is damaged ({wrong}); it was set aside and is made again")
         return manifest
@@ -254,10 +254,10 @@ class Store:
     def _move_in(self, folder: Path, place: Path) -> Path:
         aside = place.with_name(place.name + ".replaced")
         if place.exists():  # a stage that is made again because its code has changed
-            _remove(aside)
+            erase(aside)
             place.rename(aside)
         folder.rename(place)
-        _remove(aside)
+        erase(aside)
         return place
 
 
@@ -280,7 +280,7 @@ def strays(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     return unlisted(folder, manifest["files"], besides=[MANIFEST, *drafts])
 
 
-def _remove(path: Path) -> None:
+def erase(path: Path) -> None:
     """Remove a folder or file, if it is there and that is allowed."""
     with contextlib.suppress(OSError):
         path.unlink()

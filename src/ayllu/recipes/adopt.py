@@ -60,7 +60,7 @@ def adopt(source: str, *, name: str | None = None, licence: str | None = None, h
     """
     from ayllu.data.adopt import channel_name
     from ayllu.data.archive import default_cache
-    from ayllu.lab.channel import check_name, promote
+    from ayllu.lab.channel import check_name, promote, refuse_guarded
     from ayllu.lab.run import Place, resolve
     from ayllu.lab.store import Store, default_home
 
@@ -69,6 +69,7 @@ def adopt(source: str, *, name: str | None = None, licence: str | None = None, h
     found = _source(source, licence)
     channel = name or channel_name(found.name)
     store = Store(home or default_home())
+    refuse_guarded(store, channel)
     handle = _adopted(found)
     artifact = resolve(handle, Place(store=store, cache=default_cache(), title=channel))[handle]
     promote(store, channel, artifact.folder)

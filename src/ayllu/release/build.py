@@ -26,7 +26,7 @@ from ayllu.release.files.contents import DOCUMENTS, MANIFEST, UNFINISHED
 from ayllu.release.files.model import copy_files, copy_weights, write_gguf
 from ayllu.release.gates import GATES, RECORDS, SCORES, SOURCES
 from ayllu.release.licences import licence_text
-from ayllu.release.manifest import NAME, VERSION, describe, write_manifest
+from ayllu.release.manifest import NAME, VERSION, check_called, describe, write_manifest
 from ayllu.release.pages import card
 from ayllu.release.pages.technical_report import technical_report
 from ayllu.release.policy import Policy
@@ -88,9 +88,8 @@ def build_release(
     Raises UserError when an input is missing, when `folder` holds something else, and when a gate of `policy` fails.
     """
     start = time.monotonic()
-    for what, given, form in (("name", name, NAME), ("version", version, VERSION)):
-        if not form.fullmatch(given):
-            raise UserError(f"the release's {what} is {given!r}: use letters, digits, dots, dashes and underscores")
+    check_called("name", name, NAME)
+    check_called("version", version, VERSION)
     signing_key = sign.private_key(key)
     signed, policy = (policy, policy.policy) if isinstance(policy, SignedPolicy) else (None, policy)
     origins = {"corpus": [dict(source) for source in sources], "dialogues": [dict(source) for source in dialogues]}

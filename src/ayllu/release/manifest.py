@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ayllu.lab.error import UserError
 from ayllu.lab.version import AYLLU_VERSION
 from ayllu.release.digest import StoredWeights, file_digests
 from ayllu.release.documents.make import FIELD, FORMAT
@@ -19,6 +20,12 @@ from ayllu.release.reference import write_json
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 VERSION = re.compile(r"[A-Za-z0-9][\w.+-]{0,39}", re.ASCII)
 """What a release is called: short, and nothing that could be taken for a sentence."""
+
+
+def check_called(what: str, given: str, form: re.Pattern[str]) -> None:
+    """Raise UserError where a release cannot have `given` as its `what`, name or version, whose form is `form`."""
+    if not form.fullmatch(given):
+        raise UserError(f"the release's {what} is {given!r}: use letters, digits, dots, dashes and underscores")
 
 
 def write_manifest(

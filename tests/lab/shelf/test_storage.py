@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ayllu.lab.channel import follow, promote
-from ayllu.lab.error import UserError
+from ayllu.lab.error import Stopped, UserError
 from ayllu.lab.graph import Context, Handle, stage
-from ayllu.lab.run import Place, resolve
+from ayllu.lab.run import Place, resolve, run_of_many
 from ayllu.lab.shelf import labels, storage
 from ayllu.lab.shelf.find import find
 from ayllu.lab.shelf.index import entries
@@ -114,6 +114,24 @@ def test_a_needed_result_with_a_damaged_record_is_neither_removed_nor_in_the_way
     assert (folder / "release" / "card.md").is_file()
 
 
+def test_while_a_channel_is_damaged_no_result_goes(store: Store) -> None:
+    """A power cut of another program's making must not cost the model that a product reads."""
+    model = next(
+        row
+        for row in entries(store)
+        if row.stage == "pretrain" and row.key not in storage.needed(store, entries(store))
+    )
+    promote(store, "assistant@stable", Path(model.folder))
+    path = store.home / "channels" / "assistant@stable.json"
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(UserError, match=r"assistant@stable\.json is damaged.*`ayllu rm --channel assistant@stable`"):
+        storage.removable(store, days=7)
+    with pytest.raises(UserError, match="is damaged"):
+        storage.one(store, model, entries(store))
+    storage.remove(store, [storage.channel(store, "assistant@stable")])
+    assert model.folder in {str(item.path) for item in storage.removable(store, days=7)}
+
+
 def test_a_day_later_it_is_gone(store: Store) -> None:
     storage.remove(store, storage.removable(store, days=7))
     (trash,) = (store.home / "trash").iterdir()
@@ -169,3 +187,48 @@ def test_what_a_running_job_has_made_stays_though_nothing_names_it(store: Store)
     go_on.set()
     thread.join()
     assert (find(store, "shelf.third-").state) == "finished"
+
+
+@stage(identity="shelf.stopped")
+def stopped(ctx: Context, one: Handle[Path], *, at: str) -> None:
+    if Path(at).exists():
+        raise Stopped("stopped")
+    (ctx.folder / "two").write_text("2")
+
+
+def shelved(store: Store, *, days: float) -> list[str]:
+    """Stages of the results of this file that would go."""
+    return [item.name.partition("-")[0] for item in storage.removable(store, days=days) if "shelf." in item.name]
+
+
+def test_what_stopped_work_goes_on_from_stays_as_long_as_the_work(store: Store, tmp_path: Path) -> None:
+    """Hours of a corpus are worth as much as the checkpoint of the training that was stopped after it."""
+    sign = tmp_path / "stop"
+    sign.touch()
+    place = Place(store=store, cache=store.home, command="ayllu run it")
+    with pytest.raises(Stopped):
+        resolve(stopped(first(), at=str(sign)), place)
+    assert shelved(store, days=7) == []
+    assert sorted(shelved(store, days=0)) == ["shelf.first", "shelf.stopped"]
+    old = [row.key for row in entries(store) if row.kind == "run"]
+    sign.unlink()
+    time.sleep(1.1)  # records tell times to the second
+    resolve(stopped(first(), at=str(sign)), place)
+    assert len([row for row in entries(store) if row.kind == "run" and row.key not in old]) == 1
+    assert sorted(shelved(store, days=7)) == ["shelf.first", "shelf.stopped"], "what was stopped has been done since"
+
+
+def test_what_parts_of_a_run_have_made_stays_until_all_are_made_and_after_a_kill(store: Store) -> None:
+    """The trials of a sweep: between two of them no other job names what the first came to."""
+    place = Place(store=store, cache=store.home, command="ayllu sweep it")
+    with run_of_many(place, "sweep 1 of it") as parts:
+        resolve(first(), parts)
+        assert shelved(store, days=0) == []
+        why = storage.needed(store, entries(store))[str(find(store, "shelf.first-").key)]
+        assert why.startswith("the running sweep 1 of it")
+    assert shelved(store, days=7) == ["shelf.first"]
+    with pytest.raises(Stopped), run_of_many(place, "sweep 2 of it") as parts:
+        resolve(stopped(first(), at=str(store.home / "none")), parts)
+        raise Stopped("killed")
+    assert shelved(store, days=7) == []
+    assert find(store, "sweep 2 of it").state == "interrupted"

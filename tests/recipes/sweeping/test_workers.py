@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from ayllu.api import research
 from ayllu.fleet.launch import records
 from ayllu.fleet.launch.batch_job import BatchJob, Status
-from ayllu.lab.error import UserError
+from ayllu.lab.error import Stopped, UserError
 from ayllu.lab.run import Place
 from ayllu.lab.store import Store
 from ayllu.recipes.cria import cria
@@ -242,3 +244,15 @@ def test_the_real_scheduler_of_this_machine_runs_a_part(tmp_path: Path) -> None:
     train_ahead("cria", ["--set", "lr=x"], tmp_path, Workers(count=1), sweep="cd34")
     log = (tmp_path / ".ayllu" / "launch" / "sweep-cd34-1" / "log").read_text()
     assert "lr" in log and "Traceback" not in log
+
+
+def test_sigterm_ends_the_workers_too(cluster: Cluster, tmp_path: Path) -> None:
+    """Supervisors and schedulers stop a program so: jobs that go on alone would train for nobody."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped, match="the sweep ab12 was stopped"):
+        train_ahead(
+            "cria", ["--set", "lr=0.01,0.02"], tmp_path, Workers(count=2, on="slurm"), sweep="ab12",
+            wait=lambda: os.kill(os.getpid(), signal.SIGTERM),
+        )  # fmt: skip
+    assert list(cluster.states.values()) == ["cancelled", "cancelled"]
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -263,6 +263,39 @@ def test_only_those_who_may_move_a_channel_do(store: Store) -> None:
     promote(store, key, "assistant@stable", KEY)
 
 
+def test_what_asks_for_no_key_moves_no_channel_that_somebody_guards(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run, a pull and a removal all give the name another meaning, and none of them is signed."""
+    promote(store, made(store, 1), "assistant@stable", KEY)
+    promote(store, made(store, 1), "other", KEY)
+    jobs = sorted((store.home / "jobs").glob("*.json"))
+    team = tmp_path / "team"
+    team.mkdir()
+
+    def ask(*words: str) -> tuple[Any, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--home", str(store.home)])
+        return ended.value.code, capsys.readouterr().err
+
+    for name in ("assistant@stable", "other"):
+        assert ask("push", name, "--to", str(team))[0] == 0
+    for movers in ({"assistant*": [sign.fingerprint(KEY.public_key())]}, {"assistant*": []}):
+        (store.home / "movers.json").write_text(json.dumps(movers))
+        for words in (
+            ("run", "cria", "--name", "assistant"),
+            ("adopt", "smollm2", "--name", "assistant"),
+            ("pull", "assistant@stable", "--from", str(team)),
+            ("rm", "--channel", "assistant@stable"),
+        ):
+            code, told = ask(*words)
+            assert code == 2 and "movers.json names who may move assistant" in told
+        assert sorted((store.home / "jobs").glob("*.json")) == jobs, "refused before any work"
+    assert current(store, "assistant@stable")["stage"]
+    assert ask("pull", "other", "--from", str(team))[0] == 0
+    assert ask("rm", "--channel", "other")[0] == 0
+
+
 def test_keys_that_stand_in_no_list_are_told(store: Store) -> None:
     (store.home / "movers.json").write_text(json.dumps({"m": sign.fingerprint(KEY.public_key())}))
     with pytest.raises(UserError, match="keys stand in a list"):

@@ -132,10 +132,14 @@ def _span(text: str) -> float:
 
 
 def _seconds_old(created: str) -> float:
+    """Infinite where a damaged record says no time."""
     import time
     from datetime import datetime
 
-    return time.time() - datetime.fromisoformat(created).timestamp()
+    try:
+        return time.time() - datetime.fromisoformat(created).timestamp()
+    except ValueError:
+        return math.inf
 
 
 def _sorted(rows: list[Entry], by: str) -> list[Entry]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ayllu.cli.lab.shelf import meant
+from ayllu.cli.lab.shelf import meant, open_store
 from ayllu.cli.lab.words import size, table
 from ayllu.cli.options import Flag, Home, Json, print_json, print_lines
 from ayllu.lab.error import UserError
@@ -32,7 +32,7 @@ def tag(name: str, /, *tags: str, remove: tuple[str, ...] = (), home: Home = Non
     remove
         Tags to take away.
     """
-    store = changing_store(home)
+    store = changing_store(home) if tags or remove else open_store(home)
     row = meant(store, name)
     has = labels.tag(store, _key(row.key, row.name), add=tags, remove=remove) if tags or remove else row.tags
     if json:
@@ -57,7 +57,7 @@ def note(name: str, text: str, /, *, home: Home = None, json: Json = False) -> N
     if json:
         print_json({"name": row.name, "key": row.key, "notes": notes})
         return
-    print_lines([f"{row.name}: {len(notes)} notes"])
+    print_lines([f"{row.name}: {len(notes)} note{'s' * (len(notes) != 1)}"])
 
 
 def _key(key: str | None, name: str) -> str:
@@ -112,8 +112,12 @@ def gc(*, yes: Flag = False, days: float = 7.0, now: Flag = False, home: Home = 
     items = storage.removable(store, days=days)
     total = sum(item.bytes for item in items)
     waiting = sum(move["bytes"] for row in storage.removals(store) for move in row["items"])
-    number = storage.remove(store, items)["number"] if yes and items else None
-    freed = storage.empty(store, seconds=0 if now else storage.KEPT_SECONDS) if yes else 0
+    number, freed = None, 0
+    if now:
+        freed = storage.empty(store) + storage.discard(store, items)
+    elif yes:
+        number = storage.remove(store, items)["number"] if items else None
+        freed = storage.empty(store, seconds=storage.KEPT_SECONDS)
     if json:
         report = {"bytes": total, "items": [item.as_json() for item in items], "removed": yes, "number": number}
         print_json({**report, "freed": freed, "in_trash": waiting})

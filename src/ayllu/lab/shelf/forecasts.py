@@ -102,16 +102,27 @@ def measure(store: Store, id: str, measured: float) -> None:
     _append(store, {"id": id, "at": now(), "measured": measured})
 
 
-def settle(store: Store) -> None:
+def settle(store: Store) -> dict[str, float]:
     """Write down what results say of forecasts that nothing has come of: a result may be removed, and what came stays.
 
-    A home that cannot be read or written keeps nothing.
+    What came, by the forecast's id. A home that cannot be read or written keeps nothing.
     """
+    came: dict[str, float] = {}
     with contextlib.suppress(UserError):
         waiting = {one.id for one in read_ledger(store) if one.measured is None}
         for one in all_forecasts(store, entries(store)) if waiting else ():
             if one.id in waiting and one.measured is not None and math.isfinite(one.measured):
-                measure(store, one.id, one.measured)
+                came[one.id] = one.measured
+        keep_settled(store, came)
+    return came
+
+
+def keep_settled(store: Store, came: Mapping[str, float]) -> None:
+    """Write down what came of forecasts that the ledger does not have yet. UserError where it cannot be read."""
+    waiting = {one.id for one in read_ledger(store) if one.measured is None} if came else set()
+    for id, measured in came.items():
+        if id in waiting:
+            measure(store, id, measured)
 
 
 def interval(value: float, past: Sequence[float], what: str) -> tuple[float, float]:

@@ -361,6 +361,12 @@ def channels_of(store: Store) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def damaged_channels(store: Store) -> list[Path]:
+    """Files of channels that cannot be read: what they point to is not known."""
+    known = channels_of(store)
+    return [path for path in sorted((store.home / "channels").glob("*.json")) if path.stem not in known]
+
+
 def _name(store: Store, rows: Iterable[Entry]) -> None:
     """Give rows the channels that point to them and the labels that people gave."""
     pointed: dict[str, list[str]] = {}

@@ -119,6 +119,14 @@ class Job:
         self.facts["stages"] = [*others, {"stage": stage, "key": key, "label": label, "made": made}]
         self._save()
 
+    def keep(self, part: Job) -> None:
+        """Go on with all that a run within this one has taken up and made, which nothing removes then either."""
+        self.made = self.made or part.made
+        new = {(row["stage"], row["key"]) for row in part.facts["stages"]}
+        others = [row for row in self.facts["stages"] if (row["stage"], row["key"]) not in new]
+        self.facts["stages"] = [*others, *part.facts["stages"]]
+        self._save()
+
     def begin(self, stage: str, key: str, label: str) -> None:
         """Say which result the run is making."""
         self.made = True

@@ -8,19 +8,19 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ayllu.lab.channel import returns
+from ayllu.lab.channel import refuse_guarded, returns
 from ayllu.lab.error import UserError
 from ayllu.lab.integrity import regular_text, shown
-from ayllu.lab.shelf.forecasts import settle
-from ayllu.lab.shelf.index import ASIDE, DAMAGED, FINISHED, RUNNING, Entry, channels_of, entries
-from ayllu.lab.shelf.jobs import live_jobs, now, stages_of, using
-from ayllu.lab.store import Store, storage_told, write_atomically
+from ayllu.lab.shelf.forecasts import keep_settled, settle
+from ayllu.lab.shelf.index import ASIDE, DAMAGED, FINISHED, RUNNING, Entry, channels_of, damaged_channels, entries
+from ayllu.lab.shelf.jobs import FAILED, INTERRUPTED, live_jobs, now, stages_of, using
+from ayllu.lab.store import FULL, Store, erase, storage_told, write_atomically
 
 KEPT_SECONDS = 24 * 3600
 """How long what was removed can be had back."""
@@ -41,8 +41,11 @@ class Removable:
         return {"name": self.name, "bytes": self.bytes, "why": self.why, "folder": str(self.path)}
 
 
-def needed(store: Store, rows: Sequence[Entry]) -> dict[str, str]:
-    """Why each result that is needed is: by its key. What it was made from is needed with it."""
+def needed(store: Store, rows: Sequence[Entry], *, days: float = 0.0) -> dict[str, str]:
+    """Why each result that is needed is: by its key. What it was made from is needed with it.
+
+    So is what work that failed or was killed within so many `days` goes on from.
+    """
     inputs = {row.key: [key for _, key in row.inputs.values()] for row in rows if row.key and row.inputs}
     found: dict[str, str] = {}
 
@@ -71,13 +74,37 @@ def needed(store: Store, rows: Sequence[Entry]) -> dict[str, str]:
             need(key, f"the release {row.name}")
     for row in releases:
         need(str(row.key), f"the release {row.name}")
+    for row in _left(rows, days):
+        runs = stages_of(row.facts) if row.kind == "run" else list(row.inputs.values())
+        for _, key in runs:
+            need(key, f"{row.name}, which {row.state} and can go on")
     return found
 
 
+def _left(rows: Sequence[Entry], days: float) -> list[Entry]:
+    """Work that failed or was killed within so many days, and was not done since by the same command."""
+    done: dict[tuple[str, str | None], str] = {}
+    for row in rows:
+        if row.kind == "run" and row.state == FINISHED:
+            what = (row.name, row.command)
+            done[what] = max(row.created, done.get(what, ""))
+    return [
+        row
+        for row in rows
+        if row.state in (FAILED, INTERRUPTED)
+        and _age_days(row.created) < days
+        and done.get((row.name, row.command), "") <= row.created
+    ]
+
+
 def removable(store: Store, *, days: float, rows: Sequence[Entry] | None = None) -> list[Removable]:
-    """What nothing needs: results, what was set aside, logs of what is gone, and work that was left `days` ago."""
+    """What nothing needs: results, what was set aside, logs of what is gone, and work that was left `days` ago.
+
+    UserError where a channel is damaged.
+    """
+    _refuse_unknown(store)
     rows = entries(store) if rows is None else rows
-    kept = needed(store, rows)
+    kept = needed(store, rows, days=days)
     found = []
     for row in rows:
         if row.kind in ("run", "recipe") or row.key in kept or row.state == RUNNING:
@@ -94,6 +121,16 @@ def removable(store: Store, *, days: float, rows: Sequence[Entry] | None = None)
         size = row.bytes or sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
         found.append(Removable(path=path, bytes=size, name=row.name, why=why))
     return found + _leftovers(store, rows)
+
+
+def _refuse_unknown(store: Store) -> None:
+    """Nothing is removed while nobody knows what a channel needs."""
+    if damaged := damaged_channels(store):
+        name = damaged[0].stem
+        raise UserError(
+            f"{damaged[0]} is damaged, so that it does not say what it needs, and no result is removed; put a copy of "
+            f"it back, make or promote its model again, or give it up with `ayllu rm --channel {name}`"
+        )
 
 
 def _beginning_of(short: str | None, kept: Mapping[str, str]) -> str | None:
@@ -126,11 +163,7 @@ def remove(store: Store, items: Sequence[Removable]) -> dict[str, Any]:
     number = secrets.token_hex(4)
     trash = _trash(store) / number
     with storage_told(store.home, "the trash"), using(store, alone=True):
-        kept = needed(store, entries(store))
-        busy = [item for item in items if _key_in(item, store, kept)]
-        if busy:
-            raise UserError(f"{busy[0].name} is needed by now; ask again what can go")
-        trash.mkdir(parents=True)
+        _refuse_busy(store, items)
         moves: list[dict[str, Any]] = [
             {
                 "from": item.path.relative_to(store.home).as_posix(),
@@ -141,11 +174,56 @@ def remove(store: Store, items: Sequence[Removable]) -> dict[str, Any]:
             for n, item in enumerate(items)
         ]
         # Written first: after a kill in between, what was moved is found again.
-        write_atomically(trash / "record.json", json.dumps({"at": now(), "items": moves}, indent=1))
+        with _room_told(store, trash):
+            trash.mkdir(parents=True)
+            write_atomically(trash / "record.json", json.dumps({"at": now(), "items": moves}, indent=1))
         for move in moves:
             with contextlib.suppress(FileNotFoundError):
                 (store.home / move["from"]).rename(trash / move["to"])
     return {"number": number, "bytes": sum(item.bytes for item in items), "items": len(items)}
+
+
+def discard(store: Store, items: Sequence[Removable]) -> int:
+    """Remove `items` for good: the bytes. It writes nothing before room is free, so that a full disk is no obstacle.
+
+    UserError where one of them is needed by now: nothing is removed then.
+    """
+    came = settle(store)
+    with storage_told(store.home, "what was to be removed"), using(store, alone=True):
+        _refuse_busy(store, items)
+        for item in items:
+            gone = item.path
+            if gone.parent in (store.artifacts, store.partial) and not gone.name.endswith(ASIDE):
+                gone = gone.with_name(f"{gone.name}{ASIDE[-1]}")  # so that nobody finds half of it
+                erase(gone)
+                with contextlib.suppress(FileNotFoundError):
+                    item.path.rename(gone)
+            erase(gone)
+    keep_settled(store, came)  # where the disk was full before
+    return sum(item.bytes for item in items)
+
+
+def _refuse_busy(store: Store, items: Sequence[Removable]) -> None:
+    kept = needed(store, entries(store))
+    busy = [item for item in items if _key_in(item, store, kept)]
+    if busy:
+        raise UserError(f"{busy[0].name} is needed by now; ask again what can go")
+
+
+@contextlib.contextmanager
+def _room_told(store: Store, trash: Path) -> Iterator[None]:
+    """Say of a full disk what still works on it, and leave no empty folder behind."""
+    try:
+        yield
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            trash.rmdir()
+        if error.errno not in FULL:
+            raise
+        raise UserError(
+            f"{store.home} is full, so that nothing can be kept there for a day; `ayllu gc --yes --now` frees for good "
+            "what nothing needs"
+        ) from error
 
 
 def _key_in(item: Removable, store: Store, kept: Mapping[str, str]) -> bool:
@@ -208,12 +286,14 @@ def empty(store: Store, *, seconds: float = 0.0) -> int:
 
 
 def one(store: Store, row: Entry, rows: Sequence[Entry]) -> list[Removable]:
-    """What goes with one row. UserError where something needs it."""
+    """What goes with one row. UserError where something needs it, and where that cannot be told."""
     name = row.name
     if row.kind == "recipe":
         raise UserError(f"{name} is a recipe, which is code and no result; remove what it has made")
     if row.state == RUNNING:
         raise UserError(f"{name} is running; end it first (process {row.facts.get('pid', 'of the other program')})")
+    if row.kind != "run":
+        _refuse_unknown(store)
     kept = needed(store, rows)
     key = _beginning_of(row.key, kept) if row.state == DAMAGED else row.key
     why = kept.get(key or "")
@@ -233,6 +313,7 @@ def channel(store: Store, name: str) -> Removable:
     path = store.home / "channels" / f"{name}.json"
     if "/" in name or not path.is_file():
         raise UserError(f"there is no channel {shown(name)} in {store.home}; `ayllu list` shows them")
+    refuse_guarded(store, name)
     return Removable(path=path, bytes=path.stat().st_size, name=f"channel {name}", why="asked for")
 
 

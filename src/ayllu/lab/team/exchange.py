@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ayllu.lab.channel import NAME, promote
+from ayllu.lab.channel import NAME, promote, refuse_guarded
 from ayllu.lab.error import UserError
 from ayllu.lab.integrity import shown
 from ayllu.lab.progress import bar, say
@@ -72,6 +72,9 @@ def pull(
     `check` looks at an artifact before a name means it, and raises UserError where none may.
     """
     wanted = {name: _meant(team, name) for name in names}
+    for name in names:
+        if NAME.fullmatch(name) and team.meaning(name) is not None:
+            refuse_guarded(store, name)
     manifests = _manifests(team, list(wanted.values()), alone=alone)
     total = sum(map(_bytes, manifests.values())) / 1e6
     found = []

@@ -18,7 +18,7 @@ from typing import Any
 
 from ayllu.lab.error import UserError
 from ayllu.lab.progress import say
-from ayllu.lab.run import Place, processor
+from ayllu.lab.run import Place, processor, run_of_many
 from ayllu.lab.shelf.jobs import FINISHED, RUNNING, now
 from ayllu.lab.store import write_atomically
 from ayllu.lab.visible import visible
@@ -196,16 +196,19 @@ def run(path: Path, place: Place) -> dict[str, Any]:
     calls = [(seed, arm) for seed in asked.seeds for arm in asked.arms]
     for seed, arm in calls:
         trial(recipe, {**asked.options, **asked.arms[arm], "seed": seed}, documents=asked.heldout)
-    record = _Journal(file, place)
-    for seed, arm in calls:
-        options = {**asked.options, **asked.arms[arm], "seed": seed}
-        title = f"experiment {path.stem}: {arm}, seed {seed}"
-        say(title)
-        value = run_trial(recipe, options, place, documents=asked.heldout, title=title).value
-        if not math.isfinite(value):
-            raise UserError(f"{title}: its bits per byte are {value}, which decides nothing; ask it of other options")
-        record.add(arm, value)
-    return record.finish()
+    with run_of_many(place, f"experiment {path.stem}") as parts:
+        record = _Journal(file, parts)
+        for seed, arm in calls:
+            options = {**asked.options, **asked.arms[arm], "seed": seed}
+            title = f"experiment {path.stem}: {arm}, seed {seed}"
+            say(title)
+            value = run_trial(recipe, options, parts, documents=asked.heldout, title=title).value
+            if not math.isfinite(value):
+                raise UserError(
+                    f"{title}: its bits per byte are {value}, which decides nothing; ask it of other options"
+                )
+            record.add(arm, value)
+        return record.finish()
 
 
 class _Journal:

@@ -16,7 +16,7 @@ from ayllu.lab.error import Stopped, UserError
 from ayllu.lab.graph import Handle
 from ayllu.lab.key import canonical
 from ayllu.lab.progress import say
-from ayllu.lab.run import Place, plain
+from ayllu.lab.run import Place, plain, run_of_many
 from ayllu.lab.shelf.jobs import FAILED, FINISHED, RUNNING, now, told
 from ayllu.lab.store import write_atomically
 from ayllu.lab.visible import visible
@@ -74,11 +74,12 @@ def run_sweep(sweep: Sweep, place: Place) -> dict[str, Any]:
     """
     total = count(sweep.method, sweep.axes, sweep.trials)
     check(sweep)
-    record = _Record(sweep, place)
-    found = search(sweep.method, sweep.axes, record.run, trials=sweep.trials, seed=sweep.seed)
-    for done, _ in enumerate(found, start=1):
-        say(f"sweep {sweep.id}: {done} trainings done; {total} trials are asked for")
-    record.settle()
+    with run_of_many(place, f"sweep {sweep.id[:8]} of {sweep.name}") as parts:
+        record = _Record(sweep, parts)
+        found = search(sweep.method, sweep.axes, record.run, trials=sweep.trials, seed=sweep.seed)
+        for done, _ in enumerate(found, start=1):
+            say(f"sweep {sweep.id}: {done} trainings done; {total} trials are asked for")
+        record.settle()
     return record.facts
 
 
@@ -99,15 +100,16 @@ def run_part(sweep: Sweep, place: Place, part: Part) -> tuple[int, int]:
             return  # as if it had failed, so that nothing more is asked of it
         mine += 1
         try:
-            measure(sweep, place, varied, sweep.seed, share)
+            measure(sweep, parts, varied, sweep.seed, share)
         except Stopped:
             raise
         except Exception as error:
             failed += 1
             say(f"sweep {sweep.id}: {varied} failed: {told(error)}")
 
-    for _ in search(sweep.method, sweep.axes, train, trials=sweep.trials, seed=sweep.seed):
-        pass
+    with run_of_many(place, f"sweep {sweep.id[:8]} of {sweep.name}, part {part.number}/{part.of}") as parts:
+        for _ in search(sweep.method, sweep.axes, train, trials=sweep.trials, seed=sweep.seed):
+            pass
     return mine, failed
 
 

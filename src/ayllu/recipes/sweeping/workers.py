@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Literal
 
 from ayllu.fleet.launch.batch_job import BatchJob
 from ayllu.fleet.launch.records import OPEN, Record, find, launch
-from ayllu.lab.error import UserError
+from ayllu.lab.error import Stopped, UserError
 from ayllu.lab.progress import say
 
 POLL_SECONDS = 2.0
@@ -61,7 +64,7 @@ def train_ahead(
     environment |= {"AYLLU_TEAM": team} if team else {}
     jobs: list[Record] = []
     missed: Counter[str] = Counter()
-    try:
+    with _ended_with_the_sweep(jobs), _stoppable(sweep):
         for number in range(1, workers.count + 1):
             words = (*options, "--home", str(home), "--part", f"{number}/{workers.count}")
             job = BatchJob(
@@ -83,11 +86,35 @@ def train_ahead(
                 if state not in OPEN:
                     jobs.remove(started)
                     say(f"sweep {sweep}: {started.name} {state}; {len(jobs)} are still at it")
+
+
+@contextlib.contextmanager
+def _ended_with_the_sweep(jobs: Sequence[Record]) -> Iterator[None]:
+    """End the jobs that are left where the waiting for them ends early."""
+    try:
+        yield
     except BaseException:
         for started in jobs:
             with contextlib.suppress(UserError, OSError):
                 started.cancel()
         raise
+
+
+@contextlib.contextmanager
+def _stoppable(sweep: str) -> Iterator[None]:
+    """SIGTERM as an exception, so that it ends the workers and not this process alone."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(f"the sweep {sweep} was stopped while its workers trained; the same command goes on")
+
+    if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _state(started: Record, missed: Counter[str]) -> str:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fnmatch
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +20,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ayllu.lab.chain import Chain, Held
+from ayllu.lab.channel import movers_of, movers_path
 from ayllu.lab.error import UserError
-from ayllu.lab.integrity import regular_text
 from ayllu.lab.key import canonical
 from ayllu.lab.store import Store, storage_told
 from ayllu.release.sign import BadSignature, fingerprint, public_key, public_pem
@@ -92,18 +90,9 @@ def moving(store: Store, channel: str, key: ec.EllipticCurvePrivateKey) -> Itera
 
 
 def _check_mover(store: Store, channel: str, by: str) -> None:
-    path = store.home / "movers.json"
-    try:
-        movers = json.loads(regular_text(path))
-        allowed = {pattern: list(keys) for pattern, keys in movers.items()}
-        if not all(isinstance(keys, list) for keys in movers.values()):
-            raise TypeError('keys stand in a list: {"assistant@*": ["FINGERPRINT"]}')
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, RecursionError, AttributeError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({error}): no channel is moved until it says who may") from None
-    if not any(by in keys for pattern, keys in allowed.items() if fnmatch.fnmatchcase(channel, pattern)):
-        raise UserError(f"the key {by[:16]}… may not move {channel}: {path} names those that may")
+    allowed = movers_of(store, channel)
+    if allowed is not None and by not in allowed:
+        raise UserError(f"the key {by[:16]}… may not move {channel}: {movers_path(store)} names those that may")
 
 
 def chain_path(store: Store) -> Path:
