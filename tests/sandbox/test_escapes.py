@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,3 +58,23 @@ def test_a_hole_in_the_wall_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     (one,) = (one for one in attempts() if one.name == "read_by_path")
     (result,) = run_suite([one])
     assert result.escaped and result.how == "it was done"
+
+
+def test_a_machine_that_stood_still_is_not_taken_for_processes_that_got_out() -> None:
+    program = (
+        "import sys; from ayllu.sandbox.escapes.suite import _outlived;"
+        "print(flush=True); print(_outlived([int(sys.argv[1])]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as inside:
+        command = [sys.executable, "-c", program, str(inside.pid)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as looks:
+            assert looks.stdout
+            looks.stdout.readline()
+            time.sleep(0.3)
+            looks.send_signal(signal.SIGSTOP)
+            time.sleep(3.2)
+            looks.send_signal(signal.SIGCONT)
+            time.sleep(0.3)
+            inside.kill()
+            inside.wait()
+            assert looks.stdout.read().strip() == "0"

@@ -31,6 +31,9 @@ COUNTED = (
     "shared_mapping",
 )
 """Attempts that are made a second time without cgroups, as on machines that do not let us make any."""
+LOOKS = 300
+"""How often it is looked, a hundredth of a second apart, whether all processes of a closed sandbox are gone."""
+
 RESULT = "result.json"
 PROGRAM = f"""
 import json, sys
@@ -217,13 +220,17 @@ def _problem(one: Attempt, outcome: Outcome, brought: dict[str, bytes], canaries
 
 
 def _outlived(processes: list[int]) -> int:
-    """How many of the processes that were in a sandbox are still there a moment after it was closed."""
-    end = time.monotonic() + 3
-    while left := sum(Path(f"/proc/{number}").exists() for number in processes):
-        if time.monotonic() > end:
-            return left
+    """How many of the processes that were in a sandbox are still there a moment after it was closed.
+
+    Looks are counted, not seconds: where this process is stopped together with the others (a paused container), the
+    clock goes on, and what was killed has had no time to end.
+    """
+    left = 0
+    for _ in range(LOOKS):
+        if not (left := sum(Path(f"/proc/{number}").exists() for number in processes)):
+            break
         time.sleep(0.01)
-    return 0
+    return left
 
 
 def _found(evidence: object, canaries: Canaries) -> bool:
