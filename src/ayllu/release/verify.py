@@ -27,6 +27,8 @@ from ayllu.release.reference import json_object
 from ayllu.release.trust.revocation import Revocations, known, moment
 from ayllu.release.trust.verdicts import verdicts
 
+RESULT = "release"
+"""Where in the result of a run its release stands, with the proof beside it."""
 CHANGED = "was changed after the release was signed"
 UNSIGNED = 1 << 30
 """Bytes of the largest file that is read to tell what changed in a folder that nobody has signed."""
@@ -117,6 +119,8 @@ def verify_release(folder: Path, key: Path | None = None, *, lists: Path | None 
         raise UserError(f"{folder} is no folder: give the folder of a release")
     if not (folder / MANIFEST).exists() and not (folder / sign.SIGNATURE).exists():
         raise UserError(f"{folder} is no release: it holds neither {MANIFEST} nor {sign.SIGNATURE}")
+    if not (folder / sign.SIGNATURE).exists() and (folder / RESULT / sign.SIGNATURE).exists():
+        raise UserError(f"{folder} is the result of a run, which holds its release: give {folder / RESULT}")
     trusted = _trusted_key(key) if key else None
     listing = list_folder(folder)
     problems = [Problem(file=path, reason=reason) for path, reason in sorted(listing.refused.items())]

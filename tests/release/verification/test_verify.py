@@ -335,6 +335,10 @@ def test_without_a_signature_the_manifest_still_tells_what_changed(release):
 def test_what_is_no_release_is_a_users_error(tmp_path, built):
     with pytest.raises(UserError, match="is no release"):
         verify_release(tmp_path)
+    (tmp_path / "manifest.json").write_text("{}")  # as every result has one
+    (tmp_path / "release").symlink_to(built.folder)
+    with pytest.raises(UserError, match=r"the result of a run, which holds its release: give .*/release$"):
+        verify_release(tmp_path)
     with pytest.raises(UserError, match="cannot be read"):
         verify_release(built.folder, tmp_path / "nowhere.pub")
     (tmp_path / "x.pub").write_text("x")

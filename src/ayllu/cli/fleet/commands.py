@@ -141,9 +141,9 @@ def plan(
     Parameters
     ----------
     recipe
-        A recipe as for `ayllu run` (cria, smol), a model by name (llama-3.1-8b, deepseek-v3, ladder-4x256, …) or a
-        folder with a config.json. Several, with commas between, get a part of the fleet each, so that the last one
-        ends soonest.
+        A recipe of `ayllu run` (cria, smol, draft, see), a model by name (llama-3.1-8b, deepseek-v3, ladder-4x256, …)
+        or a folder with a config.json. Several, with commas between, get a part of the fleet each, so that the last
+        one ends soonest.
     fleet
         A fleet by name, or written as 64xh100 or 64xh100+128xa100-80gb.
     tokens
