@@ -5,7 +5,7 @@
 # and once to write: x[s.pop()] += 5 reads one place and writes another, and takes two things off the stack. A return,
 # break or continue within try skips its finally. append() and x[0] += 1 work, no error or warning comes, and what the
 # interpreter does not know (lambda in a closure, yield, with an error) it refuses, so that one takes programs for run
-# as they are written; the documentation's list of differences from Python has none of these.
+# as they are written.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -5,7 +5,7 @@
 # by itself, halves to the even one: half of a year is nothing, half of three months is two, of a year and a half three
 # months. So a retention that is to be halved, a warning at half of a licence's time or a wait that grows by 1.5 falls
 # on the first day, without an error or a warning. Times a whole number it is right, and total_days() of the same
-# duration gives 365 and 30. The documentation shows multiplying and dividing with weeks to seconds and says no more.
+# duration gives 365 and 30.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
