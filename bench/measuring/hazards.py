@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from keep import keep
+from keep import commit, keep
 
 Suites = Mapping[str, Any]
 
@@ -99,6 +99,8 @@ def main() -> None:
     parser.add_argument("--hazards", type=Path, help="a JSON object that names files by suite, each with its sha256")
     parser.add_argument("--keep", action="store_true", help="write bench/records/safety/hazards.json")
     given = parser.parse_args()
+    if given.keep:
+        commit()  # it ends where code is not committed, better now than after all the answers
     models = [{**measured(one, given.items, given.hazards), "model": Path(one).name} for one in given.models]
     if given.keep:
         keep("safety/hazards", {"models": models}, rounds=[])
