@@ -103,7 +103,7 @@ def main() -> None:
         commit()  # it ends where code is not committed, better now than after all the answers
     models = [{**measured(one, given.items, given.hazards), "model": Path(one).name} for one in given.models]
     if given.keep:
-        keep("safety/hazards", {"models": models}, rounds=[])
+        keep("safety/hazards", {"models": models}, rounds=models)
     print(table({"models": models}))
 
 
