@@ -21,7 +21,7 @@ from ayllu.safety.filter.plain import plain
 from ayllu.safety.filter.policy import read_filter_policy
 from ayllu.safety.judge.features import sentences
 from ayllu.safety.judge.judge import Judge, chance
-from ayllu.safety.judge.writing import most_harmful
+from ayllu.safety.judge.writing import Writing, most_harmful
 from ayllu.serve.about import describe
 from ayllu.serve.engines.engine import DrawnToken, GenerationRequest, TextChunk
 from ayllu.serve.engines.torch_engine import TorchEngine
@@ -161,6 +161,26 @@ def test_words_in_a_disguise_that_people_read_through_are_stopped(zorb_judge: Ju
     assert guard.check_request(asked) and guard.check_request(DISGUISES[name](asked))
     assert guard.check_answer("", CALM + ZORB) and guard.check_answer("", DISGUISES[name](CALM + ZORB))
     assert guard.check_answer("", DISGUISES[name](CALM * 3)) is None
+
+
+@pytest.mark.parametrize("size", [1, 5, 17])
+@pytest.mark.parametrize("name", [name for name in DISGUISES if name.endswith("between letters")])
+def test_spelled_words_are_whole_wherever_the_pieces_of_a_stream_end(
+    zorb_judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: int
+) -> None:
+    judged: list[str] = []
+    add = Writing.add
+
+    def kept(self: Writing, sentence: str) -> float | None:
+        judged.append(sentence)
+        return add(self, sentence)
+
+    monkeypatch.setattr(Writing, "add", kept)
+    text = DISGUISES[name](CALM + ZORB)
+    watch = guard_of(zorb_judge, tmp_path).watch()
+    assert any(watch.push(text[at : at + size]) for at in range(0, len(text), size)) or watch.close()
+    alone = {word for word in " ".join(judged).split() if len(word) == 1 and word.isalpha()}
+    assert alone <= set((CALM + ZORB).split())
 
 
 def test_other_languages_are_read_as_they_are_written() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ayllu.lab.progress import say
-from ayllu.safety.filter.plain import plain
+from ayllu.safety.filter.plain import lettered, plain
 from ayllu.safety.filter.policy import Policy, read_filter_policy
 from ayllu.safety.hazards import hazard_name
 from ayllu.safety.judge.features import words_of
@@ -107,7 +107,7 @@ class AnswerWatch:
 
     def push(self, text: str) -> Finding | None:
         """What is to be stopped now that `text` has come."""
-        text = plain(text)  # which may bring the end of a sentence to light
+        text = lettered(text)  # which may bring the end of a sentence to light
         marked = not _MARKS.isdisjoint(self._open)
         self._open += text
         if not marked and _MARKS.isdisjoint(text) and len(self._open) <= LONGEST:

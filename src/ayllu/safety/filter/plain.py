@@ -33,15 +33,16 @@ MARKED = 4
 
 def plain(text: str) -> str:
     """`text` as the filter reads it; of what is ASCII only words that are spelled out are written otherwise."""
-    seen = _seen(text)
-    if _SPELLED.search(seen) is None:
-        return seen
+    text = lettered(text)
+    if _SPELLED.search(text) is None:
+        return text
     for length in (_SPELLED, _SHORT):  # short ones stand alone in any text: initials, A/B, e.g.
-        seen = length.sub(lambda word: word[0].replace(word[1], ""), seen)
-    return seen
+        text = length.sub(lambda word: word[0].replace(word[1], ""), text)
+    return text
 
 
-def _seen(text: str) -> str:
+def lettered(text: str) -> str:
+    """`text` with plain letters; a piece of it may end within a word, which only the whole shows to be spelled out."""
     if text.isascii():
         return text
     letters = _FORMS.sub(lambda form: unicodedata.normalize("NFKC", form[0]), text)
